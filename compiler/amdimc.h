@@ -1,0 +1,420 @@
+/* amdimc.h: the map of the compiler, in the order of its passes.
+ *
+ *   spec.yaml -read-> Spec -shapes-> Net -lower-> forward IR -differentiate-> step IR
+ *     -simplify-> step IR -plan-> placed IR -emit-> C -clang-> program
+ *
+ * Letters: V views, B images of a batch, N = V*B images of a step (view-major), S the side of a square map,
+ * P = S*S its positions, C channels, R the width of the embeddings. Everything a compile makes lives in its
+ * arena and goes with it. */
+#ifndef AMDIMC_H
+#define AMDIMC_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define AMDIMC_VERSION "0.1.0"
+#define COUNT(array)   (sizeof(array) / sizeof *(array))
+
+/* ---- arena.c: one owner for all memory ------------------------------------------------------------------
+ */
+
+typedef struct Arena Arena;
+Arena *arena_new(void);
+void arena_free(Arena *a);
+void *arena_zeroed(Arena *a, size_t bytes); /* never NULL: without memory the compiler ends with a message */
+char *arena_copy(Arena *a, const char *text, size_t length); /* with a final NUL */
+char *arena_printf(Arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define ARENA_NEW(a, Type)          ((Type *)arena_zeroed(a, sizeof(Type)))
+#define ARENA_ARRAY(a, Type, count) ((Type *)arena_zeroed(a, sizeof(Type) * (size_t)(count)))
+
+/* ---- diag.c: errors with a place, the line and a caret ---------------------------------------------------
+ */
+
+typedef struct {
+    const char *name; /* as in messages: the file, or "--pairs" for what came from the command line */
+    const char *text; /* with a final NUL; may hold NUL bytes before that */
+    size_t length;
+} Source;
+
+typedef struct {
+    const Source *source; /* NULL: nowhere (a default) */
+    int line, column;     /* from 1; the column in bytes */
+    int length;           /* bytes the tildes underline, at least 1 */
+} Mark;
+
+typedef struct {
+    FILE *stream;
+    int errors;
+    bool color;
+} Diagnostics;
+
+/* `FILE:LINE:COL: error: MESSAGE`, the source line, a caret and tildes. Lines longer than a terminal are
+ * shown in part; bytes that are no printable UTF-8 are shown as `?`. Counts as an error. */
+void diag_error(Diagnostics *d, Mark at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A hint below an error: `FILE:LINE:COL: note: MESSAGE` with its line where the mark has a source, else
+ * `note: MESSAGE`. */
+void diag_note(Diagnostics *d, Mark at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Ours, not the user's: says where in the compiler, asks for a report, aborts. */
+#define bug(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void bug_at(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- spec.c: YAML -> Spec -------------------------------------------------------------------------------
+ */
+
+/* A value with the place it came from; a default has a mark without a source. */
+typedef struct {
+    int64_t v;
+    Mark at;
+} Int;
+typedef struct {
+    double v;
+    Mark at;
+} Real;
+typedef struct {
+    bool v;
+    Mark at;
+} Flag;
+typedef struct {
+    const char *v;
+    Mark at;
+} Text;
+
+typedef enum { LAYER_CONV, LAYER_RESIDUAL, LAYER_BLOCK, LAYER_BATCHNORM } LayerKind;
+typedef struct {
+    LayerKind kind;
+    Mark at; /* of the layer's name */
+    Int out, kernel, stride, pad;
+    Int depth;      /* block; 1 in a residual */
+    bool reflect;   /* conv: pad_mode */
+    bool relu;      /* conv: activation */
+    Flag batchnorm; /* conv, residual, block */
+} SpecLayer;
+
+typedef struct {
+    Int from, to; /* n and m */
+    Real weight;
+    Mark at;
+} SpecPair;
+
+typedef struct {
+    bool on;
+    Real p;
+    Real low, high, ratio_low, ratio_high; /* crop: scale and ratio */
+    Int max;                               /* translate */
+    Real brightness, contrast, saturation, hue;
+} SpecAugmentStep;
+
+typedef struct {
+    Source *source;
+    Text name;
+    struct {
+        Int channels, size; /* channels 3 unless given */
+        Real *mean, *std;   /* (channels) */
+    } input;
+    Int views, batch;
+    int layers;
+    SpecLayer *layer;
+    struct {
+        Int dim;
+        Flag batchnorm;
+    } embedding;
+    struct {
+        int pairs;
+        SpecPair *pair;
+        Real clip, penalty;
+    } loss;
+    struct {
+        Real flip, grayscale; /* probabilities; 0 is off */
+        SpecAugmentStep crop, translate, jitter;
+    } augment;
+    struct {
+        bool sgd; /* else Adam */
+        Real lr, weight_decay, beta1, beta2, eps, momentum;
+    } optimizer;
+    struct {
+        Int epochs, warmup;
+        int milestones;
+        Int *milestone;
+        Real gamma;
+    } schedule;
+    struct {
+        Text march, blas; /* blas: "openblas" or "none" */
+        Int threads;
+        Int memory; /* bytes; 0: no limit */
+    } target;
+} Spec;
+
+/* What the command line changes; NULL or 0 where it does not. */
+typedef struct {
+    const char *pairs, *march, *blas, *memory, *batch, *threads;
+} Overrides;
+
+/* Reads the whole language of the contract, section 2, and the ranges it states. All independent errors are
+ * reported; NULL when there was one. `source` must outlive the Spec. */
+Spec *spec_read(Arena *a, Diagnostics *d, Source *source, const Overrides *o);
+/* Reads a file as a source; NULL with a message on d's stream (path, strerror) when it cannot be read. */
+Source *source_read(Arena *a, Diagnostics *d, const char *path);
+const char *layer_kind_name(LayerKind kind); /* "residual" */
+/* A canonical text of all that decides what is trained (all but name and target): equal for equal runs. */
+char *spec_canonical(Arena *a, const Spec *s);
+
+/* ---- net.c: layers with shapes, and the table of scales ---------------------------------------------------
+ */
+
+typedef struct {
+    const SpecLayer *spec;
+    int number; /* in the spec's list, from 0 */
+    int side_in, side, channels_in, channels;
+    int receptive_field;  /* pixels one location sees along a side */
+    int receptive_stride; /* pixels from one location to the next */
+} NetLayer;
+
+typedef struct {
+    int scale;             /* d */
+    const NetLayer *layer; /* the top-most layer of d x d */
+    bool trained;          /* a pair names it */
+    bool identity;         /* its head is the identity: d = 1 and f_1 has R channels */
+    Mark at;               /* where a pair first names it, if trained */
+} NetScale;
+
+typedef struct {
+    const char *name; /* "1-to-5" */
+    const SpecPair *spec;
+    const NetScale *from, *to;
+    int located; /* row of the source locations where n > 1, else -1 */
+} NetPair;
+
+typedef struct {
+    const Spec *spec;
+    int views, batch, images; /* V, B, N */
+    int layers;
+    NetLayer *layer;
+    int scales; /* that exist, by d */
+    NetScale *scale;
+    int pairs;
+    NetPair *pair;
+    int located; /* pairs with n > 1 */
+    int top;     /* number of the top-most trained layer: what is above is dropped */
+} Net;
+
+/* Shapes every layer, finds the scales, resolves the pairs; impossible shapes, missing scales and sizes that
+ * overflow are errors at their marks. NULL when there was one. */
+Net *net_build(Arena *a, Diagnostics *d, const Spec *s);
+const NetScale *net_scale(const Net *n, int d); /* or NULL */
+
+/* ---- ir.c, ops.def: a straight list of operations
+ * ----------------------------------------------------------- */
+
+typedef enum {
+#define OP(kind, name) OP_##kind,
+#include "ops.def"
+#undef OP
+    OP_COUNT
+} OpKind;
+const char *op_name(OpKind k);
+
+typedef enum {
+    VALUE_INPUT,     /* the step's views, or source locations (int32) */
+    VALUE_PARAM,     /* a tensor of files, trained or running */
+    VALUE_TEMPORARY, /* made by an operation, placed in the arena by the planner */
+} ValueKind;
+
+typedef enum { INIT_ZERO, INIT_ONE, INIT_UNIFORM, INIT_SHORTCUT } Init;
+
+/* A parameter as files know it. */
+typedef struct {
+    const char *name;
+    int rank;
+    int dims[4]; /* PyTorch's order */
+    bool trained;
+    Init init;
+    double bound;
+    size_t offset; /* floats in the block of parameters, by params_place */
+    size_t count;
+    int index; /* in the model's table of tensors */
+} Param;
+
+typedef struct Op Op;
+typedef struct {
+    int id; /* in order of making */
+    ValueKind kind;
+    const char *name; /* a C identifier, unique in the list */
+    int rank;
+    int dims[4]; /* activations (N, S, S, C); weights (k*k*in, out); vectors (C) */
+    Param *param;
+
+    /* Of the planner. */
+    int first, last; /* numbers of the operations between which it lives */
+    size_t offset;   /* bytes in the arena */
+    size_t bytes;
+    int home; /* id of the value whose memory it takes over in place, or its own */
+} Value;
+
+enum { OP_INPUTS = 6, OP_OUTPUTS = 3 };
+
+/* Which input is what, by operation: see ops.def. An absent optional input is NULL. */
+struct Op {
+    OpKind kind;
+    Mark at;           /* the spec's line it comes from */
+    const char *label; /* "encoder.2.0.conv1" */
+    int inputs;
+    Value **in;
+    Value *out[OP_OUTPUTS];
+    int kernel, stride; /* conv, pool and their gradients */
+    int pad;            /* pad and its gradient */
+    bool reflect;
+    bool relu;           /* conv, batchnorm: the result is max(0, .) */
+    const NetPair *pair; /* gather, scores, nce and their gradients */
+    Value *scratch;      /* arena memory that only this operation uses, or NULL */
+    bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
+};
+
+typedef struct {
+    Arena *arena;
+    const Net *net;
+    const char *name; /* "step", "encode_f1" */
+    int ops, capacity;
+    Op **op;
+    int values, value_capacity;
+    Value **value;
+    Value *x;         /* the views (N, S, S, C) */
+    Value **location; /* (located) each (V, B) int32 */
+    size_t arena_bytes;
+} Graph;
+
+Graph *graph_new(Arena *a, const Net *n, const char *name);
+Value *graph_value(Graph *g, ValueKind kind, const char *name, int rank, const int *dims);
+Value *graph_map(Graph *g, const char *name, int side, int channels); /* a temporary (N, S, S, C) */
+Op *graph_op(Graph *g, OpKind kind, Mark at, const char *label);      /* appended; OP_INPUTS empty inputs */
+Op *graph_op_wide(Graph *g, OpKind kind, Mark at, const char *label, int inputs);
+size_t value_count(const Value *v);
+/* Checks what every pass must keep: each value made before it is used, once; shapes that fit their operation;
+ * names unique. A breach is our bug. */
+void graph_check(const Graph *g, const char *pass);
+void graph_print(const Graph *g, FILE *stream); /* --emit=ir */
+
+/* ---- lower.c: Net -> forward operations
+ * ------------------------------------------------------------------------- */
+
+typedef struct {
+    Arena *arena;
+    const Net *net;
+    int count, capacity;
+    Param **param; /* every tensor the net could have; a Graph uses some of them */
+} ParamPool;
+
+/* The forward pass of training: encoder up to the top-most trained layer, heads of the trained scales, the
+ * pairs' losses, and one OP_REPORT that holds losses and embeddings. */
+Graph *lower_step(Arena *a, const Net *n, ParamPool *pool);
+/* Encoding with running statistics; `scale` 0: the representation f_1 (or the spatial mean of the top-most
+ * trained layer); else phi_d. The result is the last operation's first output. */
+Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale);
+/* ---- grad.c: reverse mode over the list
+ * --------------------------------------------------------------------------- */
+
+/* Appends the backward pass: what no gradient reaches is not differentiated; each trained tensor's gradient
+ * is taken (OP_TAKE) as soon as it is complete. */
+void differentiate(Graph *g);
+
+/* ---- simplify.c
+ * --------------------------------------------------------------------------------------------------- */
+
+/* Drops operations whose results nothing uses, and lets a product apply the ReLU's mask that would follow it.
+ */
+void simplify(Graph *g);
+
+/* ---- params.c: the table of tensors
+ * ----------------------------------------------------------------------------- */
+
+typedef struct {
+    int count;
+    Param **param; /* trained first, each group in the order of the layers */
+    size_t floats, trained_floats;
+} Params;
+/* The tensors that the graph's operations read, placed one after the other, each on a multiple of 16 floats.
+ */
+Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
+
+/* ---- select.c
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* Decides which products are OpenBLAS's (Op.blas). */
+void select_kernels(Graph *g);
+
+/* ---- cost.c: sizes and FLOPs
+ * ---------------------------------------------------------------------------------------- */
+
+/* The widest panel of any target's product kernels (templates/kernels.h): packed weights are sized for it. */
+enum { MAX_PANEL = 32 };
+size_t packed_floats(int depth, int columns);
+int grad_w_slices(const Op *op); /* of the images, for the gradient of a small weight; 1: not sliced */
+int scores_slices(const Net *n); /* of the target images, for the gradient of antecedents */
+int nce_parts(const Net *n);     /* of the target images, a direction */
+void cost_scratch(Graph *g); /* gives each operation that needs one its scratch value; before plan_memory */
+size_t cost_worker_scratch(const Net *n); /* bytes a worker needs of its own */
+double cost_op_flop(const Op *op);        /* of its products, two per multiply-add; 0 for what has none */
+double cost_step_flop(const Graph *step); /* the contract's gflop_per_step, in FLOP */
+/* Promised peak of resident memory for a whole `train`, bytes, with this many threads. */
+size_t cost_peak(const Graph *step, const Params *p, size_t arena_bytes, int threads);
+
+/* ---- plan.c: lifetimes, in-place results, offsets in one arena
+ * -------------------------------------------------------- */
+
+/* Gives each temporary, scratch included, an offset (a multiple of 64) such that no two that live at once
+ * overlap, and g->arena_bytes. */
+void plan_memory(Graph *g);
+void plan_check(const Graph *g); /* a breach is our bug; quadratic, used by tests and once a compile */
+
+/* ---- template.c: C with holes
+ * ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *hole, *value;
+} Fill;
+/* Appends templates/NAME to out with every @hole@ filled; an unknown hole, or a fill no hole uses, is our bug
+ * and is reported at the template's own line and column. */
+void template_expand(Arena *a, FILE *out, const char *directory, const char *name, const Fill *fill,
+                     int fills);
+
+/* ---- emit.c: placed IR -> C text
+ * ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const Net *net;
+    const Params *params;
+    const Graph *step;
+    int features;
+    Graph **feature; /* f_1 first, then each trained scale */
+    const char *digest;
+    const char *triple;    /* the target's; "native" unless given */
+    const char *templates; /* directory */
+} Program;
+
+/* The whole C source of the program's model, as text. The same spec gives the same bytes. */
+char *emit_model(Arena *a, const Program *p);
+
+/* ---- build.c: files, clang
+ * ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *templates, *runtime; /* directories of sources */
+    const char *library;             /* libamdim.a, the runtime for this machine */
+    const char *cc;                  /* the clang to use */
+    const char *gen_dir;             /* where the generated C goes */
+    const char *output;              /* the program */
+} Build;
+
+/* Finds templates and runtime beside the executable: of a checkout (build/amdimc) or of an installation (PREFIX/bin). */
+bool build_locate(Arena *a, Build *b);
+/* Writes NAME.c and the headers it includes to gen_dir; a file whose bytes are the same is left alone. */
+bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);
+/* The same with the runtime's sources and a Makefile: a folder that builds anywhere. */
+bool build_write_folder(Arena *a, const Build *b, const Spec *s, const char *model_c);
+/* Runs clang; what it prints is shown whole. */
+bool build_program(Arena *a, const Build *b, const Spec *s);
+
+#endif

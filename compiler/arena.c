@@ -1,0 +1,93 @@
+/* arena.c: one owner for all that a compile makes.
+ *
+ * Blocks are only ever added; arena_free gives everything back at once. Memory comes zeroed and aligned for
+ * any type. Running out of memory ends the compiler with a message: no caller has a way to go on. */
+#include "amdimc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 64 * 1024 };
+
+typedef struct Block Block;
+struct Block {
+    Block *next;
+    size_t used, capacity;
+    _Alignas(max_align_t) unsigned char memory[];
+};
+
+struct Arena {
+    Block *newest;
+};
+
+static void *zeroed_or_exit(size_t bytes)
+{
+    void *memory = bytes > 0 ? calloc(1, bytes) : NULL;
+    if (!memory) {
+        fprintf(stderr, "amdimc: out of memory\n");
+        exit(EXIT_FAILURE);
+    }
+    return memory;
+}
+
+static Block *add_block(Arena *a, size_t bytes)
+{
+    size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+    size_t total = sizeof(Block) + capacity;
+    Block *block = zeroed_or_exit(total > capacity ? total : 0);
+    block->capacity = capacity;
+    block->next = a->newest;
+    a->newest = block;
+    return block;
+}
+
+Arena *arena_new(void)
+{
+    return zeroed_or_exit(sizeof(Arena));
+}
+
+void arena_free(Arena *a)
+{
+    if (!a)
+        return;
+    for (Block *block = a->newest, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    free(a);
+}
+
+void *arena_zeroed(Arena *a, size_t bytes)
+{
+    size_t align = _Alignof(max_align_t);
+    size_t padded = bytes > SIZE_MAX - align ? SIZE_MAX : (bytes + align - 1) / align * align;
+    Block *block = a->newest;
+    if (!block || block->capacity - block->used < padded)
+        block = add_block(a, padded);
+    void *memory = block->memory + block->used;
+    block->used += padded;
+    return memory;
+}
+
+char *arena_copy(Arena *a, const char *text, size_t length)
+{
+    char *copy = arena_zeroed(a, length + 1);
+    if (length > 0)
+        memcpy(copy, text, length);
+    return copy;
+}
+
+char *arena_printf(Arena *a, const char *format, ...)
+{
+    va_list values, again;
+    va_start(values, format);
+    va_copy(again, values);
+    int length = vsnprintf(NULL, 0, format, values);
+    va_end(values);
+    if (length < 0)
+        bug("the format \"%s\" cannot be printed", format);
+    char *text = arena_zeroed(a, (size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}

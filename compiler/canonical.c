@@ -1,0 +1,104 @@
+/* canonical.c: a spec as one text, the same for specs that train the same.
+ *
+ * Order, comments, notation and defaults of the file leave no trace in it; nor do name and target, which do
+ * not change what is trained. Every number keeps all its bits. */
+#include "amdimc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void put_int(FILE *out, const char *key, Int value)
+{
+    fprintf(out, "%s %jd\n", key, (intmax_t)value.v);
+}
+
+static void put_real(FILE *out, const char *key, Real value)
+{
+    fprintf(out, "%s %.17g\n", key, value.v);
+}
+
+static void put_input(FILE *out, const Spec *s)
+{
+    put_int(out, "channels", s->input.channels);
+    put_int(out, "size", s->input.size);
+    for (int64_t i = 0; i < s->input.channels.v; i++) {
+        put_real(out, "mean", s->input.mean[i]);
+        put_real(out, "std", s->input.std[i]);
+    }
+    put_int(out, "views", s->views);
+    put_int(out, "batch", s->batch);
+}
+
+static void put_layer(FILE *out, const SpecLayer *l)
+{
+    fprintf(out, "layer %s out %jd kernel %jd stride %jd pad %jd depth %jd reflect %d relu %d batchnorm %d\n",
+            layer_kind_name(l->kind), (intmax_t)l->out.v, (intmax_t)l->kernel.v, (intmax_t)l->stride.v,
+            (intmax_t)l->pad.v, (intmax_t)l->depth.v, l->reflect, l->relu, l->batchnorm.v);
+}
+
+static void put_loss(FILE *out, const Spec *s)
+{
+    put_int(out, "dim", s->embedding.dim);
+    fprintf(out, "hidden_batchnorm %d\n", s->embedding.batchnorm.v);
+    for (int i = 0; i < s->loss.pairs; i++) {
+        const SpecPair *p = &s->loss.pair[i];
+        fprintf(out, "pair %jd-to-%jd %.17g\n", (intmax_t)p->from.v, (intmax_t)p->to.v, p->weight.v);
+    }
+    put_real(out, "clip", s->loss.clip);
+    put_real(out, "penalty", s->loss.penalty);
+}
+
+static void put_augment(FILE *out, const Spec *s)
+{
+    const SpecAugmentStep *crop = &s->augment.crop, *translate = &s->augment.translate,
+                          *jitter = &s->augment.jitter;
+    put_real(out, "flip", s->augment.flip);
+    if (crop->on)
+        fprintf(out, "crop %.17g %.17g %.17g %.17g\n", crop->low.v, crop->high.v, crop->ratio_low.v,
+                crop->ratio_high.v);
+    if (translate->on)
+        fprintf(out, "translate %jd %.17g\n", (intmax_t)translate->max.v, translate->p.v);
+    if (jitter->on)
+        fprintf(out, "jitter %.17g %.17g %.17g %.17g %.17g\n", jitter->brightness.v, jitter->contrast.v,
+                jitter->saturation.v, jitter->hue.v, jitter->p.v);
+    put_real(out, "grayscale", s->augment.grayscale);
+}
+
+static void put_training(FILE *out, const Spec *s)
+{
+    fprintf(out, "optimizer %s\n", s->optimizer.sgd ? "sgd" : "adam");
+    put_real(out, "lr", s->optimizer.lr);
+    put_real(out, "weight_decay", s->optimizer.weight_decay);
+    if (s->optimizer.sgd) {
+        put_real(out, "momentum", s->optimizer.momentum);
+    } else {
+        put_real(out, "beta1", s->optimizer.beta1);
+        put_real(out, "beta2", s->optimizer.beta2);
+        put_real(out, "eps", s->optimizer.eps);
+    }
+    put_int(out, "epochs", s->schedule.epochs);
+    put_int(out, "warmup", s->schedule.warmup);
+    for (int i = 0; i < s->schedule.milestones; i++)
+        put_int(out, "milestone", s->schedule.milestone[i]);
+    put_real(out, "gamma", s->schedule.gamma);
+}
+
+char *spec_canonical(Arena *a, const Spec *s)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (!out)
+        bug("no memory for the canonical text of a spec");
+    put_input(out, s);
+    for (int i = 0; i < s->layers; i++)
+        put_layer(out, &s->layer[i]);
+    put_loss(out, s);
+    put_augment(out, s);
+    put_training(out, s);
+    if (fclose(out) != 0)
+        bug("no memory for the canonical text of a spec");
+    char *kept = arena_copy(a, text, length);
+    free(text);
+    return kept;
+}

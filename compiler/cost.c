@@ -1,0 +1,121 @@
+/* cost.c: what operations need besides their results, and what they cost. */
+#include "amdimc.h"
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+size_t packed_floats(int depth, int columns)
+{
+    return (size_t)depth * round_up((size_t)columns, MAX_PANEL);
+}
+
+int grad_w_slices(const Op *op)
+{
+    enum { SMALL = 1 << 14, SLICES = 8 };
+    const Value *dw = op->out[0];
+    int images = op->in[0]->dims[0];
+    if (value_count(dw) > SMALL)
+        return 1;
+    return images < SLICES ? images : SLICES;
+}
+
+int scores_slices(const Net *n)
+{
+    return n->batch < 4 ? n->batch : 4;
+}
+
+int nce_parts(const Net *n)
+{
+    return n->batch < 16 ? n->batch : 16;
+}
+
+/* Floats of arena that the operation alone needs while it runs. */
+static size_t scratch_floats(const Graph *g, const Op *op)
+{
+    const Net *n = g->net;
+    const int views = n->views, batch = n->batch;
+    if (op->blas)
+        return 0;
+    switch (op->kind) {
+    case OP_CONV: return packed_floats(op->in[1]->dims[0], op->in[1]->dims[1]);
+    case OP_CONV_GRAD_X: {
+        int taps = op->kernel * op->kernel;
+        return (size_t)taps * packed_floats(op->in[1]->dims[1], op->in[1]->dims[0] / taps);
+    }
+    case OP_CONV_GRAD_W: {
+        int slices = grad_w_slices(op);
+        return slices == 1 ? 0 : (size_t)slices * value_count(op->out[0]);
+    }
+    case OP_SCORES: return (size_t)views * packed_floats(op->in[0]->dims[3], batch);
+    case OP_SCORES_GRAD_T: return (size_t)views * packed_floats(batch, op->out[0]->dims[3]);
+    case OP_SCORES_GRAD_A: return (size_t)views * scores_slices(n) * (size_t)batch * op->out[0]->dims[3];
+    case OP_NCE: {
+        size_t parts = (size_t)views * nce_parts(n), doubles = parts + (size_t)views * batch;
+        return 2 * doubles + parts * 2 * (size_t)batch;
+    }
+    default: return 0;
+    }
+}
+
+void cost_scratch(Graph *g)
+{
+    for (int i = 0; i < g->ops; i++) {
+        size_t floats = scratch_floats(g, g->op[i]);
+        if (!floats)
+            continue;
+        if (floats > INT32_MAX)
+            bug("%s of %s needs %zu floats of scratch", op_name(g->op[i]->kind), g->op[i]->label, floats);
+        g->op[i]->scratch =
+            graph_value(g, VALUE_TEMPORARY, arena_printf(g->arena, "scratch_%d", i), 1, (int[]){(int)floats});
+    }
+}
+
+size_t cost_worker_scratch(const Net *n)
+{
+    size_t floats = 1;
+    for (int i = 0; i < n->pairs; i++) {
+        size_t need = ((size_t)n->pair[i].to->scale * n->pair[i].to->scale + 1) * n->batch;
+        floats = need > floats ? need : floats;
+    }
+    return round_up(floats * sizeof(float), 64);
+}
+
+double cost_op_flop(const Op *op)
+{
+    const Value *x, *y;
+    switch (op->kind) {
+    case OP_CONV:
+        y = op->out[0];
+        return 2.0 * (double)value_count(y) * op->in[1]->dims[0];
+    case OP_CONV_GRAD_X: /* dy by every weight */
+        return 2.0 * (double)value_count(op->in[0]) * op->in[1]->dims[0];
+    case OP_CONV_GRAD_W: return 2.0 * (double)value_count(op->in[1]) * op->out[0]->dims[0];
+    case OP_SCORES:
+        x = op->in[0];
+        return 2.0 * (double)value_count(op->out[0]) * x->dims[3];
+    case OP_SCORES_GRAD_A:
+    case OP_SCORES_GRAD_T: return 2.0 * (double)value_count(op->in[0]) * op->out[0]->dims[3];
+    default: return 0;
+    }
+}
+
+double cost_step_flop(const Graph *step)
+{
+    double flop = 0;
+    for (int i = 0; i < step->ops; i++)
+        flop += cost_op_flop(step->op[i]);
+    return flop;
+}
+
+size_t cost_peak(const Graph *step, const Params *p, size_t arena_bytes, int threads)
+{
+    const Net *n = step->net;
+    enum { PER_THREAD = 512 << 10 };       /* stack pages touched, decoder and augmentation buffers */
+    const size_t program = (size_t)8 << 20; /* code, shared libraries, file buffers */
+    size_t moments = p->trained_floats * (n->spec->optimizer.sgd ? n->spec->optimizer.momentum.v > 0 : 2);
+    size_t pictures = 2 * value_count(step->x);
+    return program + sizeof(float) * (p->floats + moments + pictures) + arena_bytes +
+           (size_t)threads * (2 * PER_THREAD + cost_worker_scratch(n));
+}

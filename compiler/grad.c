@@ -1,0 +1,189 @@
+/* grad.c: reverse mode over the list of operations, one rule an operation.
+ *
+ * Walking the forward operations backwards, `pending` holds the sum of the gradient contributions met so far for
+ * each value. A later contribution takes the pending sum as its addend, so that sums cost no pass of their own and
+ * can be formed in place; a contribution that is the gradient of the result itself (a shortcut's) costs nothing.
+ * All contributions to a value come from operations behind it, so its sum is complete when its maker is reached. */
+#include "amdimc.h"
+
+typedef struct {
+    Graph *g;
+    Value **pending; /* by value number of the forward list */
+    bool *wanted;    /* values whose gradient something trained depends on */
+} Reverse;
+
+static Value *like(Reverse *r, const Value *v)
+{
+    return graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", v->name), v->rank, v->dims);
+}
+
+static Op *op_like(Reverse *r, OpKind kind, const Op *forward)
+{
+    Op *op = graph_op(r->g, kind, forward->at, forward->label);
+    op->kernel = forward->kernel;
+    op->stride = forward->stride;
+    op->pad = forward->pad;
+    op->reflect = forward->reflect;
+    op->pair = forward->pair;
+    return op;
+}
+
+/* Contributes `op`'s result to the gradient of v; its input number `addend` receives what is pending. */
+static void contribute(Reverse *r, Op *op, int addend, Value *v)
+{
+    op->in[addend] = r->pending[v->id];
+    r->pending[v->id] = op->out[0] = like(r, v);
+}
+
+/* Contributes an existing gradient as it is. */
+static void contribute_alias(Reverse *r, Value *gradient, Value *v, const Op *forward)
+{
+    if (!r->pending[v->id]) {
+        r->pending[v->id] = gradient;
+        return;
+    }
+    Op *op = op_like(r, OP_ADD, forward);
+    op->in[1] = gradient;
+    contribute(r, op, 0, v);
+}
+
+static void take(Reverse *r, const Op *forward, Value *gradient, Value *param)
+{
+    Op *op = op_like(r, OP_TAKE, forward);
+    op->in[0] = gradient;
+    op->in[1] = param;
+}
+
+static void grad_pad(Reverse *r, const Op *f, Value *dy)
+{
+    Op *op = op_like(r, OP_PAD_GRAD, f);
+    op->in[0] = dy;
+    contribute(r, op, 1, f->in[0]);
+}
+
+static void grad_conv(Reverse *r, const Op *f, Value *dy)
+{
+    Value *x = f->in[0], *weight = f->in[1], *bias = f->in[2], *addend = f->in[3];
+    if (f->relu) {
+        Op *mask = op_like(r, OP_RELU_GRAD, f);
+        mask->in[0] = dy;
+        mask->in[1] = f->out[0];
+        dy = mask->out[0] = like(r, f->out[0]);
+    }
+    Op *dw = op_like(r, OP_CONV_GRAD_W, f);
+    dw->in[0] = x;
+    dw->in[1] = dy;
+    dw->out[0] = like(r, weight);
+    if (bias) {
+        Op *db = op_like(r, OP_BIAS_GRAD, f);
+        db->in[0] = dy;
+        db->out[0] = like(r, bias);
+        take(r, f, db->out[0], bias);
+    }
+    /* Before x's own: where the addend is x (a shortcut), dy is then the sum that the product adds to. */
+    if (addend && r->wanted[addend->id])
+        contribute_alias(r, dy, addend, f);
+    if (r->wanted[x->id]) {
+        Op *dx = op_like(r, OP_CONV_GRAD_X, f);
+        dx->in[0] = dy;
+        dx->in[1] = weight;
+        contribute(r, dx, 2, x);
+    }
+    take(r, f, dw->out[0], weight);
+}
+
+static void grad_pool(Reverse *r, const Op *f, Value *dy)
+{
+    Op *op = op_like(r, OP_POOL_GRAD, f);
+    op->in[0] = dy;
+    contribute(r, op, 1, f->in[0]);
+}
+
+static void grad_batchnorm(Reverse *r, const Op *f, Value *dy)
+{
+    Op *op = op_like(r, OP_BATCHNORM_GRAD, f);
+    Value *before = r->pending[f->in[0]->id];
+    op->in[0] = dy;
+    op->in[1] = f->in[0];
+    op->in[2] = f->in[1];
+    op->in[3] = f->out[1];
+    op->in[4] = f->relu ? f->out[0] : NULL;
+    Value *dx = op->out[0] = like(r, f->in[0]);
+    op->out[1] = like(r, f->in[1]);
+    op->out[2] = like(r, f->in[2]);
+    if (!before)
+        r->pending[f->in[0]->id] = dx;
+    else if (r->wanted[f->in[0]->id])
+        contribute_alias(r, dx, f->in[0], f);
+    take(r, f, op->out[1], f->in[1]);
+    take(r, f, op->out[2], f->in[2]);
+}
+
+static void grad_gather(Reverse *r, const Op *f, Value *dy)
+{
+    Op *op = op_like(r, OP_GATHER_GRAD, f);
+    op->in[0] = dy;
+    op->in[1] = f->in[1];
+    contribute(r, op, 2, f->in[0]);
+}
+
+static void grad_scores(Reverse *r, const Op *f, Value *dr)
+{
+    Op *da = op_like(r, OP_SCORES_GRAD_A, f);
+    da->in[0] = dr;
+    da->in[1] = f->in[1];
+    contribute(r, da, 2, f->in[0]);
+    Op *dt = op_like(r, OP_SCORES_GRAD_T, f);
+    dt->in[0] = dr;
+    dt->in[1] = f->in[0];
+    contribute(r, dt, 2, f->in[1]);
+}
+
+/* The root: its own result needs no gradient from behind, the objective's weights are constants. */
+static void grad_nce(Reverse *r, const Op *f)
+{
+    Op *op = op_like(r, OP_NCE_GRAD, f);
+    op->in[0] = f->in[0];
+    op->in[1] = f->out[1];
+    contribute(r, op, 2, f->in[0]);
+}
+
+static void reverse_op(Reverse *r, const Op *f)
+{
+    if (f->kind == OP_NCE) {
+        grad_nce(r, f);
+        return;
+    }
+    Value *dy = f->out[0] ? r->pending[f->out[0]->id] : NULL;
+    if (!dy || !r->wanted[f->out[0]->id])
+        return;
+    switch (f->kind) {
+    case OP_PAD: grad_pad(r, f, dy); break;
+    case OP_CONV: grad_conv(r, f, dy); break;
+    case OP_POOL: grad_pool(r, f, dy); break;
+    case OP_BATCHNORM: grad_batchnorm(r, f, dy); break;
+    case OP_GATHER: grad_gather(r, f, dy); break;
+    case OP_SCORES: grad_scores(r, f, dy); break;
+    default: bug("no gradient of %s", op_name(f->kind));
+    }
+}
+
+void differentiate(Graph *g)
+{
+    Reverse r = {.g = g};
+    int forward = g->ops;
+    r.pending = ARENA_ARRAY(g->arena, Value *, g->values);
+    r.wanted = ARENA_ARRAY(g->arena, bool, g->values);
+    for (int i = 0; i < forward; i++) {
+        const Op *op = g->op[i];
+        bool wanted = false;
+        for (int j = 0; j < op->inputs; j++)
+            if (op->in[j])
+                wanted |= r.wanted[op->in[j]->id] || (op->in[j]->param && op->in[j]->param->trained);
+        for (int j = 0; j < OP_OUTPUTS; j++)
+            if (op->out[j])
+                r.wanted[op->out[j]->id] = wanted;
+    }
+    for (int i = forward - 1; i >= 0; i--)
+        reverse_op(&r, g->op[i]);
+}

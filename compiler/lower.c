@@ -1,0 +1,330 @@
+/* lower.c: the net as forward operations. Padding becomes an operation of its own, so that every product reads
+ * plain rows; a block becomes its residuals; a head its four operations. */
+#include "amdimc.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    Graph *g;
+    ParamPool *pool;
+    Value **param; /* of this graph, by the pool's numbers */
+    bool training;
+} Lower;
+
+static Param *pool_param(ParamPool *pool, const char *name, int rank, const int *dims, bool trained, Init init,
+                         double bound)
+{
+    for (int i = 0; i < pool->count; i++)
+        if (!strcmp(pool->param[i]->name, name))
+            return pool->param[i];
+    if (pool->count == pool->capacity) {
+        Param **old = pool->param;
+        pool->capacity = pool->capacity ? 2 * pool->capacity : 256;
+        pool->param = ARENA_ARRAY(pool->arena, Param *, pool->capacity);
+        for (int i = 0; i < pool->count; i++)
+            pool->param[i] = old[i];
+    }
+    Param *p = ARENA_NEW(pool->arena, Param);
+    *p = (Param){.name = name, .rank = rank, .trained = trained, .init = init, .bound = bound, .count = 1};
+    for (int i = 0; i < rank; i++) {
+        p->dims[i] = dims[i];
+        p->count *= (size_t)dims[i];
+    }
+    return pool->param[pool->count++] = p;
+}
+
+/* The parameter's value in this graph: weights as (k*k*in, out), vectors as they are. */
+static Value *param_value(Lower *l, Param *p)
+{
+    for (int i = 0; i < l->g->values; i++)
+        if (l->g->value[i]->param == p)
+            return l->g->value[i];
+    char *name = arena_copy(l->g->arena, p->name, strlen(p->name));
+    for (char *c = name; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    int matrix[2] = {p->dims[1] * p->dims[2] * p->dims[3], p->dims[0]};
+    Value *v = p->rank == 4 ? graph_value(l->g, VALUE_PARAM, name, 2, matrix)
+                            : graph_value(l->g, VALUE_PARAM, name, 1, p->dims);
+    v->param = p;
+    return v;
+}
+
+static const char *join(Lower *l, const char *prefix, const char *suffix)
+{
+    return arena_printf(l->pool->arena, "%s.%s", prefix, suffix);
+}
+
+static const char *identifier(Lower *l, const char *label, const char *suffix)
+{
+    char *name = arena_printf(l->g->arena, "%s%s", label, suffix);
+    for (char *c = name; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    return name;
+}
+
+static Value *conv_weight(Lower *l, const char *name, int out, int in, int kernel, Init init, double bound)
+{
+    int dims[4] = {out, in, kernel, kernel};
+    return param_value(l, pool_param(l->pool, name, 4, dims, true, init, bound));
+}
+
+static Value *vector(Lower *l, const char *name, int count, bool trained, Init init, double bound)
+{
+    return param_value(l, pool_param(l->pool, name, 1, &count, trained, init, bound));
+}
+
+static double fan_in_bound(int in, int kernel)
+{
+    return 1.0 / sqrt((double)in * kernel * kernel);
+}
+
+static Value *pad(Lower *l, Value *x, int amount, bool reflect, Mark at, const char *label)
+{
+    if (!amount)
+        return x;
+    Op *op = graph_op(l->g, OP_PAD, at, label);
+    op->in[0] = x;
+    op->pad = amount;
+    op->reflect = reflect;
+    return op->out[0] = graph_map(l->g, identifier(l, label, "_padded"), x->dims[1] + 2 * amount, x->dims[3]);
+}
+
+/* y = conv(x) + bias + addend, then ReLU; bias and addend may be NULL. x is already padded. */
+static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend, int kernel, int stride, bool relu,
+                   Mark at, const char *label, const char *result)
+{
+    Op *op = graph_op(l->g, OP_CONV, at, label);
+    op->in[0] = x;
+    op->in[1] = weight;
+    op->in[2] = bias;
+    op->in[3] = addend;
+    op->kernel = kernel;
+    op->stride = stride;
+    op->relu = relu;
+    return op->out[0] = graph_map(l->g, result, (x->dims[1] - kernel) / stride + 1, weight->dims[1]);
+}
+
+static Value *batchnorm(Lower *l, Value *x, bool relu, Mark at, const char *label, const char *result)
+{
+    int channels = x->dims[3];
+    Op *op = graph_op(l->g, l->training ? OP_BATCHNORM : OP_NORMALIZE, at, label);
+    op->in[0] = x;
+    op->in[1] = vector(l, join(l, label, "weight"), channels, true, INIT_ONE, 0);
+    op->in[2] = vector(l, join(l, label, "bias"), channels, true, INIT_ZERO, 0);
+    op->in[3] = vector(l, join(l, label, "running_mean"), channels, false, INIT_ZERO, 0);
+    op->in[4] = vector(l, join(l, label, "running_var"), channels, false, INIT_ONE, 0);
+    op->relu = relu;
+    op->out[0] = graph_map(l->g, result, x->dims[1], channels);
+    if (l->training)
+        op->out[1] = graph_value(l->g, VALUE_TEMPORARY, identifier(l, label, "_statistics"), 3,
+                                 (int[]){l->g->net->views, 2, channels});
+    return op->out[0];
+}
+
+static Value *lower_conv(Lower *l, const SpecLayer *s, Value *x, const char *label)
+{
+    int in = x->dims[3], out = (int)s->out.v, kernel = (int)s->kernel.v;
+    double bound = fan_in_bound(in, kernel);
+    x = pad(l, x, (int)s->pad.v, s->reflect, s->at, label);
+    Value *weight = conv_weight(l, join(l, label, "weight"), out, in, kernel, INIT_UNIFORM, bound);
+    if (!s->batchnorm.v) {
+        Value *bias = vector(l, join(l, label, "bias"), out, true, INIT_UNIFORM, bound);
+        return conv(l, x, weight, bias, NULL, kernel, (int)s->stride.v, s->relu, s->at, label,
+                    identifier(l, label, ""));
+    }
+    x = conv(l, x, weight, NULL, NULL, kernel, (int)s->stride.v, false, s->at, label, identifier(l, label, "_sum"));
+    return batchnorm(l, x, s->relu, s->at, join(l, label, "bn"), identifier(l, label, ""));
+}
+
+/* Average pooling with the convolution's geometry, channels padded with zeros: x itself where nothing changes. */
+static Value *shortcut(Lower *l, Value *x, int out, int kernel, int stride, Mark at, const char *label)
+{
+    if (kernel == 1 && stride == 1 && x->dims[3] == out)
+        return x;
+    Op *op = graph_op(l->g, OP_POOL, at, label);
+    op->in[0] = x;
+    op->kernel = kernel;
+    op->stride = stride;
+    return op->out[0] =
+               graph_map(l->g, identifier(l, label, "_shortcut"), (x->dims[1] - kernel) / stride + 1, out);
+}
+
+static Value *lower_residual(Lower *l, const SpecLayer *s, Value *x, int kernel, int stride, int padding,
+                             const char *label)
+{
+    int in = x->dims[3], out = (int)s->out.v;
+    const char *conv1 = join(l, label, "conv1"), *conv2 = join(l, label, "conv2");
+    x = pad(l, x, padding, false, s->at, label);
+    Value *w1 = conv_weight(l, join(l, conv1, "weight"), out, in, kernel, INIT_UNIFORM, fan_in_bound(in, kernel));
+    Value *w2 = conv_weight(l, join(l, conv2, "weight"), out, out, 1, INIT_ZERO, 0);
+    const char *hidden_name = identifier(l, label, "_hidden");
+    Value *hidden;
+    if (s->batchnorm.v) {
+        hidden = conv(l, x, w1, NULL, NULL, kernel, stride, false, s->at, conv1, identifier(l, label, "_sum"));
+        hidden = batchnorm(l, hidden, true, s->at, join(l, label, "bn"), hidden_name);
+    } else {
+        hidden = conv(l, x, w1, NULL, NULL, kernel, stride, true, s->at, conv1, hidden_name);
+    }
+    Value *past = shortcut(l, x, out, kernel, stride, s->at, label);
+    return conv(l, hidden, w2, NULL, past, 1, 1, false, s->at, conv2, identifier(l, label, ""));
+}
+
+static Value *lower_block(Lower *l, const SpecLayer *s, Value *x, const char *label)
+{
+    x = lower_residual(l, s, x, (int)s->kernel.v, (int)s->stride.v, (int)s->pad.v, join(l, label, "0"));
+    for (int j = 1; j < (int)s->depth.v; j++)
+        x = lower_residual(l, s, x, 1, 1, 0, arena_printf(l->pool->arena, "%s.%d", label, j));
+    return x;
+}
+
+static Value *lower_layer(Lower *l, const NetLayer *layer, Value *x)
+{
+    const SpecLayer *s = layer->spec;
+    const char *label = arena_printf(l->pool->arena, "encoder.%d", layer->number);
+    switch (s->kind) {
+    case LAYER_CONV: return lower_conv(l, s, x, label);
+    case LAYER_RESIDUAL:
+        return lower_residual(l, s, x, (int)s->kernel.v, (int)s->stride.v, (int)s->pad.v, label);
+    case LAYER_BLOCK: return lower_block(l, s, x, label);
+    case LAYER_BATCHNORM: return batchnorm(l, x, false, s->at, label, identifier(l, label, ""));
+    }
+    bug("layer kind %d", (int)s->kind);
+}
+
+/* The encoder up to layer `top`; result[i] is layer i's output. */
+static Value **lower_encoder(Lower *l, int top)
+{
+    const Net *n = l->g->net;
+    Value **result = ARENA_ARRAY(l->g->arena, Value *, n->layers);
+    Value *x = l->g->x;
+    for (int i = 0; i <= top; i++)
+        result[i] = x = lower_layer(l, &n->layer[i], x);
+    return result;
+}
+
+/* The embedding of scale d: the identity, or conv1, ReLU, conv2 plus a shortcut, and batchnorm (contract, section 2). */
+static Value *lower_head(Lower *l, const NetScale *s, Value *features)
+{
+    if (s->identity)
+        return features;
+    const Spec *spec = l->g->net->spec;
+    int in = features->dims[3], dim = (int)spec->embedding.dim.v;
+    Mark at = spec->embedding.dim.at;
+    const char *label = arena_printf(l->pool->arena, "embed.%d", s->scale);
+    const char *conv1 = join(l, label, "conv1"), *conv2 = join(l, label, "conv2"), *past = join(l, label, "shortcut");
+    Value *w1 = conv_weight(l, join(l, conv1, "weight"), dim, in, 1, INIT_UNIFORM, fan_in_bound(in, 1));
+    Value *w2 = conv_weight(l, join(l, conv2, "weight"), dim, dim, 1, INIT_ZERO, 0);
+    Value *ws = conv_weight(l, join(l, past, "weight"), dim, in, 1, INIT_SHORTCUT, 0.01);
+    Value *bs = vector(l, join(l, past, "bias"), dim, true, INIT_UNIFORM, fan_in_bound(in, 1));
+
+    const char *hidden_name = identifier(l, label, "_hidden");
+    Value *hidden;
+    if (spec->embedding.batchnorm.v) {
+        hidden = conv(l, features, w1, NULL, NULL, 1, 1, false, at, conv1, identifier(l, label, "_hidden_sum"));
+        hidden = batchnorm(l, hidden, true, at, join(l, label, "bn_hidden"), hidden_name);
+    } else {
+        hidden = conv(l, features, w1, NULL, NULL, 1, 1, true, at, conv1, hidden_name);
+    }
+    Value *sum = conv(l, features, ws, bs, NULL, 1, 1, false, at, past, identifier(l, label, "_shortcut"));
+    sum = conv(l, hidden, w2, NULL, sum, 1, 1, false, at, conv2, identifier(l, label, "_sum"));
+    return batchnorm(l, sum, false, at, join(l, label, "bn"), identifier(l, label, ""));
+}
+
+static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
+{
+    if (pair->located < 0)
+        return embedding;
+    const Net *n = l->g->net;
+    const char *name = identifier(l, arena_printf(l->g->arena, "location_%d_to_%d", pair->from->scale, pair->to->scale), "");
+    Value *location = graph_value(l->g, VALUE_INPUT, name, 2, (int[]){n->views, n->batch});
+    l->g->location[pair->located] = location;
+    Op *op = graph_op(l->g, OP_GATHER, pair->spec->at, pair->name);
+    op->pair = pair;
+    op->in[0] = embedding;
+    op->in[1] = location;
+    name = arena_printf(l->g->arena, "antecedent_%d_to_%d", pair->from->scale, pair->to->scale);
+    return op->out[0] = graph_map(l->g, name, 1, embedding->dims[3]);
+}
+
+/* One pair's scores and NCE; returns its result of two floats. */
+static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
+{
+    const Net *n = l->g->net;
+    int positions = pair->to->scale * pair->to->scale, targets = n->batch * positions;
+    const char *suffix = arena_printf(l->g->arena, "%d_to_%d", pair->from->scale, pair->to->scale);
+    Value *antecedent = gather(l, pair, from);
+
+    Op *scores = graph_op(l->g, OP_SCORES, pair->spec->at, pair->name);
+    scores->pair = pair;
+    scores->in[0] = antecedent;
+    scores->in[1] = to;
+    scores->out[0] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "scores_%s", suffix), 3,
+                                 (int[]){n->views, targets, n->batch});
+
+    Op *nce = graph_op(l->g, OP_NCE, pair->spec->at, pair->name);
+    nce->pair = pair;
+    nce->in[0] = scores->out[0];
+    nce->out[0] =
+        graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "loss_%s", suffix), 1, (int[]){2});
+    nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "statistics_%s", suffix), 3,
+                              (int[]){n->views, 2 + positions, n->batch});
+    return nce->out[0];
+}
+
+static Lower lower_begin(Arena *a, const Net *n, ParamPool *pool, const char *name, bool training)
+{
+    Lower l = {.g = graph_new(a, n, name), .pool = pool, .training = training};
+    int size = (int)n->spec->input.size.v;
+    int dims[4] = {n->images, size, size, (int)n->spec->input.channels.v};
+    l.g->x = graph_value(l.g, VALUE_INPUT, "x", 4, dims);
+    return l;
+}
+
+Graph *lower_step(Arena *a, const Net *n, ParamPool *pool)
+{
+    Lower l = lower_begin(a, n, pool, "step", true);
+    Value **layer = lower_encoder(&l, n->top);
+    Value **embedding = ARENA_ARRAY(a, Value *, n->scales);
+    for (int i = 0; i < n->scales; i++)
+        if (n->scale[i].trained)
+            embedding[i] = lower_head(&l, &n->scale[i], layer[n->scale[i].layer->number]);
+    Value **loss = ARENA_ARRAY(a, Value *, n->pairs);
+    for (int i = 0; i < n->pairs; i++)
+        loss[i] = lower_pair(&l, &n->pair[i], embedding[n->pair[i].from - n->scale],
+                             embedding[n->pair[i].to - n->scale]);
+    Op *report = graph_op_wide(l.g, OP_REPORT, n->spec->name.at, "report", n->pairs + n->scales);
+    for (int i = 0; i < n->pairs; i++)
+        report->in[i] = loss[i];
+    for (int i = 0; i < n->scales; i++)
+        report->in[n->pairs + i] = embedding[i];
+    return l.g;
+}
+
+/* The layer whose features stand for an image: f_1, or the top-most trained layer where no pair trains scale 1. */
+static Value *representation(Lower *l)
+{
+    const Net *n = l->g->net;
+    const NetScale *one = net_scale(n, 1);
+    int top = one && one->trained ? one->layer->number : n->top;
+    Value *features = lower_encoder(l, top)[top];
+    if (features->dims[1] == 1)
+        return features;
+    Op *op = graph_op(l->g, OP_MEAN, n->layer[top].spec->at, "mean");
+    op->in[0] = features;
+    return op->out[0] = graph_map(l->g, "mean", 1, features->dims[3]);
+}
+
+Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale)
+{
+    const char *name = scale ? arena_printf(a, "encode_phi_%d", scale) : "encode_f_1";
+    Lower l = lower_begin(a, n, pool, name, false);
+    if (!scale) {
+        representation(&l);
+        return l.g;
+    }
+    const NetScale *s = net_scale(n, scale);
+    lower_head(&l, s, lower_encoder(&l, s->layer->number)[s->layer->number]);
+    return l.g;
+}

@@ -1,0 +1,205 @@
+/* main.c: the command line, and the passes one after the other. */
+#include "amdimc.h"
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "usage: amdimc SPEC.yaml -o PROGRAM        compile; the generated C is kept in generated/NAME/\n"
+    "       amdimc --emit=c SPEC.yaml -o DIR   the C only: a folder that builds with `make`\n"
+    "       amdimc --emit=ir SPEC.yaml         the operations of a step, as text\n"
+    "       amdimc --check SPEC.yaml           diagnostics only\n"
+    "\n"
+    "options:\n"
+    "  -o PATH             the program, or with --emit=c the folder\n"
+    "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
+    "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
+    "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
+    "  --batch N           images in a step\n"
+    "  --march NAME        processor, as clang's -march\n"
+    "  --threads N         threads of the program, unless it is told otherwise\n"
+    "  --blas NAME         openblas or none\n"
+    "  --memory SIZE       the most the program may hold: 512MiB\n"
+    "  --help, --version\n"
+    "\n"
+    "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
+
+typedef enum { MAKE_PROGRAM, MAKE_C, MAKE_IR, MAKE_CHECK } Make;
+
+typedef struct {
+    Make make;
+    const char *spec;
+    Overrides overrides;
+    Build build;
+} Command;
+
+static int usage_error(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("amdimc: ", stderr);
+    vfprintf(stderr, format, args);
+    fputs("; `amdimc --help` lists what there is\n", stderr);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+static int parse_emit(Command *c, const char *what)
+{
+    static const struct {
+        const char *name;
+        Make make;
+    } forms[] = {{"c", MAKE_C}, {"ir", MAKE_IR}};
+    for (size_t i = 0; i < COUNT(forms); i++)
+        if (!strcmp(what, forms[i].name)) {
+            c->make = forms[i].make;
+            return EXIT_DONE;
+        }
+    return usage_error("--emit=%s is not built: --emit=c or --emit=ir", what);
+}
+
+/* The exit code, or -1 to go on. */
+static int parse(Command *c, int argc, char **argv)
+{
+    enum { GEN_DIR = 256, CC, EMIT, CHECK, PAIRS, BATCH, MARCH, THREADS, BLAS, MEMORY, HELP, VERSION };
+    static const struct option options[] = {
+        {"gen-dir", required_argument, NULL, GEN_DIR}, {"cc", required_argument, NULL, CC},
+        {"emit", required_argument, NULL, EMIT},       {"check", no_argument, NULL, CHECK},
+        {"pairs", required_argument, NULL, PAIRS},     {"batch", required_argument, NULL, BATCH},
+        {"march", required_argument, NULL, MARCH},     {"threads", required_argument, NULL, THREADS},
+        {"blas", required_argument, NULL, BLAS},       {"memory", required_argument, NULL, MEMORY},
+        {"help", no_argument, NULL, HELP},             {"version", no_argument, NULL, VERSION},
+        {NULL, 0, NULL, 0},
+    };
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
+        switch (o) {
+        case 'o': c->build.output = optarg; break;
+        case GEN_DIR: c->build.gen_dir = optarg; break;
+        case CC: c->build.cc = optarg; break;
+        case CHECK: c->make = MAKE_CHECK; break;
+        case PAIRS: c->overrides.pairs = optarg; break;
+        case BATCH: c->overrides.batch = optarg; break;
+        case MARCH: c->overrides.march = optarg; break;
+        case THREADS: c->overrides.threads = optarg; break;
+        case BLAS: c->overrides.blas = optarg; break;
+        case MEMORY: c->overrides.memory = optarg; break;
+        case EMIT:
+            if (parse_emit(c, optarg))
+                return EXIT_USAGE;
+            break;
+        case HELP: fputs(usage, stdout); return EXIT_DONE;
+        case VERSION: puts("amdimc " AMDIMC_VERSION); return EXIT_DONE;
+        case ':': return usage_error("%s wants a value", argv[optind - 1]);
+        default: return usage_error("unknown option %s", argv[optind - 1]);
+        }
+    }
+    if (argc == optind)
+        return usage_error("no spec given");
+    if (argc > optind + 1)
+        return usage_error("one spec at a time: %s is one too many", argv[optind + 1]);
+    c->spec = argv[optind];
+    if (!c->build.output && (c->make == MAKE_PROGRAM || c->make == MAKE_C))
+        return usage_error("-o is missing: where shall the %s go?", c->make == MAKE_C ? "C" : "program");
+    return -1;
+}
+
+/* FNV-1a, 64 bits: which specs' runs may be resumed by this program. */
+static const char *digest_of(Arena *a, const Spec *s)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (const char *c = spec_canonical(a, s); *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    return arena_printf(a, "%016llx", (unsigned long long)hash);
+}
+
+static void finish_graph(Graph *g, bool backward)
+{
+    graph_check(g, "lower");
+    if (backward) {
+        differentiate(g);
+        graph_check(g, "differentiate");
+    }
+    simplify(g);
+    graph_check(g, "simplify");
+    select_kernels(g);
+    cost_scratch(g);
+    plan_memory(g);
+    plan_check(g);
+}
+
+static Program *compile(Arena *a, const Net *n, const char *templates)
+{
+    Program *p = ARENA_NEW(a, Program);
+    ParamPool pool = {.arena = a, .net = n};
+    Graph *step = lower_step(a, n, &pool);
+    finish_graph(step, true);
+    p->feature = ARENA_ARRAY(a, Graph *, n->scales + 1);
+    p->feature[p->features++] = lower_encode(a, n, &pool, 0);
+    for (int i = 0; i < n->scales; i++)
+        if (n->scale[i].trained)
+            p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale);
+    for (int i = 0; i < p->features; i++)
+        finish_graph(p->feature[i], false);
+    p->net = n;
+    p->step = step;
+    p->params = params_place(a, step, &pool);
+    p->digest = digest_of(a, n->spec);
+    p->triple = "native";
+    p->templates = templates;
+    return p;
+}
+
+static bool make(Arena *a, const Command *c, const Spec *s, const Program *p)
+{
+    switch (c->make) {
+    case MAKE_CHECK: return true;
+    case MAKE_IR:
+        graph_print(p->step, stdout);
+        return !fflush(stdout);
+    case MAKE_C: return build_write_folder(a, &c->build, s, emit_model(a, p));
+    case MAKE_PROGRAM:
+        if (!build_write(a, &c->build, s, emit_model(a, p)) || !build_program(a, &c->build, s))
+            return false;
+        fprintf(stderr, "%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/\n", c->build.output,
+                (double)p->step->arena_bytes / (1 << 20),
+                (double)cost_peak(p->step, p->params, p->step->arena_bytes, (int)s->target.threads.v) / (1 << 20),
+                c->build.gen_dir);
+        return true;
+    }
+    bug("nothing to make");
+}
+
+static bool compile_and_make(Arena *a, Command *c)
+{
+    Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
+    Source *source = source_read(a, &d, c->spec);
+    const Spec *s = source ? spec_read(a, &d, source, &c->overrides) : NULL;
+    const Net *n = s ? net_build(a, &d, s) : NULL;
+    if (!n)
+        return false;
+    if (!build_locate(a, &c->build))
+        return false;
+    if (c->make == MAKE_C)
+        c->build.gen_dir = c->build.output;
+    else if (!c->build.gen_dir)
+        c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
+    return make(a, c, s, compile(a, n, c->build.templates));
+}
+
+int main(int argc, char **argv)
+{
+    Command c = {.build = {.cc = getenv("AMDIMC_CC")}};
+    if (!c.build.cc || !*c.build.cc)
+        c.build.cc = "clang";
+    int code = parse(&c, argc, argv);
+    if (code >= 0)
+        return code;
+    Arena *a = arena_new();
+    bool done = compile_and_make(a, &c);
+    arena_free(a);
+    return done ? EXIT_DONE : EXIT_WRONG;
+}

@@ -1,0 +1,132 @@
+/* override.c: values of the command line, in place of the spec's.
+ *
+ * They are put into the tree before it is read, so that the spec's own types and ranges hold for them; each
+ * has its option as its source. --pairs takes names only: a pair that the spec lists too keeps the spec's
+ * weight, any other has weight 1. */
+#include "reader.h"
+
+#include <string.h>
+
+static Source *option_source(Arena *a, const char *option, const char *text)
+{
+    Source *source = ARENA_NEW(a, Source);
+    *source = (Source){option, text, strlen(text)};
+    return source;
+}
+
+/* A scalar of `length` bytes from `begin` in the option's text. */
+static Node *option_scalar(Arena *a, const Source *source, size_t begin, size_t length)
+{
+    Node *n = ARENA_NEW(a, Node);
+    n->kind = NODE_SCALAR;
+    n->plain = true;
+    n->text = arena_copy(a, source->text + begin, length);
+    n->length = length;
+    n->at = (Mark){source, 1, (int)begin + 1, length > 0 ? (int)length : 1};
+    return n;
+}
+
+static Node *empty_node(Arena *a, NodeKind kind, Mark at)
+{
+    Node *n = ARENA_NEW(a, Node);
+    n->kind = kind;
+    n->at = at;
+    return n;
+}
+
+static Node *key_node(Arena *a, const char *key, Mark at)
+{
+    Node *n = empty_node(a, NODE_SCALAR, at);
+    n->text = key;
+    n->length = strlen(key);
+    return n;
+}
+
+/* Puts the value's content where the key's is, or the key at the end of the mapping. */
+static Node *put(Arena *a, Node *mapping, const char *key, Node *value)
+{
+    Node *old = node_child(mapping, key);
+    if (!old) {
+        value->key = key_node(a, key, value->at);
+        node_append(mapping, value);
+        return value;
+    }
+    Node *next = old->next, *old_key = old->key;
+    *old = *value;
+    old->next = next;
+    old->key = old_key;
+    return old;
+}
+
+/* Puts the value under section.key, or under key alone. What is no mapping is left for the reader to refuse.
+ */
+static void override(Arena *a, Node *root, const char *section, const char *key, Node *value)
+{
+    Node *into = root;
+    if (section) {
+        into = node_child(root, section);
+        if (!into)
+            into = put(a, root, section, empty_node(a, NODE_MAPPING, value->at));
+    }
+    if (into->kind == NODE_MAPPING)
+        put(a, into, key, value);
+}
+
+/* The weight the spec gives to the pair, or NULL. */
+static const Node *find_weight(const Node *root, const Node *name)
+{
+    const Node *loss = node_child(root, "loss");
+    const Node *pairs = loss && loss->kind == NODE_MAPPING ? node_child(loss, "pairs") : NULL;
+    for (const Node *item = pairs ? pairs->first : NULL; item; item = item->next) {
+        const Node *pair = item->kind == NODE_MAPPING ? node_child(item, "pair") : NULL;
+        if (pair && pair->kind == NODE_SCALAR && node_is(pair, name->text))
+            return node_child(item, "weight");
+    }
+    return NULL;
+}
+
+static Node *pair_item(Arena *a, const Node *root, Node *name)
+{
+    const Node *weight = find_weight(root, name);
+    if (!weight)
+        return name;
+    Node *item = empty_node(a, NODE_MAPPING, name->at), *copy = ARENA_NEW(a, Node);
+    *copy = *weight;
+    copy->next = NULL;
+    put(a, item, "pair", name);
+    node_append(item, copy);
+    return item;
+}
+
+static Node *pair_list(Arena *a, const Node *root, const Source *source)
+{
+    Node *list = empty_node(a, NODE_LIST, (Mark){source, 1, 1, 1});
+    for (size_t begin = 0, length; begin <= source->length; begin += length + 1) {
+        length = strcspn(source->text + begin, ",");
+        node_append(list, pair_item(a, root, option_scalar(a, source, begin, length)));
+    }
+    return list;
+}
+
+void override_tree(Reader *r, Node *root, const Overrides *o)
+{
+    const struct {
+        const char *option, *section, *key, *text;
+    } scalar[] = {
+        {"--batch", NULL, "batch", o->batch},           {"--march", "target", "march", o->march},
+        {"--threads", "target", "threads", o->threads}, {"--blas", "target", "blas", o->blas},
+        {"--memory", "target", "memory", o->memory},
+    };
+    if (root->kind != NODE_MAPPING)
+        return;
+    for (size_t i = 0; i < COUNT(scalar); i++) {
+        if (!scalar[i].text)
+            continue;
+        const Source *source = option_source(r->arena, scalar[i].option, scalar[i].text);
+        override(r->arena, root, scalar[i].section, scalar[i].key,
+                 option_scalar(r->arena, source, 0, source->length));
+    }
+    if (o->pairs)
+        override(r->arena, root, "loss", "pairs",
+                 pair_list(r->arena, root, option_source(r->arena, "--pairs", o->pairs)));
+}

@@ -1,0 +1,108 @@
+/* simplify.c: drops what nothing uses, and folds a ReLU's mask into the operation that makes what it masks. */
+#include "amdimc.h"
+
+/* Operations that are wanted for what they do, not for a result. */
+static bool has_effect(const Op *op)
+{
+    return op->kind == OP_TAKE || op->kind == OP_REPORT;
+}
+
+static bool any_result_used(const Op *op, const bool *used)
+{
+    for (int j = 0; j < OP_OUTPUTS; j++)
+        if (op->out[j] && used[op->out[j]->id])
+            return true;
+    return false;
+}
+
+/* The last operation of a list without effects makes its result. */
+static void drop_unused(Graph *g)
+{
+    bool *used = ARENA_ARRAY(g->arena, bool, g->values), *kept = ARENA_ARRAY(g->arena, bool, g->ops);
+    for (int i = g->ops - 1; i >= 0; i--) {
+        const Op *op = g->op[i];
+        kept[i] = has_effect(op) || any_result_used(op, used) || i == g->ops - 1;
+        for (int j = 0; kept[i] && j < op->inputs; j++)
+            if (op->in[j])
+                used[op->in[j]->id] = true;
+    }
+    int ops = 0;
+    for (int i = 0; i < g->ops; i++)
+        if (kept[i])
+            g->op[ops++] = g->op[i];
+    g->ops = ops;
+}
+
+static int uses(const Graph *g, const Value *v)
+{
+    int count = 0;
+    for (int i = 0; i < g->ops; i++)
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            count += g->op[i]->in[j] == v;
+    return count;
+}
+
+/* Which input of an operation is its mask; 0 where it takes none. */
+static int mask_input(const Op *op)
+{
+    switch (op->kind) {
+    case OP_CONV_GRAD_X: return 3;
+    case OP_PAD_GRAD: return 2;
+    default: return 0;
+    }
+}
+
+static Op *maker(const Graph *g, const Value *v)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->out[0] == v)
+            return g->op[i];
+    return NULL;
+}
+
+static void fold_masks(Graph *g)
+{
+    int ops = 0;
+    Op **kept = ARENA_ARRAY(g->arena, Op *, g->ops);
+    for (int i = 0; i < g->ops; i++) {
+        Op *op = g->op[i], *source = op->kind == OP_RELU_GRAD ? maker(g, op->in[0]) : NULL;
+        int mask = source ? mask_input(source) : 0;
+        if (mask && !source->in[mask] && uses(g, op->in[0]) == 1) {
+            source->in[mask] = op->in[1];
+            source->out[0] = op->out[0];
+            continue;
+        }
+        kept[ops++] = op;
+    }
+    g->op = kept;
+    g->ops = g->capacity = ops;
+}
+
+/* Renumbers the values that are still there. */
+static void drop_values(Graph *g)
+{
+    bool *there = ARENA_ARRAY(g->arena, bool, g->values);
+    for (int i = 0; i < g->ops; i++) {
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j])
+                there[g->op[i]->in[j]->id] = true;
+        for (int j = 0; j < OP_OUTPUTS; j++)
+            if (g->op[i]->out[j])
+                there[g->op[i]->out[j]->id] = true;
+    }
+    int values = 0;
+    for (int i = 0; i < g->values; i++)
+        if (there[i] || g->value[i]->kind == VALUE_INPUT) {
+            g->value[values] = g->value[i];
+            g->value[values]->id = g->value[values]->home = values;
+            values++;
+        }
+    g->values = values;
+}
+
+void simplify(Graph *g)
+{
+    drop_unused(g);
+    fold_masks(g);
+    drop_values(g);
+}

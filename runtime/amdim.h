@@ -1,0 +1,174 @@
+/* amdim.h: what a generated program and the runtime say to each other.
+ *
+ * The generated C exports one symbol, `amdim_model`: constants of the spec, the table of tensors, and the
+ * functions that compute. The runtime (data, augmentation, optimiser, checkpoints, commands) reads that
+ * description and knows no spec, layer or pair.
+ *
+ * Letters: V views, B images of a batch, N = V*B images of a step (view-major: image b of view v is row
+ * v*B + b), H = W the side, C channels, R the width of the embeddings. All floats are float32. Activations
+ * lie as pixels x channels (N, H, W, C); weights of a k x k convolution as (k*k*in) x out. */
+#ifndef AMDIM_H
+#define AMDIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- threads ------------------------------------------------------------------------------------------ */
+
+typedef struct AmdimPool AmdimPool; /* a fixed set of worker threads, the caller's among them */
+
+/* One part of an operation: `part` in 0..parts-1 says which piece to compute; `worker` in 0..threads-1 which
+ * thread runs it (it owns the worker's scratch). The result must depend on `part` alone. */
+typedef void AmdimPart(void *job, int part, int worker);
+
+/* Runs every part once, on all threads of the pool, and returns when the last has ended. */
+void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts);
+
+/* This worker's private scratch memory: AmdimModel.scratch_bytes bytes, aligned to 64. */
+void *amdim_scratch(AmdimPool *pool, int worker);
+
+/* ---- tensors ------------------------------------------------------------------------------------------ */
+
+typedef enum {
+    AMDIM_INIT_ZERO,
+    AMDIM_INIT_ONE,
+    AMDIM_INIT_UNIFORM,  /* uniform in +-bound */
+    AMDIM_INIT_SHORTCUT, /* uniform in +-bound, ones on the diagonal where out >= in */
+} AmdimInit;
+
+typedef struct {
+    const char *name; /* as in files: encoder.2.0.conv1.weight */
+    int rank;         /* 4 for a convolution, else 1 */
+    int32_t dims[4];  /* in PyTorch's order (out, in, k, k), whatever the layout inside */
+    size_t offset;    /* floats from the start of the parameters; a multiple of 16 */
+    size_t count;     /* floats; the product of dims */
+    bool trained;     /* has a gradient; else a running statistic */
+    AmdimInit init;
+    float bound;
+} AmdimTensor;
+
+/* ---- a step ------------------------------------------------------------------------------------------- */
+
+typedef struct AmdimStep AmdimStep;
+
+/* Takes one trained tensor's gradient, in the layout of the parameters, as soon as it is complete and the
+ * step reads the parameter no more: it may change the parameter. `tensor` is an index of
+ * AmdimModel.tensors. The gradient's memory is used again after the call. */
+typedef void AmdimTake(AmdimStep *step, int tensor, const float *gradient);
+
+struct AmdimStep {
+    AmdimPool *pool;
+    char *arena;    /* AmdimModel.arena_bytes, aligned to 64; contents arbitrary */
+    float *params;  /* AmdimModel.param_floats: trained tensors, then running statistics */
+    const float *x; /* (N, H, W, C) normalised views */
+    const int32_t
+        *locations;  /* (AmdimModel.located, V, B) row-major source locations, see AmdimPair.located */
+    AmdimTake *take; /* who takes the gradients */
+    void *taker;     /* for take */
+
+    /* What the step leaves behind, written before the first gradient is taken. */
+    double loss;             /* the objective: sum of weight * pair's loss, + penalty weight * sum of P */
+    double penalty;          /* sum of P over pairs, unweighted */
+    double *pair_loss;       /* (pairs) unweighted */
+    const float **embedding; /* (scales) where each phi_d lies, (N, d, d, R), during forward_done */
+    /* Called, if not NULL, when all of the above is known and the backward pass has not begun; false ends the
+     * step there (no gradient is taken). */
+    bool (*forward_done)(AmdimStep *step);
+};
+
+/* ---- the model ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int scale;                             /* d */
+    int channels;                          /* of f_d */
+    int layer;                             /* the encoder layer (number in the spec's list) that makes it */
+    int receptive_field, receptive_stride; /* pixels: what one location sees, and the step to the next */
+} AmdimScale;
+
+typedef struct {
+    const char *name; /* "1-to-5" */
+    int from, to;     /* n and m */
+    double weight;
+    int located; /* row of AmdimStep.locations where n > 1, else -1 */
+} AmdimPair;
+
+typedef struct {
+    double flip; /* probability */
+    bool has_crop;
+    double crop_scale[2], crop_ratio[2];
+    bool has_translate;
+    int translate_max; /* pixels */
+    double translate_p;
+    bool has_jitter;
+    double brightness, contrast, saturation, hue, jitter_p;
+    double grayscale; /* probability */
+} AmdimAugment;
+
+typedef enum { AMDIM_ADAM, AMDIM_SGD } AmdimRule;
+
+typedef struct {
+    AmdimRule rule;
+    double lr, weight_decay;
+    double beta1, beta2, eps; /* Adam */
+    double momentum;          /* SGD */
+} AmdimOptimizer;
+
+typedef struct {
+    int64_t epochs, warmup; /* warm-up in steps */
+    int milestones;
+    const int64_t *milestone; /* epochs */
+    double gamma;
+} AmdimSchedule;
+
+/* What `encode` can compute of a batch of N images, with running statistics: f_1 first, then phi_d of every
+ * trained scale. */
+typedef struct {
+    int scale;    /* d of phi_d; 0 for the representation f_1 */
+    int side;     /* 1, or d */
+    int channels; /* the representation's, or R */
+    /* x (N, H, W, C) -> out (N, side, side, channels), written at the start of the arena's result */
+    const float *(*run)(AmdimPool *pool, char *arena, const float *params, const float *x);
+} AmdimFeature;
+
+typedef struct {
+    const char *name;     /* the spec's */
+    const char *spec;     /* file name the spec was compiled from */
+    const char *digest;   /* 16 hex digits over the canonical spec: what must match to resume a run */
+    const char *compiler; /* amdimc's version */
+    const char *cc;       /* the back end's version string */
+    const char *march, *target, *blas;
+
+    int views, batch, channels, size;
+    const float *mean, *std; /* (C) on pixels in 0..1 */
+    int embedding_dim;
+    AmdimAugment augment;
+    AmdimOptimizer optimizer;
+    AmdimSchedule schedule;
+    int threads;          /* when --threads is not given */
+    double clip, penalty; /* of the loss */
+
+    int tensors;
+    const AmdimTensor *tensor;
+    size_t param_floats;   /* all tensors, each padded to 16 floats */
+    size_t trained_floats; /* of them the trained, which come first */
+    int scales;
+    const AmdimScale *scale;
+    int pairs;
+    const AmdimPair *pair;
+    int located; /* rows of AmdimStep.locations */
+
+    size_t arena_bytes;   /* for step and every feature's run */
+    size_t scratch_bytes; /* per worker */
+    size_t peak_bytes;    /* promised for a whole `train` at `threads` threads */
+    double flop_per_step; /* products of forward and backward, two per multiply-add */
+
+    void (*start)(void); /* or NULL; called once, before the first step or feature */
+    void (*step)(AmdimStep *step);
+    int features;
+    const AmdimFeature *feature;
+} AmdimModel;
+
+extern const AmdimModel amdim_model;
+
+#endif

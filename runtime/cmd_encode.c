@@ -1,0 +1,118 @@
+/* cmd_encode.c: features of a split as FILE.npy, and the labels beside it as FILE.labels.npy.
+ *
+ * f_1 is (N, channels); phi_d is (N, R, d, d), in PyTorch's order. Features go to the file batch by batch. */
+#include "runtime.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    NpyWriter file;
+    const AmdimFeature *feature;
+    float *planes; /* one image's features, channels first */
+} Encoding;
+
+static bool give_batch(void *sink, uint32_t first, uint32_t count, const float *features, Fault *f)
+{
+    (void)first; /* batches come in order */
+    Encoding *e = sink;
+    int pixels = e->feature->side * e->feature->side;
+    size_t floats = (size_t)pixels * (size_t)e->feature->channels;
+    for (uint32_t i = 0; i < count; i++) {
+        planes_from_pixels(features + i * floats, pixels, e->feature->channels, e->planes);
+        if (!npy_give(&e->file, e->planes, floats * sizeof(float), f))
+            return false;
+    }
+    return true;
+}
+
+static const AmdimFeature *find_feature(const AmdimModel *m, int scale, Fault *f)
+{
+    char scales[256] = "";
+    for (int i = 0; i < m->features; i++) {
+        if (m->feature[i].scale == scale)
+            return &m->feature[i];
+        size_t used = strlen(scales);
+        if (m->feature[i].scale > 0)
+            snprintf(scales + used, sizeof scales - used, "%s%d", used ? ", " : "", m->feature[i].scale);
+    }
+    fault(f, "no pair of %s trains scale %d; the scales it has: %s", m->name, scale, scales);
+    return NULL;
+}
+
+static bool encode(Machine *k, const AmdimFeature *feature, const Dataset *d, const char *path, Fault *f)
+{
+    Encoding e = {.feature = feature};
+    int64_t dims[4] = {d->count, feature->channels, feature->side, feature->side};
+    size_t floats = (size_t)feature->channels * (size_t)feature->side * (size_t)feature->side;
+    e.planes = allocate(floats * sizeof(float), "an image's features", f);
+    bool ok = e.planes && npy_open(&e.file, path, "<f4", feature->scale == 0 ? 2 : 4, dims, f);
+    if (ok) {
+        ok = features_each(k, feature, d, give_batch, &e, f) && npy_commit(&e.file, f);
+        npy_discard(&e.file);
+    }
+    free(e.planes);
+    return ok;
+}
+
+/* FILE.npy -> FILE.labels.npy */
+static char *labels_path(const char *path)
+{
+    static const char ending[] = ".npy", labels[] = ".labels.npy";
+    size_t length = strlen(path);
+    char *name = malloc(length + sizeof labels);
+    if (!name)
+        return NULL;
+    if (length > strlen(ending) && strcmp(path + length - strlen(ending), ending) == 0)
+        length -= strlen(ending);
+    memcpy(name, path, length);
+    memcpy(name + length, labels, sizeof labels);
+    return name;
+}
+
+static bool give_labels(NpyWriter *w, const Dataset *d, Fault *f)
+{
+    for (uint32_t i = 0; i < d->count; i++) {
+        int64_t label = d->label[i];
+        if (!npy_give(w, &label, sizeof label, f))
+            return false;
+    }
+    return npy_commit(w, f);
+}
+
+static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
+{
+    NpyWriter w;
+    char *path = labels_path(features_path);
+    int64_t dims[1] = {d->count};
+    bool ok = path ? npy_open(&w, path, "<i8", 1, dims, f) : fault(f, "out of memory for a file name");
+    if (ok) {
+        ok = give_labels(&w, d, f);
+        npy_discard(&w);
+    }
+    free(path);
+    return ok;
+}
+
+static bool encode_split(Machine *k, const AmdimFeature *feature, const Options *o, Fault *f)
+{
+    Split split = strcmp(o->split, "train") == 0 ? SPLIT_TRAIN : SPLIT_TEST;
+    Dataset *d = data_open(o->data, split, 0, f);
+    if (!d)
+        return false;
+    bool ok = encode(k, feature, d, o->out, f) && write_labels(d, o->out, f);
+    if (ok)
+        printf("encoded %u images of the %s split; features in %s\n", (unsigned)d->count, o->split, o->out);
+    data_close(d);
+    return ok;
+}
+
+int command_encode(const AmdimModel *m, const Options *o, Fault *f)
+{
+    Machine k;
+    const AmdimFeature *feature = find_feature(m, o->scale, f);
+    if (!feature || !machine_new(&k, m, o->threads, f))
+        return 1;
+    bool ok = weights_load(m, o->weights, k.params, f) && encode_split(&k, feature, o, f);
+    machine_free(&k);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,85 @@
+/* cmd_info.c: what the program was compiled from, for people or as JSON. It allocates nothing and reads no
+ * file. */
+#include "runtime.h"
+
+/* Numbers that are really trained, without the padding between tensors. */
+static size_t parameters(const AmdimModel *m)
+{
+    size_t sum = 0;
+    for (int i = 0; i < m->tensors; i++)
+        sum += m->tensor[i].trained ? m->tensor[i].count : 0;
+    return sum;
+}
+
+static void print_text(const AmdimModel *m)
+{
+    printf("%s\n", m->name);
+    printf("  spec        %s, digest %s\n", m->spec, m->digest);
+    printf("  compiled    by amdimc %s and %s\n", m->compiler, m->cc);
+    printf("  for         %s, march %s, blas %s, %d threads\n", m->target, m->march, m->blas, m->threads);
+    printf("  input       %d x %d, %d channels, %d views, batch %d\n", m->size, m->size, m->channels,
+           m->views, m->batch);
+    printf("  pairs      ");
+    for (int i = 0; i < m->pairs; i++)
+        printf("%s %s (weight %g)", i ? "," : "", m->pair[i].name, m->pair[i].weight);
+    printf("\n");
+    for (int i = 0; i < m->scales; i++) {
+        const AmdimScale *s = &m->scale[i];
+        printf("  scale %-5d encoder layer %d, %d channels, sees %d pixels every %d\n", s->scale, s->layer,
+               s->channels, s->receptive_field, s->receptive_stride);
+    }
+    printf("  parameters  %zu trained; embeddings of %d\n", parameters(m), m->embedding_dim);
+    printf("  memory      %.1f MiB arena, %.1f MiB at most while training\n",
+           (double)m->arena_bytes / MEBIBYTE, (double)m->peak_bytes / MEBIBYTE);
+}
+
+static void print_json_text(const char *key, const char *text)
+{
+    printf("\"%s\": \"", key);
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            printf("\\%c", *c);
+        else if (*c < 0x20)
+            printf("\\u%04x", *c);
+        else
+            putchar(*c);
+    }
+    printf("\", ");
+}
+
+static void print_json(const AmdimModel *m)
+{
+    const struct {
+        const char *key, *text;
+    } texts[] = {{"name", m->name}, {"spec", m->spec},   {"digest", m->digest}, {"compiler", m->compiler},
+                 {"cc", m->cc},     {"march", m->march}, {"target", m->target}, {"blas", m->blas}};
+
+    printf("{");
+    for (size_t i = 0; i < COUNT(texts); i++)
+        print_json_text(texts[i].key, texts[i].text);
+    printf("\"threads\": %d, \"views\": %d, \"batch\": %d, \"channels\": %d, \"size\": %d, "
+           "\"embedding_dim\": %d, ",
+           m->threads, m->views, m->batch, m->channels, m->size, m->embedding_dim);
+    printf("\"pairs\": [");
+    for (int i = 0; i < m->pairs; i++)
+        printf("%s{\"pair\": \"%s\", \"weight\": %.17g}", i ? ", " : "", m->pair[i].name, m->pair[i].weight);
+    printf("], \"scales\": [");
+    for (int i = 0; i < m->scales; i++) {
+        const AmdimScale *s = &m->scale[i];
+        printf("%s{\"scale\": %d, \"layer\": %d, \"channels\": %d, \"receptive_field\": %d, "
+               "\"receptive_stride\": %d}",
+               i ? ", " : "", s->scale, s->layer, s->channels, s->receptive_field, s->receptive_stride);
+    }
+    printf("], \"parameters\": %zu, \"arena_bytes\": %zu, \"peak_bytes\": %zu}\n", parameters(m),
+           m->arena_bytes, m->peak_bytes);
+}
+
+int command_info(const AmdimModel *m, const Options *o, Fault *f)
+{
+    (void)f;
+    if (o->json)
+        print_json(m);
+    else
+        print_text(m);
+    return 0;
+}

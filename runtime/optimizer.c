@@ -1,0 +1,126 @@
+/* optimizer.c: Adam and SGD with momentum, as torch.optim computes them: in float32, L2 decay added to the
+ * gradient.
+ *
+ * Moments lie at the offsets of their parameters; Adam's second moments begin at trained_floats. Elements are
+ * independent of each other, so blocks of them are what threads take. */
+#include "runtime.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { BLOCK = 1 << 14 };
+
+size_t optimizer_floats(const AmdimModel *m)
+{
+    if (m->optimizer.rule == AMDIM_ADAM)
+        return 2 * m->trained_floats;
+    return m->optimizer.momentum > 0 ? m->trained_floats : 0;
+}
+
+bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f)
+{
+    *o = (Optimizer){.model = m};
+    size_t floats = optimizer_floats(m);
+    if (floats == 0)
+        return true;
+    o->moments = allocate_zero(floats * sizeof *o->moments, "the optimizer's moments", f);
+    return o->moments != NULL;
+}
+
+void optimizer_free(Optimizer *o)
+{
+    free(o->moments);
+    *o = (Optimizer){0};
+}
+
+double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch)
+{
+    const AmdimSchedule *s = &m->schedule;
+    double rate = m->optimizer.lr;
+    if (s->warmup > 0 && step + 1 < (uint64_t)s->warmup)
+        rate *= (double)(step + 1) / (double)s->warmup;
+    for (int i = 0; i < s->milestones; i++)
+        if (epoch >= (uint64_t)s->milestone[i])
+            rate *= s->gamma;
+    return rate;
+}
+
+/* One tensor's update; what it needs is worked out once. */
+typedef struct {
+    size_t count;
+    float *params;
+    const float *gradient;
+    float *moment, *second; /* of this tensor; NULL where the rule has none */
+    float decay, rate;      /* Adam's rate holds the first moment's bias correction */
+    float beta2, new1, new2; /* new: 1 - beta, the weight of what is new, rounded once */
+    float eps, root_correction;
+    float momentum;
+} Update;
+
+static void adam(const Update *u, size_t begin, size_t end)
+{
+    float *restrict p = u->params, *restrict m = u->moment, *restrict v = u->second;
+    const float *restrict gradient = u->gradient;
+    for (size_t i = begin; i < end; i++) {
+        float g = gradient[i] + u->decay * p[i];
+        m[i] += (g - m[i]) * u->new1;
+        v[i] = u->beta2 * v[i] + u->new2 * g * g;
+        p[i] -= u->rate * m[i] / (sqrtf(v[i]) / u->root_correction + u->eps);
+    }
+}
+
+static void sgd_momentum(const Update *u, size_t begin, size_t end)
+{
+    float *restrict p = u->params, *restrict m = u->moment;
+    const float *restrict gradient = u->gradient;
+    for (size_t i = begin; i < end; i++) {
+        m[i] = u->momentum * m[i] + gradient[i] + u->decay * p[i];
+        p[i] -= u->rate * m[i];
+    }
+}
+
+static void sgd_plain(const Update *u, size_t begin, size_t end)
+{
+    float *restrict p = u->params;
+    const float *restrict gradient = u->gradient;
+    for (size_t i = begin; i < end; i++)
+        p[i] -= u->rate * (gradient[i] + u->decay * p[i]);
+}
+
+static void update_part(void *job, int part, int worker)
+{
+    (void)worker;
+    const Update *u = job;
+    size_t begin = (size_t)part * BLOCK, end = begin + BLOCK < u->count ? begin + BLOCK : u->count;
+    if (u->second != NULL)
+        adam(u, begin, end);
+    else if (u->moment != NULL)
+        sgd_momentum(u, begin, end);
+    else
+        sgd_plain(u, begin, end);
+}
+
+void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient)
+{
+    const AmdimOptimizer *rule = &o->model->optimizer;
+    const AmdimTensor *t = &o->model->tensor[tensor];
+    Update u = {
+        .count = t->count,
+        .params = params + t->offset,
+        .gradient = gradient,
+        .moment = o->moments != NULL ? o->moments + t->offset : NULL,
+        .decay = (float)rule->weight_decay,
+        .rate = (float)o->lr,
+        .momentum = (float)rule->momentum,
+    };
+    if (rule->rule == AMDIM_ADAM) {
+        double step = (double)(o->steps + 1);
+        u.second = u.moment + o->model->trained_floats;
+        u.beta2 = (float)rule->beta2;
+        u.new1 = (float)(1 - rule->beta1);
+        u.new2 = (float)(1 - rule->beta2);
+        u.eps = (float)rule->eps;
+        u.rate = (float)(o->lr / (1 - pow(rule->beta1, step)));
+        u.root_correction = (float)sqrt(1 - pow(rule->beta2, step));
+    }
+    amdim_parallel(pool, update_part, &u, (int)((t->count + BLOCK - 1) / BLOCK));
+}

@@ -1,0 +1,271 @@
+/* options.c: the command line, from two tables: the commands, and the options with the commands that take
+ * them.
+ *
+ * What is wrong is said in words together with how to see the usage; nothing is printed here but the usage
+ * itself. Whether files exist or a scale is there is the commands' business. */
+#include "runtime.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum { TRAIN = 1, PROBE = 2, ENCODE = 4, REPLAY = 8, VIEWS = 16, BENCH = 32, INFO = 64 } CommandBit;
+
+typedef struct {
+    const char *name;
+    CommandBit bit;
+    const char *says;
+} CommandRow;
+
+static const CommandRow commands[] = {
+    {"train", TRAIN, "trains the encoder; writes weights, metrics and a report"},
+    {"probe", PROBE, "accuracy of a classifier on the frozen features f_1"},
+    {"encode", ENCODE, "writes the features of a split as .npy, with their labels"},
+    {"replay", REPLAY, "one step's losses and gradients on given tensors; nothing is updated"},
+    {"views", VIEWS, "writes the views of the first training images as training sees them"},
+    {"bench", BENCH, "speed and memory of full training steps on made-up input"},
+    {"info", INFO, "what the program was compiled from"},
+};
+
+typedef enum {
+    TEXT,   /* const char * */
+    NUMBER, /* int64_t */
+    SMALL,  /* int */
+    SEED,   /* uint64_t */
+    FLAG,   /* bool, without a value */
+} Kind;
+
+typedef struct {
+    const char *name, *value; /* value: what the usage calls it */
+    Kind kind;
+    size_t field;          /* offset in Options */
+    unsigned takes, needs; /* CommandBits */
+    uint64_t low, high;    /* of a number */
+    const char *says;
+} OptionRow;
+
+#define FIELD(name) offsetof(Options, name)
+
+static const OptionRow options[] = {
+    {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS, 0, 0, 0,
+     "CIFAR, STL-10 or IDX files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
+    {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
+    {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, ENCODE | REPLAY, 0, 0,
+     "safetensors, such as RUN/last.safetensors"},
+    {"--untrained", NULL, FLAG, FIELD(untrained), PROBE, 0, 0, 0,
+     "instead of --weights: the initial weights"},
+    {"--pixels", NULL, FLAG, FIELD(pixels), PROBE, 0, 0, 0,
+     "instead of --weights: no encoder, the raw pixels"},
+    {"--batch", "FILE", TEXT, FIELD(batch), REPLAY, REPLAY, 0, 0,
+     "safetensors with x.1, x.2 and loc.n-to-m.v"},
+    {"--head", "linear", TEXT, FIELD(head), PROBE, 0, 0, 0, "the classifier"},
+    {"--scale", "D", SMALL, FIELD(scale), ENCODE, 0, 1, 65536, "the embedding phi_D in place of f_1"},
+    {"--split", "train|test", TEXT, FIELD(split), ENCODE, 0, 0, 0, "test unless given"},
+    {"--epochs", "N", NUMBER, FIELD(epochs), TRAIN, 0, 0, INT64_MAX,
+     "epochs from the run's first beginning; the spec's unless given"},
+    {"--steps", "N", NUMBER, FIELD(steps), TRAIN, 0, 0, INT64_MAX,
+     "at most so many steps from the run's first beginning"},
+    {"--steps", "N", NUMBER, FIELD(steps), BENCH, 0, 1, 1000000, "steps to measure; 20 unless given"},
+    {"--limit", "N", NUMBER, FIELD(limit), TRAIN | PROBE, 0, 1, UINT32_MAX,
+     "the first N images of each class of the training split"},
+    {"--count", "N", NUMBER, FIELD(count), VIEWS, 0, 1, UINT32_MAX, "images; 64 unless given"},
+    {"--seed", "S", SEED, FIELD(seed), TRAIN | PROBE | VIEWS | BENCH, 0, 0, UINT64_MAX,
+     "of everything drawn at random; 0 unless given"},
+    {"--resume", NULL, FLAG, FIELD(resume), TRAIN, 0, 0, 0,
+     "go on from RUN/last.safetensors where there is one"},
+    {"--threads", "T", SMALL, FIELD(threads), TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH, 0, 1, 1024,
+     "the spec's unless given; results do not depend on it"},
+    {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0, "one JSON object, on the last line"},
+    {"-o", "FILE", TEXT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
+     "the file to write"},
+};
+
+/* The parse under way. */
+typedef struct {
+    Options *to;
+    const char *program;
+    const CommandRow *command;
+    bool given[COUNT(options)];
+} Parse;
+
+const char *options_program(int argc, char **argv)
+{
+    if (argc < 1)
+        return "program";
+    const char *slash = strrchr(argv[0], '/');
+    return slash ? slash + 1 : argv[0];
+}
+
+static const CommandRow *find_command(const char *name)
+{
+    for (size_t i = 0; i < COUNT(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* `argument` is --name, --name=value or -o. Returns COUNT(options) when the command has none so named. */
+static size_t find_option(const CommandRow *command, const char *argument)
+{
+    size_t length = strcspn(argument, "=");
+    for (size_t i = 0; i < COUNT(options); i++)
+        if ((options[i].takes & command->bit) && strlen(options[i].name) == length &&
+            strncmp(options[i].name, argument, length) == 0)
+            return i;
+    return COUNT(options);
+}
+
+static bool see_usage(const Parse *p, Fault *f, const char *what, const char *option)
+{
+    return fault(f, "%s: %s %s; see `%s %s --help`", p->command->name, what, option, p->program,
+                 p->command->name);
+}
+
+static bool read_number(const Parse *p, const OptionRow *row, const char *text, uint64_t *out, Fault *f)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    bool whole = text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+    if (!whole || value < row->low || value > row->high)
+        return fault(f, "%s: %s %s is not a whole number from %llu to %llu; see `%s %s --help`",
+                     p->command->name, row->name, text, (unsigned long long)row->low,
+                     (unsigned long long)row->high, p->program, p->command->name);
+    *out = value;
+    return true;
+}
+
+static bool store(const Parse *p, const OptionRow *row, const char *text, Fault *f)
+{
+    char *field = (char *)p->to + row->field;
+    uint64_t number = 0;
+    if (row->kind != TEXT && row->kind != FLAG && !read_number(p, row, text, &number, f))
+        return false;
+    switch (row->kind) {
+    case TEXT: *(const char **)(void *)field = text; break;
+    case NUMBER: *(int64_t *)(void *)field = (int64_t)number; break;
+    case SMALL: *(int *)(void *)field = (int)number; break;
+    case SEED: *(uint64_t *)(void *)field = number; break;
+    case FLAG: *(bool *)(void *)field = true; break;
+    }
+    return true;
+}
+
+/* Takes the option at argv[*at], and its value where it has one; *at is then the last argument taken. */
+static bool take_option(Parse *p, int argc, char **argv, int *at, Fault *f)
+{
+    const char *argument = argv[*at];
+    size_t found = find_option(p->command, argument);
+    if (argument[0] != '-')
+        return see_usage(p, f, "unexpected argument", argument);
+    if (found == COUNT(options))
+        return see_usage(p, f, "unknown option", argument);
+    const OptionRow *row = &options[found];
+    if (p->given[found])
+        return see_usage(p, f, "given twice:", row->name);
+    p->given[found] = true;
+
+    const char *value = strchr(argument, '=');
+    if (row->kind == FLAG)
+        return value ? see_usage(p, f, "no value belongs to", row->name) : store(p, row, NULL, f);
+    if (value)
+        value++;
+    else if (*at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
+        value = argv[++*at];
+    if (!value || !*value)
+        return see_usage(p, f, "a value is missing after", row->name);
+    return store(p, row, value, f);
+}
+
+static bool check_required(const Parse *p, Fault *f)
+{
+    for (size_t i = 0; i < COUNT(options); i++)
+        if ((options[i].needs & p->command->bit) && !p->given[i])
+            return fault(f, "%s needs %s %s; see `%s %s --help`", p->command->name, options[i].name,
+                         options[i].value, p->program, p->command->name);
+    return true;
+}
+
+/* What the table cannot say: words that must be one of a few, options that stand in for one another. */
+static bool check_choices(const Parse *p, Fault *f)
+{
+    const Options *o = p->to;
+    if (strcmp(o->split, "train") != 0 && strcmp(o->split, "test") != 0)
+        return see_usage(p, f, "neither train nor test: --split", o->split);
+    if (strcmp(o->head, "mlp") == 0 || strcmp(o->head, "knn") == 0)
+        return fault(f, "--head %s is not built yet: linear is", o->head);
+    if (strcmp(o->head, "linear") != 0)
+        return see_usage(p, f, "not linear: --head", o->head);
+    if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)
+        return see_usage(p, f, "exactly one is needed of", "--weights FILE, --untrained and --pixels");
+    return true;
+}
+
+bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault *f)
+{
+    *o = (Options){.epochs = -1,
+                   .steps = -1,
+                   .limit = -1,
+                   .count = -1,
+                   .threads = m->threads,
+                   .head = "linear",
+                   .split = "test"};
+    Parse parse = {.to = o, .program = options_program(argc, argv)};
+    if (argc < 2)
+        return fault(f, "a command is missing; see `%s --help`", parse.program);
+    for (int i = 1; i < argc; i++)
+        o->help |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+    parse.command = find_command(argv[1]);
+    o->command = parse.command ? parse.command->name : NULL;
+    if (o->help)
+        return true;
+    if (!parse.command)
+        return fault(f, "unknown command %s; see `%s --help`", argv[1], parse.program);
+
+    for (int i = 2; i < argc; i++)
+        if (!take_option(&parse, argc, argv, &i, f))
+            return false;
+    for (size_t i = 0; i < COUNT(options); i++)
+        o->seed_given |= parse.given[i] && options[i].kind == SEED;
+    return check_required(&parse, f) && check_choices(&parse, f);
+}
+
+static void print_call(const CommandRow *command, const char *program, FILE *stream)
+{
+    fprintf(stream, "usage: %s %s", program, command->name);
+    for (size_t i = 0; i < COUNT(options); i++) {
+        const OptionRow *row = &options[i];
+        if (!(row->takes & command->bit))
+            continue;
+        bool needed = row->needs & command->bit;
+        fprintf(stream, needed ? " %s%s%s" : " [%s%s%s]", row->name, row->value ? " " : "",
+                row->value ? row->value : "");
+    }
+    fprintf(stream, "\n");
+}
+
+static void print_command(const CommandRow *command, const char *program, FILE *stream)
+{
+    print_call(command, program, stream);
+    fprintf(stream, "\n%s\n\n", command->says);
+    for (size_t i = 0; i < COUNT(options); i++) {
+        char name[40];
+        if (!(options[i].takes & command->bit))
+            continue;
+        snprintf(name, sizeof name, "%s %s", options[i].name, options[i].value ? options[i].value : "");
+        fprintf(stream, "  %-20s %s\n", name, options[i].says);
+    }
+}
+
+void options_usage(const AmdimModel *m, const char *program, const char *command, FILE *stream)
+{
+    const CommandRow *one = command ? find_command(command) : NULL;
+    if (one) {
+        print_command(one, program, stream);
+        return;
+    }
+    fprintf(stream, "usage: %s COMMAND [OPTION ...]\n\nThe training program of %s, compiled from %s.\n\n",
+            program, m->name, m->spec);
+    for (size_t i = 0; i < COUNT(commands); i++)
+        fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].says);
+    fprintf(stream, "\n`%s COMMAND --help` shows a command's options.\n", program);
+}

@@ -1,0 +1,428 @@
+/* runtime.h: the runtime's own map, one section per file, from the bottom up.
+ *
+ * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
+ * what to do. Only command.c prints it. Nothing here knows a spec; all comes from the AmdimModel. */
+#ifndef RUNTIME_H
+#define RUNTIME_H
+
+#include "amdim.h"
+#include <stdio.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define MEBIBYTE     (1024.0 * 1024.0)
+
+/* ---- fault.c: failing well ----------------------------------------------------------------------------- */
+
+typedef struct {
+    char text[1024]; /* one line, without the program's name or a final newline */
+} Fault;
+
+/* Formats into f->text and returns false, so that `return fault(f, ...)` reads well. */
+bool fault(Fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, with ": " and strerror(errno) behind it. */
+bool fault_errno(Fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* malloc / calloc aligned to 64 bytes that fail by fault ("out of memory: ... MiB for WHAT"). Freed by
+ * free(). */
+void *allocate(size_t bytes, const char *what, Fault *f);
+void *allocate_zero(size_t bytes, const char *what, Fault *f);
+
+/* ---- file.c: files that are there whole or not at all -------------------------------------------------- */
+
+/* A file written beside its name, synced and renamed over it by file_commit, so that a crash, a full disk or
+ * a signal leaves the old one. */
+typedef struct {
+    FILE *stream;
+    char *path, *temporary;
+} NewFile;
+bool file_create(NewFile *n, const char *path, Fault *f);
+bool file_commit(NewFile *n,
+                 Fault *f);    /* checks every error since file_create; the temporary goes on failure */
+void file_discard(NewFile *n); /* harmless after file_commit */
+char *path_join(const char *a, const char *b); /* a/b, by malloc */
+
+/* ---- rng.c: random numbers by address ------------------------------------------------------------------ */
+
+/* Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). What is drawn depends on
+ * (seed, epoch or step, image, view, purpose) alone, not on what was drawn before. */
+typedef enum {
+    RANDOM_INIT,     /* initial weights: index = tensor */
+    RANDOM_ORDER,    /* an epoch's order of the images */
+    RANDOM_SHARED,   /* what an image's views share: the flip */
+    RANDOM_VIEW,     /* an image's augmentation in one view */
+    RANDOM_LOCATION, /* a step's source locations: index = row of AmdimStep.locations */
+    RANDOM_PICTURE,  /* built-in pictures */
+    RANDOM_BENCH,    /* made-up input */
+    RANDOM_PROBE,
+} RandomPurpose;
+typedef struct {
+    uint32_t key[2], counter[4], word[4];
+    int used;
+} Random;
+/* time: the epoch or the step; index: the image or as the purpose says; view 0 or 1. */
+Random random_at(uint64_t seed, RandomPurpose purpose, uint64_t time, uint64_t index, int view);
+uint32_t random_u32(Random *r);
+double random_unit(Random *r);                             /* uniform in [0, 1), 53 bits */
+double random_between(Random *r, double low, double high); /* uniform */
+uint32_t random_below(Random *r, uint32_t n);              /* uniform in 0..n-1, unbiased */
+double random_normal(Random *r);
+void random_order(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n); /* a permutation of 0..n-1 */
+
+/* ---- pool.c: threads (amdim_parallel, amdim_scratch) --------------------------------------------------- */
+
+AmdimPool *pool_new(int threads, size_t scratch_bytes, Fault *f);
+void pool_free(AmdimPool *pool);
+int pool_threads(const AmdimPool *pool);
+
+/* ---- decode.c: JPEG (libjpeg-turbo) and PNG (libpng) --------------------------------------------------- */
+
+typedef struct {
+    int width, height, channels; /* channels 1 or 3 */
+    uint8_t *pixels;             /* height x width x channels, rows from the top */
+    size_t capacity;             /* bytes at pixels, which grows as needed and is reused */
+    uint8_t *encoded;            /* a file's bytes, for formats that are decoded from one */
+    size_t encoded_capacity;     /* bytes at encoded, likewise */
+} Picture;
+void picture_free(Picture *p);
+bool picture_reserve(Picture *p, int width, int height, int channels, Fault *f); /* sets the shape too */
+/* Changes the number of channels in place: grey is replicated, colour becomes ITU-R 601 luma. */
+bool picture_convert(Picture *p, int channels, Fault *f);
+/* Decodes to 1 or 3 channels as asked (alpha over black is dropped, 16 bits become 8, palettes are expanded,
+ * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
+bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
+
+/* ---- data.c, data_cifar.c, data_folder.c, pictures.c: labelled pictures -------------------------------- */
+
+typedef enum { SPLIT_TRAIN, SPLIT_TEST } Split;
+typedef struct Dataset Dataset;
+struct Dataset {
+    const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
+    uint32_t count;     /* images of the split, after the limit */
+    int classes;
+    char **class_name; /* (classes); may hold NULL where the format has no names */
+    uint16_t *label;   /* (count) */
+    uint32_t *index;   /* (count) number of each image in the format's own order */
+    /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
+    bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
+    void (*close)(Dataset *d); /* frees the format's own part */
+    void *own;
+};
+/* Finds out what `dir` holds (NULL: the built-in pictures) and opens one split of it. `limit` > 0 keeps the
+ * first `limit` images of each class of the training split, in file order; the test split is always whole. A
+ * class has the same label in both splits: folders are numbered by the training split's names in byte order.
+ */
+Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
+void data_close(Dataset *d);
+/* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.
+ */
+Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f);
+/* One opener a format; *found says whether dir holds that format at all (false: no fault is set). */
+Dataset *cifar_open(const char *dir, Split split, bool *found, Fault *f); /* CIFAR-10 and -100 binary */
+Dataset *folder_open(const char *dir, Split split, bool *found,
+                     Fault *f);                /* train/CLASS/x and test/CLASS/x */
+Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
+
+/* ---- augment.c: from a picture to a view --------------------------------------------------------------- */
+
+typedef struct Workspace Workspace; /* one thread's buffers for augmenting */
+Workspace *workspace_new(const AmdimModel *m, Fault *f);
+void workspace_free(Workspace *w);
+/* One augmented, normalised view of the training picture `image`, (H, W, C) into out. The model's steps in
+ * the contract's order: flip, crop, translate, jitter, grayscale; mean and std last. */
+void augment_view(const AmdimModel *m, Workspace *w, const Picture *p, uint64_t seed, uint64_t epoch,
+                  uint32_t image, int view, float *out);
+/* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
+void augment_none(const AmdimModel *m, Workspace *w, const Picture *p, float *out);
+
+/* ---- loader.c: pictures prepared while the step runs --------------------------------------------------- */
+
+typedef struct Loader Loader;
+/* Begins to prepare batches from `step` on: step s is batch s % (count / B) of epoch s / (count / B); an
+ * incomplete last batch is left out. Fails when the set is smaller than a batch. */
+Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_t step, int threads,
+                   Fault *f);
+/* The next step's views (N, H, W, C); valid until the next call. NULL with a fault when a picture could not
+ * be read. */
+const float *loader_next(Loader *l, Fault *f);
+void loader_free(Loader *l);
+
+/* ---- safetensors.c: tensors in files ------------------------------------------------------------------- */
+
+typedef enum { DTYPE_F32, DTYPE_I64, DTYPE_OTHER } Dtype;
+typedef struct {
+    char *name;
+    Dtype dtype;
+    int rank;
+    int64_t dims[8];
+    uint64_t count;        /* elements */
+    uint64_t begin, bytes; /* of the data, from the start of the file */
+} Stored;
+typedef struct {
+    char *path;
+    FILE *stream;
+    int count;
+    Stored *tensor;
+    int metadata_count;
+    char **metadata; /* key, value, key, value, ... */
+} TensorFile;
+/* Opens and checks a whole header (jsmn): sizes, offsets, overlaps, the file's length. Data stay on the disk.
+ */
+bool tensors_open(TensorFile *t, const char *path, Fault *f);
+void tensors_close(TensorFile *t);
+const Stored *tensors_find(const TensorFile *t, const char *name);
+const char *tensors_metadata(const TensorFile *t, const char *key); /* or NULL */
+/* Reads a whole tensor, little-endian in the file, into memory of the dtype's own size. */
+bool tensors_read(const TensorFile *t, const Stored *s, void *out, Fault *f);
+
+/* safetensors_write.c: every tensor is announced first, then given in that order, whole or in pieces. */
+typedef struct {
+    NewFile file;
+    char *header;
+    size_t header_length, header_capacity;
+    uint64_t announced, given; /* bytes */
+} TensorWriter;
+bool writer_open(TensorWriter *w, const char *path, Fault *f);
+void writer_metadata(TensorWriter *w, const char *key,
+                     const char *value); /* all before the first announcement */
+void writer_announce(TensorWriter *w, const char *name, Dtype dtype, int rank, const int64_t *dims);
+bool writer_give(TensorWriter *w, const void *data, size_t bytes, Fault *f);
+bool writer_commit(TensorWriter *w, Fault *f);
+void writer_discard(TensorWriter *w);
+
+/* ---- npy.c --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    NewFile file;
+    uint64_t given, expected; /* bytes */
+} NpyWriter;
+bool npy_open(NpyWriter *w, const char *path, const char *descr, int rank, const int64_t *dims, Fault *f);
+bool npy_give(NpyWriter *w, const void *data, size_t bytes, Fault *f);
+bool npy_commit(NpyWriter *w, Fault *f);
+void npy_discard(NpyWriter *w);
+
+/* ---- layout.c: PyTorch's order and ours ---------------------------------------------------------------- */
+
+/* (out, in, k, k) <-> (k*k*in) x out for rank 4; a copy for rank 1. */
+void layout_inward(const AmdimTensor *t, const float *torch, float *ours);
+void layout_outward(const AmdimTensor *t, const float *ours, float *torch);
+/* (pixels, channels) of one image -> (channels, pixels), and back. */
+void planes_from_pixels(const float *pixels, int count, int channels, float *planes);
+void pixels_from_planes(const float *planes, int count, int channels, float *pixels);
+
+/* ---- weights.c: initial values, loading, saving -------------------------------------------------------- */
+
+void weights_init(const AmdimModel *m, uint64_t seed,
+                  float *params); /* running_var 1, the rest as the contract's */
+/* Loads every tensor of the model; a missing or misshapen one is a fault that names it and its shape. */
+bool weights_load(const AmdimModel *m, const char *path, float *params, Fault *f);
+/* One tensor shaped as t, under any name. weights_find faults where it is missing or misshapen; the others
+ * turn between PyTorch's layout in the file and ours, with memory for this one tensor. */
+const Stored *weights_find(const TensorFile *file, const char *name, const AmdimTensor *t, Fault *f);
+bool weights_read(const TensorFile *file, const Stored *s, const AmdimTensor *t, float *ours, Fault *f);
+void weights_announce(TensorWriter *w, const char *name, const AmdimTensor *t);
+bool weights_give(TensorWriter *w, const AmdimTensor *t, const float *ours, Fault *f);
+
+/* ---- optimizer.c --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const AmdimModel *model;
+    float *moments; /* Adam: first then second moments of all trained floats; SGD: momentum; or NULL */
+    uint64_t steps; /* taken so far */
+    double lr;      /* of the step under way */
+} Optimizer;
+bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f);
+void optimizer_free(Optimizer *o);
+size_t optimizer_floats(const AmdimModel *m); /* at moments */
+/* lr * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
+double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch);
+/* One tensor's update (torch.optim.Adam / SGD with L2 weight decay), in parallel; step counts from 0. */
+void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient);
+
+/* ---- checkpoint.c: RUN/last.safetensors ---------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t seed, step; /* step: steps finished */
+    uint32_t limit;
+} Progress;
+/* Weights in PyTorch's layout, the optimiser's moments as
+ * optimizer.NAME.{exp_avg,exp_avg_sq,momentum_buffer}, progress, the model's name and digest in the metadata.
+ * The same state gives the same bytes. */
+bool checkpoint_save(const AmdimModel *m, const char *path, const float *params, const Optimizer *o,
+                     const Progress *p, Fault *f);
+bool checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o, Progress *p,
+                     Fault *f);
+
+/* ---- step.c: all that a step needs, allocated once ----------------------------------------------------- */
+
+typedef struct {
+    const AmdimModel *model;
+    AmdimPool *pool;
+    float *params;
+    AmdimStep step; /* arena, locations, results */
+    int32_t *locations;
+} Machine;
+bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f);
+void machine_free(Machine *k);
+/* The source locations of step `step`: uniform, one draw for each row and image. */
+void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
+
+/* ---- features.c: encoding a split ---------------------------------------------------------------------- */
+
+/* Encodes every image of d as testing sees it, in batches of N, in order, and hands each batch's features on:
+ * `count` images, each side*side*channels floats, pixels x channels. */
+typedef bool FeatureSink(void *sink, uint32_t first, uint32_t count, const float *features, Fault *f);
+bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, FeatureSink *sink, void *arg,
+                   Fault *f);
+/* All of them at once: (count, side*side*channels), by allocate. */
+float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, Fault *f);
+/* The pictures themselves, as testing sees them: (count, H*W*C). */
+float *features_pixels(const AmdimModel *m, const Dataset *d, Fault *f);
+
+/* ---- lbfgs.c: the minimum of a smooth function
+ * ------------------------------------------------------------------ */
+
+/* The function's value at x; writes the gradient there. */
+typedef double Objective(void *arg, const double *x, double *gradient);
+/* Goes from x (count) down to where the gradient's norm is `tolerance` times that at the start, or where the
+ * function's own rounding lets it fall no further, or `most` iterations on. */
+bool lbfgs_minimise(Objective *value, void *arg, size_t count, double *x, double tolerance, int most,
+                    int *iterations, Fault *f);
+
+/* ---- probe.c ------------------------------------------------------------------------------------------- */
+
+/* Multinomial logistic regression with a bias on standardised features: the scores of a row x are
+ * ((x - mean) * scale, 1) times the weights, of which row `dims` is the bias. A column that does not vary has
+ * scale 0. */
+typedef struct {
+    int classes, dims;
+    size_t rows, columns; /* of weight: dims + 1 and classes, rounded up with zeros */
+    float *mean, *scale;  /* (rows) */
+    float *weight;        /* (rows, columns) */
+} Logistic;
+/* Minimises the mean cross-entropy + |weights but the bias|^2 / (2 * count), the scale of scikit-learn's C =
+ * 1, to convergence. The result is the same at any number of threads. */
+bool logistic_fit(Logistic *l, AmdimPool *pool, int classes, int dims, uint32_t count, const float *x,
+                  const uint16_t *label, int *iterations, Fault *f);
+/* The share of rows whose arg max is their label. */
+bool logistic_accuracy(const Logistic *l, AmdimPool *pool, uint32_t count, const float *x,
+                       const uint16_t *label, double *accuracy, Fault *f);
+void logistic_free(Logistic *l);
+
+/* Multinomial logistic regression on features standardised by the training split's mean and deviation, L-BFGS
+ * to convergence on the training split alone; then the share of test rows whose arg max is right. */
+typedef struct {
+    double accuracy;       /* 0..1 over all test images */
+    double train_accuracy; /* over the training images */
+    uint32_t images;       /* test images counted */
+    int iterations;
+} ProbeResult;
+bool probe_linear(AmdimPool *pool, int classes, int dims, uint32_t train_count, const float *train,
+                  const uint16_t *train_label, uint32_t test_count, const float *test,
+                  const uint16_t *test_label, ProbeResult *out, Fault *f);
+
+/* ---- options.c: the command line ----------------------------------------------------------------------- */
+
+typedef struct {
+    const char *command;
+    const char *data, *out, *weights, *batch, *head, *split;
+    int64_t epochs, steps, limit, count; /* -1: not given */
+    int scale;                           /* 0: not given */
+    uint64_t seed;                       /* 0 unless given */
+    bool seed_given;
+    int threads; /* the model's unless given */
+    bool resume, json;
+    bool untrained, pixels; /* what to probe instead of --weights */
+    bool help;              /* --help was among the arguments; nothing else is promised then but `command` */
+} Options;
+/* argv[0] is the program. False: what to print is in the fault (usage, exit 2). */
+bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault *f);
+/* How to call one command, or with NULL the whole program. */
+void options_usage(const AmdimModel *m, const char *program, const char *command, FILE *stream);
+const char *options_program(int argc, char **argv); /* argv[0] without its folders */
+
+/* ---- train.c and the other commands: each returns the exit code ---------------------------------------- */
+
+int command_train(const AmdimModel *m, const Options *o, Fault *f);
+int command_probe(const AmdimModel *m, const Options *o, Fault *f);
+int command_encode(const AmdimModel *m, const Options *o, Fault *f);
+int command_replay(const AmdimModel *m, const Options *o, Fault *f);
+int command_views(const AmdimModel *m, const Options *o, Fault *f);
+int command_bench(const AmdimModel *m, const Options *o, Fault *f);
+int command_info(const AmdimModel *m, const Options *o, Fault *f);
+
+/* ---- run.c: the folder of a run ------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *folder;
+    char *weights, *metrics; /* FOLDER/last.safetensors, FOLDER/metrics.jsonl */
+} Run;
+bool run_open(Run *r, const char *folder, Fault *f); /* the names alone; nothing is looked at or made */
+void run_close(Run *r);
+bool run_holds_weights(const Run *r);
+bool run_must_be_new(const Run *r, Fault *f); /* refuses a folder that holds a run */
+bool run_make(const Run *r, Fault *f);        /* the folder, and those above it */
+
+/* ---- metrics.c: RUN/metrics.jsonl, one object a line --------------------------------------------------- */
+
+typedef struct {
+    uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
+    double loss, penalty, lr, images_per_second;
+    const double *pair_loss; /* (pairs) */
+} MetricsRow;
+typedef struct {
+    FILE *stream;
+    char *path;
+    double flushed; /* when, by clock_seconds */
+} Metrics;
+/* Keeps the lines of steps up to `step` and drops the rest, so that a run that goes on from there has the
+ * file of one never stopped; *last_loss is the last kept one's, NAN without one. */
+bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f);
+bool metrics_open(Metrics *k, const char *path, Fault *f); /* to append */
+bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
+bool metrics_flush(Metrics *k, Fault *f);
+void metrics_close(Metrics *k);
+/* Hands every readable row on, in order; no file is no rows. */
+typedef void MetricsSink(void *sink, const MetricsRow *row);
+bool metrics_each(const AmdimModel *m, const char *path, MetricsSink *sink, void *arg, Fault *f);
+
+/* ---- chart.c: curves over the steps, as inline SVG ----------------------------------------------------- */
+
+enum { CHART_COLOURS = 8 }; /* curve i has the style sheet's class c(i % CHART_COLOURS) */
+
+typedef struct {
+    const char *y_label;
+    int width, height; /* units of the drawing; a letter is about 7 wide */
+    bool from_zero;    /* the y axis begins at 0 */
+    int points, curves;
+    const double *x;        /* (points), ascending */
+    const double *const *y; /* (curves)(points), finite */
+} Chart;
+void chart_draw(FILE *stream, const Chart *c);
+void chart_number(char *text, size_t size, double value); /* as on the axes: 0, 0.25, 5e-4, 2.5k */
+void html_text(FILE *stream, const char *text);           /* escaped */
+
+/* ---- report.c: RUN/report.html, drawn from metrics.jsonl ----------------------------------------------- */
+
+bool report_write(const AmdimModel *m, const char *run, Fault *f);
+
+/* ---- progress.c: how far training is, on stderr -------------------------------------------------------- */
+
+double clock_seconds(void); /* a clock that only goes forward */
+
+typedef struct {
+    FILE *stream;
+    bool terminal; /* one line drawn anew; else a line now and then */
+    int batch;
+    uint64_t total, per_epoch; /* steps */
+    double pace;               /* seconds a step with all that goes with it, smoothed; 0 before the first */
+    double stepped, shown;     /* when, by clock_seconds */
+} Meter;
+void meter_begin(Meter *k, FILE *stream, int batch, uint64_t total, uint64_t per_epoch);
+void meter_step(Meter *k, uint64_t finished, double loss); /* after every step */
+void meter_end(Meter *k);                                  /* leaves the cursor on a line of its own */
+
+/* ---- signals.c ----------------------------------------------------------------------------------------- */
+
+void signals_watch(void);   /* SIGINT and SIGTERM from here on only set a flag, the first time */
+int signals_received(void); /* the signal's number, or 0 */
+
+#endif

@@ -1,0 +1,58 @@
+/* step.c: all that a step needs, allocated once, before the first. */
+#include "runtime.h"
+#include <stdlib.h>
+
+static bool allocate_results(Machine *k, const AmdimModel *m, Fault *f)
+{
+    size_t locations = (size_t)m->located * (size_t)m->views * (size_t)m->batch;
+    k->locations = allocate_zero(locations * sizeof *k->locations, "the source locations", f);
+    k->step.pair_loss = allocate_zero((size_t)m->pairs * sizeof *k->step.pair_loss, "the losses", f);
+    k->step.embedding = allocate_zero((size_t)m->scales * sizeof *k->step.embedding, "the embeddings", f);
+    return k->locations != NULL && k->step.pair_loss != NULL && k->step.embedding != NULL;
+}
+
+bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
+{
+    *k = (Machine){.model = m};
+    if (m->start != NULL)
+        m->start();
+    k->pool = pool_new(threads, m->scratch_bytes, f);
+    k->params = k->pool != NULL ? allocate_zero(m->param_floats * sizeof(float), "the weights", f) : NULL;
+    k->step.arena = k->params != NULL ? allocate(m->arena_bytes, "the activations", f) : NULL;
+    if (k->step.arena == NULL || !allocate_results(k, m, f)) {
+        machine_free(k);
+        return false;
+    }
+    k->step.pool = k->pool;
+    k->step.params = k->params;
+    k->step.locations = k->locations;
+    return true;
+}
+
+void machine_free(Machine *k)
+{
+    pool_free(k->pool);
+    free(k->params);
+    free(k->locations);
+    free(k->step.arena);
+    free(k->step.pair_loss);
+    free(k->step.embedding);
+    *k = (Machine){0};
+}
+
+void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step)
+{
+    const AmdimModel *m = k->model;
+    for (int p = 0; p < m->pairs; p++) {
+        const AmdimPair *pair = &m->pair[p];
+        if (pair->located < 0)
+            continue;
+        uint32_t places = (uint32_t)pair->from * (uint32_t)pair->from;
+        for (int v = 0; v < m->views; v++) {
+            Random r = random_at(seed, RANDOM_LOCATION, step, (uint64_t)pair->located, v);
+            int32_t *location = k->locations + (size_t)(pair->located * m->views + v) * (size_t)m->batch;
+            for (int b = 0; b < m->batch; b++)
+                location[b] = (int32_t)random_below(&r, places);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+/* train.c: the training loop.
+ *
+ * A run is a function of the spec, the data, the seed and the limit: how often it was stopped and gone on
+ * with, saved, or on how many threads it ran leaves no trace in its weights. It is saved at the end of every
+ * epoch, every five minutes, on a signal, at the end, and when the data can no longer be read. */
+#include "runtime.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { SIGNAL_EXIT = 128 };
+static const double SAVE_EVERY = 300, REPORT_EVERY = 10; /* seconds */
+
+typedef struct {
+    const AmdimModel *model;
+    const Options *options;
+    Run run;
+    Machine machine;
+    Optimizer optimizer;
+    Dataset *data;
+    Loader *loader;
+    Metrics metrics;
+    Meter meter;
+    Progress at;
+    uint64_t per_epoch, total; /* steps */
+    double last_loss;          /* NAN before the first step */
+    double saved, reported;    /* when, by clock_seconds */
+} Training;
+
+/* ---- the steps ------------------------------------------------------------------------------------------
+ */
+
+static void take_gradient(AmdimStep *step, int tensor, const float *gradient)
+{
+    Training *t = step->taker;
+    optimizer_take(&t->optimizer, step->pool, step->params, tensor, gradient);
+}
+
+/* A loss that is no number would spoil every parameter: the step ends before its gradients. */
+static bool loss_is_finite(AmdimStep *step)
+{
+    return isfinite(step->loss) && isfinite(step->penalty);
+}
+
+static bool save(Training *t, Fault *f)
+{
+    t->saved = clock_seconds();
+    return metrics_flush(&t->metrics, f) &&
+           checkpoint_save(t->model, t->run.weights, t->machine.params, &t->optimizer, &t->at, f);
+}
+
+static bool report(Training *t, Fault *f)
+{
+    t->reported = clock_seconds();
+    return metrics_flush(&t->metrics, f) && report_write(t->model, t->run.folder, f);
+}
+
+static bool weights_are_finite(const Training *t)
+{
+    for (size_t i = 0; i < t->model->param_floats; i++)
+        if (!isfinite(t->machine.params[i]))
+            return false;
+    return true;
+}
+
+/* The forward pass has moved the running statistics by now; they are saved if they are numbers still. */
+static bool diverged(Training *t, Fault *f)
+{
+    if (weights_are_finite(t) && !save(t, f))
+        return false;
+    return fault(
+        f, "the loss of step %" PRIu64 " is not finite; lower optimizer.lr in %s, compile and begin anew",
+        t->at.step + 1, t->model->spec);
+}
+
+/* The data failed, not the run: what was trained is kept. */
+static bool data_failed(Training *t, Fault *f)
+{
+    Fault second;
+    if (!save(t, &second))
+        return fault(f, "%s (and the run could not be saved)", f->text);
+    return fault(f, "%s (the run is saved after step %" PRIu64 ", and --resume goes on with it)", f->text,
+                 t->at.step);
+}
+
+static bool train_step(Training *t, Fault *f)
+{
+    AmdimStep *step = &t->machine.step;
+    double begun = clock_seconds();
+    uint64_t epoch = t->at.step / t->per_epoch;
+    if (!(step->x = loader_next(t->loader, f)))
+        return data_failed(t, f);
+    machine_draw_locations(&t->machine, t->at.seed, t->at.step);
+    t->optimizer.steps = t->at.step;
+    t->optimizer.lr = optimizer_rate(t->model, t->at.step, epoch);
+    t->model->step(step);
+    if (!loss_is_finite(step))
+        return diverged(t, f);
+
+    double seconds = clock_seconds() - begun;
+    t->at.step++;
+    t->last_loss = step->loss;
+    MetricsRow row = {.step = t->at.step,
+                      .epoch = epoch,
+                      .loss = step->loss,
+                      .penalty = step->penalty,
+                      .lr = t->optimizer.lr,
+                      .images_per_second = t->model->batch / fmax(seconds, 1e-9),
+                      .pair_loss = step->pair_loss};
+    meter_step(&t->meter, t->at.step, step->loss);
+    return metrics_write(&t->metrics, t->model, &row, f);
+}
+
+static bool train_steps(Training *t, Fault *f)
+{
+    t->saved = t->reported = clock_seconds();
+    while (t->at.step < t->total && !signals_received()) {
+        if (!train_step(t, f))
+            return false;
+        bool epoch_ends = t->at.step % t->per_epoch == 0;
+        if ((epoch_ends || clock_seconds() - t->saved > SAVE_EVERY) && !save(t, f))
+            return false;
+        if (epoch_ends && clock_seconds() - t->reported > REPORT_EVERY && !report(t, f))
+            return false;
+    }
+    return save(t, f) && report(t, f);
+}
+
+/* ---- setting up -----------------------------------------------------------------------------------------
+ */
+
+static uint64_t at_most(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void count_steps(Training *t)
+{
+    const Options *o = t->options;
+    uint64_t epochs = (uint64_t)(o->epochs >= 0 ? o->epochs : t->model->schedule.epochs);
+    t->per_epoch = t->data->count / (uint32_t)t->model->batch;
+    if (__builtin_mul_overflow(epochs, t->per_epoch, &t->total))
+        t->total = UINT64_MAX;
+    if (o->steps >= 0)
+        t->total = at_most(t->total, (uint64_t)o->steps);
+}
+
+/* A resumed run keeps the seed and the limit it was begun with. */
+static bool agrees_with_run(const Training *t, Fault *f)
+{
+    const Options *o = t->options;
+    if (o->seed_given && o->seed != t->at.seed)
+        return fault(f, "%s was begun with --seed %" PRIu64 "; leave --seed out, or choose another folder",
+                     t->run.folder, t->at.seed);
+    if (o->limit < 0 || (uint64_t)o->limit == t->at.limit)
+        return true;
+    if (t->at.limit == 0)
+        return fault(f, "%s was begun without --limit; leave it out, or choose another folder",
+                     t->run.folder);
+    return fault(f, "%s was begun with --limit %" PRIu32 "; leave --limit out, or choose another folder",
+                 t->run.folder, t->at.limit);
+}
+
+static bool begin_or_resume(Training *t, Fault *f)
+{
+    const Options *o = t->options;
+    if (o->resume && run_holds_weights(&t->run))
+        return checkpoint_load(t->model, t->run.weights, t->machine.params, &t->optimizer, &t->at, f) &&
+               agrees_with_run(t, f);
+    t->at = (Progress){.seed = o->seed, .step = 0, .limit = o->limit < 0 ? 0 : (uint32_t)o->limit};
+    weights_init(t->model, t->at.seed, t->machine.params);
+    return true;
+}
+
+static bool open_data(Training *t, Fault *f)
+{
+    t->data = data_open(t->options->data, SPLIT_TRAIN, t->at.limit, f);
+    if (!t->data)
+        return false;
+    t->loader = loader_new(t->model, t->data, t->at.seed, t->at.step, t->options->threads, f);
+    if (!t->loader)
+        return false;
+    count_steps(t);
+    return true;
+}
+
+static bool open_run(Training *t, Fault *f)
+{
+    return run_make(&t->run, f) && metrics_cut(t->model, t->run.metrics, t->at.step, &t->last_loss, f) &&
+           metrics_open(&t->metrics, t->run.metrics, f);
+}
+
+static bool set_up(Training *t, Fault *f)
+{
+    const Options *o = t->options;
+    if (!run_open(&t->run, o->out, f) || (!o->resume && !run_must_be_new(&t->run, f)))
+        return false;
+    if (!machine_new(&t->machine, t->model, o->threads, f) || !optimizer_new(&t->optimizer, t->model, f))
+        return false;
+    if (!begin_or_resume(t, f) || !open_data(t, f) || !open_run(t, f))
+        return false;
+    t->machine.step.take = take_gradient;
+    t->machine.step.taker = t;
+    t->machine.step.forward_done = loss_is_finite;
+    meter_begin(&t->meter, stderr, t->model->batch, t->total, t->per_epoch);
+    return true;
+}
+
+static void tear_down(Training *t)
+{
+    meter_end(&t->meter);
+    metrics_close(&t->metrics);
+    loader_free(t->loader);
+    if (t->data)
+        data_close(t->data);
+    optimizer_free(&t->optimizer);
+    machine_free(&t->machine);
+    run_close(&t->run);
+}
+
+/* ---- what is said ---------------------------------------------------------------------------------------
+ */
+
+static void say_plan(const Training *t)
+{
+    const AmdimModel *m = t->model;
+    fprintf(stderr, "%s:", m->name);
+    for (int i = 0; i < m->pairs; i++)
+        fprintf(stderr, "%s %s", i ? "," : "", m->pair[i].name);
+    fprintf(stderr, " on %s, %" PRIu32 " images in %d classes\n", t->data->format, t->data->count,
+            t->data->classes);
+    fprintf(stderr,
+            "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64 "\n",
+            t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
+    fprintf(stderr, "%d threads", t->options->threads);
+    if (t->options->threads == m->threads) /* for these the promise was made */
+        fprintf(stderr, ", at most %.1f MiB of memory", (double)m->peak_bytes / MEBIBYTE);
+    fprintf(stderr, "; %s keeps weights, metrics and report\n", t->run.folder);
+}
+
+static void say_end(const Training *t)
+{
+    printf("trained %" PRIu64 " steps", t->at.step);
+    if (isfinite(t->last_loss))
+        printf(" to loss %.4f", t->last_loss);
+    printf("; weights in %s, report in %s/report.html\n", t->run.weights, t->run.folder);
+}
+
+static int say_stopped(const Training *t, int signal_number)
+{
+    fprintf(stderr,
+            "stopped by a signal after step %" PRIu64 "; the run is saved, and --resume goes on with it\n",
+            t->at.step);
+    return SIGNAL_EXIT + signal_number;
+}
+
+int command_train(const AmdimModel *m, const Options *o, Fault *f)
+{
+    Training t = {.model = m, .options = o, .last_loss = NAN};
+    int code = 1;
+    signals_watch();
+    if (set_up(&t, f)) {
+        say_plan(&t);
+        bool trained = train_steps(&t, f);
+        meter_end(&t.meter);
+        int stopped = signals_received();
+        if (trained && stopped && t.at.step < t.total)
+            code = say_stopped(&t, stopped);
+        else if (trained) {
+            say_end(&t);
+            code = 0;
+        }
+    }
+    tear_down(&t);
+    return code;
+}

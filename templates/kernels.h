@@ -1,0 +1,786 @@
+/* kernels.h: what every fixed-shape function of a generated program is made of.
+ *
+ * Everything here is inlined into a function whose shapes are constants, so bounds, strides and the choices of a
+ * product's tail are settled at compile time. One source serves every processor: vectors are the compiler's own
+ * (vector_size), only their width and the tile's height depend on the target.
+ *
+ * Maps lie as pixels x channels, (images, side, side, channels). A product takes its left rows where they lie and its
+ * right matrix packed into panels of PANEL columns: packed[panel][depth][PANEL], zeros beyond the last column. */
+#ifndef KERNELS_H
+#define KERNELS_H
+
+#include "amdim.h"
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#if defined __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "GCC " __VERSION__
+#endif
+
+/* INLINE: part of a fixed-shape function. SHARED: an inner loop that all shapes of a program have in common. */
+#define INLINE static inline __attribute__((always_inline))
+#define SHARED static inline __attribute__((noinline))
+
+/* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the panel and
+ * one for the left factor. */
+#if defined __AVX512F__
+enum { LANES = 16, VECTORS = 2, ROWS = 12 };
+#elif defined __AVX__
+enum { LANES = 8, VECTORS = 2, ROWS = 6 };
+#elif defined __aarch64__
+enum { LANES = 4, VECTORS = 2, ROWS = 12 };
+#else
+enum { LANES = 4, VECTORS = 2, ROWS = 4 };
+#endif
+enum { PANEL = LANES * VECTORS, PIXEL_BLOCK = 256 };
+typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+#define PANELS(columns)   (((columns) + PANEL - 1) / PANEL)
+#define MIN_OF(a, b)      ((a) < (b) ? (a) : (b))
+#define CEIL_DIV(a, b)    (((a) + (b)-1) / (b))
+#define UNROLL            _Pragma("GCC unroll 16")
+
+/* Piece number `part` of `parts` even pieces of 0..count: [first, last). */
+INLINE int piece(int count, int part, int parts)
+{
+    return (int)((int64_t)count * part / parts);
+}
+
+INLINE Vec load(const float *p)
+{
+    return *(const Vec *)p;
+}
+
+INLINE void store(float *p, Vec v)
+{
+    *(Vec *)p = v;
+}
+
+/* v where gate > 0, else 0. */
+INLINE Vec where_positive(Vec gate, Vec v)
+{
+    return (Vec)((Bits)v & (gate > (Vec){0}));
+}
+
+/* ---- packing ------------------------------------------------------------------------------------------------ */
+
+/* One panel of scale * w, w (depth, columns). */
+SHARED void pack_panel(const float *w, int depth, int columns, float scale, int panel, float *packed)
+{
+    const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
+    float *to = packed + (size_t)panel * depth * PANEL;
+    for (int k = 0; k < depth; k++, to += PANEL) {
+        const float *from = w + (size_t)k * columns + first;
+        for (int j = 0; j < width; j++)
+            to[j] = scale * from[j];
+        for (int j = width; j < PANEL; j++)
+            to[j] = 0;
+    }
+}
+
+/* One panel of scale * transposed w, w (columns, depth). */
+SHARED void pack_panel_transposed(const float *w, int depth, int columns, float scale, int panel, float *packed)
+{
+    const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
+    float *to = packed + (size_t)panel * depth * PANEL;
+    if (width < PANEL)
+        memset(to, 0, sizeof(float) * (size_t)depth * PANEL);
+    for (int block = 0; block < depth; block += LANES)
+        for (int j = 0; j < width; j++)
+            for (int k = block; k < MIN_OF(block + LANES, depth); k++)
+                to[(size_t)k * PANEL + j] = scale * w[(size_t)(first + j) * depth + k];
+}
+
+/* ---- the tile ------------------------------------------------------------------------------------------------- */
+
+/* What follows a product while its tile is in registers: y = mask(relu(sum + bias + addend)), each only where its bit is
+ * set; a mask lets through where it is above 0. */
+enum { TAIL_BIAS = 1, TAIL_ADD = 2, TAIL_RELU = 4, TAIL_MASK = 8 };
+
+/* Where a tile goes: its first row's first element in y and what is like y, rows `stride` floats apart, of which `rows`
+ * and `width` columns are wanted. */
+typedef struct {
+    float *y;
+    const float *bias, *addend, *mask;
+    ptrdiff_t stride;
+    int rows, width;
+} Target;
+
+INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const float *addend, const float *mask)
+{
+    if (tail & TAIL_BIAS)
+        sum += load(bias);
+    if (tail & TAIL_ADD)
+        sum += load(addend);
+    if (tail & TAIL_RELU)
+        sum = where_positive(sum, sum);
+    if (tail & TAIL_MASK)
+        sum = where_positive(load(mask), sum);
+    store(y, sum);
+}
+
+/* A tile at an edge, element by element. */
+INLINE void tile_store_edge(int tail, const float sum[ROWS][PANEL], Target t)
+{
+    for (int r = 0; r < t.rows; r++)
+        for (int i = 0; i < t.width; i++) {
+            const ptrdiff_t at = r * t.stride + i;
+            float s = sum[r][i];
+            if (tail & TAIL_BIAS)
+                s += t.bias[i];
+            if (tail & TAIL_ADD)
+                s += t.addend[at];
+            if (tail & TAIL_RELU)
+                s = s > 0 ? s : 0;
+            if (tail & TAIL_MASK)
+                s = t.mask[at] > 0 ? s : 0;
+            t.y[at] = s;
+        }
+}
+
+INLINE void tile_store(int tail, const Vec sum[ROWS][VECTORS], Target t)
+{
+    if (t.rows < ROWS || t.width < PANEL) {
+        float spilled[ROWS][PANEL];
+        UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+            store(&spilled[r][v * LANES], sum[r][v]);
+        tile_store_edge(tail, spilled, t);
+        return;
+    }
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+    {
+        const ptrdiff_t at = r * t.stride + v * LANES;
+        tail_vector(tail, t.y + at, sum[r][v], t.bias + v * LANES, t.addend + at, t.mask + at);
+    }
+}
+
+/* sum[r] += the row that a[r] points at . panel, over `length` of its floats. */
+INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], int length, const float *panel)
+{
+    for (int k = 0; k < length; k++, panel += PANEL) {
+        Vec b[VECTORS];
+        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(panel + v * LANES);
+        UNROLL for (int r = 0; r < ROWS; r++)
+        {
+            const float left = a[r][k];
+            UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
+        }
+    }
+}
+
+/* A tile of a product whose left rows lie a_stride floats apart. Rows beyond t.rows are read as the last. */
+INLINE void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int depth, const float *panel, Target t)
+{
+    const float *a[ROWS];
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        a[r] = first + MIN_OF(r, t.rows - 1) * a_stride;
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    }
+    tile_multiply(sum, a, depth, panel);
+    tile_store(tail, sum, t);
+}
+
+/* A tile of a convolution: row r is patch[r], `runs` runs of `length` floats that lie `jump` apart. */
+INLINE void tile_of_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
+                            const float *panel, Target t)
+{
+    const float *a[ROWS];
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        a[r] = patch[r];
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    }
+    for (int run = 0; run < runs; run++, panel += (ptrdiff_t)length * PANEL) {
+        tile_multiply(sum, a, length, panel);
+        UNROLL for (int r = 0; r < ROWS; r++) a[r] += jump;
+    }
+    tile_store(tail, sum, t);
+}
+
+/* One function for each tail that a program uses, shared by its shapes. */
+#define TILE_TAILS(TAIL)                                                                                              \
+    TAIL(0) TAIL(1) TAIL(2) TAIL(3) TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12)         \
+        TAIL(13) TAIL(14) TAIL(15)
+#define DEFINE_TILES(tail)                                                                                            \
+    SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel, const Target *t)      \
+    {                                                                                                                 \
+        tile_of_rows(tail, first, stride, depth, panel, *t);                                                          \
+    }                                                                                                                 \
+    SHARED void patches_##tail(const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,                   \
+                               const float *panel, const Target *t)                                                   \
+    {                                                                                                                 \
+        tile_of_patches(tail, patch, runs, length, jump, panel, *t);                                                  \
+    }
+TILE_TAILS(DEFINE_TILES)
+
+/* `tail` is a constant, so one call is left of each switch. */
+INLINE void call_rows(int tail, const float *first, ptrdiff_t stride, int depth, const float *panel, const Target *t)
+{
+#define CALL(n)                                                                                                       \
+    case n: rows_##n(first, stride, depth, panel, t); break;
+    switch (tail) {
+        TILE_TAILS(CALL)
+    }
+#undef CALL
+}
+
+INLINE void call_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
+                         const float *panel, const Target *t)
+{
+#define CALL(n)                                                                                                       \
+    case n: patches_##n(patch, runs, length, jump, panel, t); break;
+    switch (tail) {
+        TILE_TAILS(CALL)
+    }
+#undef CALL
+}
+
+/* ---- convolution ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    int images, side, in;   /* x (images, side, side, in), padded where the layer pads */
+    int out_side, out;      /* y (images, out_side, out_side, out) */
+    int kernel, stride;     /* weight (kernel*kernel*in, out) */
+} Conv;
+
+typedef struct {
+    const float *x, *weight, *bias, *addend;
+    float *y, *packed;
+} ConvJob;
+
+/* Where the patch of output pixel p (counted over all images) begins in x. */
+INLINE size_t patch(Conv c, int p)
+{
+    const int area = c.out_side * c.out_side, image = p / area, row = p % area / c.out_side, column = p % c.out_side;
+    return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
+}
+
+/* Pixels [first, last) of y. */
+INLINE void conv_pixels(Conv c, const ConvJob *j, int tail, int first, int last)
+{
+    const int depth = c.kernel * c.kernel * c.in, run = c.kernel * c.in;
+    for (int panel = 0; panel < PANELS(c.out); panel++) {
+        const float *packed = j->packed + (size_t)panel * depth * PANEL;
+        const int column = panel * PANEL;
+        for (int p = first; p < last; p += ROWS) {
+            const size_t at = (size_t)p * c.out + column;
+            const Target t = {.y = j->y + at,
+                              .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
+                              .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                              .stride = c.out,
+                              .rows = MIN_OF(ROWS, last - p),
+                              .width = MIN_OF(PANEL, c.out - column)};
+            if (c.kernel == 1 && c.stride == 1) {
+                call_rows(tail, j->x + (size_t)p * c.in, c.in, depth, packed, &t);
+                continue;
+            }
+            const float *a[ROWS];
+            for (int r = 0; r < ROWS; r++)
+                a[r] = j->x + patch(c, MIN_OF(p + r, last - 1));
+            call_patches(tail, a, c.kernel, run, (ptrdiff_t)c.side * c.in, packed, &t);
+        }
+    }
+}
+
+typedef struct {
+    const float *dy, *weight, *addend, *mask;
+    float *dx, *packed; /* packed[tap][panel][out][PANEL]: each tap's weights transposed */
+} ConvGradXJob;
+
+/* Pixels [first, last) of a 1x1 convolution's dx. */
+INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+{
+    for (int panel = 0; panel < PANELS(c.in); panel++) {
+        const int column = panel * PANEL;
+        for (int p = first; p < last; p += ROWS) {
+            const size_t at = (size_t)p * c.in + column;
+            const Target t = {.y = j->dx + at,
+                              .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                              .mask = tail & TAIL_MASK ? j->mask + at : NULL,
+                              .stride = c.in,
+                              .rows = MIN_OF(ROWS, last - p),
+                              .width = MIN_OF(PANEL, c.in - column)};
+            call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out, j->packed + (size_t)panel * c.out * PANEL, &t);
+        }
+    }
+}
+
+/* One tap of the kernel over one row of output pixels: adds their products to the pixels of x that the tap reads. */
+INLINE void conv_grad_x_tap(Conv c, const float *dy, const float *packed, float *dx, int width)
+{
+    for (int column = 0; column < c.out_side; column += ROWS) {
+        float *to = dx + (size_t)column * c.stride * c.in;
+        const Target t = {.y = to,
+                          .addend = to,
+                          .stride = (ptrdiff_t)c.stride * c.in,
+                          .rows = MIN_OF(ROWS, c.out_side - column),
+                          .width = width};
+        call_rows(TAIL_ADD, dy + (size_t)column * c.out, c.out, c.out, packed, &t);
+    }
+}
+
+/* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
+INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+{
+    if (c.kernel == 1 && c.stride == 1) {
+        conv_grad_x_pixels(c, j, tail, first * c.side * c.side, last * c.side * c.side);
+        return;
+    }
+    const size_t image = (size_t)c.side * c.side * c.in, begin = (size_t)first * image,
+                 count = (size_t)(last - first) * image;
+    if (!(tail & TAIL_ADD))
+        memset(j->dx + begin, 0, count * sizeof(float));
+    else if (j->dx != j->addend)
+        memcpy(j->dx + begin, j->addend + begin, count * sizeof(float));
+    for (int panel = 0; panel < PANELS(c.in); panel++)
+        for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
+            const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
+            const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
+            const size_t shift = ((size_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
+            for (int row = first * c.out_side; row < last * c.out_side; row++)
+                conv_grad_x_tap(c, j->dy + (size_t)row * c.out_side * c.out, packed,
+                                j->dx + patch(c, row * c.out_side) + shift, width);
+        }
+    if (tail & TAIL_MASK)
+        for (size_t i = begin; i < begin + count; i++)
+            j->dx[i] = j->mask[i] > 0 ? j->dx[i] : 0;
+}
+
+typedef struct {
+    const float *x, *dy;
+    float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
+} ConvGradWJob;
+
+/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] points at the pixel's first of them, dy is
+ * packed (pixels, PANEL). */
+INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
+                        ptrdiff_t columns, int width, bool first)
+{
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    for (int i = 0; i < pixels; i++) {
+        const float *a = x[i] + shift;
+        Vec b[VECTORS];
+        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + i * PANEL + v * LANES);
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            const float left = a[r];
+            UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        float *to = dw + r * columns, spilled[PANEL];
+        UNROLL for (int v = 0; v < VECTORS; v++) store(width < PANEL ? spilled + v * LANES : to + v * LANES,
+                                                       first || width < PANEL ? sum[r][v]
+                                                                              : sum[r][v] + load(to + v * LANES));
+        for (int i = 0; width < PANEL && i < width; i++)
+            to[i] = first ? spilled[i] : to[i] + spilled[i];
+    }
+}
+
+/* A function for each height, shared by all shapes. */
+SHARED void grad_w_rows(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
+                        ptrdiff_t columns, int width, bool first)
+{
+#define HEIGHT(n)                                                                                                     \
+    case n:                                                                                                           \
+        if (n <= ROWS)                                                                                                \
+            grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                            \
+        break;
+    switch (rows) {
+        HEIGHT(1)
+        HEIGHT(2)
+        HEIGHT(3)
+        HEIGHT(4)
+        HEIGHT(5)
+        HEIGHT(6)
+        HEIGHT(7)
+        HEIGHT(8)
+        HEIGHT(9)
+        HEIGHT(10)
+        HEIGHT(11)
+        HEIGHT(12)
+    }
+#undef HEIGHT
+}
+
+/* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */
+SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, float *packed)
+{
+    for (int i = 0; i < pixels; i++, packed += PANEL) {
+        const float *from = dy + (size_t)i * columns;
+        if (width == PANEL) {
+            UNROLL for (int v = 0; v < VECTORS; v++) store(packed + v * LANES, load(from + v * LANES));
+            continue;
+        }
+        memcpy(packed, from, sizeof(float) * (size_t)width);
+        memset(packed + width, 0, sizeof(float) * (size_t)(PANEL - width));
+    }
+}
+
+/* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of images [first,
+ * last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into tiles of its own, of heights
+ * that differ by one at most. */
+INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile0, int tile1, int panel0, int panel1,
+                              int first, int last)
+{
+    const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
+    for (int block = first * area; block < last * area; block += PIXEL_BLOCK) {
+        const int pixels = MIN_OF(PIXEL_BLOCK, last * area - block);
+        const float *x[PIXEL_BLOCK];
+        float dy[PIXEL_BLOCK * PANEL];
+        for (int i = 0; i < pixels; i++)
+            x[i] = j->x + patch(c, block + i);
+        for (int panel = panel0; panel < panel1; panel++) {
+            const int column = panel * PANEL, width = MIN_OF(PANEL, c.out - column);
+            pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, width, dy);
+            for (int tile = tile0; tile < tile1; tile++) {
+                const int ky = tile / tiles, row = piece(run, tile % tiles, tiles);
+                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x, (size_t)ky * c.side * c.in + (size_t)row, dy,
+                            pixels, dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
+                            block == first * area);
+            }
+        }
+    }
+}
+
+/* How the work is cut: into blocks of dw, and where dw is small into slices of the images as well. */
+#define GRAD_W_TILES(c)      ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
+#define GRAD_W_PANEL_CUTS(c) MIN_OF(PANELS((c).out), 4)
+#define GRAD_W_TILE_CUTS(c)  MIN_OF(GRAD_W_TILES(c), 4)
+#define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
+
+INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int slices, int part)
+{
+    const int cuts = GRAD_W_PARTS(c), slice = part / cuts, tile_cut = part % cuts / GRAD_W_PANEL_CUTS(c),
+              panel_cut = part % GRAD_W_PANEL_CUTS(c);
+    float *dw = slices == 1 ? j->dw : j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out;
+    conv_grad_w_block(c, j, dw, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+                      piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
+                      piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
+                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), piece(c.images, slice, slices),
+                      piece(c.images, slice + 1, slices));
+}
+
+/* to = addend + scale * the sum of the slices, in their order; `count` floats each; addend may be NULL. */
+SHARED void sum_slices(const float *partial, int slices, size_t count, float scale, const float *addend, float *to,
+                       int part, int parts)
+{
+    for (size_t i = count * (size_t)part / (size_t)parts; i < count * (size_t)(part + 1) / (size_t)parts; i++) {
+        float sum = 0;
+        for (int slice = 0; slice < slices; slice++)
+            sum += partial[(size_t)slice * count + i];
+        to[i] = (addend ? addend[i] : 0) + scale * sum;
+    }
+}
+
+typedef struct {
+    const float *dy;
+    float *db;
+} BiasGradJob;
+
+/* db of channels [first, last): sums over blocks of pixels, added up in double. */
+INLINE void bias_grad_channels(int pixels, int channels, const BiasGradJob *j, int first, int last)
+{
+    enum { WIDTH = 64 };
+    for (int c = first; c < last; c += WIDTH) {
+        const int width = MIN_OF(WIDTH, last - c);
+        double total[WIDTH] = {0};
+        for (int block = 0; block < pixels; block += PIXEL_BLOCK) {
+            float sum[WIDTH] = {0};
+            for (int p = block; p < MIN_OF(block + PIXEL_BLOCK, pixels); p++)
+                for (int i = 0; i < width; i++)
+                    sum[i] += j->dy[(size_t)p * channels + c + i];
+            for (int i = 0; i < width; i++)
+                total[i] += sum[i];
+        }
+        for (int i = 0; i < width; i++)
+            j->db[c + i] = (float)total[i];
+    }
+}
+
+/* ---- padding, pooling, positions ------------------------------------------------------------------------------------ */
+
+/* The row or column that a padded one mirrors (the edge is not repeated); -1 where zeros stand. */
+INLINE int pad_source(int i, int pad, int side, bool reflect)
+{
+    i -= pad;
+    if (i < 0)
+        return reflect ? -i : -1;
+    if (i >= side)
+        return reflect ? 2 * (side - 1) - i : -1;
+    return i;
+}
+
+typedef struct {
+    const float *x, *addend, *mask;
+    float *y;
+} MapJob;
+
+/* y (images, side + 2*pad, side + 2*pad, channels) from x (images, side, side, channels). */
+INLINE void pad_image(int side, int channels, int pad, bool reflect, const MapJob *j, int image)
+{
+    const int padded = side + 2 * pad;
+    const float *x = j->x + (size_t)image * side * side * channels;
+    float *y = j->y + (size_t)image * padded * padded * channels;
+    for (int row = 0; row < padded; row++)
+        for (int column = 0; column < padded; column++, y += channels) {
+            const int r = pad_source(row, pad, side, reflect), c = pad_source(column, pad, side, reflect);
+            if (r < 0 || c < 0)
+                memset(y, 0, sizeof(float) * (size_t)channels);
+            else
+                memcpy(y, x + ((size_t)r * side + (size_t)c) * channels, sizeof(float) * (size_t)channels);
+        }
+}
+
+/* dx = mask(addend + what of dy lies over or mirrors each pixel). */
+INLINE void pad_grad_image(int side, int channels, int pad, bool reflect, bool add, bool mask, const MapJob *j,
+                           int image)
+{
+    const int padded = side + 2 * pad;
+    const size_t count = (size_t)side * side * channels;
+    const float *dy = j->x + (size_t)image * padded * padded * channels;
+    float *dx = j->y + image * count;
+    if (!add)
+        memset(dx, 0, count * sizeof(float));
+    else if (j->y != j->addend)
+        memcpy(dx, j->addend + image * count, count * sizeof(float));
+    for (int row = 0; row < padded; row++)
+        for (int column = 0; column < padded; column++, dy += channels) {
+            const int r = pad_source(row, pad, side, reflect), c = pad_source(column, pad, side, reflect);
+            if (r < 0 || c < 0)
+                continue;
+            float *to = dx + ((size_t)r * side + (size_t)c) * channels;
+            for (int i = 0; i < channels; i++)
+                to[i] += dy[i];
+        }
+    if (mask)
+        for (size_t i = 0; i < count; i++)
+            dx[i] = j->mask[image * count + i] > 0 ? dx[i] : 0;
+}
+
+/* Mean over kernel x kernel windows; channels from `in` to `out` are zero. */
+INLINE void pool_image(Conv c, const MapJob *j, int image)
+{
+    const float *x = j->x + (size_t)image * c.side * c.side * c.in;
+    float *y = j->y + (size_t)image * c.out_side * c.out_side * c.out;
+    const float share = 1.0f / (float)(c.kernel * c.kernel);
+    for (int p = 0; p < c.out_side * c.out_side; p++, y += c.out) {
+        const float *window = x + patch(c, p);
+        memset(y, 0, sizeof(float) * (size_t)c.out);
+        for (int ky = 0; ky < c.kernel; ky++)
+            for (int kx = 0; kx < c.kernel; kx++)
+                for (int i = 0; i < c.in; i++)
+                    y[i] += window[((size_t)ky * c.side + (size_t)kx) * c.in + (size_t)i];
+        for (int i = 0; i < c.in; i++)
+            y[i] *= share;
+    }
+}
+
+INLINE void pool_grad_image(Conv c, bool add, const MapJob *j, int image)
+{
+    const size_t count = (size_t)c.side * c.side * c.in;
+    const float *dy = j->x + (size_t)image * c.out_side * c.out_side * c.out;
+    float *dx = j->y + image * count;
+    const float share = 1.0f / (float)(c.kernel * c.kernel);
+    if (!add)
+        memset(dx, 0, count * sizeof(float));
+    else if (j->y != j->addend)
+        memcpy(dx, j->addend + image * count, count * sizeof(float));
+    for (int p = 0; p < c.out_side * c.out_side; p++, dy += c.out) {
+        float *window = dx + patch(c, p);
+        for (int ky = 0; ky < c.kernel; ky++)
+            for (int kx = 0; kx < c.kernel; kx++)
+                for (int i = 0; i < c.in; i++)
+                    window[((size_t)ky * c.side + (size_t)kx) * c.in + (size_t)i] += share * dy[i];
+    }
+}
+
+/* y (images, channels): the mean over `positions`. */
+INLINE void mean_image(int positions, int channels, const MapJob *j, int image)
+{
+    const float *x = j->x + (size_t)image * positions * channels;
+    float *y = j->y + (size_t)image * channels;
+    memset(y, 0, sizeof(float) * (size_t)channels);
+    for (int p = 0; p < positions; p++)
+        for (int i = 0; i < channels; i++)
+            y[i] += x[(size_t)p * channels + i];
+    for (int i = 0; i < channels; i++)
+        y[i] *= 1.0f / (float)positions;
+}
+
+typedef struct {
+    const float *x, *addend;
+    const int32_t *location; /* (images) */
+    float *y;
+} GatherJob;
+
+INLINE void gather_image(int positions, int channels, const GatherJob *j, int image)
+{
+    memcpy(j->y + (size_t)image * channels, j->x + ((size_t)image * positions + (size_t)j->location[image]) * channels,
+           sizeof(float) * (size_t)channels);
+}
+
+INLINE void gather_grad_image(int positions, int channels, bool add, const GatherJob *j, int image)
+{
+    const size_t count = (size_t)positions * channels;
+    const float *da = j->x + (size_t)image * channels;
+    float *dx = j->y + image * count;
+    if (!add)
+        memset(dx, 0, count * sizeof(float));
+    else if (j->y != j->addend)
+        memcpy(dx, j->addend + image * count, count * sizeof(float));
+    dx += (size_t)j->location[image] * channels;
+    for (int i = 0; i < channels; i++)
+        dx[i] += da[i];
+}
+
+/* ---- pointwise -------------------------------------------------------------------------------------------------------- */
+
+INLINE void relu_grad_piece(size_t first, size_t last, const MapJob *j)
+{
+    for (size_t i = first; i < last; i++)
+        j->y[i] = j->mask[i] > 0 ? j->x[i] : 0;
+}
+
+INLINE void add_piece(size_t first, size_t last, const MapJob *j)
+{
+    for (size_t i = first; i < last; i++)
+        j->y[i] = j->x[i] + j->addend[i];
+}
+
+/* ---- batch normalisation ------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const float *x, *weight, *bias;
+    float *running_mean, *running_var;
+    float *y, *statistics; /* statistics (views, 2, channels): mean, 1 / sqrt(var + eps) */
+} BatchnormJob;
+
+typedef struct {
+    const float *x, *weight, *bias, *running_mean, *running_var;
+    float *y;
+} NormalizeJob;
+
+typedef struct {
+    int views, rows, channels; /* x (views, rows, channels); a view's rows are its images' positions */
+} Batchnorm;
+
+enum { BATCHNORM_WIDTH = 64 }; /* channels that one part owns */
+#define BATCHNORM_EPS      1e-5
+#define BATCHNORM_MOMENTUM 0.1
+
+/* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks. */
+#define BATCHNORM_SUM(sum, width, rows, term)                                                                         \
+    do {                                                                                                              \
+        for (int i = 0; i < (width); i++)                                                                             \
+            (sum)[i] = 0;                                                                                             \
+        for (int block = 0; block < (rows); block += PIXEL_BLOCK) {                                                   \
+            float part_[BATCHNORM_WIDTH] = {0};                                                                       \
+            for (int row = block; row < MIN_OF(block + PIXEL_BLOCK, (rows)); row++)                                   \
+                for (int i = 0; i < (width); i++)                                                                     \
+                    part_[i] += (term);                                                                               \
+            for (int i = 0; i < (width); i++)                                                                         \
+                (sum)[i] += part_[i];                                                                                 \
+        }                                                                                                             \
+    } while (0)
+
+/* Training: statistics of each view of its own; running statistics take the views in turn (unbiased variance). */
+INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
+{
+    const int width = last - first;
+    for (int view = 0; view < b.views; view++) {
+        const float *x = j->x + (size_t)view * b.rows * b.channels + first;
+        float *y = j->y + (size_t)view * b.rows * b.channels + first;
+        float *kept = j->statistics + (size_t)view * 2 * b.channels + first;
+        double sum[BATCHNORM_WIDTH];
+        float mean[BATCHNORM_WIDTH], scale[BATCHNORM_WIDTH];
+        BATCHNORM_SUM(sum, width, b.rows, x[(size_t)row * b.channels + i]);
+        for (int i = 0; i < width; i++)
+            mean[i] = (float)(sum[i] / b.rows);
+        BATCHNORM_SUM(sum, width, b.rows,
+                      (x[(size_t)row * b.channels + i] - mean[i]) * (x[(size_t)row * b.channels + i] - mean[i]));
+        for (int i = 0; i < width; i++) {
+            const double var = sum[i] / b.rows, unbiased = sum[i] / (b.rows - 1);
+            float *running_mean = j->running_mean + first + i, *running_var = j->running_var + first + i;
+            *running_mean += (float)(BATCHNORM_MOMENTUM * (mean[i] - *running_mean));
+            *running_var += (float)(BATCHNORM_MOMENTUM * (unbiased - *running_var));
+            kept[i] = mean[i];
+            kept[b.channels + i] = (float)(1 / sqrt(var + BATCHNORM_EPS));
+            scale[i] = kept[b.channels + i] * j->weight[first + i];
+        }
+        for (int row = 0; row < b.rows; row++)
+            for (int i = 0; i < width; i++) {
+                const size_t at = (size_t)row * b.channels + i;
+                const float value = (x[at] - mean[i]) * scale[i] + j->bias[first + i];
+                y[at] = relu && !(value > 0) ? 0 : value;
+            }
+    }
+}
+
+/* Testing: y = (x - running mean) / sqrt(running var + eps) * weight + bias. */
+INLINE void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int first, int last)
+{
+    for (int c = 0; c < b.channels; c += BATCHNORM_WIDTH) {
+        const int width = MIN_OF(BATCHNORM_WIDTH, b.channels - c);
+        float scale[BATCHNORM_WIDTH];
+        for (int i = 0; i < width; i++)
+            scale[i] = (float)(j->weight[c + i] / sqrt(j->running_var[c + i] + BATCHNORM_EPS));
+        for (int row = first; row < last; row++)
+            for (int i = 0; i < width; i++) {
+                const size_t at = (size_t)row * b.channels + c + i;
+                const float value = (j->x[at] - j->running_mean[c + i]) * scale[i] + j->bias[c + i];
+                j->y[at] = relu && !(value > 0) ? 0 : value;
+            }
+    }
+}
+
+typedef struct {
+    const float *dy, *x, *weight, *statistics, *mask; /* mask: y, where a ReLU follows */
+    float *dx, *dweight, *dbias;
+} BatchnormGradJob;
+
+/* With z = (x - mean) * inv: dx = weight * inv * (dy - mean(dy) - z * mean(dy * z)), a view at a time. */
+INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
+{
+    const int width = last - first;
+    double dweight[BATCHNORM_WIDTH] = {0}, dbias[BATCHNORM_WIDTH] = {0};
+    for (int view = 0; view < b.views; view++) {
+        const size_t begin = (size_t)view * b.rows * b.channels + first;
+        const float *x = j->x + begin, *dy = j->dy + begin, *mask = relu ? j->mask + begin : NULL;
+        const float *mean = j->statistics + (size_t)view * 2 * b.channels + first, *inv = mean + b.channels;
+        float *dx = j->dx + begin;
+#define DY(at) (mask && !(mask[at] > 0) ? 0 : dy[at])
+#define AT     ((size_t)row * b.channels + i)
+        double sum[BATCHNORM_WIDTH], dot[BATCHNORM_WIDTH];
+        BATCHNORM_SUM(sum, width, b.rows, DY(AT));
+        BATCHNORM_SUM(dot, width, b.rows, DY(AT) * (x[AT] - mean[i]) * inv[i]);
+        float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH], slope[BATCHNORM_WIDTH];
+        for (int i = 0; i < width; i++) {
+            dbias[i] += sum[i];
+            dweight[i] += dot[i];
+            scale[i] = j->weight[first + i] * inv[i];
+            shift[i] = (float)(sum[i] / b.rows);
+            slope[i] = (float)(dot[i] / b.rows) * inv[i];
+        }
+        for (int row = 0; row < b.rows; row++)
+            for (int i = 0; i < width; i++)
+                dx[AT] = scale[i] * (DY(AT) - shift[i] - (x[AT] - mean[i]) * slope[i]);
+#undef DY
+#undef AT
+    }
+    for (int i = 0; i < width; i++) {
+        j->dweight[first + i] = (float)dweight[i];
+        j->dbias[first + i] = (float)dbias[i];
+    }
+}
+
+#endif

@@ -1,0 +1,171 @@
+/* nce.h: noise-contrastive estimation of one n-to-m pair in one direction, on its raw scores.
+ *
+ * With r a raw score and s = c * tanh(r / c), the loss of a positive (source image b, target location l of b) is
+ *     -s(b; b, l) + log(exp(s(b; b, l)) + N_b),   N_b = sum of exp(s) over all locations of all other images
+ * (Bachman et al. 2019, equations 3 and 4; clipping and penalty: section 3.2 there). Sums of exponentials are kept
+ * relative to their maximum. Scores lie as (targets, sources): a row is one location of one target image, images in
+ * order, so that work runs along source images. */
+#ifndef NCE_H
+#define NCE_H
+
+#include "kernels.h"
+
+typedef struct {
+    int batch, positions;  /* B source images; P locations of a target image */
+    float clip;            /* c; 0: no clipping */
+    float slope, penalty;  /* what the gradient of L and of r^2 is multiplied by */
+} Nce;
+
+/* e^x for x <= 0 (an x above is not needed), to one unit in the last place or two; 0 below -87. */
+INLINE float exp_negative(float x)
+{
+    const float halves = x * 1.44269504f, n = floorf(halves + 0.5f);
+    const float rest = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * rest + 1.3981999507e-3f;
+    p = p * rest + 8.3334519073e-3f;
+    p = p * rest + 4.1665795894e-2f;
+    p = p * rest + 1.6666665459e-1f;
+    p = p * rest + 5.0000001201e-1f;
+    p = p * rest * rest + rest + 1;
+    const int32_t exponent = ((int32_t)(n > -127 ? n : -127) + 127) * (1 << 23);
+    float power;
+    memcpy(&power, &exponent, sizeof power);
+    return x < -87 ? 0 : p * power;
+}
+
+INLINE float tanh_clip(float x)
+{
+    const float a = fabsf(x), e = exp_negative(-2 * a), q = x * x;
+    const float far = (1 - e) / (1 + e);
+    float near = -5.70498872745e-3f;
+    near = near * q + 2.06390887954e-2f;
+    near = near * q - 5.37397155531e-2f;
+    near = near * q + 1.33314422036e-1f;
+    near = near * q - 3.33332819422e-1f;
+    near = near * q * a + a;
+    return copysignf(a < 0.625f ? near : far, x);
+}
+
+/* s of r, and what ds/dr is where s is clipped. */
+INLINE float nce_score(Nce n, float r)
+{
+    return n.clip > 0 ? n.clip * tanh_clip(r / n.clip) : r;
+}
+
+INLINE float nce_slope(Nce n, float s)
+{
+    return n.clip > 0 ? 1 - s / n.clip * (s / n.clip) : 1;
+}
+
+#define NCE_EMPTY (-1e9f) /* below every score that training survives: the maximum of nothing */
+
+/* What a part of the target images gives for every source image: the maximum of the negatives' s, the sum of exp(s)
+ * relative to it; and the sum of all r^2. */
+typedef struct {
+    float *maximum, *sum; /* (B) */
+    double squares;
+} NcePart;
+
+INLINE void nce_begin(Nce n, NcePart *part)
+{
+    part->squares = 0;
+    for (int b = 0; b < n.batch; b++) {
+        part->maximum[b] = NCE_EMPTY;
+        part->sum[b] = 0;
+    }
+}
+
+/* Adds target image `target`, whose scores are r (P, B). s (P, B) and top (B) are scratch. */
+INLINE void nce_target(Nce n, const float *r, int target, NcePart *part, float *s, float *top)
+{
+    const int batch = n.batch;
+    memcpy(top, part->maximum, sizeof(float) * (size_t)batch);
+    for (int l = 0; l < n.positions; l++) {
+        float square = 0;
+        for (int b = 0; b < batch; b++) {
+            const float raw = r[(size_t)l * batch + b];
+            s[(size_t)l * batch + b] = nce_score(n, raw);
+            square += raw * raw;
+        }
+        part->squares += square;
+        s[(size_t)l * batch + target] = NCE_EMPTY; /* its own image is no negative */
+        for (int b = 0; b < batch; b++)
+            top[b] = s[(size_t)l * batch + b] > top[b] ? s[(size_t)l * batch + b] : top[b];
+    }
+    for (int b = 0; b < batch; b++)
+        part->sum[b] *= exp_negative(part->maximum[b] - top[b]);
+    for (int l = 0; l < n.positions; l++)
+        for (int b = 0; b < batch; b++)
+            part->sum[b] += exp_negative(s[(size_t)l * batch + b] - top[b]);
+    memcpy(part->maximum, top, sizeof(float) * (size_t)batch);
+}
+
+/* What the gradient needs of one direction: (2 + P, B). */
+typedef struct {
+    float *maximum; /* (B) M, the negatives' maximum */
+    float *weight;  /* (B) sum over l of exp(M - lse(b, l)) */
+    float *lse;     /* (P, B) log(exp(s(b; b, l)) + N_b) */
+} NceStatistics;
+
+INLINE NceStatistics nce_statistics(Nce n, float *at)
+{
+    return (NceStatistics){at, at + n.batch, at + 2 * (size_t)n.batch};
+}
+
+/* Source image b, from all parts' sums and the direction's scores r (B * P, B): the sum over l of its losses. */
+INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, int b, NceStatistics to)
+{
+    double top = NCE_EMPTY, negatives = 0, loss = 0, weight = 0;
+    for (int i = 0; i < parts; i++)
+        top = part[i].maximum[b] > top ? part[i].maximum[b] : top;
+    for (int i = 0; i < parts; i++)
+        negatives += part[i].sum[b] * exp(part[i].maximum[b] - top);
+    for (int l = 0; l < n.positions; l++) {
+        const double s = nce_score(n, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]), m = s > top ? s : top;
+        const double lse = m + log(negatives * exp(top - m) + exp(s - m));
+        loss += lse - s;
+        weight += exp(top - lse);
+        to.lse[(size_t)l * n.batch + b] = (float)lse;
+    }
+    to.maximum[b] = (float)top;
+    to.weight[b] = (float)weight;
+    return loss;
+}
+
+/* dr of one target image's rows: with w_b = sum over l of exp(-lse(b, l)), a negative's dL/ds is exp(s) * w_b, a
+ * positive's exp(s - lse) - 1; then through tanh, and the penalty's 2r. dr may be r. */
+INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics from, float *dr)
+{
+    const int batch = n.batch;
+    for (int l = 0; l < n.positions; l++) {
+        const float *raw = r + (size_t)l * batch;
+        const float own = raw[target], s_own = nce_score(n, own);
+        const float positive = expf(s_own - from.lse[(size_t)l * batch + target]) - 1;
+        for (int b = 0; b < batch; b++) {
+            const float s = nce_score(n, raw[b]);
+            const float negative = exp_negative(s - from.maximum[b]) * from.weight[b];
+            dr[(size_t)l * batch + b] = n.slope * negative * nce_slope(n, s) + n.penalty * raw[b];
+        }
+        dr[(size_t)l * batch + target] = n.slope * positive * nce_slope(n, s_own) + n.penalty * own;
+    }
+}
+
+typedef struct {
+    AmdimPool *pool;
+    const float *r;
+    float *dr, *statistics, *result; /* result: loss, penalty */
+    double *squares, *losses;        /* of the parts; of the source images */
+    float *sums;                     /* (parts, 2, B): maximum and sum */
+} NceJob;
+
+/* The products on either side of the NCE. */
+typedef struct {
+    const float *a, *t; /* antecedents and consequents, both views */
+    float *r;           /* scores, or their gradient */
+    float *da, *dt;
+    const float *addend; /* to da or dt */
+    float *packed;
+} ScoresJob;
+
+#endif

@@ -1,0 +1,399 @@
+/* test_data.c: the two formats of pictures on disk, how one is recognised, the limit, and everything that can
+ * be wrong with a folder of pictures. */
+#include "runtime.h"
+#include "samples.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+enum { PIXELS = 32 * 32, PLANES = 3 * PIXELS, MAX_RECORD = PLANES + 2 };
+
+static const char *dir;
+
+static int begin(void **state)
+{
+    (void)state;
+    dir = scratch_begin();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+static Dataset *opened(Split split, uint32_t limit)
+{
+    Fault f;
+    Dataset *d = data_open(dir, split, limit, &f);
+    if (!d)
+        fail_msg("%s", f.text);
+    return d;
+}
+
+/* Opening must fail, and the message hold both texts. */
+static void refused(Split split, const char *what, const char *where)
+{
+    Fault f = {""};
+    assert_null(data_open(dir, split, 0, &f));
+    if (!strstr(f.text, what) || !strstr(f.text, where))
+        fail_msg("the message is: %s", f.text);
+}
+
+/* ---- CIFAR -------------------------------------------------------------------------------------------- */
+
+static uint8_t cifar_value(int image, int channel, int pixel)
+{
+    return (uint8_t)(image * 31 + channel * 85 + pixel * 7 + pixel / 32);
+}
+
+/* A file of `count` images, numbered from `first`; labels are given. With two label bytes the coarse one
+ * is 19. */
+static void write_cifar(const char *name, int first, int count, const uint8_t *labels, int label_bytes)
+{
+    size_t size = (size_t)(PLANES + label_bytes);
+    uint8_t *bytes = malloc((size_t)count * size + 1);
+    assert_non_null(bytes);
+    for (int i = 0; i < count; i++) {
+        uint8_t *record = bytes + (size_t)i * size;
+        record[0] = 19;
+        record[label_bytes - 1] = labels[i];
+        for (int c = 0; c < 3; c++)
+            for (int pixel = 0; pixel < PIXELS; pixel++)
+                record[label_bytes + c * PIXELS + pixel] = cifar_value(first + i, c, pixel);
+    }
+    scratch_write(name, bytes, (size_t)count * size);
+    free(bytes);
+}
+
+static void check_cifar_image(const Dataset *d, uint32_t i, int number)
+{
+    Picture p = {0};
+    Fault f;
+    assert_true(d->read(d, i, 3, &p, &f));
+    assert_int_equal(p.width, 32);
+    assert_int_equal(p.height, 32);
+    assert_int_equal(p.channels, 3);
+    for (int pixel = 0; pixel < PIXELS; pixel++)
+        for (int c = 0; c < 3; c++)
+            assert_int_equal(p.pixels[3 * pixel + c], cifar_value(number, c, pixel));
+    picture_free(&p);
+}
+
+static void test_cifar10_batches_in_the_order_of_their_number(void **state)
+{
+    (void)state;
+    enum { SECOND = 40 }; /* more than are read at once */
+    uint8_t labels[SECOND];
+    for (int i = 0; i < SECOND; i++)
+        labels[i] = (uint8_t)(i % 10);
+    write_cifar("data_batch_5.bin", SECOND, 3, (uint8_t[]){7, 8, 9}, 1);
+    write_cifar("data_batch_2.bin", 0, SECOND, labels, 1);
+    write_cifar("test_batch.bin", 100, 2, (uint8_t[]){4, 5}, 1);
+    scratch_write("batches.meta.txt", "airplane\nautomobile\n\n", 21);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_string_equal(d->format, "CIFAR-10 binary");
+    assert_int_equal(d->count, SECOND + 3);
+    assert_int_equal(d->classes, 10);
+    assert_string_equal(d->class_name[1], "automobile");
+    assert_null(d->class_name[2]);
+    for (int i = 0; i < SECOND; i++)
+        assert_int_equal(d->label[i], i % 10);
+    assert_int_equal(d->label[SECOND + 2], 9);
+    for (uint32_t i = 0; i < d->count; i += 6)
+        check_cifar_image(d, i, (int)i);
+    data_close(d);
+    d = opened(SPLIT_TEST, 1);
+    assert_int_equal(d->count, 2);
+    assert_int_equal(d->label[1], 5);
+    check_cifar_image(d, 1, 101);
+    data_close(d);
+}
+
+static void test_cifar_in_one_channel(void **state)
+{
+    (void)state;
+    write_cifar("data_batch_1.bin", 3, 1, (uint8_t[]){0}, 1);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    Picture p = {0};
+    Fault f;
+    assert_true(d->read(d, 0, 1, &p, &f));
+    assert_int_equal(p.channels, 1);
+    for (int pixel = 0; pixel < PIXELS; pixel++) {
+        double luma = 0.299 * cifar_value(3, 0, pixel) + 0.587 * cifar_value(3, 1, pixel) +
+                      0.114 * cifar_value(3, 2, pixel);
+        assert_int_equal(p.pixels[pixel], (int)(luma + 0.5));
+    }
+    assert_false(d->read(d, 0, 2, &p, &f));
+    picture_free(&p);
+    data_close(d);
+}
+
+static void test_cifar100_has_fine_labels(void **state)
+{
+    (void)state;
+    write_cifar("cifar-100-binary/train.bin", 0, 2, (uint8_t[]){99, 0}, 2);
+    write_cifar("cifar-100-binary/test.bin", 9, 1, (uint8_t[]){42}, 2);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_string_equal(d->format, "CIFAR-100 binary");
+    assert_int_equal(d->classes, 100);
+    assert_int_equal(d->label[0], 99);
+    check_cifar_image(d, 1, 1);
+    data_close(d);
+    d = opened(SPLIT_TEST, 0);
+    assert_int_equal(d->label[0], 42);
+    check_cifar_image(d, 0, 9);
+    data_close(d);
+}
+
+static void test_limit_keeps_the_first_of_each_class(void **state)
+{
+    (void)state;
+    write_cifar("cifar-10-batches-bin/data_batch_1.bin", 0, 6, (uint8_t[]){1, 1, 1, 2, 0, 1}, 1);
+    write_cifar("cifar-10-batches-bin/data_batch_2.bin", 6, 4, (uint8_t[]){2, 2, 1, 0}, 1);
+    Dataset *d = opened(SPLIT_TRAIN, 2);
+    const uint32_t kept[] = {0, 1, 3, 4, 6, 9};
+    const uint16_t labels[] = {1, 1, 2, 0, 2, 0};
+    assert_int_equal(d->count, COUNT(kept));
+    for (uint32_t i = 0; i < d->count; i++) {
+        assert_int_equal(d->index[i], kept[i]);
+        assert_int_equal(d->label[i], labels[i]);
+        check_cifar_image(d, i, (int)kept[i]);
+    }
+    data_close(d);
+}
+
+static void test_damaged_cifar_is_refused(void **state)
+{
+    (void)state;
+    write_cifar("data_batch_1.bin", 0, 2, (uint8_t[]){3, 10}, 1);
+    refused(SPLIT_TRAIN, "image 1 has label 10", "data_batch_1.bin");
+    refused(SPLIT_TEST, "CIFAR-10", "test_batch.bin");
+    uint8_t stub[3074] = {0};
+    scratch_write("data_batch_1.bin", stub, sizeof stub);
+    refused(SPLIT_TRAIN, "3074 bytes", "data_batch_1.bin");
+    scratch_write("data_batch_1.bin", stub, 0);
+    refused(SPLIT_TRAIN, "no pictures", "training");
+}
+
+static void test_cifar_that_shrinks_is_a_fault(void **state)
+{
+    (void)state;
+    write_cifar("data_batch_1.bin", 0, 2, (uint8_t[]){3, 4}, 1);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_int_equal(truncate(scratch_path("data_batch_1.bin"), 4000), 0);
+    Picture p = {0};
+    Fault f;
+    assert_true(d->read(d, 0, 3, &p, &f));
+    assert_false(d->read(d, 1, 3, &p, &f));
+    assert_non_null(strstr(f.text, "data_batch_1.bin"));
+    picture_free(&p);
+    data_close(d);
+}
+
+/* ---- folders ------------------------------------------------------------------------------------------ */
+
+/* A picture whose red says which it is. */
+static void write_plain(const char *name, int width, int height, uint8_t red)
+{
+    Sample sample = sample_plain(width, height, red, 0, 0);
+    scratch_write(name, sample.bytes, sample.count);
+    free(sample.bytes);
+}
+
+static void check_plain(const Dataset *d, uint32_t i, const char *class_name, uint8_t red)
+{
+    Picture p = {0};
+    Fault f;
+    if (!d->read(d, i, 3, &p, &f))
+        fail_msg("%s", f.text);
+    assert_int_equal(p.pixels[0], red);
+    assert_string_equal(d->class_name[d->label[i]], class_name);
+    picture_free(&p);
+}
+
+static void test_folders_in_byte_order(void **state)
+{
+    (void)state;
+    write_plain("train/b/2.PNG", 3, 2, 4);
+    write_plain("train/b/10.png", 5, 4, 3);
+    write_plain("train/B/z.png", 1, 1, 2);
+    write_plain("train/B/Z.Png", 2, 9, 1);
+    write_plain("train/.hidden/x.png", 1, 1, 9);
+    write_plain("train/b/.y.png", 1, 1, 9);
+    write_plain("train/b/inner.png/x.png", 1, 1, 9);
+    scratch_write("train/b/notes.txt", "no picture", 10);
+    scratch_write("train/list.png", "no folder", 9);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_string_equal(d->format, "folders of pictures");
+    assert_int_equal(d->classes, 2);
+    assert_int_equal(d->count, 4);
+    check_plain(d, 0, "B", 1);
+    check_plain(d, 1, "B", 2);
+    check_plain(d, 2, "b", 3);
+    check_plain(d, 3, "b", 4);
+    data_close(d);
+    d = opened(SPLIT_TRAIN, 1);
+    assert_int_equal(d->count, 2);
+    check_plain(d, 0, "B", 1);
+    check_plain(d, 1, "b", 3);
+    data_close(d);
+}
+
+static void test_folders_of_jpeg(void **state)
+{
+    (void)state;
+    uint8_t grey[8 * 8];
+    memset(grey, 200, sizeof grey);
+    Sample sample = sample_jpeg(8, 8, 1, grey);
+    scratch_write("train/a/1.jpg", sample.bytes, sample.count);
+    scratch_write("train/a/2.JPEG", sample.bytes, sample.count);
+    free(sample.bytes);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_int_equal(d->count, 2);
+    check_plain(d, 0, "a", 200);
+    check_plain(d, 1, "a", 200);
+    data_close(d);
+}
+
+static void test_test_folders_take_the_training_numbers(void **state)
+{
+    (void)state;
+    write_plain("train/a/x.png", 1, 1, 0);
+    write_plain("train/b/x.png", 1, 1, 0);
+    write_plain("train/c/x.png", 1, 1, 0);
+    write_plain("test/c/y.png", 1, 1, 7);
+    write_plain("test/b/y.png", 1, 1, 6);
+    Dataset *d = opened(SPLIT_TEST, 1);
+    assert_int_equal(d->classes, 3);
+    assert_int_equal(d->count, 2);
+    assert_int_equal(d->label[0], 1);
+    check_plain(d, 0, "b", 6);
+    check_plain(d, 1, "c", 7);
+    data_close(d);
+}
+
+static void test_linked_folders_are_followed(void **state)
+{
+    (void)state;
+    write_plain("elsewhere/x.png", 1, 1, 5);
+    write_plain("train/a/x.png", 1, 1, 4);
+    char target[1024];
+    snprintf(target, sizeof target, "%s", scratch_path("elsewhere"));
+    assert_int_equal(symlink(target, scratch_path("train/b")), 0);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_int_equal(d->count, 2);
+    check_plain(d, 1, "b", 5);
+    data_close(d);
+}
+
+static void test_wrong_folders_are_refused(void **state)
+{
+    (void)state;
+    write_plain("train/a/x.png", 1, 1, 0);
+    refused(SPLIT_TEST, "no folder test/", dir);
+    write_plain("test/a/x.png", 1, 1, 0);
+    write_plain("test/aa/x.png", 1, 1, 0);
+    refused(SPLIT_TEST, "lacks", "test/aa");
+    scratch_write("train/empty/notes.txt", "", 0);
+    refused(SPLIT_TRAIN, "no .jpg, .jpeg or .png files", "train/empty");
+}
+
+static void test_train_is_required(void **state)
+{
+    (void)state;
+    write_plain("test/a/x.png", 1, 1, 0);
+    refused(SPLIT_TEST, "no folder train/", dir);
+    refused(SPLIT_TRAIN, "no folder train/", dir);
+}
+
+static void test_folders_without_classes_are_refused(void **state)
+{
+    (void)state;
+    write_plain("train/x.png", 1, 1, 0);
+    refused(SPLIT_TRAIN, "no class folders", "train");
+}
+
+static void test_empty_test_split_is_refused(void **state)
+{
+    (void)state;
+    write_plain("train/a/x.png", 1, 1, 0);
+    scratch_write("test/a/notes.txt", "", 0);
+    refused(SPLIT_TEST, "the test split holds no pictures", dir);
+}
+
+static void test_unreadable_pictures_are_named(void **state)
+{
+    (void)state;
+    write_plain("train/a/1.png", 1, 1, 0);
+    scratch_write("train/a/2.png", "", 0);
+    scratch_write("train/a/3.png", "\x89PNG\r\n\x1a\n", 8);
+    write_plain("train/a/4.png", 1, 1, 0);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_int_equal(unlink(scratch_path("train/a/4.png")), 0);
+    Picture p = {0};
+    Fault f;
+    assert_true(d->read(d, 0, 3, &p, &f));
+    for (uint32_t i = 1; i < 4; i++) {
+        char name[] = "train/a/0.png";
+        name[8] = (char)('1' + i);
+        assert_false(d->read(d, i, 3, &p, &f));
+        assert_non_null(strstr(f.text, name));
+    }
+    assert_true(d->read(d, 0, 3, &p, &f));
+    picture_free(&p);
+    data_close(d);
+}
+
+/* ---- finding ------------------------------------------------------------------------------------------ */
+
+static void test_nothing_recognised(void **state)
+{
+    (void)state;
+    scratch_write("notes.txt", "", 0);
+    refused(SPLIT_TRAIN, "CIFAR-10", dir);
+    refused(SPLIT_TRAIN, "train/CLASS", dir);
+}
+
+static void test_no_such_folder(void **state)
+{
+    (void)state;
+    Fault f;
+    assert_null(data_open(scratch_path("missing"), SPLIT_TRAIN, 0, &f));
+    assert_non_null(strstr(f.text, "missing: No such file"));
+    scratch_write("file", "", 0);
+    assert_null(data_open(scratch_path("file"), SPLIT_TRAIN, 0, &f));
+    assert_non_null(strstr(f.text, "not a folder"));
+}
+
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_FOLDER(test_cifar10_batches_in_the_order_of_their_number),
+        WITH_FOLDER(test_cifar_in_one_channel),
+        WITH_FOLDER(test_cifar100_has_fine_labels),
+        WITH_FOLDER(test_limit_keeps_the_first_of_each_class),
+        WITH_FOLDER(test_damaged_cifar_is_refused),
+        WITH_FOLDER(test_cifar_that_shrinks_is_a_fault),
+        WITH_FOLDER(test_folders_in_byte_order),
+        WITH_FOLDER(test_folders_of_jpeg),
+        WITH_FOLDER(test_test_folders_take_the_training_numbers),
+        WITH_FOLDER(test_linked_folders_are_followed),
+        WITH_FOLDER(test_wrong_folders_are_refused),
+        WITH_FOLDER(test_train_is_required),
+        WITH_FOLDER(test_folders_without_classes_are_refused),
+        WITH_FOLDER(test_empty_test_split_is_refused),
+        WITH_FOLDER(test_unreadable_pictures_are_named),
+        WITH_FOLDER(test_nothing_recognised),
+        WITH_FOLDER(test_no_such_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,187 @@
+/* test_encode.c: encode and views write what the model and the augmentation say, shaped for NumPy and
+ * PyTorch. */
+#include "commands.h"
+#include "samples.h"
+#include "toy_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { LIMIT = 1, HEADER = 128, PIXELS = TOY_SIZE * TOY_SIZE };
+
+static char run[1024], weights[1024], out[1024];
+
+static int set_up(void **state)
+{
+    (void)state;
+    Fault f;
+    Options o = no_options(&toy_model);
+    scratch_begin();
+    snprintf(run, sizeof run, "%s", scratch_path("run"));
+    snprintf(weights, sizeof weights, "%s", scratch_path("run/last.safetensors"));
+    snprintf(out, sizeof out, "%s", scratch_path("out.npy"));
+    o.out = run;
+    o.limit = LIMIT;
+    o.steps = 0;
+    assert_int_equal(run_quietly(command_train, &toy_model, &o, &f), 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+static Options write_options(int scale)
+{
+    Options o = no_options(&toy_model);
+    o.weights = weights;
+    o.out = out;
+    o.scale = scale;
+    return o;
+}
+
+static void runs_well(RunCommand *command, const Options *o)
+{
+    Fault f = {""};
+    if (run_quietly(command, &toy_model, o, &f) != 0)
+        fail_msg("%s", f.text);
+}
+
+static void refuses(RunCommand *command, const Options *o, const char *words)
+{
+    Fault f = {""};
+    assert_int_equal(run_quietly(command, &toy_model, o, &f), 1);
+    if (!strstr(f.text, words))
+        fail_msg("%s (should say %s)", f.text, words);
+}
+
+/* An .npy file; its data begin at HEADER. The header must name this type and shape. */
+static char *read_array(const char *path, const char *descr, const char *shape, size_t bytes)
+{
+    size_t count;
+    char *file = read_whole(path, &count);
+    assert_int_equal(count, HEADER + bytes);
+    assert_memory_equal(file, "\x93NUMPY\x01\x00", 8);
+    file[HEADER - 1] = '\0';
+    assert_non_null(strstr(file + 10, descr));
+    assert_non_null(strstr(file + 10, shape));
+    return file;
+}
+
+/* Image i of a split of the built-in pictures, channels first; augmented if `view` is 0 or 1. */
+static void picture_planes(Split split, uint32_t i, int view, uint64_t seed, float *planes)
+{
+    Fault f;
+    Picture picture = {0};
+    float pixels[PIXELS * TOY_CHANNELS];
+    Dataset *d = data_open(NULL, split, 0, &f);
+    Workspace *w = workspace_new(&toy_model, &f);
+    assert_true(d && w && d->read(d, i, TOY_CHANNELS, &picture, &f));
+    if (view < 0)
+        augment_none(&toy_model, w, &picture, pixels);
+    else
+        augment_view(&toy_model, w, &picture, seed, 0, i, view, pixels);
+    planes_from_pixels(pixels, PIXELS, TOY_CHANNELS, planes);
+    workspace_free(w);
+    picture_free(&picture);
+    data_close(d);
+}
+
+static void test_embedding_of_the_test_split(void **state)
+{
+    (void)state;
+    Options o = write_options(TOY_SIDE);
+    runs_well(command_encode, &o);
+    size_t floats = TOY_DIM * TOY_SIDE * TOY_SIDE;
+    char *file = read_array(out, "'<f4'", "(2000, 6, 3, 3)", 2000 * floats * sizeof(float));
+    const uint32_t images[] = {0, 5, 1999};
+    for (size_t n = 0; n < COUNT(images); n++) {
+        float planes[TOY_CHANNELS][PIXELS];
+        const float *phi = (const float *)(void *)(file + HEADER) + images[n] * floats;
+        picture_planes(SPLIT_TEST, images[n], -1, 0, planes[0]);
+        for (int r = 0; r < TOY_DIM; r++)
+            for (int y = 0; y < TOY_SIDE; y++)
+                for (int x = 0; x < TOY_SIDE; x++)
+                    assert_true(*phi++ == planes[r % TOY_CHANNELS][2 * y * TOY_SIZE + 2 * x]);
+    }
+    free(file);
+}
+
+static void test_representation_of_the_training_split(void **state)
+{
+    (void)state;
+    Options o = write_options(0);
+    o.split = "train";
+    runs_well(command_encode, &o);
+    free(read_array(out, "'<f4'", "(10000, 6)", 10000 * TOY_DIM * sizeof(float)));
+}
+
+static void test_labels_beside(void **state)
+{
+    (void)state;
+    Fault f;
+    Options o = write_options(0);
+    runs_well(command_encode, &o);
+    char *file = read_array(scratch_path("out.labels.npy"), "'<i8'", "(2000,)", 2000 * sizeof(int64_t));
+    const int64_t *label = (const int64_t *)(void *)(file + HEADER);
+    Dataset *d = data_open(NULL, SPLIT_TEST, 0, &f);
+    for (uint32_t i = 0; i < d->count; i++)
+        assert_int_equal(label[i], d->label[i]);
+    data_close(d);
+    free(file);
+}
+
+static void test_scale_that_is_not_there(void **state)
+{
+    (void)state;
+    Options o = write_options(4);
+    refuses(command_encode, &o, "scale 4; the scales it has: 1, 3");
+}
+
+static void test_views_are_those_of_training(void **state)
+{
+    (void)state;
+    enum { SHOWN = 35 }; /* more than a chunk */
+    Options o = write_options(0);
+    o.count = SHOWN;
+    o.seed = 11;
+    runs_well(command_views, &o);
+    size_t bytes = sizeof(float) * SHOWN * TOY_VIEWS * TOY_PICTURE;
+    char *file = read_array(out, "'<f4'", "(35, 2, 3, 8, 8)", bytes);
+    for (uint32_t i = 0; i < SHOWN; i += SHOWN - 1)
+        for (int v = 0; v < TOY_VIEWS; v++) {
+            float planes[TOY_PICTURE];
+            picture_planes(SPLIT_TRAIN, i, v, 11, planes);
+            assert_memory_equal(planes, file + HEADER + sizeof planes * (i * TOY_VIEWS + (size_t)v),
+                                sizeof planes);
+        }
+    free(file);
+}
+
+static void test_more_views_than_pictures(void **state)
+{
+    (void)state;
+    Options o = write_options(0);
+    o.count = 10001;
+    refuses(command_views, &o, "holds 10000 images; --count 10001");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_embedding_of_the_test_split),
+        TEST(test_representation_of_the_training_split),
+        TEST(test_labels_beside),
+        TEST(test_scale_that_is_not_there),
+        TEST(test_views_are_those_of_training),
+        TEST(test_more_views_than_pictures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,227 @@
+/* test_report.c: metrics come back as written, what is not readable is passed over, and the page drawn from
+ * them is whole, small and escaped. */
+#include "commands.h"
+#include "samples.h"
+#include "toy_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static int set_up(void **state)
+{
+    (void)state;
+    scratch_begin();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+static double loss_of(uint64_t step)
+{
+    return 1.0 / 3 + 10.0 / (double)step;
+}
+
+static void write_rows(uint64_t rows)
+{
+    Fault f;
+    Metrics k;
+    assert_true(metrics_open(&k, scratch_path("metrics.jsonl"), &f));
+    for (uint64_t step = 1; step <= rows; step++) {
+        double pair = loss_of(step) + 1;
+        MetricsRow row = {step, step / 100, loss_of(step), 2, 1e-4, 50, &pair};
+        assert_true(metrics_write(&k, &toy_model, &row, &f));
+    }
+    assert_true(metrics_flush(&k, &f));
+    metrics_close(&k);
+}
+
+static char *write_report(const AmdimModel *m)
+{
+    Fault f;
+    size_t count;
+    if (!report_write(m, scratch_path(""), &f))
+        fail_msg("%s", f.text);
+    return read_whole(scratch_path("report.html"), &count);
+}
+
+static int count_of(const char *text, const char *words)
+{
+    int found = 0;
+    for (; (text = strstr(text, words)); text++)
+        found++;
+    return found;
+}
+
+/* ---- metrics --------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    uint64_t rows, step;
+    double loss, pair;
+} Seen;
+
+static void see(void *arg, const MetricsRow *row)
+{
+    Seen *s = arg;
+    assert_true((float)row->loss == (float)loss_of(row->step)); /* every float32 survives */
+    s->rows++;
+    s->step = row->step;
+    s->loss = row->loss;
+    s->pair = row->pair_loss[0];
+}
+
+static Seen read_rows(void)
+{
+    Fault f;
+    Seen s = {0};
+    assert_true(metrics_each(&toy_model, scratch_path("metrics.jsonl"), see, &s, &f));
+    return s;
+}
+
+static void test_metrics_come_back(void **state)
+{
+    (void)state;
+    write_rows(7);
+    Seen s = read_rows();
+    assert_int_equal(s.rows, 7);
+    assert_int_equal(s.step, 7);
+    assert_true((float)s.pair == (float)(loss_of(7) + 1));
+}
+
+static void test_no_file_is_no_rows(void **state)
+{
+    (void)state;
+    assert_int_equal(read_rows().rows, 0);
+}
+
+static void test_unreadable_lines_are_passed_over(void **state)
+{
+    (void)state;
+    const char text[] =
+        "{\"step\":1,\"epoch\":0}\n\nnonsense\n{\"step\":1,\"epoch\":0,\"loss\":nan,\"3-to-1\":1,"
+        "\"penalty\":1,\"lr\":1,\"images_per_second\":1}\n";
+    scratch_write("metrics.jsonl", text, sizeof text - 1);
+    write_rows(2);
+    assert_int_equal(read_rows().rows, 2);
+}
+
+static void test_cut(void **state)
+{
+    (void)state;
+    Fault f;
+    double last;
+    write_rows(9);
+    assert_true(metrics_cut(&toy_model, scratch_path("metrics.jsonl"), 4, &last, &f));
+    assert_int_equal(read_rows().rows, 4);
+    assert_true((float)last == (float)loss_of(4));
+    assert_true(metrics_cut(&toy_model, scratch_path("metrics.jsonl"), 0, &last, &f));
+    assert_int_equal(read_rows().rows, 0);
+    assert_true(isnan(last));
+}
+
+/* ---- the page -------------------------------------------------------------------------------------------
+ */
+
+static void test_page(void **state)
+{
+    (void)state;
+    write_rows(30);
+    char *page = write_report(&toy_model);
+    assert_int_equal(count_of(page, "<svg "), 5);
+    assert_int_equal(count_of(page, "</svg>"), 5);
+    assert_int_equal(count_of(page, "<polyline "), 5);
+    assert_int_equal(count_of(page, "3-to-1"), 3); /* header, legend, facts */
+    assert_non_null(strstr(page, "0123456789abcdef"));
+    assert_non_null(strstr(page, "prefers-color-scheme:dark"));
+    assert_non_null(strstr(page, "</html>"));
+    assert_null(strstr(page, "http"));
+    assert_null(strstr(page, "nan"));
+    free(page);
+}
+
+static void test_page_without_steps(void **state)
+{
+    (void)state;
+    char *page = write_report(&toy_model);
+    assert_int_equal(count_of(page, "<svg "), 5);
+    assert_int_equal(count_of(page, "<polyline "), 0);
+    assert_null(strstr(page, "nan"));
+    free(page);
+}
+
+static void test_long_runs_are_thinned(void **state)
+{
+    (void)state;
+    write_rows(20000);
+    char *page = write_report(&toy_model);
+    const char *points = strstr(page, "<polyline points=\"");
+    int count = 1;
+    for (points += strlen("<polyline points=\""); *points != '"'; points++)
+        count += *points == ' ';
+    assert_in_range(count, 300, 600);
+    assert_non_null(strstr(page, ">20000<"));
+    free(page);
+}
+
+static void test_one_page_of_the_same_metrics(void **state)
+{
+    (void)state;
+    write_rows(30);
+    char *first = write_report(&toy_model), *second = write_report(&toy_model);
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+}
+
+static void test_names_are_escaped(void **state)
+{
+    (void)state;
+    AmdimModel m = toy_model;
+    m.spec = "<script>\"a&b\".yaml";
+    char *page = write_report(&m);
+    assert_null(strstr(page, "<script>"));
+    assert_non_null(strstr(page, "&lt;script&gt;&quot;a&amp;b&quot;.yaml"));
+    free(page);
+}
+
+static void test_numbers_of_axes(void **state)
+{
+    (void)state;
+    const struct {
+        double value;
+        const char *text;
+    } cases[] = {{0, "0"},       {0.25, "0.25"},     {-3, "-3"},     {0.1 + 0.2, "0.3"}, {5e-4, "5e-4"},
+                 {1e-4, "1e-4"}, {1.5e-7, "1.5e-7"}, {2500, "2.5k"}, {20000, "20k"},     {3e6, "3M"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[32];
+        chart_number(text, sizeof text, cases[i].value);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_metrics_come_back),
+        TEST(test_no_file_is_no_rows),
+        TEST(test_unreadable_lines_are_passed_over),
+        TEST(test_cut),
+        TEST(test_page),
+        TEST(test_page_without_steps),
+        TEST(test_long_runs_are_thinned),
+        TEST(test_one_page_of_the_same_metrics),
+        TEST(test_names_are_escaped),
+        cmocka_unit_test(test_numbers_of_axes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

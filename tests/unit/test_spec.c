@@ -1,0 +1,499 @@
+/* test_spec.c: what a spec says is what the Spec holds: values, marks, defaults, values of the command line.
+ * What a spec may not say is in tests/errors. */
+#include "amdimc.h"
+
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define HEAD "name: tiny\ninput: {size: 8}\nbatch: 4\n"
+#define BODY                                                                                                 \
+    "encoder:\n"                                                                                             \
+    "  - conv: {out: 4, kernel: 3}\n"                                                                        \
+    "  - residual: {out: 8, kernel: 6}\n"                                                                    \
+    "embedding: {dim: 8}\n"
+#define LOSS  "loss: {pairs: [1-to-6]}\n"
+#define SMALL HEAD BODY LOSS
+
+typedef struct {
+    Arena *arena;
+    Diagnostics d;
+    char *said;
+    size_t said_length;
+    Source source;
+    Spec *spec;
+} Reading;
+
+static void read_with(Reading *r, const char *text, size_t length, const Overrides *o)
+{
+    *r = (Reading){.arena = arena_new(), .source = {"a.yaml", text, length}};
+    r->d.stream = open_memstream(&r->said, &r->said_length);
+    assert_non_null(r->d.stream);
+    r->spec = spec_read(r->arena, &r->d, &r->source, o);
+    fflush(r->d.stream);
+    assert_true((r->spec == NULL) == (r->d.errors > 0));
+}
+
+static Spec *read_spec(Reading *r, const char *text)
+{
+    read_with(r, text, strlen(text), &(Overrides){0});
+    if (!r->spec)
+        fail_msg("%s", r->said);
+    return r->spec;
+}
+
+static void end(Reading *r)
+{
+    fclose(r->d.stream);
+    free(r->said);
+    arena_free(r->arena);
+}
+
+static void expect_real(Real value, double expected)
+{
+    assert_true(value.v == expected);
+}
+
+static void expect_mark(const Reading *r, Mark at, int line, int column, int length)
+{
+    assert_ptr_equal(at.source, &r->source);
+    assert_int_equal(at.line, line);
+    assert_int_equal(at.column, column);
+    assert_int_equal(at.length, length);
+}
+
+/* ---- defaults ---- */
+
+static void absent_keys_have_the_contracts_values(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s = read_spec(&r, SMALL);
+    assert_int_equal(s->input.channels.v, 3);
+    for (int i = 0; i < 3; i++) {
+        expect_real(s->input.mean[i], 0);
+        expect_real(s->input.std[i], 1);
+    }
+    assert_int_equal(s->views.v, 2);
+    assert_null(s->views.at.source);
+    assert_false(s->embedding.batchnorm.v);
+    expect_real(s->loss.clip, 20);
+    expect_real(s->loss.penalty, 0.05);
+    expect_real(s->loss.pair[0].weight, 1);
+    assert_false(s->augment.crop.on || s->augment.translate.on || s->augment.jitter.on);
+    expect_real(s->augment.flip, 0);
+    expect_real(s->augment.grayscale, 0);
+    assert_int_equal(s->schedule.epochs.v, 300);
+    assert_int_equal(s->schedule.warmup.v, 500);
+    assert_int_equal(s->schedule.milestones, 2);
+    assert_int_equal(s->schedule.milestone[0].v, 250);
+    assert_int_equal(s->schedule.milestone[1].v, 280);
+    expect_real(s->schedule.gamma, 0.2);
+    assert_string_equal(s->target.march.v, "native");
+    assert_string_equal(s->target.blas.v, "openblas");
+    assert_int_equal(s->target.threads.v, 2);
+    assert_int_equal(s->target.memory.v, 0);
+    end(&r);
+}
+
+static void absent_layer_keys_have_the_contracts_values(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s = read_spec(&r, SMALL);
+    const SpecLayer *conv = &s->layer[0], *residual = &s->layer[1];
+    assert_int_equal(conv->kind, LAYER_CONV);
+    assert_int_equal(conv->stride.v, 1);
+    assert_int_equal(conv->pad.v, 0);
+    assert_true(conv->relu);
+    assert_false(conv->reflect || conv->batchnorm.v);
+    assert_int_equal(residual->kind, LAYER_RESIDUAL);
+    assert_int_equal(residual->depth.v, 1);
+    assert_false(residual->batchnorm.v);
+    end(&r);
+}
+
+static void absent_optimizer_is_the_examples_adam(void **state)
+{
+    (void)state;
+    static const char *const text[] = {SMALL, SMALL "optimizer: {adam: {}}\n"};
+    for (size_t i = 0; i < COUNT(text); i++) {
+        Reading r;
+        const Spec *s = read_spec(&r, text[i]);
+        assert_false(s->optimizer.sgd);
+        expect_real(s->optimizer.lr, 2e-4);
+        expect_real(s->optimizer.beta1, 0.8);
+        expect_real(s->optimizer.beta2, 0.999);
+        expect_real(s->optimizer.eps, 1e-8);
+        expect_real(s->optimizer.weight_decay, 1e-5);
+        end(&r);
+    }
+}
+
+static void absent_keys_of_sgd_are_its_own_examples(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s = read_spec(&r, SMALL "optimizer: {sgd: {momentum: 0.5}}\n");
+    assert_true(s->optimizer.sgd);
+    expect_real(s->optimizer.lr, 0.1);
+    expect_real(s->optimizer.momentum, 0.5);
+    expect_real(s->optimizer.weight_decay, 1e-4);
+    end(&r);
+}
+
+static void absent_keys_inside_augmentations(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s = read_spec(&r, SMALL "augment: {crop: {}, translate: {max: 3}, jitter: {hue: 0.1}}\n");
+    assert_true(s->augment.crop.on && s->augment.translate.on && s->augment.jitter.on);
+    expect_real(s->augment.crop.low, 0.08);
+    expect_real(s->augment.crop.high, 1);
+    expect_real(s->augment.crop.ratio_low, 3.0 / 4.0);
+    expect_real(s->augment.crop.ratio_high, 4.0 / 3.0);
+    assert_int_equal(s->augment.translate.max.v, 3);
+    expect_real(s->augment.translate.p, 1);
+    expect_real(s->augment.jitter.brightness, 0);
+    expect_real(s->augment.jitter.hue, 0.1);
+    expect_real(s->augment.jitter.p, 1);
+    end(&r);
+}
+
+/* ---- values and marks ---- */
+
+static void every_key_arrives(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s =
+        read_spec(&r, "name: full-1\n"
+                      "input: {channels: 2, size: 64, mean: [0.5, -1], std: [.25, 2.]}\n"
+                      "views: 1\nbatch: 65536\n"
+                      "encoder:\n"
+                      "  - conv: {out: 1, kernel: 5, stride: 2, pad: 2, pad_mode: reflect, batchnorm: true, "
+                      "activation: none}\n"
+                      "  - residual: {out: 3, kernel: 4, stride: 2, pad: 2, batchnorm: true}\n"
+                      "  - block: {out: 3, kernel: 1, depth: 1024}\n"
+                      "  - batchnorm: {}\n"
+                      "embedding: {dim: 7, batchnorm: true}\n"
+                      "loss: {pairs: [1-to-7, {pair: 65536-to-10, weight: 2.5}], clip: 0, penalty: 0}\n"
+                      "augment: {flip: 1, grayscale: 0.5, crop: {scale: [0.5, 0.5], ratio: [1, 2]},\n"
+                      "          translate: {max: 0, p: 0.25},\n"
+                      "          jitter: {brightness: 1, contrast: 2, saturation: 3, hue: 0.5, p: 0}}\n"
+                      "optimizer: {adam: {lr: 1e-3, betas: [0, 0.5], eps: 1e-6, weight_decay: 0}}\n"
+                      "schedule: {epochs: 1, warmup: 0, milestones: [], gamma: 1e0}\n"
+                      "target: {march: x86-64-v3, threads: 1024, blas: none, memory: 3GiB}\n");
+    expect_real(s->input.mean[1], -1);
+    expect_real(s->input.std[0], 0.25);
+    expect_real(s->input.std[1], 2);
+    assert_int_equal(s->batch.v, 65536);
+    assert_int_equal(s->layers, 4);
+    assert_int_equal(s->layer[0].stride.v, 2);
+    assert_int_equal(s->layer[0].pad.v, 2);
+    assert_true(s->layer[0].reflect && s->layer[0].batchnorm.v && !s->layer[0].relu);
+    assert_int_equal(s->layer[1].pad.v, 2);
+    assert_int_equal(s->layer[2].depth.v, 1024);
+    assert_int_equal(s->layer[3].kind, LAYER_BATCHNORM);
+    assert_true(s->embedding.batchnorm.v);
+    assert_int_equal(s->loss.pairs, 2);
+    assert_int_equal(s->loss.pair[1].from.v, 65536);
+    assert_int_equal(s->loss.pair[1].to.v, 10);
+    expect_real(s->loss.pair[1].weight, 2.5);
+    expect_real(s->loss.clip, 0);
+    expect_real(s->augment.flip, 1);
+    expect_real(s->augment.crop.low, 0.5);
+    expect_real(s->augment.crop.ratio_high, 2);
+    expect_real(s->augment.translate.p, 0.25);
+    expect_real(s->augment.jitter.saturation, 3);
+    expect_real(s->optimizer.beta2, 0.5);
+    assert_int_equal(s->schedule.milestones, 0);
+    expect_real(s->schedule.gamma, 1);
+    assert_string_equal(s->target.march.v, "x86-64-v3");
+    assert_string_equal(s->target.blas.v, "none");
+    assert_true(s->target.memory.v == INT64_C(3) << 30);
+    end(&r);
+}
+
+static void marks_point_at_the_written_value(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s = read_spec(&r, HEAD BODY "loss:\n  pairs: [1-to-6, {pair: '6-to-6', weight: 12.5}]\n");
+    expect_mark(&r, s->name.at, 1, 7, 4);
+    expect_mark(&r, s->input.size.at, 2, 15, 1);
+    expect_mark(&r, s->layer[1].at, 6, 5, 8);
+    expect_mark(&r, s->layer[1].out.at, 6, 21, 1);
+    expect_mark(&r, s->loss.pair[0].at, 9, 11, 6);
+    expect_mark(&r, s->loss.pair[1].at, 9, 26, 8);
+    expect_mark(&r, s->loss.pair[1].weight.at, 9, 44, 4);
+    end(&r);
+}
+
+static void marks_count_bytes_on_wide_lines(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s =
+        read_spec(&r, "# \xC3\xA4\r\n\"name\": \"tiny\" # \xE6\x97\xA5\r\n"
+                      "input: {size: 8}\nbatch: 4\n" BODY "loss: {\"pairs\":\n [1-to-6] } # \xC3\xB6\n");
+    expect_mark(&r, s->name.at, 2, 9, 6);
+    expect_mark(&r, s->batch.at, 4, 8, 1);
+    expect_mark(&r, s->loss.pair[0].at, 10, 3, 6);
+    end(&r);
+}
+
+static void notation_of_yaml_does_not_matter(void **state)
+{
+    (void)state;
+    Reading flow, block;
+    const Spec *a = read_spec(&flow, SMALL);
+    const Spec *b =
+        read_spec(&block, "%YAML 1.2\n---\nloss:\n  penalty: 5.0e-2 # as the default\n  pairs:\n  - 1-to-6\n"
+                          "embedding:\n  dim: 8\n"
+                          "encoder:\n- conv:\n    kernel: 3\n    out: 4\n- residual: {kernel: 6, out: 8}\n"
+                          "batch: +4\ninput:\n  size: 8\nname: 'other'\ntarget: {threads: 1}\n...\n");
+    char *one = spec_canonical(flow.arena, a), *other = spec_canonical(block.arena, b);
+    assert_string_equal(one, other);
+    end(&flow);
+    end(&block);
+}
+
+static void canonical_text_tells_what_trains_differently(void **state)
+{
+    (void)state;
+    static const char *const change[] = {
+        "name: tiny\ninput: {size: 9}\nbatch: 4\n" BODY LOSS,
+        HEAD "views: 1\n" BODY LOSS,
+        HEAD BODY "loss: {pairs: [6-to-1]}\n",
+        HEAD BODY "loss: {pairs: [{pair: 1-to-6, weight: 1.0000001}]}\n",
+        HEAD BODY "loss: {pairs: [1-to-6], clip: 20.000000001}\n",
+        SMALL "augment: {flip: 0.5}\n",
+        SMALL "augment: {jitter: {}}\n",
+        SMALL "optimizer: {sgd: {}}\n",
+        SMALL "schedule: {milestones: [250]}\n",
+    };
+    Reading r;
+    const Spec *small = read_spec(&r, SMALL);
+    char *base = spec_canonical(r.arena, small);
+    for (size_t i = 0; i < COUNT(change); i++) {
+        Reading changed;
+        const Spec *s = read_spec(&changed, change[i]);
+        assert_string_not_equal(base, spec_canonical(changed.arena, s));
+        end(&changed);
+    }
+    end(&r);
+}
+
+/* ---- the command line ---- */
+
+static void options_replace_values(void **state)
+{
+    (void)state;
+    Reading r;
+    Overrides o = {.batch = "16", .march = "znver3", .threads = "7", .blas = "none", .memory = "64KiB"};
+    const char *text = "name: tiny\ninput: {size: 8}\nbatch: 1\n" BODY LOSS "target: {threads: 0}\n";
+    read_with(&r, text, strlen(text), &o);
+    assert_non_null(r.spec);
+    assert_int_equal(r.spec->batch.v, 16);
+    assert_string_equal(r.spec->batch.at.source->name, "--batch");
+    assert_string_equal(r.spec->target.march.v, "znver3");
+    assert_int_equal(r.spec->target.threads.v, 7);
+    assert_string_equal(r.spec->target.blas.v, "none");
+    assert_int_equal(r.spec->target.memory.v, 65536);
+    end(&r);
+}
+
+static void pairs_option_keeps_weights_of_the_spec(void **state)
+{
+    (void)state;
+    Reading r;
+    const char *text =
+        HEAD BODY "loss: {clip: 5, pairs: [1-to-6, {pair: 6-to-6, weight: 0.5}], penalty: 1}\n";
+    read_with(&r, text, strlen(text), &(Overrides){.pairs = "6-to-1,6-to-6"});
+    assert_non_null(r.spec);
+    assert_int_equal(r.spec->loss.pairs, 2);
+    expect_real(r.spec->loss.pair[0].weight, 1);
+    expect_real(r.spec->loss.pair[1].weight, 0.5);
+    assert_string_equal(r.spec->loss.pair[1].at.source->name, "--pairs");
+    assert_int_equal(r.spec->loss.pair[1].at.column, 8);
+    expect_real(r.spec->loss.clip, 5);
+    expect_real(r.spec->loss.penalty, 1);
+    end(&r);
+}
+
+static void expect_refusal(const char *text, const Overrides *o, const char *beginning)
+{
+    Reading r;
+    read_with(&r, text, strlen(text), o);
+    assert_null(r.spec);
+    if (strncmp(r.said, beginning, strlen(beginning)) != 0)
+        fail_msg("expected \"%s\", got \"%s\"", beginning, r.said);
+    end(&r);
+}
+
+static void options_are_checked_where_they_stand(void **state)
+{
+    (void)state;
+    expect_refusal(SMALL, &(Overrides){.batch = "1"}, "--batch:1:1: error: batch: an integer from 2");
+    expect_refusal(SMALL, &(Overrides){.batch = ""}, "--batch:1:1: error: batch: an integer");
+    expect_refusal(SMALL, &(Overrides){.threads = "0x2"}, "--threads:1:1: error: target.threads: an integer");
+    expect_refusal(SMALL, &(Overrides){.march = "a b"}, "--march:1:1: error: target.march: ");
+    expect_refusal(SMALL, &(Overrides){.blas = "mkl"}, "--blas:1:1: error: target.blas: openblas or none");
+    expect_refusal(SMALL, &(Overrides){.memory = "12"}, "--memory:1:1: error: target.memory: a whole");
+    expect_refusal(SMALL, &(Overrides){.pairs = "1-to-6,,6-to-1"},
+                   "--pairs:1:8: error: loss.pairs[1]: a pair");
+    expect_refusal(SMALL, &(Overrides){.pairs = "1-to-6,"}, "--pairs:1:8: error: loss.pairs[1]: a pair");
+    expect_refusal(SMALL, &(Overrides){.pairs = ""}, "--pairs:1:1: error: loss.pairs[0]: a pair");
+    expect_refusal(SMALL, &(Overrides){.pairs = "1-to-6,1-to-6"},
+                   "--pairs:1:8: error: loss.pairs: the pair 1-to-6");
+    expect_refusal("name: 7\n", &(Overrides){.batch = "1"}, "a.yaml:1:1: error: input is missing\n");
+}
+
+static void options_survive_any_shape_of_spec(void **state)
+{
+    (void)state;
+    Overrides o = {.pairs = "1-to-6", .threads = "2"};
+    expect_refusal("- a\n", &o, "a.yaml:1:1: error: a spec: a mapping");
+    expect_refusal(HEAD BODY "loss: [1]\n", &o, "a.yaml:8:7: error: loss: a mapping");
+    expect_refusal(HEAD BODY "loss: {pairs: [{pair: [1]}, 3, {weight: 1}]}\ntarget: 5\n", &o,
+                   "a.yaml:9:9: error: target: a mapping");
+    Reading r;
+    read_with(&r, HEAD BODY, strlen(HEAD BODY), &o);
+    assert_non_null(r.spec);
+    assert_int_equal(r.spec->loss.pairs, 1);
+    end(&r);
+}
+
+/* ---- hostile text ---- */
+
+static char *repeat(const char *before, const char *text, size_t times)
+{
+    size_t begin = strlen(before), length = strlen(text);
+    char *all = malloc(begin + length * times + 1);
+    assert_non_null(all);
+    memcpy(all, before, begin);
+    for (size_t i = 0; i < times; i++)
+        memcpy(all + begin + i * length, text, length);
+    all[begin + length * times] = '\0';
+    return all;
+}
+
+static void large_texts_end_soon(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *text;
+        size_t times;
+        const char *said;
+    } large[] = {
+        {"", "# padding\n", 110000, "a.yaml:1:1: error: the file is larger than 1 MiB"},
+        {"", "[", 500000, "a.yaml:1:17: error: nested deeper than 16 levels"},
+        {"", "{a: ", 200000, "a.yaml:1:65: error: nested deeper than 16 levels"},
+        {"[", "a,", 400000, "a.yaml:1:800002: error: this is no YAML"},
+        {"", "k: 1\n", 200000, "a.yaml:1:1: error: "},
+        {"", "- x\n", 250000, "a.yaml:1:1: error: a spec: a mapping"},
+        {"", "x", 1000000, "a.yaml:1:1: error: a spec: a mapping"},
+    };
+    for (size_t i = 0; i < COUNT(large); i++) {
+        char *text = repeat(large[i].before, large[i].text, large[i].times);
+        expect_refusal(text, &(Overrides){0}, large[i].said);
+        free(text);
+    }
+}
+
+/* Whatever is left out of a spec, the reader returns, with a diagnostic or a Spec. */
+static void every_cut_and_every_changed_byte_is_survived(void **state)
+{
+    (void)state;
+    static const char text[] = SMALL "augment: {crop: {scale: [0.3, 1.0]}}\n";
+    static const char byte[] = {'\0', '\n', '\t', ':', '-', '{', ']', '"', '&', '9', '\xC3'};
+    char changed[sizeof text];
+    for (size_t at = 0; at < sizeof text - 1; at++) {
+        Reading r;
+        memcpy(changed, text, at);
+        changed[at] = '\0';
+        read_with(&r, changed, at, &(Overrides){0});
+        end(&r);
+        for (size_t i = 0; i < COUNT(byte); i++) {
+            memcpy(changed, text, sizeof text);
+            changed[at] = byte[i];
+            read_with(&r, changed, sizeof text - 1, &(Overrides){.pairs = "1-to-6"});
+            end(&r);
+        }
+    }
+}
+
+/* ---- files ---- */
+
+static void a_file_that_cannot_be_read_is_named(void **state)
+{
+    (void)state;
+    static const char *const path[] = {"tests/unit/no-such-spec.yaml", "tests"};
+    static const char *const why[] = {"No such file or directory", "Is a directory"};
+    for (size_t i = 0; i < COUNT(path); i++) {
+        char *said = NULL;
+        size_t length = 0;
+        Diagnostics d = {.stream = open_memstream(&said, &length)};
+        Arena *a = arena_new();
+        assert_non_null(d.stream);
+        assert_null(source_read(a, &d, path[i]));
+        fclose(d.stream);
+        assert_non_null(strstr(said, path[i]));
+        assert_non_null(strstr(said, why[i]));
+        assert_int_equal(d.errors, 1);
+        free(said);
+        arena_free(a);
+    }
+}
+
+static void a_byte_order_mark_is_no_part_of_the_text(void **state)
+{
+    (void)state;
+    const char *folder = getenv("TMPDIR");
+    char path[512];
+    snprintf(path, sizeof path, "%s/amdimc-spec-XXXXXX", folder ? folder : "/tmp");
+    int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    FILE *file = fdopen(descriptor, "wb");
+    assert_non_null(file);
+    fputs("\xEF\xBB\xBFname: x\n", file);
+    fclose(file);
+    Arena *a = arena_new();
+    Diagnostics d = {.stream = stderr};
+    Source *source = source_read(a, &d, path);
+    unlink(path);
+    assert_non_null(source);
+    assert_int_equal(source->length, strlen("name: x\n"));
+    assert_string_equal(source->text, "name: x\n");
+    assert_string_equal(source->name, path);
+    arena_free(a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(absent_keys_have_the_contracts_values),
+        cmocka_unit_test(absent_layer_keys_have_the_contracts_values),
+        cmocka_unit_test(absent_optimizer_is_the_examples_adam),
+        cmocka_unit_test(absent_keys_of_sgd_are_its_own_examples),
+        cmocka_unit_test(absent_keys_inside_augmentations),
+        cmocka_unit_test(every_key_arrives),
+        cmocka_unit_test(marks_point_at_the_written_value),
+        cmocka_unit_test(marks_count_bytes_on_wide_lines),
+        cmocka_unit_test(notation_of_yaml_does_not_matter),
+        cmocka_unit_test(canonical_text_tells_what_trains_differently),
+        cmocka_unit_test(options_replace_values),
+        cmocka_unit_test(pairs_option_keeps_weights_of_the_spec),
+        cmocka_unit_test(options_are_checked_where_they_stand),
+        cmocka_unit_test(options_survive_any_shape_of_spec),
+        cmocka_unit_test(large_texts_end_soon),
+        cmocka_unit_test(every_cut_and_every_changed_byte_is_survived),
+        cmocka_unit_test(a_file_that_cannot_be_read_is_named),
+        cmocka_unit_test(a_byte_order_mark_is_no_part_of_the_text),
+    };
+    return cmocka_run_group_tests_name("spec", tests, NULL, NULL);
+}

@@ -1,0 +1,373 @@
+/* test_train.c: a run leaves the same bytes however it was stopped, gone on with or threaded, and is not
+ * lost. */
+#include "commands.h"
+#include "samples.h"
+#include "toy_model.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+/* Twenty pictures are five steps an epoch. */
+enum { LIMIT = 2, STEPS = 12, STOP = 3 };
+
+static int set_up(void **state)
+{
+    (void)state;
+    scratch_begin();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+static Options train_options(const char *run, int64_t steps)
+{
+    static char folder[2][1024]; /* a test compares two runs at most */
+    static int next;
+    char *out = folder[next++ % 2];
+    snprintf(out, sizeof folder[0], "%s", scratch_path(run));
+    Options o = no_options(&toy_model);
+    o.out = out;
+    o.limit = LIMIT;
+    o.steps = steps;
+    return o;
+}
+
+static int train(const AmdimModel *m, const Options *o)
+{
+    Fault f = {""};
+    int code = run_quietly(command_train, m, o, &f);
+    if (code == 1)
+        print_message("%s\n", f.text);
+    return code;
+}
+
+static void refuses(const Options *o, const char *words)
+{
+    Fault f = {""};
+    assert_int_equal(run_quietly(command_train, &toy_model, o, &f), 1);
+    if (!strstr(f.text, words))
+        fail_msg("%s (should say %s)", f.text, words);
+}
+
+/* metrics.jsonl without the speeds, the last field of every line. */
+static char *metrics_without_speed(const char *run)
+{
+    char name[256], *kept = NULL;
+    size_t count;
+    snprintf(name, sizeof name, "%s/metrics.jsonl", run);
+    char *text = read_whole(scratch_path(name), &count), *rest = NULL;
+    FILE *stream = open_memstream(&kept, &count);
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *speed = strstr(line, ",\"images_per_second\":");
+        assert_non_null(speed);
+        fprintf(stream, "%.*s\n", (int)(speed - line), line);
+    }
+    fclose(stream);
+    free(text);
+    return kept;
+}
+
+static char *weights_of(const char *run, size_t *count)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s/last.safetensors", run);
+    return read_whole(scratch_path(name), count);
+}
+
+static void assert_same_run(const char *a, const char *b)
+{
+    size_t count_a, count_b;
+    char *weights_a = weights_of(a, &count_a), *weights_b = weights_of(b, &count_b);
+    assert_int_equal(count_a, count_b);
+    assert_memory_equal(weights_a, weights_b, count_a);
+    char *metrics_a = metrics_without_speed(a), *metrics_b = metrics_without_speed(b);
+    assert_string_equal(metrics_a, metrics_b);
+    free(weights_a);
+    free(weights_b);
+    free(metrics_a);
+    free(metrics_b);
+}
+
+static void add_to_metrics(const char *run, const char *text)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s/metrics.jsonl", run);
+    FILE *stream = fopen(scratch_path(name), "a");
+    assert_non_null(stream);
+    fputs(text, stream);
+    assert_int_equal(fclose(stream), 0);
+}
+
+static int count_lines(const char *text)
+{
+    int lines = 0;
+    for (; *text; text++)
+        lines += *text == '\n';
+    return lines;
+}
+
+static void train_whole(const char *run)
+{
+    Options o = train_options(run, STEPS);
+    assert_int_equal(train(&toy_model, &o), 0);
+}
+
+/* ---- the tests ------------------------------------------------------------------------------------------
+ */
+
+static void test_writes_its_files(void **state)
+{
+    (void)state;
+    struct stat page;
+    train_whole("deep/er/run");
+    char *metrics = metrics_without_speed("deep/er/run");
+    assert_int_equal(count_lines(metrics), STEPS);
+    assert_true(strncmp(metrics, "{\"step\":1,\"epoch\":0,\"loss\":", 27) == 0);
+    assert_non_null(strstr(metrics, "\n{\"step\":6,\"epoch\":1,"));
+    assert_non_null(strstr(metrics, "\"3-to-1\":"));
+    assert_non_null(strstr(metrics, "\"lr\":0.01\n"));
+    assert_int_equal(stat(scratch_path("deep/er/run/report.html"), &page), 0);
+    free(metrics);
+}
+
+static void test_epochs_from_the_spec(void **state)
+{
+    (void)state;
+    Options o = train_options("run", -1);
+    assert_int_equal(train(&toy_model, &o), 0);
+    char *metrics = metrics_without_speed("run");
+    assert_int_equal(count_lines(metrics), 4 * 5);
+    free(metrics);
+}
+
+static void test_resumed_is_unstopped(void **state)
+{
+    (void)state;
+    train_whole("whole");
+    Options o = train_options("parts", STOP);
+    assert_int_equal(train(&toy_model, &o), 0);
+    o = train_options("parts", STEPS);
+    o.limit = -1; /* the run knows */
+    o.resume = true;
+    assert_int_equal(train(&toy_model, &o), 0);
+    assert_same_run("whole", "parts");
+}
+
+static void test_resume_begins_where_there_is_none(void **state)
+{
+    (void)state;
+    train_whole("whole");
+    Options o = train_options("new", STEPS);
+    o.resume = true;
+    assert_int_equal(train(&toy_model, &o), 0);
+    assert_same_run("whole", "new");
+}
+
+static void test_threads_leave_no_trace(void **state)
+{
+    (void)state;
+    train_whole("two");
+    Options o = train_options("five", STEPS);
+    o.threads = 5;
+    assert_int_equal(train(&toy_model, &o), 0);
+    assert_same_run("two", "five");
+}
+
+static void test_seed_matters(void **state)
+{
+    (void)state;
+    train_whole("zero");
+    Options o = train_options("one", STEPS);
+    o.seed = 1;
+    assert_int_equal(train(&toy_model, &o), 0);
+    char *zero = metrics_without_speed("zero"), *one = metrics_without_speed("one");
+    assert_string_not_equal(zero, one);
+    free(zero);
+    free(one);
+}
+
+/* As after a power cut: metrics ahead of the weights, and the last line torn. */
+static void test_metrics_beyond_the_weights_are_dropped(void **state)
+{
+    (void)state;
+    train_whole("whole");
+    Options o = train_options("cut", STOP);
+    assert_int_equal(train(&toy_model, &o), 0);
+    add_to_metrics("cut", "{\"step\":4,\"epoch\":0,\"loss\":9,\"3-to-1\":9,\"penalty\":9,\"lr\":9,"
+                          "\"images_per_second\":9}\n{\"step\":5,\"epo");
+    o = train_options("cut", STEPS);
+    o.resume = true;
+    assert_int_equal(train(&toy_model, &o), 0);
+    assert_same_run("whole", "cut");
+}
+
+static void test_run_is_not_overwritten(void **state)
+{
+    (void)state;
+    size_t before, after;
+    train_whole("run");
+    char *first = weights_of("run", &before);
+    Options o = train_options("run", STOP);
+    o.seed = 3;
+    refuses(&o, "--resume goes on with it");
+    char *second = weights_of("run", &after);
+    assert_int_equal(before, after);
+    assert_memory_equal(first, second, before);
+    free(first);
+    free(second);
+}
+
+static void test_resume_keeps_seed_and_limit(void **state)
+{
+    (void)state;
+    train_whole("run");
+    Options o = train_options("run", STEPS + 1);
+    o.resume = true;
+    o.limit = LIMIT + 1;
+    refuses(&o, "was begun with --limit 2");
+    o.limit = LIMIT;
+    o.seed = 3;
+    o.seed_given = true;
+    refuses(&o, "was begun with --seed 0");
+    o.seed = 0;
+    assert_int_equal(train(&toy_model, &o), 0);
+}
+
+static void test_too_few_pictures(void **state)
+{
+    (void)state;
+    struct stat folder;
+    AmdimModel big = toy_model;
+    big.batch = 64;
+    Options o = train_options("none", STEPS);
+    Fault f = {""};
+    assert_int_equal(run_quietly(command_train, &big, &o, &f), 1);
+    assert_non_null(strstr(f.text, "20"));
+    assert_int_equal(stat(scratch_path("none"), &folder), -1); /* not made in vain */
+}
+
+static int steps_taken;
+
+static void step_then_signal(AmdimStep *step)
+{
+    toy_model.step(step);
+    if (++steps_taken == STOP)
+        raise(SIGTERM);
+}
+
+static void test_signal_saves(void **state)
+{
+    (void)state;
+    train_whole("whole");
+    AmdimModel stopping = toy_model;
+    stopping.step = step_then_signal;
+    steps_taken = 0;
+    Options o = train_options("stopped", STEPS);
+    assert_int_equal(train(&stopping, &o), 128 + SIGTERM);
+    char *metrics = metrics_without_speed("stopped");
+    assert_int_equal(count_lines(metrics), STOP);
+    free(metrics);
+    o.resume = true;
+    assert_int_equal(train(&toy_model, &o), 0);
+    assert_same_run("whole", "stopped");
+}
+
+static void step_then_infinite(AmdimStep *step)
+{
+    bool (*done)(AmdimStep *) = step->forward_done;
+    if (++steps_taken <= STOP) {
+        toy_model.step(step);
+        return;
+    }
+    step->loss = NAN;
+    assert_false(done(step)); /* no gradient is taken */
+}
+
+static void test_infinite_loss(void **state)
+{
+    (void)state;
+    size_t count_a, count_b;
+    Options o = train_options("stopped", STOP);
+    assert_int_equal(train(&toy_model, &o), 0);
+    AmdimModel diverging = toy_model;
+    diverging.step = step_then_infinite;
+    steps_taken = 0;
+    o = train_options("diverged", STEPS);
+    Fault f = {""};
+    assert_int_equal(run_quietly(command_train, &diverging, &o, &f), 1);
+    assert_non_null(strstr(f.text, "step 4"));
+    assert_non_null(strstr(f.text, "lr"));
+    char *a = weights_of("stopped", &count_a), *b = weights_of("diverged", &count_b);
+    assert_int_equal(count_a, count_b);
+    assert_memory_equal(a, b, count_a);
+    char *metrics = metrics_without_speed("diverged");
+    assert_int_equal(count_lines(metrics), STOP);
+    free(metrics);
+    free(a);
+    free(b);
+}
+
+/* A limit on the size of files stands in for a full disk. */
+static void test_full_disk_keeps_the_old(void **state)
+{
+    (void)state;
+    size_t before, after;
+    struct rlimit whole, tiny;
+    Options o = train_options("run", STOP);
+    assert_int_equal(train(&toy_model, &o), 0);
+    char *first = weights_of("run", &before);
+    o = train_options("run", STEPS);
+    o.resume = true;
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &whole), 0);
+    tiny = (struct rlimit){before / 2, whole.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tiny), 0);
+    Fault f = {""};
+    int code = run_quietly(command_train, &toy_model, &o, &f);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
+    assert_int_equal(code, 1);
+    assert_non_null(strstr(f.text, "cannot write"));
+    char *second = weights_of("run", &after);
+    assert_int_equal(before, after);
+    assert_memory_equal(first, second, before);
+    free(first);
+    free(second);
+
+    assert_int_equal(train(&toy_model, &o), 0); /* and the run goes on once there is room */
+    train_whole("whole");
+    assert_same_run("whole", "run");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_writes_its_files),
+        TEST(test_epochs_from_the_spec),
+        TEST(test_resumed_is_unstopped),
+        TEST(test_resume_begins_where_there_is_none),
+        TEST(test_threads_leave_no_trace),
+        TEST(test_seed_matters),
+        TEST(test_metrics_beyond_the_weights_are_dropped),
+        TEST(test_run_is_not_overwritten),
+        TEST(test_resume_keeps_seed_and_limit),
+        TEST(test_too_few_pictures),
+        TEST(test_signal_saves),
+        TEST(test_infinite_loss),
+        TEST(test_full_disk_keeps_the_old),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
