@@ -1,20 +1,68 @@
-# Builds build/amdimc and the runtime library that its programs link. `make help` lists the targets.
+# The targets that people want are listed by `make help`. Objects go to build/, or to BUILD=DIR.
 CC       := clang
-CFLAGS   ?= -O2 -g
-WARN      = -Wall -Wextra -Wpedantic -Wshadow
-NEEDED    = -std=c17 -D_GNU_SOURCE -pthread $(WARN)
 BUILD    ?= build
 PREFIX   ?= /usr/local
+CFLAGS   ?= -O2 -g
+WARN      = -Wall -Wextra -Wpedantic -Wshadow
+NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
+# What the compiler itself, and what the programs it makes, are linked with.
+COMPILER_LIBS = -lyaml -lm
+RUNTIME_LIBS  = -ljpeg -lpng -lm
 
-COMPILER  = $(patsubst compiler/%.c,$(BUILD)/compiler/%.o,$(wildcard compiler/*.c))
-RUNTIME   = $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
+PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev libjsmn-dev
+TEST_PACKAGES = gcc libcmocka-dev
+
+COMPILER = $(patsubst compiler/%.c,$(BUILD)/compiler/%.o,$(wildcard compiler/*.c))
+RUNTIME  = $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
+TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+HELPERS  = $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
 all: $(BUILD)/amdimc $(BUILD)/libamdim.a
 
+help:
+	@echo 'make            build $(BUILD)/amdimc and the runtime its programs link'
+	@echo 'make demo       set up, build, train the default spec on built-in pictures, probe it'
+	@echo 'make test       set up, build, run every test'
+	@echo 'make setup      install the Debian packages that are missing'
+	@echo 'make bench      time the programs on this machine'
+	@echo 'make bless      rewrite the expected outputs of tests and generated/sample'
+	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
+	@echo 'make format     clang-format every C file'
+	@echo 'make install    to PREFIX=$(PREFIX); make uninstall'
+	@echo 'make clean'
+
+# Set-up comes first, in a make of its own: what is built depends on what it installs.
+setup:
+	@tools/setup $(PACKAGES)
+
+demo:
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)
+
+test:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory -j2 all $(TESTS)
+	@BUILD=$(BUILD) tests/run $(TESTS)
+
+bless:
+	@$(MAKE) --no-print-directory -j2 all $(TESTS)
+	BLESS=1 BUILD=$(BUILD) tests/run $(TESTS)
+
+asan:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
+	@$(MAKE) --no-print-directory -j2 BUILD=build-asan all $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g') \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
+	@BUILD=build-asan tests/run $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g')
+
 $(BUILD)/amdimc: $(COMPILER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lyaml -lm
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMPILER_LIBS)
 
 $(BUILD)/libamdim.a: $(RUNTIME)
+	rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/libamdimc.a: $(filter-out %/main.o,$(COMPILER))
 	rm -f $@
 	ar rcs $@ $^
 
@@ -24,7 +72,32 @@ $(BUILD)/compiler/%.o: compiler/%.c | $(BUILD)/compiler
 $(BUILD)/runtime/%.o: runtime/%.c | $(BUILD)/runtime
 	$(CC) $(NEEDED) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/compiler $(BUILD)/runtime:
+$(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
+	$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Itemplates -MMD -MP -c -o $@ $<
+
+$(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
+
+$(BUILD)/compiler $(BUILD)/runtime $(BUILD)/tests:
 	mkdir -p $@
 
--include $(wildcard $(BUILD)/compiler/*.d $(BUILD)/runtime/*.d)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc/templates \
+		$(DESTDIR)$(PREFIX)/share/amdimc/runtime $(DESTDIR)$(PREFIX)/share/amdimc/specs
+	install $(BUILD)/amdimc $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/libamdim.a $(DESTDIR)$(PREFIX)/lib/amdimc
+	install -m 644 templates/* $(DESTDIR)$(PREFIX)/share/amdimc/templates
+	install -m 644 runtime/* $(DESTDIR)$(PREFIX)/share/amdimc/runtime
+	install -m 644 specs/* $(DESTDIR)$(PREFIX)/share/amdimc/specs
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/bin/amdimc $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc
+
+format:
+	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h
+
+clean:
+	rm -rf $(BUILD) build-asan
+
+.PHONY: all help setup demo test bless asan install uninstall format clean
+-include $(wildcard $(BUILD)/*/*.d)
