@@ -22,7 +22,7 @@
 
 /* INLINE: part of a fixed-shape function. SHARED: an inner loop that all shapes of a program have in common. */
 #define INLINE static inline __attribute__((always_inline))
-#define SHARED static inline __attribute__((noinline))
+#define SHARED static __attribute__((noinline, unused))
 
 /* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the panel and
  * one for the left factor. */
@@ -124,7 +124,7 @@ INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const fl
 }
 
 /* A tile at an edge, element by element. */
-INLINE void tile_store_edge(int tail, const float sum[ROWS][PANEL], Target t)
+INLINE void tile_store_edge(int tail, float sum[ROWS][PANEL], Target t)
 {
     for (int r = 0; r < t.rows; r++)
         for (int i = 0; i < t.width; i++) {
@@ -142,7 +142,7 @@ INLINE void tile_store_edge(int tail, const float sum[ROWS][PANEL], Target t)
         }
 }
 
-INLINE void tile_store(int tail, const Vec sum[ROWS][VECTORS], Target t)
+INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
 {
     if (t.rows < ROWS || t.width < PANEL) {
         float spilled[ROWS][PANEL];
@@ -377,11 +377,19 @@ INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const flo
     }
     UNROLL for (int r = 0; r < rows; r++)
     {
-        float *to = dw + r * columns, spilled[PANEL];
-        UNROLL for (int v = 0; v < VECTORS; v++) store(width < PANEL ? spilled + v * LANES : to + v * LANES,
-                                                       first || width < PANEL ? sum[r][v]
-                                                                              : sum[r][v] + load(to + v * LANES));
-        for (int i = 0; width < PANEL && i < width; i++)
+        float *to = dw + r * columns;
+        if (width == PANEL) {
+            UNROLL for (int v = 0; v < VECTORS; v++)
+            {
+                if (!first)
+                    sum[r][v] += load(to + v * LANES);
+                store(to + v * LANES, sum[r][v]);
+            }
+            continue;
+        }
+        float spilled[PANEL];
+        UNROLL for (int v = 0; v < VECTORS; v++) store(spilled + v * LANES, sum[r][v]);
+        for (int i = 0; i < width; i++)
             to[i] = first ? spilled[i] : to[i] + spilled[i];
     }
 }
@@ -674,7 +682,10 @@ typedef struct {
     int views, rows, channels; /* x (views, rows, channels); a view's rows are its images' positions */
 } Batchnorm;
 
-enum { BATCHNORM_WIDTH = 64 }; /* channels that one part owns */
+enum {
+    BATCHNORM_WIDTH = 64, /* channels that one part owns */
+    BATCHNORM_BLOCK = 16, /* rows summed in float: few, for what is summed may all but cancel */
+};
 #define BATCHNORM_EPS      1e-5
 #define BATCHNORM_MOMENTUM 0.1
 
@@ -683,9 +694,9 @@ enum { BATCHNORM_WIDTH = 64 }; /* channels that one part owns */
     do {                                                                                                              \
         for (int i = 0; i < (width); i++)                                                                             \
             (sum)[i] = 0;                                                                                             \
-        for (int block = 0; block < (rows); block += PIXEL_BLOCK) {                                                   \
+        for (int block = 0; block < (rows); block += BATCHNORM_BLOCK) {                                               \
             float part_[BATCHNORM_WIDTH] = {0};                                                                       \
-            for (int row = block; row < MIN_OF(block + PIXEL_BLOCK, (rows)); row++)                                   \
+            for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)                               \
                 for (int i = 0; i < (width); i++)                                                                     \
                     part_[i] += (term);                                                                               \
             for (int i = 0; i < (width); i++)                                                                         \
@@ -693,7 +704,9 @@ enum { BATCHNORM_WIDTH = 64 }; /* channels that one part owns */
         }                                                                                                             \
     } while (0)
 
-/* Training: statistics of each view of its own; running statistics take the views in turn (unbiased variance). */
+/* Training: statistics of each view of its own; running statistics take the views in turn (unbiased variance). The sum
+ * of distances from a first mean corrects it to far below a float's last place, which matters where a channel's mean is
+ * large beside its deviation; what of the mean no float holds goes into the shift. */
 INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
 {
     const int width = last - first;
@@ -701,28 +714,32 @@ INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, in
         const float *x = j->x + (size_t)view * b.rows * b.channels + first;
         float *y = j->y + (size_t)view * b.rows * b.channels + first;
         float *kept = j->statistics + (size_t)view * 2 * b.channels + first;
-        double sum[BATCHNORM_WIDTH];
-        float mean[BATCHNORM_WIDTH], scale[BATCHNORM_WIDTH];
+        double sum[BATCHNORM_WIDTH], drift[BATCHNORM_WIDTH];
+        float mean[BATCHNORM_WIDTH], scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH];
+#define DISTANCE (x[(size_t)row * b.channels + i] - mean[i])
         BATCHNORM_SUM(sum, width, b.rows, x[(size_t)row * b.channels + i]);
         for (int i = 0; i < width; i++)
             mean[i] = (float)(sum[i] / b.rows);
-        BATCHNORM_SUM(sum, width, b.rows,
-                      (x[(size_t)row * b.channels + i] - mean[i]) * (x[(size_t)row * b.channels + i] - mean[i]));
+        BATCHNORM_SUM(drift, width, b.rows, DISTANCE);
+        BATCHNORM_SUM(sum, width, b.rows, DISTANCE * DISTANCE);
         for (int i = 0; i < width; i++) {
-            const double var = sum[i] / b.rows, unbiased = sum[i] / (b.rows - 1);
+            const double rest = drift[i] / b.rows, exact = mean[i] + rest, squares = sum[i] - drift[i] * rest;
+            const double var = squares / b.rows, unbiased = squares / (b.rows - 1);
             float *running_mean = j->running_mean + first + i, *running_var = j->running_var + first + i;
-            *running_mean += (float)(BATCHNORM_MOMENTUM * (mean[i] - *running_mean));
+            *running_mean += (float)(BATCHNORM_MOMENTUM * (exact - *running_mean));
             *running_var += (float)(BATCHNORM_MOMENTUM * (unbiased - *running_var));
-            kept[i] = mean[i];
+            kept[i] = (float)exact;
             kept[b.channels + i] = (float)(1 / sqrt(var + BATCHNORM_EPS));
             scale[i] = kept[b.channels + i] * j->weight[first + i];
+            shift[i] = (float)(j->bias[first + i] - rest * scale[i]);
         }
         for (int row = 0; row < b.rows; row++)
             for (int i = 0; i < width; i++) {
                 const size_t at = (size_t)row * b.channels + i;
-                const float value = (x[at] - mean[i]) * scale[i] + j->bias[first + i];
+                const float value = DISTANCE * scale[i] + shift[i];
                 y[at] = relu && !(value > 0) ? 0 : value;
             }
+#undef DISTANCE
     }
 }
 

@@ -1,0 +1,566 @@
+/* interpreter.c: see interpreter.h. Maps are (N, S, S, C), weights (k*k*in, out), scores (V, B*P, B). */
+#include "interpreter.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- windows: what convolutions and pools have in common ---- */
+
+/* A tap of a kernel that reads pixel `from` of x for pixel `to` of y, both counted over all images. */
+typedef void EachTap(void *job, size_t from, size_t to, int tap);
+
+static void each_tap(const Op *op, const Value *x, const Value *y, EachTap *f, void *job)
+{
+    const int side = x->dims[1], out_side = y->dims[1], k = op->kernel;
+    size_t to = 0;
+    for (int image = 0; image < x->dims[0]; image++)
+        for (int row = 0; row < out_side; row++)
+            for (int column = 0; column < out_side; column++, to++)
+                for (int tap = 0; tap < k * k; tap++) {
+                    const int r = row * op->stride + tap / k, c = column * op->stride + tap % k;
+                    f(job, ((size_t)image * (size_t)side + (size_t)r) * (size_t)side + (size_t)c, to, tap);
+                }
+}
+
+typedef struct {
+    double *x, *weight, *y;
+    int in, out;
+    double share; /* pools: 1 / k^2 */
+} Window;
+
+static void conv_tap(void *job, size_t from, size_t to, int tap)
+{
+    const Window *w = job;
+    for (int i = 0; i < w->in; i++)
+        for (int o = 0; o < w->out; o++)
+            w->y[to * (size_t)w->out + (size_t)o] +=
+                w->x[from * (size_t)w->in + (size_t)i] * w->weight[(tap * w->in + i) * w->out + o];
+}
+
+static void conv_grad_x_tap(void *job, size_t from, size_t to, int tap)
+{
+    const Window *w = job;
+    for (int i = 0; i < w->in; i++)
+        for (int o = 0; o < w->out; o++)
+            w->x[from * (size_t)w->in + (size_t)i] +=
+                w->y[to * (size_t)w->out + (size_t)o] * w->weight[(tap * w->in + i) * w->out + o];
+}
+
+static void conv_grad_w_tap(void *job, size_t from, size_t to, int tap)
+{
+    const Window *w = job;
+    for (int i = 0; i < w->in; i++)
+        for (int o = 0; o < w->out; o++)
+            w->weight[(tap * w->in + i) * w->out + o] +=
+                w->x[from * (size_t)w->in + (size_t)i] * w->y[to * (size_t)w->out + (size_t)o];
+}
+
+static void pool_tap(void *job, size_t from, size_t to, int tap)
+{
+    const Window *w = job;
+    (void)tap;
+    for (int i = 0; i < w->in; i++)
+        w->y[to * (size_t)w->out + (size_t)i] += w->share * w->x[from * (size_t)w->in + (size_t)i];
+}
+
+static void pool_grad_tap(void *job, size_t from, size_t to, int tap)
+{
+    const Window *w = job;
+    (void)tap;
+    for (int i = 0; i < w->in; i++)
+        w->x[from * (size_t)w->in + (size_t)i] += w->share * w->y[to * (size_t)w->out + (size_t)i];
+}
+
+/* `weight` may be NULL. */
+static void windows(const Interpreter *r, const Op *op, const Value *x, const Value *weight, const Value *y,
+                    EachTap *f)
+{
+    Window w = {r->value[x->id], weight ? r->value[weight->id] : NULL, r->value[y->id], x->dims[3],
+                y->dims[3],      1.0 / (op->kernel * op->kernel)};
+    each_tap(op, x, y, f, &w);
+}
+
+/* ---- what precedes and follows ---- */
+
+static double *values_of(const Interpreter *r, const Value *v)
+{
+    return v ? r->value[v->id] : NULL;
+}
+
+/* result = mask(result + addend); either may be absent. */
+static void finish(const Interpreter *r, const Value *result, const Value *addend, const Value *mask)
+{
+    double *to = r->value[result->id];
+    const double *add = values_of(r, addend), *gate = values_of(r, mask);
+    for (size_t i = 0; i < value_count(result); i++) {
+        to[i] += add ? add[i] : 0;
+        to[i] = gate && !(gate[i] > 0) ? 0 : to[i];
+    }
+}
+
+static void relu(Interpreter *r, const Value *v)
+{
+    double *y = r->value[v->id];
+    for (size_t i = 0; i < value_count(v); i++) {
+        r->relu_pattern = (r->relu_pattern ^ (y[i] > 0)) * 1099511628211u;
+        y[i] = y[i] > 0 ? y[i] : 0;
+    }
+}
+
+static void conv(Interpreter *r, const Op *op)
+{
+    const Value *y = op->out[0];
+    const double *bias = values_of(r, op->in[2]);
+    double *to = r->value[y->id];
+    windows(r, op, op->in[0], op->in[1], y, conv_tap);
+    for (size_t i = 0; bias && i < value_count(y); i++)
+        to[i] += bias[i % (size_t)y->dims[3]];
+    finish(r, y, op->in[3], NULL);
+    if (op->relu)
+        relu(r, y);
+}
+
+static void bias_grad(Interpreter *r, const Op *op)
+{
+    const Value *dy = op->in[0];
+    for (size_t i = 0; i < value_count(dy); i++)
+        r->value[op->out[0]->id][i % (size_t)dy->dims[3]] += r->value[dy->id][i];
+}
+
+/* The row or column that position i of a padded map shows; -1: a zero. */
+static int shown(int i, int pad, int side, bool reflect)
+{
+    const int at = i - pad;
+    if (at >= 0 && at < side)
+        return at;
+    return !reflect ? -1 : at < 0 ? -at : 2 * side - 2 - at;
+}
+
+/* Forward: padded from inner; backward: inner += padded. */
+static void pad(Interpreter *r, const Op *op, const Value *inner, const Value *padded, bool backward)
+{
+    const int side = inner->dims[1], channels = inner->dims[3];
+    double *in = r->value[inner->id], *out = r->value[padded->id];
+    for (int image = 0; image < inner->dims[0]; image++)
+        for (int row = 0; row < padded->dims[1]; row++)
+            for (int column = 0; column < padded->dims[1]; column++, out += channels) {
+                const int y = shown(row, op->pad, side, op->reflect),
+                          x = shown(column, op->pad, side, op->reflect);
+                if (y < 0 || x < 0)
+                    continue;
+                double *pixel = in + (((size_t)image * (size_t)side + (size_t)y) * (size_t)side + (size_t)x) *
+                                         (size_t)channels;
+                for (int i = 0; i < channels; i++)
+                    *(backward ? pixel + i : out + i) += *(backward ? out + i : pixel + i);
+            }
+}
+
+static void mean(Interpreter *r, const Op *op)
+{
+    const Value *x = op->in[0];
+    const size_t channels = (size_t)x->dims[3], positions = (size_t)x->dims[1] * (size_t)x->dims[2];
+    for (size_t i = 0; i < value_count(x); i++)
+        r->value[op->out[0]->id][i / (positions * channels) * channels + i % channels] +=
+            r->value[x->id][i] / (double)positions;
+}
+
+/* ---- batch normalisation ---- */
+
+#define EPS 1e-5
+
+/* Element `row` of channel c of a view: the views' rows lie one after the other. */
+static size_t element(const Value *x, int views, int view, size_t row, int c)
+{
+    const size_t rows = value_count(x) / (size_t)views / (size_t)x->dims[3];
+    return ((size_t)view * rows + row) * (size_t)x->dims[3] + (size_t)c;
+}
+
+static void batchnorm_channel(Interpreter *r, const Op *op, int view, int c)
+{
+    const Value *x = op->in[0];
+    const int views = r->g->net->views;
+    const size_t rows = value_count(x) / (size_t)views / (size_t)x->dims[3];
+    const double *from = r->value[x->id];
+    double sum = 0, squares = 0,
+           *statistics = r->value[op->out[1]->id] + (size_t)view * 2 * (size_t)x->dims[3];
+    for (size_t row = 0; row < rows; row++)
+        sum += from[element(x, views, view, row, c)];
+    const double average = sum / (double)rows;
+    for (size_t row = 0; row < rows; row++)
+        squares += pow(from[element(x, views, view, row, c)] - average, 2);
+    const double inverse = 1 / sqrt(squares / (double)rows + EPS);
+    statistics[c] = average;
+    statistics[x->dims[3] + c] = inverse;
+    for (size_t row = 0; row < rows; row++) {
+        const size_t at = element(x, views, view, row, c);
+        r->value[op->out[0]->id][at] =
+            (from[at] - average) * inverse * r->value[op->in[1]->id][c] + r->value[op->in[2]->id][c];
+    }
+}
+
+static void batchnorm(Interpreter *r, const Op *op)
+{
+    for (int view = 0; view < r->g->net->views; view++)
+        for (int c = 0; c < op->in[0]->dims[3]; c++)
+            batchnorm_channel(r, op, view, c);
+    if (op->relu)
+        relu(r, op->out[0]);
+}
+
+static void normalize(Interpreter *r, const Op *op)
+{
+    const Value *x = op->in[0];
+    const double *weight = r->value[op->in[1]->id], *bias = r->value[op->in[2]->id];
+    const double *running_mean = r->value[op->in[3]->id], *running_var = r->value[op->in[4]->id];
+    for (size_t i = 0; i < value_count(x); i++) {
+        const size_t c = i % (size_t)x->dims[3];
+        r->value[op->out[0]->id][i] =
+            (r->value[x->id][i] - running_mean[c]) / sqrt(running_var[c] + EPS) * weight[c] + bias[c];
+    }
+    if (op->relu)
+        relu(r, op->out[0]);
+}
+
+/* With z the normalised x: dx = weight / deviation * (dy - mean of dy - z * mean of dy * z). */
+static void batchnorm_grad_channel(Interpreter *r, const Op *op, int view, int c)
+{
+    const Value *x = op->in[1];
+    const int views = r->g->net->views;
+    const size_t rows = value_count(x) / (size_t)views / (size_t)x->dims[3];
+    const double *dy = r->value[op->in[0]->id], *from = r->value[x->id], *gate = values_of(r, op->in[4]);
+    const double *statistics = r->value[op->in[3]->id] + (size_t)view * 2 * (size_t)x->dims[3];
+    const double average = statistics[c], inverse = statistics[x->dims[3] + c];
+    double sum = 0, dot = 0;
+    for (size_t row = 0; row < rows; row++) {
+        const size_t at = element(x, views, view, row, c);
+        const double d = gate && !(gate[at] > 0) ? 0 : dy[at];
+        sum += d;
+        dot += d * (from[at] - average) * inverse;
+    }
+    for (size_t row = 0; row < rows; row++) {
+        const size_t at = element(x, views, view, row, c);
+        const double d = gate && !(gate[at] > 0) ? 0 : dy[at], z = (from[at] - average) * inverse;
+        r->value[op->out[0]->id][at] =
+            r->value[op->in[2]->id][c] * inverse * (d - sum / (double)rows - z * dot / (double)rows);
+    }
+    r->value[op->out[1]->id][c] += dot;
+    r->value[op->out[2]->id][c] += sum;
+}
+
+static void batchnorm_grad(Interpreter *r, const Op *op)
+{
+    for (int view = 0; view < r->g->net->views; view++)
+        for (int c = 0; c < op->in[1]->dims[3]; c++)
+            batchnorm_grad_channel(r, op, view, c);
+}
+
+/* ---- pairs ---- */
+
+/* Where each image's drawn position begins in a map. */
+static size_t drawn(const Interpreter *r, const Value *map, const Value *location, int image)
+{
+    const int positions = map->dims[1] * map->dims[2];
+    return ((size_t)image * (size_t)positions + (size_t)r->value[location->id][image]) * (size_t)map->dims[3];
+}
+
+static void gather(Interpreter *r, const Op *op)
+{
+    const size_t channels = (size_t)op->in[0]->dims[3];
+    for (int image = 0; image < op->in[0]->dims[0]; image++)
+        memcpy(r->value[op->out[0]->id] + (size_t)image * channels,
+               r->value[op->in[0]->id] + drawn(r, op->in[0], op->in[1], image), channels * sizeof(double));
+}
+
+static void gather_grad(Interpreter *r, const Op *op)
+{
+    const Value *dx = op->out[0];
+    const size_t channels = (size_t)dx->dims[3];
+    for (int image = 0; image < dx->dims[0]; image++)
+        for (size_t i = 0; i < channels; i++)
+            r->value[dx->id][drawn(r, dx, op->in[1], image) + i] +=
+                r->value[op->in[0]->id][(size_t)image * channels + i];
+    finish(r, dx, op->in[2], NULL);
+}
+
+/* One raw score, or its gradient: view v's source image b with the other view's target location t. */
+typedef struct {
+    size_t score, antecedent, consequent; /* numbers of the score and of the two embeddings' rows */
+} Score;
+typedef void EachScore(void *job, Score s);
+
+static void each_score(const Value *scores, EachScore *f, void *job)
+{
+    const size_t views = (size_t)scores->dims[0], targets = (size_t)scores->dims[1],
+                 batch = (size_t)scores->dims[2];
+    for (size_t v = 0; v < views; v++)
+        for (size_t t = 0; t < targets; t++)
+            for (size_t b = 0; b < batch; b++)
+                f(job, (Score){(v * targets + t) * batch + b, v * batch + b, (views - 1 - v) * targets + t});
+}
+
+typedef struct {
+    double *score, *antecedent, *consequent;
+    size_t dim;
+} Scoring;
+
+static void score_product(void *job, Score at)
+{
+    const Scoring *s = job;
+    for (size_t i = 0; i < s->dim; i++)
+        s->score[at.score] += s->antecedent[at.antecedent * s->dim + i] *
+                              s->consequent[at.consequent * s->dim + i] / sqrt((double)s->dim);
+}
+
+static void score_grad_antecedent(void *job, Score at)
+{
+    const Scoring *s = job;
+    for (size_t i = 0; i < s->dim; i++)
+        s->antecedent[at.antecedent * s->dim + i] +=
+            s->score[at.score] * s->consequent[at.consequent * s->dim + i] / sqrt((double)s->dim);
+}
+
+static void score_grad_consequent(void *job, Score at)
+{
+    const Scoring *s = job;
+    for (size_t i = 0; i < s->dim; i++)
+        s->consequent[at.consequent * s->dim + i] +=
+            s->score[at.score] * s->antecedent[at.antecedent * s->dim + i] / sqrt((double)s->dim);
+}
+
+static void scores(Interpreter *r, const Value *score, const Value *antecedent, const Value *consequent,
+                   EachScore *f)
+{
+    Scoring s = {r->value[score->id], r->value[antecedent->id], r->value[consequent->id],
+                 (size_t)antecedent->dims[3]};
+    each_score(score, f, &s);
+}
+
+/* One direction's raw scores. */
+typedef struct {
+    const double *raw; /* (B * P, B) */
+    int batch, positions;
+    double clip;
+} Direction;
+
+static Direction direction(const Interpreter *r, const Value *score, int view)
+{
+    const int targets = score->dims[1], batch = score->dims[2];
+    return (Direction){r->value[score->id] + (size_t)view * (size_t)targets * (size_t)batch, batch,
+                       targets / batch, r->g->net->spec->loss.clip.v};
+}
+
+static double raw_score(const Direction *d, int b, int target)
+{
+    return d->raw[(size_t)target * (size_t)d->batch + (size_t)b];
+}
+
+static double clipped(const Direction *d, int b, int target)
+{
+    const double raw = raw_score(d, b, target);
+    return d->clip > 0 ? d->clip * tanh(raw / d->clip) : raw;
+}
+
+/* log of the sum of e^s over the positive (b; b, l) and the locations of all other images. */
+static double log_sum(const Direction *d, int b, int l)
+{
+    const int own = b * d->positions + l;
+    double top = clipped(d, b, own), sum = 0;
+    for (int t = 0; t < d->batch * d->positions; t++)
+        if (t / d->positions != b)
+            top = fmax(top, clipped(d, b, t));
+    for (int t = 0; t < d->batch * d->positions; t++)
+        if (t / d->positions != b || t == own)
+            sum += exp(clipped(d, b, t) - top);
+    return top + log(sum);
+}
+
+/* What a compiled program keeps for the gradient: the negatives' maximum M, the sum over l of e^(M - lse),
+ * lse. */
+static void nce_statistics(const Direction *d, int b, double *statistics)
+{
+    double top = -INFINITY, weight = 0;
+    for (int t = 0; t < d->batch * d->positions; t++)
+        if (t / d->positions != b)
+            top = fmax(top, clipped(d, b, t));
+    for (int l = 0; l < d->positions; l++) {
+        statistics[(2 + l) * d->batch + b] = log_sum(d, b, l);
+        weight += exp(top - statistics[(2 + l) * d->batch + b]);
+    }
+    statistics[b] = top;
+    statistics[d->batch + b] = weight;
+}
+
+static void nce(Interpreter *r, const Op *op)
+{
+    const int views = r->g->net->views;
+    double *result = r->value[op->out[0]->id];
+    for (int view = 0; view < views; view++) {
+        const Direction d = direction(r, op->in[0], view);
+        const double pairs = (double)views * d.batch * d.positions;
+        for (int b = 0; b < d.batch; b++) {
+            for (int l = 0; l < d.positions; l++)
+                result[0] += (log_sum(&d, b, l) - clipped(&d, b, b * d.positions + l)) / pairs;
+            for (int t = 0; t < d.batch * d.positions; t++)
+                result[1] += pow(raw_score(&d, b, t), 2) / (pairs * d.batch);
+            nce_statistics(
+                &d, b, r->value[op->out[1]->id] + (size_t)view * (size_t)(2 + d.positions) * (size_t)d.batch);
+        }
+    }
+}
+
+/* dL/ds of source b's score with target t: the share of e^s in each sum that holds it, less 1 for its own
+ * positive. */
+static double slope(const Direction *d, const double *lse, int b, int t)
+{
+    const double s = clipped(d, b, t);
+    if (t / d->positions == b)
+        return exp(s - lse[t % d->positions]) - 1;
+    double sum = 0;
+    for (int l = 0; l < d->positions; l++)
+        sum += exp(s - lse[l]);
+    return sum;
+}
+
+static void nce_grad(Interpreter *r, const Op *op)
+{
+    const Net *n = r->g->net;
+    const double weight = op->pair->spec->weight.v, penalty = n->spec->loss.penalty.v;
+    for (int view = 0; view < n->views; view++) {
+        const Direction d = direction(r, op->in[0], view);
+        const double pairs = (double)n->views * d.batch * d.positions;
+        double *dr = r->value[op->out[0]->id] + (d.raw - r->value[op->in[0]->id]);
+        double *lse = ARENA_ARRAY(r->g->arena, double, d.positions);
+        for (int b = 0; b < d.batch; b++) {
+            for (int l = 0; l < d.positions; l++)
+                lse[l] = log_sum(&d, b, l);
+            for (int t = 0; t < d.batch * d.positions; t++) {
+                const double bent = d.clip > 0 ? 1 - pow(clipped(&d, b, t) / d.clip, 2) : 1;
+                dr[(size_t)t * (size_t)d.batch + (size_t)b] =
+                    weight / pairs * slope(&d, lse, b, t) * bent +
+                    penalty / (pairs * d.batch) * 2 * raw_score(&d, b, t);
+            }
+        }
+    }
+}
+
+static void report(Interpreter *r, const Op *op)
+{
+    const Net *n = r->g->net;
+    r->loss = r->penalty = 0;
+    for (int i = 0; i < n->pairs; i++) {
+        const double *result = r->value[op->in[i]->id];
+        r->pair_loss[i] = result[0];
+        r->loss += n->pair[i].spec->weight.v * result[0];
+        r->penalty += result[1];
+    }
+    r->loss += n->spec->loss.penalty.v * r->penalty;
+}
+
+/* ---- the list ---- */
+
+static void run_op(Interpreter *r, const Op *op)
+{
+    Value *const *in = op->in, *const *out = op->out;
+    switch (op->kind) {
+    case OP_PAD: pad(r, op, in[0], out[0], false); break;
+    case OP_CONV: conv(r, op); break;
+    case OP_POOL: windows(r, op, in[0], NULL, out[0], pool_tap); break;
+    case OP_BATCHNORM: batchnorm(r, op); break;
+    case OP_NORMALIZE: normalize(r, op); break;
+    case OP_MEAN: mean(r, op); break;
+    case OP_GATHER: gather(r, op); break;
+    case OP_SCORES: scores(r, out[0], in[0], in[1], score_product); break;
+    case OP_NCE: nce(r, op); break;
+    case OP_REPORT: report(r, op); break;
+    case OP_PAD_GRAD:
+        pad(r, op, out[0], in[0], true);
+        finish(r, out[0], in[1], in[2]);
+        break;
+    case OP_CONV_GRAD_X:
+        windows(r, op, out[0], in[1], in[0], conv_grad_x_tap);
+        finish(r, out[0], in[2], in[3]);
+        break;
+    case OP_CONV_GRAD_W: windows(r, op, in[0], out[0], in[1], conv_grad_w_tap); break;
+    case OP_BIAS_GRAD: bias_grad(r, op); break;
+    case OP_RELU_GRAD: finish(r, out[0], in[0], in[1]); break;
+    case OP_POOL_GRAD:
+        windows(r, op, out[0], NULL, in[0], pool_grad_tap);
+        finish(r, out[0], in[1], NULL);
+        break;
+    case OP_BATCHNORM_GRAD: batchnorm_grad(r, op); break;
+    case OP_GATHER_GRAD: gather_grad(r, op); break;
+    case OP_SCORES_GRAD_A:
+        scores(r, in[0], out[0], in[1], score_grad_antecedent);
+        finish(r, out[0], in[2], NULL);
+        break;
+    case OP_SCORES_GRAD_T:
+        scores(r, in[0], in[1], out[0], score_grad_consequent);
+        finish(r, out[0], in[2], NULL);
+        break;
+    case OP_NCE_GRAD: nce_grad(r, op); break;
+    case OP_ADD:
+        finish(r, out[0], in[0], NULL);
+        finish(r, out[0], in[1], NULL);
+        break;
+    case OP_TAKE: r->gradient[in[1]->id] = r->value[in[0]->id]; break;
+    case OP_COUNT: bug("no operation");
+    }
+}
+
+static void run_until(Interpreter *r, bool forward_only)
+{
+    r->relu_pattern = 14695981039346656037u;
+    for (int i = 0; i < r->g->ops; i++) {
+        const Op *op = r->g->op[i];
+        for (int j = 0; j < OP_OUTPUTS; j++)
+            if (op->out[j])
+                memset(r->value[op->out[j]->id], 0, value_count(op->out[j]) * sizeof(double));
+        run_op(r, op);
+        if (forward_only && op->kind == OP_REPORT)
+            return;
+    }
+}
+
+Interpreter *interpreter_new(Graph *g)
+{
+    Interpreter *r = ARENA_NEW(g->arena, Interpreter);
+    r->g = g;
+    r->value = ARENA_ARRAY(g->arena, double *, g->values);
+    r->gradient = ARENA_ARRAY(g->arena, double *, g->values);
+    r->pair_loss = ARENA_ARRAY(g->arena, double, g->net->pairs);
+    for (int i = 0; i < g->values; i++)
+        r->value[i] = ARENA_ARRAY(g->arena, double, value_count(g->value[i]));
+    return r;
+}
+
+void interpret_forward(Interpreter *r)
+{
+    run_until(r, true);
+}
+
+void interpret(Interpreter *r)
+{
+    run_until(r, false);
+}
+
+Value *interpreter_named(const Interpreter *r, const char *name)
+{
+    for (int i = 0; i < r->g->values; i++)
+        if (!strcmp(r->g->value[i]->name, name))
+            return r->g->value[i];
+    bug("the list has no value %s", name);
+}
+
+double *interpreter_value(const Interpreter *r, const char *name)
+{
+    return r->value[interpreter_named(r, name)->id];
+}
+
+double *interpreter_embedding(const Interpreter *r, int scale)
+{
+    const Graph *g = r->g;
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->kind == OP_REPORT)
+            return r->value[g->op[i]->in[g->net->pairs + (net_scale(g->net, scale) - g->net->scale)]->id];
+    bug("the list reports nothing");
+}

@@ -1,0 +1,231 @@
+/* A spec's whole way with the real compiler and clang: it compiles without a warning, trains, learns, repeats bit for bit
+ * at any number of threads, and survives being stopped. */
+#include "samples.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[256], program[300];
+
+static const char *build(void)
+{
+    const char *directory = getenv("BUILD");
+    return directory ? directory : "build";
+}
+
+/* Runs a shell command, its output in the folder's log; returns its exit code. */
+static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int shell(const char *format, ...)
+{
+    char command[2048];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    assert_in_range(length, 1, sizeof command - 40);
+    snprintf(command + length, sizeof command - (size_t)length, " >>%.200s/log 2>&1", folder);
+    int status = system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static char *read_text(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        fail_msg("%s is not there", path);
+    char *text = NULL;
+    size_t length = 0;
+    if (getdelim(&text, &length, 0, f) < 0)
+        fail_msg("%s is empty", path);
+    fclose(f);
+    return text;
+}
+
+static char *read_run(const char *run, const char *file)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s/%s", folder, run, file);
+    return read_text(path);
+}
+
+static int same_weights(const char *a, const char *b)
+{
+    return shell("cmp %s/%s/last.safetensors %s/%s/last.safetensors", folder, a, folder, b);
+}
+
+static int compile_tiny(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%s", scratch_begin());
+    snprintf(program, sizeof program, "%s/tiny", folder);
+    return shell("%s/amdimc specs/tiny.yaml -o %s --gen-dir %s/c", build(), program, folder);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+/* The mean of "loss" over `count` lines of metrics.jsonl from line `first` on. */
+static double mean_loss(const char *metrics, int first, int count)
+{
+    double sum = 0;
+    int line = 0, found = 0;
+    for (const char *at = metrics; at && *at; line++) {
+        const char *loss = strstr(at, "\"loss\":");
+        if (line >= first && found < count && loss) {
+            sum += strtod(loss + 7, NULL);
+            found++;
+        }
+        at = strchr(at, '\n');
+        at = at ? at + 1 : NULL;
+    }
+    assert_int_equal(found, count);
+    return sum / count;
+}
+
+static void learns(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("%s train --out %s/learns --steps 400 --seed 3", program, folder), 0);
+    char *metrics = read_run("learns", "metrics.jsonl");
+    double before = mean_loss(metrics, 0, 5), after = mean_loss(metrics, 380, 20);
+    free(metrics);
+    /* Chance is log(1 + 15 * 49) + log(1 + 15 * 25) / 2 = 9.6; learning takes it well below. */
+    assert_true(before > 8);
+    assert_true(after < before - 2);
+    assert_int_equal(shell("%s probe --json --limit 100 --weights %s/learns/last.safetensors", program, folder), 0);
+    assert_int_equal(shell("grep -q '\"images\": 2000}' %s/log", folder), 0);
+}
+
+static void repeats_at_any_number_of_threads(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("%s train --out %s/one --steps 40 --seed 5 --threads 1", program, folder), 0);
+    assert_int_equal(shell("%s train --out %s/two --steps 40 --seed 5 --threads 2", program, folder), 0);
+    assert_int_equal(shell("%s train --out %s/again --steps 40 --seed 5 --threads 2", program, folder), 0);
+    assert_int_equal(shell("%s train --out %s/three --steps 40 --seed 5 --threads 3", program, folder), 0);
+    assert_int_equal(shell("%s train --out %s/other --steps 40 --seed 6", program, folder), 0);
+    assert_int_equal(same_weights("one", "two"), 0);
+    assert_int_equal(same_weights("two", "again"), 0);
+    assert_int_equal(same_weights("two", "three"), 0);
+    assert_int_equal(same_weights("two", "other"), 1);
+}
+
+static int count_lines(const char *run)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s/metrics.jsonl", folder, run);
+    FILE *f = fopen(path, "rb");
+    int lines = 0;
+    for (int c; f && (c = getc(f)) != EOF;)
+        lines += c == '\n';
+    if (f)
+        fclose(f);
+    return lines;
+}
+
+/* Trains in a child, stops it by `signal_number` as soon as metrics show a step, and returns its exit code. */
+static int train_and_stop(const char *run, int signal_number)
+{
+    char out[600];
+    snprintf(out, sizeof out, "%s/%s", folder, run);
+    pid_t child = fork();
+    if (!child) {
+        freopen("/dev/null", "w", stdout);
+        freopen("/dev/null", "w", stderr);
+        execl(program, program, "train", "--out", out, "--steps", "100000", "--seed", "7", (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 3000 && count_lines(run) < 1; i++)
+        usleep(10000);
+    kill(child, signal_number);
+    int status;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void goes_on_after_a_signal(void **state)
+{
+    (void)state;
+    assert_int_equal(train_and_stop("stopped", SIGTERM), 143);
+    int done = count_lines("stopped"), all = done + 30;
+    assert_true(done > 0);
+    assert_int_equal(shell("%s train --out %s/stopped --steps %d --seed 7", program, folder, all), 1); /* holds a run */
+    assert_int_equal(shell("%s train --out %s/stopped --steps %d --seed 7 --resume", program, folder, all), 0);
+    assert_int_equal(shell("%s train --out %s/whole --steps %d --seed 7", program, folder, all), 0);
+    assert_int_equal(same_weights("stopped", "whole"), 0);
+    assert_int_equal(count_lines("stopped"), all);
+    assert_int_equal(train_and_stop("interrupted", SIGINT), 130);
+}
+
+/* generated/tiny/tiny.c is what a newcomer reads first, so it must be what the compiler writes today. */
+static void sample_is_current(void **state)
+{
+    (void)state;
+    if (getenv("BLESS"))
+        assert_int_equal(shell("cp %s/c/tiny.c generated/tiny/tiny.c", folder), 0);
+    if (shell("cmp %s/c/tiny.c generated/tiny/tiny.c", folder))
+        fail_msg("generated/tiny/tiny.c is not what amdimc writes for specs/tiny.yaml: run `make bless`");
+}
+
+static void check_compiles(const char *spec)
+{
+    static const char *const compilers[] = {"clang", "gcc"};
+    assert_int_equal(shell("rm -rf %s/spec && %s/amdimc --emit=c specs/%s -o %s/spec", folder, build(), spec, folder), 0);
+    for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
+        if (shell("cd %s/spec && %s -std=c17 -O1 -Wall -Wextra -Wpedantic -Werror -c *.c -o model.o", folder, compilers[i]))
+            fail_msg("%s: %s warns:\n%s", spec, compilers[i], read_run(".", "log"));
+}
+
+static void every_spec_compiles_without_a_warning(void **state)
+{
+    (void)state;
+    DIR *d = opendir("specs");
+    assert_non_null(d);
+    int specs = 0;
+    for (struct dirent *entry; (entry = readdir(d));) {
+        const char *dot = strrchr(entry->d_name, '.');
+        if (!dot || strcmp(dot, ".yaml"))
+            continue;
+        check_compiles(entry->d_name);
+        specs++;
+    }
+    closedir(d);
+    assert_true(specs >= 8);
+}
+
+/* The folder of --emit=c is all that its program needs. */
+static void folder_builds_alone(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("%s/amdimc --emit=c specs/tiny.yaml --blas none -o %s/alone", build(), folder), 0);
+    assert_int_equal(shell("cd %s/alone && make -s CC=gcc CFLAGS='-O1 -Wall -Wextra'", folder), 0);
+    assert_int_equal(shell("! grep -i warning %s/log", folder), 0);
+    assert_int_equal(shell("%s/alone/tiny train --out %s/alone/run --steps 3", folder, folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(learns),
+        cmocka_unit_test(repeats_at_any_number_of_threads),
+        cmocka_unit_test(goes_on_after_a_signal),
+        cmocka_unit_test(sample_is_current),
+        cmocka_unit_test(every_spec_compiles_without_a_warning),
+        cmocka_unit_test(folder_builds_alone),
+    };
+    return cmocka_run_group_tests(tests, compile_tiny, remove_folder);
+}
