@@ -2,7 +2,7 @@
 CC       := clang
 BUILD    ?= build
 PREFIX   ?= /usr/local
-CFLAGS   ?= -O2 -g
+CFLAGS   ?= -O3 -g
 WARN      = -Wall -Wextra -Wpedantic -Wshadow
 NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
@@ -56,30 +56,37 @@ asan:
 	@BUILD=build-asan tests/run $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g')
 
 $(BUILD)/amdimc: $(COMPILER)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMPILER_LIBS)
+	@echo '  LD    $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(COMPILER_LIBS)
 
 $(BUILD)/libamdim.a: $(RUNTIME)
-	rm -f $@
-	ar rcs $@ $^
+	@echo '  AR    $@'
+	@rm -f $@
+	@ar rcs $@ $^
 
 $(BUILD)/libamdimc.a: $(filter-out %/main.o,$(COMPILER))
-	rm -f $@
-	ar rcs $@ $^
+	@echo '  AR    $@'
+	@rm -f $@
+	@ar rcs $@ $^
 
 $(BUILD)/compiler/%.o: compiler/%.c | $(BUILD)/compiler
-	$(CC) $(NEEDED) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '  CC    $<'
+	@$(CC) $(NEEDED) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/runtime/%.o: runtime/%.c | $(BUILD)/runtime
-	$(CC) $(NEEDED) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '  CC    $<'
+	@$(CC) $(NEEDED) -fno-math-errno $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
-	$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Itemplates -MMD -MP -c -o $@ $<
+	@echo '  CC    $<'
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Itemplates -MMD -MP -c -o $@ $<
 
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
-	$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
+	@echo '  LD    $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
 
 $(BUILD)/compiler $(BUILD)/runtime $(BUILD)/tests:
-	mkdir -p $@
+	@mkdir -p $@
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc/templates \

@@ -358,8 +358,18 @@ void cost_scratch(Graph *g); /* gives each operation that needs one its scratch 
 size_t cost_worker_scratch(const Net *n); /* bytes a worker needs of its own */
 double cost_op_flop(const Op *op);        /* of its products, two per multiply-add; 0 for what has none */
 double cost_step_flop(const Graph *step); /* the contract's gflop_per_step, in FLOP */
-/* Promised peak of resident memory for a whole `train`, bytes, with this many threads. */
-size_t cost_peak(const Graph *step, const Params *p, size_t arena_bytes, int threads);
+
+/* The most resident memory that a whole `train` takes, in bytes, by what holds it. */
+typedef struct {
+    size_t weights;   /* parameters and running statistics */
+    size_t optimizer; /* its moments */
+    size_t arena;     /* temporaries of the step, or of a feature where they are more */
+    size_t pictures;  /* two batches of views: the one in use and the one being made */
+    size_t threads;   /* the stack, buffers and scratch of each */
+    size_t program;   /* code, shared libraries, buffers of files */
+    size_t total;     /* the sum: what the program promises */
+} PeakMemory;
+PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature);
 
 /* ---- plan.c: lifetimes, in-place results, offsets in one arena
  * -------------------------------------------------------- */
@@ -389,6 +399,7 @@ typedef struct {
     const Graph *step;
     int features;
     Graph **feature; /* f_1 first, then each trained scale */
+    PeakMemory peak;
     const char *digest;
     const char *triple;    /* the target's; "native" unless given */
     const char *templates; /* directory */

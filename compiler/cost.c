@@ -109,13 +109,22 @@ double cost_step_flop(const Graph *step)
     return flop;
 }
 
-size_t cost_peak(const Graph *step, const Params *p, size_t arena_bytes, int threads)
+PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature)
 {
-    const Net *n = step->net;
-    enum { PER_THREAD = 512 << 10 };       /* stack pages touched, decoder and augmentation buffers */
-    const size_t program = (size_t)8 << 20; /* code, shared libraries, file buffers */
-    size_t moments = p->trained_floats * (n->spec->optimizer.sgd ? n->spec->optimizer.momentum.v > 0 : 2);
-    size_t pictures = 2 * value_count(step->x);
-    return program + sizeof(float) * (p->floats + moments + pictures) + arena_bytes +
-           (size_t)threads * (2 * PER_THREAD + cost_worker_scratch(n));
+    const Spec *s = step->net->spec;
+    enum { PER_THREAD = 512 << 10 }; /* stack pages touched, decoder and augmentation buffers */
+    size_t moments = s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
+    PeakMemory m = {
+        .weights = sizeof(float) * p->floats,
+        .optimizer = sizeof(float) * p->trained_floats * moments,
+        .arena = step->arena_bytes,
+        .pictures = 2 * step->x->bytes,
+        .threads = (size_t)s->target.threads.v * (2 * PER_THREAD + cost_worker_scratch(step->net)),
+        .program = (size_t)8 << 20,
+    };
+    for (int i = 0; i < features; i++)
+        if (feature[i]->arena_bytes > m.arena)
+            m.arena = feature[i]->arena_bytes;
+    m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program;
+    return m;
 }

@@ -276,15 +276,6 @@ static void emit_training(Emit *e)
             s->schedule.milestones ? "milestones" : "NULL", s->schedule.gamma.v);
 }
 
-static size_t arena_bytes(const Program *p)
-{
-    size_t bytes = p->step->arena_bytes;
-    for (int i = 0; i < p->features; i++)
-        if (p->feature[i]->arena_bytes > bytes)
-            bytes = p->feature[i]->arena_bytes;
-    return bytes;
-}
-
 static void emit_start(Emit *e)
 {
     if (!strcmp(e->program->net->spec->target.blas.v, "openblas"))
@@ -315,14 +306,13 @@ static void emit_model_table(Emit *e, int scales)
             n->views, n->batch, (int)s->input.channels.v, (int)s->input.size.v, (int)s->embedding.dim.v);
     emit_augment(e);
     emit_training(e);
-    size_t arena = arena_bytes(p), scratch = cost_worker_scratch(n);
     fprintf(e->out, "    .threads = %d,\n    .clip = %.17g,\n    .penalty = %.17g,\n", (int)s->target.threads.v, s->loss.clip.v, s->loss.penalty.v);
     fprintf(e->out, "    .tensors = %d,\n    .tensor = tensors,\n    .param_floats = %zu,\n    .trained_floats = %zu,\n", p->params->count,
             p->params->floats, p->params->trained_floats);
     fprintf(e->out, "    .scales = %d,\n    .scale = scales,\n    .pairs = %d,\n    .pair = pairs,\n    .located = %d,\n", scales,
             n->pairs, n->located);
-    fprintf(e->out, "    .arena_bytes = %zu,\n    .scratch_bytes = %zu,\n    .peak_bytes = %zu,\n    .flop_per_step = %.17g,\n", arena,
-            scratch, cost_peak(p->step, p->params, arena, (int)s->target.threads.v), cost_step_flop(p->step));
+    fprintf(e->out, "    .arena_bytes = %zu,\n    .scratch_bytes = %zu,\n    .peak_bytes = %zu,\n    .flop_per_step = %.17g,\n", p->peak.arena,
+            cost_worker_scratch(n), p->peak.total, cost_step_flop(p->step));
     fprintf(e->out, "    .start = %s,\n    .step = step,\n    .features = %d,\n    .feature = features,\n};\n",
             openblas ? "start" : "NULL", p->features);
 }

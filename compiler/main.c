@@ -147,6 +147,7 @@ static Program *compile(Arena *a, const Net *n, const char *templates)
     p->net = n;
     p->step = step;
     p->params = params_place(a, step, &pool);
+    p->peak = cost_peak(step, p->params, p->features, p->feature);
     p->digest = digest_of(a, n->spec);
     p->triple = "native";
     p->templates = templates;
@@ -165,9 +166,7 @@ static bool make(Arena *a, const Command *c, const Spec *s, const Program *p)
         if (!build_write(a, &c->build, s, emit_model(a, p)) || !build_program(a, &c->build, s))
             return false;
         fprintf(stderr, "%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/\n", c->build.output,
-                (double)p->step->arena_bytes / (1 << 20),
-                (double)cost_peak(p->step, p->params, p->step->arena_bytes, (int)s->target.threads.v) / (1 << 20),
-                c->build.gen_dir);
+                (double)p->peak.arena / (1 << 20), (double)p->peak.total / (1 << 20), c->build.gen_dir);
         return true;
     }
     bug("nothing to make");

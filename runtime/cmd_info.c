@@ -15,7 +15,7 @@ static void print_text(const AmdimModel *m)
 {
     printf("%s\n", m->name);
     printf("  spec        %s, digest %s\n", m->spec, m->digest);
-    printf("  compiled    by amdimc %s and %s\n", m->compiler, m->cc);
+    printf("  compiled    by %s and %s\n", m->compiler, m->cc);
     printf("  for         %s, march %s, blas %s, %d threads\n", m->target, m->march, m->blas, m->threads);
     printf("  input       %d x %d, %d channels, %d views, batch %d\n", m->size, m->size, m->channels,
            m->views, m->batch);

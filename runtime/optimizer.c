@@ -49,8 +49,8 @@ typedef struct {
     size_t count;
     float *params;
     const float *gradient;
-    float *moment, *second; /* of this tensor; NULL where the rule has none */
-    float decay, rate;      /* Adam's rate holds the first moment's bias correction */
+    float *moment, *second;  /* of this tensor; NULL where the rule has none */
+    float decay, rate;       /* Adam's rate holds the first moment's bias correction */
     float beta2, new1, new2; /* new: 1 - beta, the weight of what is new, rounded once */
     float eps, root_correction;
     float momentum;

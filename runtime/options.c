@@ -47,7 +47,7 @@ typedef struct {
 
 static const OptionRow options[] = {
     {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS, 0, 0, 0,
-     "CIFAR, STL-10 or IDX files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
+     "CIFAR binary files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, ENCODE | REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},

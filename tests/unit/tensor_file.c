@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-void tensors_begin(TensorWriter *w)
+void tensor_file_begin(TensorWriter *w)
 {
     *w = (TensorWriter){0};
     w->header_stream = open_memstream(&w->header, &w->header_length);
@@ -16,7 +16,7 @@ void tensors_begin(TensorWriter *w)
     assert_true(w->header_stream && w->data_stream);
 }
 
-void tensors_add(TensorWriter *w, const char *name, int rank, const int *dims, int integers,
+void tensor_file_add(TensorWriter *w, const char *name, int rank, const int *dims, int integers,
                  const double *value)
 {
     const long begin = ftell(w->data_stream);
@@ -36,7 +36,7 @@ void tensors_add(TensorWriter *w, const char *name, int rank, const int *dims, i
     fprintf(w->header_stream, "],\"data_offsets\":[%ld,%ld]}", begin, ftell(w->data_stream));
 }
 
-void tensors_end(TensorWriter *w, const char *path)
+void tensor_file_end(TensorWriter *w, const char *path)
 {
     assert_int_equal(fclose(w->header_stream) + fclose(w->data_stream), 0);
     FILE *stream = fopen(path, "wb");
@@ -50,7 +50,7 @@ void tensors_end(TensorWriter *w, const char *path)
     free(w->data);
 }
 
-TensorFile tensors_read(const char *path)
+TensorFile tensor_file_read(const char *path)
 {
     TensorFile f = {0};
     FILE *from = fopen(path, "rb"), *to = open_memstream(&f.bytes, &f.count);
@@ -64,7 +64,7 @@ TensorFile tensors_read(const char *path)
     return f;
 }
 
-double *tensors_find(const TensorFile *f, const char *name, size_t count)
+double *tensor_file_find(const TensorFile *f, const char *name, size_t count)
 {
     uint64_t length;
     memcpy(&length, f->bytes, sizeof length);

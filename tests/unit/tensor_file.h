@@ -13,11 +13,11 @@ typedef struct {
     FILE *header_stream, *data_stream;
 } TensorWriter;
 
-void tensors_begin(TensorWriter *w);
+void tensor_file_begin(TensorWriter *w);
 /* float32, or int64 where `integers`, from doubles that they hold exactly. */
-void tensors_add(TensorWriter *w, const char *name, int rank, const int *dims, int integers,
+void tensor_file_add(TensorWriter *w, const char *name, int rank, const int *dims, int integers,
                  const double *value);
-void tensors_end(TensorWriter *w, const char *path);
+void tensor_file_end(TensorWriter *w, const char *path);
 
 /* A whole file, by malloc. */
 typedef struct {
@@ -25,9 +25,9 @@ typedef struct {
     size_t count;
 } TensorFile;
 
-TensorFile tensors_read(const char *path);
+TensorFile tensor_file_read(const char *path);
 /* A tensor of exactly `count` numbers, as doubles by malloc; NULL where there is none of that name and count.
  */
-double *tensors_find(const TensorFile *f, const char *name, size_t count);
+double *tensor_file_find(const TensorFile *f, const char *name, size_t count);
 
 #endif
