@@ -96,9 +96,12 @@ install: all
 	install -m 644 templates/* $(DESTDIR)$(PREFIX)/share/amdimc/templates
 	install -m 644 runtime/* $(DESTDIR)$(PREFIX)/share/amdimc/runtime
 	install -m 644 specs/* $(DESTDIR)$(PREFIX)/share/amdimc/specs
+	install -D -m 644 docs/amdimc.1 $(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1
+	install -D -m 644 docs/amdimc.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/bin/amdimc $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc
+	rm -rf $(DESTDIR)$(PREFIX)/bin/amdimc $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc \
+		$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
 
 format:
 	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h

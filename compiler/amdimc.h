@@ -251,7 +251,7 @@ typedef struct {
     int first, last; /* numbers of the operations between which it lives */
     size_t offset;   /* bytes in the arena */
     size_t bytes;
-    int home; /* id of the value whose memory it takes over in place, or its own */
+    int home; /* id of the first of those that share its memory in place one after the other, or its own */
 } Value;
 
 enum { OP_INPUTS = 6, OP_OUTPUTS = 3 };
@@ -408,6 +408,20 @@ typedef struct {
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
 char *emit_model(Arena *a, const Program *p);
 
+/* ---- explain.c: what a spec amounts to
+ * ------------------------------------------------------------------------------------ */
+
+/* Layers, scales and pairs with their shapes, numbers and FLOPs, the parts of p->peak, and the arena over the step:
+ * as tables for people, or as one JSON object with the same numbers. */
+void explain_text(Arena *a, const Program *p, FILE *stream);
+void explain_json(Arena *a, const Program *p, FILE *stream);
+
+/* ---- pytorch.c: Net -> Python text
+ * ---------------------------------------------------------------------------------------- */
+
+/* The same model, loss and `replay` as one file of Python for PyTorch. The same spec gives the same bytes. */
+char *emit_pytorch(Arena *a, const Net *n, const char *templates);
+
 /* ---- build.c: files, clang
  * ------------------------------------------------------------------------------------------------ */
 
@@ -425,6 +439,8 @@ bool build_locate(Arena *a, Build *b);
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);
 /* The same with the runtime's sources and a Makefile: a folder that builds anywhere. */
 bool build_write_folder(Arena *a, const Build *b, const Spec *s, const char *model_c);
+/* Writes a whole file or nothing; one whose bytes are the same is left alone. */
+bool build_write_text(Arena *a, const char *path, const char *text);
 /* Runs clang; what it prints is shown whole. */
 bool build_program(Arena *a, const Build *b, const Spec *s);
 

@@ -100,6 +100,11 @@ static bool write_file(Arena *a, const char *path, const char *text, size_t leng
     return good;
 }
 
+bool build_write_text(Arena *a, const char *path, const char *text)
+{
+    return write_file(a, path, text, strlen(text));
+}
+
 static bool copy_file(Arena *a, const char *from, const char *to_directory, const char *name)
 {
     size_t length = 0;

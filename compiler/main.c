@@ -1,5 +1,6 @@
 /* main.c: the command line, and the passes one after the other. */
 #include "amdimc.h"
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,14 @@ enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_USAGE = 2 };
 static const char usage[] =
     "usage: amdimc SPEC.yaml -o PROGRAM        compile; the generated C is kept in generated/NAME/\n"
     "       amdimc --emit=c SPEC.yaml -o DIR   the C only: a folder that builds with `make`\n"
+    "       amdimc --emit=pytorch SPEC.yaml -o FILE.py\n"
+    "                                          the same model and loss as a PyTorch module\n"
+    "       amdimc --explain SPEC.yaml         layers, pairs, FLOPs, memory; --explain=json for machines\n"
     "       amdimc --emit=ir SPEC.yaml         the operations of a step, as text\n"
     "       amdimc --check SPEC.yaml           diagnostics only\n"
     "\n"
     "options:\n"
-    "  -o PATH             the program, or with --emit=c the folder\n"
+    "  -o PATH             the program; with --emit=c the folder, with --emit=pytorch the file\n"
     "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
     "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
     "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
@@ -27,7 +31,7 @@ static const char usage[] =
     "\n"
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
 
-typedef enum { MAKE_PROGRAM, MAKE_C, MAKE_IR, MAKE_CHECK } Make;
+typedef enum { MAKE_PROGRAM, MAKE_C, MAKE_PYTORCH, MAKE_IR, MAKE_EXPLAIN, MAKE_EXPLAIN_JSON, MAKE_CHECK } Make;
 
 typedef struct {
     Make make;
@@ -52,25 +56,40 @@ static int parse_emit(Command *c, const char *what)
     static const struct {
         const char *name;
         Make make;
-    } forms[] = {{"c", MAKE_C}, {"ir", MAKE_IR}};
+    } forms[] = {{"c", MAKE_C}, {"pytorch", MAKE_PYTORCH}, {"ir", MAKE_IR}};
     for (size_t i = 0; i < COUNT(forms); i++)
         if (!strcmp(what, forms[i].name)) {
             c->make = forms[i].make;
             return EXIT_DONE;
         }
-    return usage_error("--emit=%s is not built: --emit=c or --emit=ir", what);
+    return usage_error("--emit=%s is not built: --emit=c, --emit=pytorch or --emit=ir", what);
+}
+
+static int parse_explain(Command *c, const char *how)
+{
+    if (how && strcmp(how, "json"))
+        return usage_error("--explain=%s is not built: --explain or --explain=json", how);
+    c->make = how ? MAKE_EXPLAIN_JSON : MAKE_EXPLAIN;
+    return EXIT_DONE;
+}
+
+/* What goes where -o says, or NULL. */
+static const char *made_in_files(Make make)
+{
+    return make == MAKE_PROGRAM ? "program" : make == MAKE_C ? "C" : make == MAKE_PYTORCH ? "Python" : NULL;
 }
 
 /* The exit code, or -1 to go on. */
 static int parse(Command *c, int argc, char **argv)
 {
-    enum { GEN_DIR = 256, CC, EMIT, CHECK, PAIRS, BATCH, MARCH, THREADS, BLAS, MEMORY, HELP, VERSION };
+    enum { GEN_DIR = 256, CC, EMIT, EXPLAIN, CHECK, PAIRS, BATCH, MARCH, THREADS, BLAS, MEMORY, HELP, VERSION };
     static const struct option options[] = {
         {"gen-dir", required_argument, NULL, GEN_DIR}, {"cc", required_argument, NULL, CC},
         {"emit", required_argument, NULL, EMIT},       {"check", no_argument, NULL, CHECK},
         {"pairs", required_argument, NULL, PAIRS},     {"batch", required_argument, NULL, BATCH},
         {"march", required_argument, NULL, MARCH},     {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},       {"memory", required_argument, NULL, MEMORY},
+        {"explain", optional_argument, NULL, EXPLAIN},
         {"help", no_argument, NULL, HELP},             {"version", no_argument, NULL, VERSION},
         {NULL, 0, NULL, 0},
     };
@@ -91,6 +110,10 @@ static int parse(Command *c, int argc, char **argv)
             if (parse_emit(c, optarg))
                 return EXIT_USAGE;
             break;
+        case EXPLAIN:
+            if (parse_explain(c, optarg))
+                return EXIT_USAGE;
+            break;
         case HELP: fputs(usage, stdout); return EXIT_DONE;
         case VERSION: puts("amdimc " AMDIMC_VERSION); return EXIT_DONE;
         case ':': return usage_error("%s wants a value", argv[optind - 1]);
@@ -102,8 +125,8 @@ static int parse(Command *c, int argc, char **argv)
     if (argc > optind + 1)
         return usage_error("one spec at a time: %s is one too many", argv[optind + 1]);
     c->spec = argv[optind];
-    if (!c->build.output && (c->make == MAKE_PROGRAM || c->make == MAKE_C))
-        return usage_error("-o is missing: where shall the %s go?", c->make == MAKE_C ? "C" : "program");
+    if (!c->build.output && made_in_files(c->make))
+        return usage_error("-o is missing: where shall the %s go?", made_in_files(c->make));
     return -1;
 }
 
@@ -154,14 +177,27 @@ static Program *compile(Arena *a, const Net *n, const char *templates)
     return p;
 }
 
+/* What was printed has arrived. */
+static bool printed(void)
+{
+    if (!fflush(stdout) && !ferror(stdout))
+        return true;
+    fprintf(stderr, "amdimc: error: standard output: %s\n", strerror(errno));
+    return false;
+}
+
 static bool make(Arena *a, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
     case MAKE_CHECK: return true;
     case MAKE_IR:
         graph_print(p->step, stdout);
-        return !fflush(stdout);
+        return printed();
+    case MAKE_EXPLAIN: explain_text(a, p, stdout); return printed();
+    case MAKE_EXPLAIN_JSON: explain_json(a, p, stdout); return printed();
     case MAKE_C: return build_write_folder(a, &c->build, s, emit_model(a, p));
+    case MAKE_PYTORCH:
+        return build_write_text(a, c->build.output, emit_pytorch(a, p->net, c->build.templates));
     case MAKE_PROGRAM:
         if (!build_write(a, &c->build, s, emit_model(a, p)) || !build_program(a, &c->build, s))
             return false;

@@ -43,6 +43,7 @@ typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 #define MIN_OF(a, b)      ((a) < (b) ? (a) : (b))
 #define CEIL_DIV(a, b)    (((a) + (b)-1) / (b))
 #define UNROLL            _Pragma("GCC unroll 16")
+#define ROLLED            _Pragma("GCC unroll 1") /* where a compiler would unroll without end */
 
 /* Piece number `part` of `parts` even pieces of 0..count: [first, last). */
 INLINE int piece(int count, int part, int parts)
@@ -694,9 +695,9 @@ enum {
     do {                                                                                                              \
         for (int i = 0; i < (width); i++)                                                                             \
             (sum)[i] = 0;                                                                                             \
-        for (int block = 0; block < (rows); block += BATCHNORM_BLOCK) {                                               \
+        ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK) {                                        \
             float part_[BATCHNORM_WIDTH] = {0};                                                                       \
-            for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)                               \
+            ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)                        \
                 for (int i = 0; i < (width); i++)                                                                     \
                     part_[i] += (term);                                                                               \
             for (int i = 0; i < (width); i++)                                                                         \

@@ -1,0 +1,69 @@
+/* explain.h: between explain.c and explain_memory.c, which work out what --explain says, and explain_text.c,
+ * explain_chart.c and explain_json.c, which show it. */
+#ifndef EXPLAIN_H
+#define EXPLAIN_H
+
+#include "amdimc.h"
+
+/* Trained numbers, and FLOP of a step's products, two per multiply-add. */
+typedef struct {
+    size_t parameters;
+    double forward, step; /* the forward pass alone; with the backward pass */
+} Share;
+
+/* What lies in the arena. Scores and their gradients, which take their memory over, are one purpose. */
+typedef enum { PURPOSE_ACTIVATIONS, PURPOSE_SCORES, PURPOSE_GRADIENTS, PURPOSE_SCRATCH, PURPOSES } Purpose;
+
+/* The arena while one operation runs. */
+typedef struct {
+    size_t bytes[PURPOSES];
+    size_t live; /* the sum */
+} Moment;
+
+typedef struct {
+    const Program *program;
+    Share *layer, *scale, *pair;        /* by number, as in Net */
+    Share encoder, heads, scores, step; /* sums over layers, scales, pairs, and of the three */
+
+    Moment *moment;  /* by number of the step's operation */
+    int forward_ops; /* those before losses and embeddings are reported */
+    int fullest;     /* the first operation with the most live bytes */
+} Explanation;
+
+/* A part of the peak; all together are program->peak.total. */
+typedef struct {
+    const char *name;
+    size_t bytes;
+    const char *note;
+} MemoryPart;
+enum { MEMORY_PARTS = 10 };
+
+Explanation *explain(Arena *a, const Program *p);
+
+/* explain_memory.c: fills in the moments; the parts of the peak, those of the arena at its fullest. */
+void explain_arena(Arena *a, Explanation *e);
+void explain_memory(const Explanation *e, MemoryPart part[MEMORY_PARTS]);
+extern const char *const purpose_names[PURPOSES];
+
+/* table.c: rows are written to `row`, cells apart by '|', and printed in columns as wide as their widest
+ * cell, each aligned as its letter of `align` says, l or r. */
+typedef struct {
+    FILE *row;
+    char *text;
+    size_t length;
+    const char *align;
+} Table;
+void table_begin(Table *t, const char *align);
+void table_end(Table *t, FILE *stream);
+
+/* explain_chart.c: the arena over the step's operations, drawn in `width` columns. */
+void explain_chart(const Explanation *e, int width, FILE *stream);
+
+/* Positive scores a step, scores they are held against, and of these how many for each positive. */
+double pair_positives(const NetPair *p, const Net *n);
+double pair_negatives(const NetPair *p, const Net *n);
+double pair_negatives_each(const NetPair *p, const Net *n);
+/* The part of the picture's area that one location of a scale sees, 0 to 1. */
+double scale_sight(const NetScale *s, const Net *n);
+
+#endif

@@ -1,0 +1,193 @@
+/* explain_text.c: --explain for people: tables and a chart, plain ASCII, at most 100 columns wide for specs
+ * of usual sizes. */
+#include "explain.h"
+
+#include <inttypes.h>
+
+enum { WIDTH = 100 };
+
+static double gflop(double flop)
+{
+    return flop / 1e9;
+}
+
+static double mebibytes(double bytes)
+{
+    return bytes / (1 << 20);
+}
+
+static double percent(double part, double whole)
+{
+    return whole > 0 ? 100 * part / whole : 0;
+}
+
+/* 5011200 as 5,011,200. */
+static const char *grouped(Arena *a, uint64_t n)
+{
+    if (n < 1000)
+        return arena_printf(a, "%" PRIu64, n);
+    return arena_printf(a, "%s,%03" PRIu64, grouped(a, n / 1000), n % 1000);
+}
+
+static void text_summary(Arena *a, const Explanation *e, FILE *stream)
+{
+    const Program *p = e->program;
+    const Spec *s = p->net->spec;
+    int size = (int)s->input.size.v, channels = (int)s->input.channels.v;
+    fprintf(stream, "%s\n", s->name.v);
+    fprintf(stream, "  a step      %d images, %d view%s of each, %dx%d pixels, %d channel%s\n", p->net->batch,
+            p->net->views, p->net->views > 1 ? "s" : "", size, size, channels, channels > 1 ? "s" : "");
+    fprintf(stream, "  parameters  %s\n", grouped(a, e->step.parameters));
+    fprintf(stream, "  products    %.3f GFLOP a step, %.3f of them forward\n", gflop(e->step.step),
+            gflop(e->step.forward));
+    fprintf(stream, "  memory      %.1f MiB at most, with %d thread%s", mebibytes((double)p->peak.total),
+            (int)s->target.threads.v, s->target.threads.v > 1 ? "s" : "");
+    if (s->target.memory.v)
+        fprintf(stream, "; %.1f MiB allowed", mebibytes((double)s->target.memory.v));
+    fputc('\n', stream);
+}
+
+/* ---- encoder -------------------------------------------------------------------------------------- */
+
+static const char *layer_text(Arena *a, const SpecLayer *s)
+{
+    const char *text = layer_kind_name(s->kind);
+    if (s->kind == LAYER_BATCHNORM)
+        return text;
+    text = arena_printf(a, "%s %dx%d", text, (int)s->kernel.v, (int)s->kernel.v);
+    if (s->stride.v > 1)
+        text = arena_printf(a, "%s stride %d", text, (int)s->stride.v);
+    if (s->pad.v > 0)
+        text = arena_printf(a, "%s pad %d", text, (int)s->pad.v);
+    if (s->kind == LAYER_BLOCK)
+        text = arena_printf(a, "%s depth %d", text, (int)s->depth.v);
+    return text;
+}
+
+static void share_cells(Arena *a, const Share *s, FILE *row)
+{
+    fprintf(row, "%s|%.3f|%.3f", grouped(a, s->parameters), gflop(s->forward), gflop(s->step));
+}
+
+static void text_layers(Arena *a, const Explanation *e, FILE *stream)
+{
+    const Net *n = e->program->net;
+    Table t;
+    fprintf(stream, "\nencoder (sees, stride: pixels that one location sees, and to the next; "
+                    "products in GFLOP)\n");
+    table_begin(&t, "rrlrrrrrr");
+    fprintf(t.row, "line||layer|output|sees|stride|parameters|forward|step\n");
+    for (int i = 0; i < n->layers; i++) {
+        const NetLayer *l = &n->layer[i];
+        fprintf(t.row, "%d|%d|%s|%dx%dx%d|%d|%d|", l->spec->at.line, l->number, layer_text(a, l->spec),
+                l->side, l->side, l->channels, l->receptive_field, l->receptive_stride);
+        if (i <= n->top)
+            share_cells(a, &e->layer[i], t.row);
+        else
+            fprintf(t.row, "not used||");
+        fputc('\n', t.row);
+    }
+    table_end(&t, stream);
+}
+
+/* ---- scales, pairs, products ---------------------------------------------------------------------- */
+
+static const char *embedding_text(const NetScale *s)
+{
+    if (!s->trained)
+        return "none";
+    return s->identity ? "identity" : "head";
+}
+
+static void text_scales(Arena *a, const Explanation *e, FILE *stream)
+{
+    const Net *n = e->program->net;
+    Table t;
+    fprintf(stream, "\nscales (sees: pixels and part of the picture that one location sees; products of "
+                    "heads in GFLOP)\n");
+    table_begin(&t, "rrrlrrrrr");
+    fprintf(t.row, "scale|layer|features|embedding|parameters|forward|step|sees|\n");
+    for (int i = 0; i < n->scales; i++) {
+        const NetScale *s = &n->scale[i];
+        fprintf(t.row, "%d|%d|%dx%dx%d|%s|", s->scale, s->layer->number, s->scale, s->scale,
+                s->layer->channels, embedding_text(s));
+        if (s->trained)
+            share_cells(a, &e->scale[i], t.row);
+        else
+            fputs("||", t.row);
+        fprintf(t.row, "|%dx%d|%.1f %%\n", s->layer->receptive_field, s->layer->receptive_field,
+                100 * scale_sight(s, n));
+    }
+    table_end(&t, stream);
+}
+
+static void text_pairs(Arena *a, const Explanation *e, FILE *stream)
+{
+    const Net *n = e->program->net;
+    Table t;
+    fprintf(stream, "\npairs (scores a step: positives, and negatives, so many for each; products in GFLOP, "
+                    "and share)\n");
+    table_begin(&t, "lrrrrrrr");
+    fprintf(t.row, "pair|weight|positives|negatives|for each|forward|step|share\n");
+    for (int i = 0; i < n->pairs; i++) {
+        const NetPair *p = &n->pair[i];
+        fprintf(t.row, "%s|%g|%s|", p->name, p->spec->weight.v, grouped(a, (uint64_t)pair_positives(p, n)));
+        fprintf(t.row, "%s|", grouped(a, (uint64_t)pair_negatives(p, n)));
+        fprintf(t.row, "%s|", grouped(a, (uint64_t)pair_negatives_each(p, n)));
+        fprintf(t.row, "%.3f|%.3f|%.1f %%\n", gflop(e->pair[i].forward), gflop(e->pair[i].step),
+                percent(e->pair[i].step, e->step.step));
+    }
+    table_end(&t, stream);
+}
+
+static void text_products(Arena *a, const Explanation *e, FILE *stream)
+{
+    const struct {
+        const char *name;
+        const Share *share;
+    } rows[] = {{"encoder", &e->encoder}, {"heads", &e->heads}, {"pairs", &e->scores}, {"all", &e->step}};
+    Table t;
+    fprintf(stream, "\nproducts (in GFLOP, and shares of the step's)\n");
+    table_begin(&t, "lrrrr");
+    fprintf(t.row, "|parameters|forward|step|share\n");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        fprintf(t.row, "%s|", rows[i].name);
+        share_cells(a, rows[i].share, t.row);
+        fprintf(t.row, "|%.1f %%\n", percent(rows[i].share->step, e->step.step));
+    }
+    table_end(&t, stream);
+}
+
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+static void text_memory(Arena *a, const Explanation *e, FILE *stream)
+{
+    size_t total = e->program->peak.total;
+    MemoryPart part[MEMORY_PARTS];
+    explain_memory(e, part);
+    Table t;
+    fprintf(stream, "\nmemory (the peak; of the arena, when it is fullest: in operation %d of the step)\n",
+            e->fullest);
+    table_begin(&t, "lrrrl");
+    fprintf(t.row, "|bytes|MiB|share|\n");
+    for (int i = 0; i < MEMORY_PARTS; i++)
+        fprintf(t.row, "%s|%s|%.1f|%.1f %%|%s\n", part[i].name, grouped(a, part[i].bytes),
+                mebibytes((double)part[i].bytes), percent((double)part[i].bytes, (double)total),
+                part[i].note);
+    fprintf(t.row, "peak|%s|%.1f||resident memory of a whole `train`, never more\n", grouped(a, total),
+            mebibytes((double)total));
+    table_end(&t, stream);
+}
+
+void explain_text(Arena *a, const Program *p, FILE *stream)
+{
+    Explanation *e = explain(a, p);
+    text_summary(a, e, stream);
+    text_layers(a, e, stream);
+    text_scales(a, e, stream);
+    text_pairs(a, e, stream);
+    text_products(a, e, stream);
+    text_memory(a, e, stream);
+    fprintf(stream, "\narena (live bytes over the %d operations of a step)\n", p->step->ops);
+    explain_chart(e, WIDTH, stream);
+}

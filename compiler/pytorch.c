@@ -1,0 +1,311 @@
+/* pytorch.c: the net as a PyTorch module, one readable file of Python.
+ *
+ * Most of it is templates/pytorch.py.tmpl as it stands; what the spec decides is written here, a hole of the
+ * template at a time: constants, layers, heads, features and pairs, each with the spec's line. Layers above the
+ * top-most trained one and heads that no pair trains are not there at all, as in the program. */
+#include "amdimc.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE_WIDTH = 79 };
+
+typedef struct {
+    Arena *arena;
+    const Net *net;
+    FILE *out; /* the hole's value */
+} Python;
+
+/* ---- pieces of Python ---- */
+
+/* A source's base name as it may stand in a comment and in a docstring. */
+static const char *source_name(const Python *p, const Source *source)
+{
+    const char *slash = strrchr(source->name, '/'), *base = slash ? slash + 1 : source->name;
+    char *name = arena_copy(p->arena, base, strlen(base));
+    for (char *c = name; *c; c++)
+        if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+            *c = '?';
+    return name;
+}
+
+/* Where the spec says it: "amdim.yaml:17", or "default" where it does not. */
+static const char *place(const Python *p, Mark at)
+{
+    return at.source ? arena_printf(p->arena, "%s:%d", source_name(p, at.source), at.line) : "default";
+}
+
+/* The shortest decimal that reads back as the same double; a whole number as one where it is not long. */
+static const char *real(const Python *p, double value)
+{
+    if (value < 1e6 && value == (int)value)
+        return arena_printf(p->arena, "%d", (int)value);
+    const char *text = "";
+    for (int digits = 1; digits <= 17 && (digits == 1 || strtod(text, NULL) != value); digits++)
+        text = arena_printf(p->arena, "%.*g", digits, value);
+    return text;
+}
+
+/* A call of positional arguments and keywords, as an item of a list; in two lines where one is too long. */
+static void put_call(const Python *p, const char *positional, const char *keywords)
+{
+    static const char indent[] = "            ";
+    int column = (int)(strchr(positional, '(') - positional) + 1;
+    if (sizeof indent + strlen(positional) + strlen(keywords) + 3 <= LINE_WIDTH)
+        fprintf(p->out, "%s%s%s%s),\n", indent, positional, *keywords ? ", " : "", keywords);
+    else
+        fprintf(p->out, "%s%s,\n%s%*s%s),\n", indent, positional, indent, column, "", keywords);
+}
+
+/* ---- constants ---- */
+
+static void put_int(const Python *p, const char *name, Int value)
+{
+    fprintf(p->out, "%s = %lld  # %s\n", name, (long long)value.v, place(p, value.at));
+}
+
+static void put_real(const Python *p, const char *name, Real value)
+{
+    fprintf(p->out, "%s = %s  # %s\n", name, real(p, value.v), place(p, value.at));
+}
+
+static void put_pair_constants(const Python *p)
+{
+    const Net *n = p->net;
+    fprintf(p->out, "WEIGHTS = {\n");
+    for (int i = 0; i < n->pairs; i++)
+        fprintf(p->out, "    '%s': %s,  # %s\n", n->pair[i].name, real(p, n->pair[i].spec->weight.v),
+                place(p, n->pair[i].spec->at));
+    fprintf(p->out, "}\nLOCATED = {  # pairs n-to-m with n > 1: the n * n source locations\n");
+    for (int i = 0; i < n->pairs; i++)
+        if (n->pair[i].located >= 0)
+            fprintf(p->out, "    '%s': %d,\n", n->pair[i].name, n->pair[i].from->scale * n->pair[i].from->scale);
+    fprintf(p->out, "}\n");
+}
+
+/* The scale whose features stand for an image: 1, or that of the top-most trained layer where none trains 1. */
+static int representation(const Net *n)
+{
+    const NetScale *one = net_scale(n, 1);
+    return one && one->trained ? 1 : n->layer[n->top].side;
+}
+
+static void put_constants(const Python *p)
+{
+    const Spec *s = p->net->spec;
+    put_int(p, "CHANNELS", s->input.channels);
+    put_int(p, "SIZE", s->input.size);
+    put_int(p, "VIEWS", s->views);
+    put_int(p, "BATCH", s->batch);
+    put_int(p, "DIM", s->embedding.dim);
+    put_real(p, "CLIP", s->loss.clip);
+    put_real(p, "PENALTY", s->loss.penalty);
+    put_int(p, "THREADS", s->target.threads);
+    put_pair_constants(p);
+    fprintf(p->out, "REPRESENTATION = %d  # the scale whose features stand for an image\n",
+            representation(p->net));
+}
+
+/* ---- the encoder and the heads ---- */
+
+static const char *layer_class(LayerKind kind)
+{
+    switch (kind) {
+    case LAYER_CONV: return "Conv";
+    case LAYER_RESIDUAL: return "Residual";
+    case LAYER_BLOCK: return "block";
+    case LAYER_BATCHNORM: return "BatchNorm";
+    }
+    bug("layer kind %d", (int)kind);
+}
+
+/* The arguments that are not what they are by default. */
+static const char *layer_keywords(const Python *p, const SpecLayer *s)
+{
+    const char *text = "";
+    if (s->stride.v != 1)
+        text = arena_printf(p->arena, "%s, stride=%d", text, (int)s->stride.v);
+    if (s->pad.v > 0)
+        text = arena_printf(p->arena, "%s, pad=%d", text, (int)s->pad.v);
+    if (s->pad.v > 0 && s->reflect)
+        text = arena_printf(p->arena, "%s, reflect=True", text);
+    if (s->kind == LAYER_BLOCK)
+        text = arena_printf(p->arena, "%s, depth=%d", text, (int)s->depth.v);
+    if (s->batchnorm.v)
+        text = arena_printf(p->arena, "%s, batchnorm=True", text);
+    if (s->kind == LAYER_CONV && !s->relu)
+        text = arena_printf(p->arena, "%s, relu=False", text);
+    return *text ? text + strlen(", ") : text;
+}
+
+static void put_layer(const Python *p, const NetLayer *l)
+{
+    const SpecLayer *s = l->spec;
+    const char *class = layer_class(s->kind);
+    fprintf(p->out, "            # %s  %d x %d\n", place(p, s->at), l->side, l->side);
+    if (s->kind == LAYER_BATCHNORM)
+        put_call(p, arena_printf(p->arena, "%s(%d", class, l->channels), "");
+    else
+        put_call(p, arena_printf(p->arena, "%s(%d, %d, %d", class, l->channels_in, l->channels, (int)s->kernel.v),
+                 layer_keywords(p, s));
+}
+
+static void put_layers(const Python *p)
+{
+    for (int i = 0; i <= p->net->top; i++)
+        put_layer(p, &p->net->layer[i]);
+}
+
+static void put_heads(const Python *p)
+{
+    const Net *n = p->net;
+    for (int i = 0; i < n->scales; i++) {
+        const NetScale *s = &n->scale[i];
+        if (!s->trained)
+            continue;
+        fprintf(p->out, "            # %s\n            '%d': ", place(p, s->at), s->scale);
+        if (s->identity)
+            fprintf(p->out, "nn.Identity(),\n");
+        else
+            fprintf(p->out, "Head(%d%s),\n", s->layer->channels,
+                    n->spec->embedding.batchnorm.v ? ", batchnorm=True" : "");
+    }
+}
+
+static const NetScale *scale_of_layer(const Net *n, int number)
+{
+    for (int i = 0; i < n->scales; i++)
+        if (n->scale[i].trained && n->scale[i].layer->number == number)
+            return &n->scale[i];
+    return NULL;
+}
+
+static void put_features(const Python *p)
+{
+    const Net *n = p->net;
+    const char *below = "x";
+    for (int i = 0; i <= n->top; i++) {
+        const NetScale *s = scale_of_layer(n, i);
+        const char *result = s ? arena_printf(p->arena, "f_%d", s->scale) : "x";
+        fprintf(p->out, "        %s = self.encoder[%d](%s)\n", result, i, below);
+        below = result;
+    }
+    fprintf(p->out, "        return {");
+    const char *comma = "";
+    for (int i = 0; i < n->scales; i++)
+        if (n->scale[i].trained) {
+            fprintf(p->out, "%s%d: f_%d", comma, n->scale[i].scale, n->scale[i].scale);
+            comma = ", ";
+        }
+    fprintf(p->out, "}\n");
+}
+
+/* ---- the loss ---- */
+
+static void put_clipped(const Python *p)
+{
+    fprintf(p->out, p->net->spec->loss.clip.v > 0 ? "CLIP * torch.tanh(raw / CLIP)" : "raw  # not clipped");
+}
+
+/* One direction of a pair: view u's antecedents, view v's consequents, from 0. */
+static void put_direction(const Python *p, const NetPair *pair, int u, int v)
+{
+    int from = pair->from->scale, to = pair->to->scale;
+    fprintf(p->out, "info_nce(phi[%d][%d], phi[%d][%d]", from, u, to, v);
+    if (pair->located >= 0)
+        fprintf(p->out, ", locations['%s'][%d]", pair->name, u);
+    fprintf(p->out, ")");
+}
+
+static void put_pairs(const Python *p)
+{
+    const Net *n = p->net;
+    for (int i = 0; i < n->pairs; i++) {
+        const NetPair *pair = &n->pair[i];
+        fprintf(p->out, "            # %s\n            '%s': ", place(p, pair->spec->at), pair->name);
+        if (n->views == 1) {
+            put_direction(p, pair, 0, 0);
+        } else {
+            fprintf(p->out, "(\n                ");
+            put_direction(p, pair, 0, 1);
+            fprintf(p->out, "\n                + ");
+            put_direction(p, pair, 1, 0);
+            fprintf(p->out, "\n            ) / 2");
+        }
+        fprintf(p->out, ",\n");
+    }
+}
+
+/* ---- training ---- */
+
+static void put_optimizer(const Python *p)
+{
+    const Spec *s = p->net->spec;
+    const char *lr = real(p, s->optimizer.lr.v), *decay = real(p, s->optimizer.weight_decay.v);
+    if (s->optimizer.sgd)
+        fprintf(p->out, "SGD(\n        parameters, lr=%s, momentum=%s, weight_decay=%s)", lr,
+                real(p, s->optimizer.momentum.v), decay);
+    else
+        fprintf(p->out, "Adam(\n        parameters, lr=%s, betas=(%s, %s),\n        eps=%s, weight_decay=%s)", lr,
+                real(p, s->optimizer.beta1.v), real(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v), decay);
+}
+
+/* ---- the file ---- */
+
+static void put_name(const Python *p)
+{
+    fputs(p->net->spec->name.v, p->out);
+}
+
+static void put_version(const Python *p)
+{
+    fputs(AMDIMC_VERSION, p->out);
+}
+
+static void put_spec(const Python *p)
+{
+    fputs(source_name(p, p->net->spec->source), p->out);
+}
+
+static const struct {
+    const char *hole;
+    void (*put)(const Python *p);
+} holes[] = {
+    {"name", put_name},         {"version", put_version},   {"spec", put_spec},
+    {"constants", put_constants}, {"clipped", put_clipped}, {"layers", put_layers},
+    {"heads", put_heads},       {"features", put_features}, {"pairs", put_pairs},
+    {"optimizer", put_optimizer},
+};
+
+static const char *hole_value(Arena *a, const Net *n, void (*put)(const Python *p))
+{
+    char *text = NULL;
+    size_t length = 0;
+    Python p = {a, n, open_memstream(&text, &length)};
+    if (!p.out)
+        bug("no memory for the generated Python");
+    put(&p);
+    fclose(p.out);
+    /* The template ends the hole's last line. */
+    if (length > 0 && text[length - 1] == '\n')
+        length--;
+    const char *value = arena_copy(a, text, length);
+    free(text);
+    return value;
+}
+
+char *emit_pytorch(Arena *a, const Net *n, const char *templates)
+{
+    Fill fill[COUNT(holes)];
+    for (size_t i = 0; i < COUNT(holes); i++)
+        fill[i] = (Fill){holes[i].hole, hole_value(a, n, holes[i].put)};
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (!out)
+        bug("no memory for the generated Python");
+    template_expand(a, out, templates, "pytorch.py.tmpl", fill, (int)COUNT(fill));
+    fclose(out);
+    char *copy = arena_copy(a, text, length);
+    free(text);
+    return copy;
+}

@@ -1,0 +1,233 @@
+/* test_ir.c: the printed operations of small specs against tests/golden/NAME.ir (BLESS=1 writes them anew),
+ * what is dropped because no pair trains it, and the checks after every pass on all specs of the project. */
+#include "lowered.h"
+
+#include <glob.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- golden lists ---- */
+
+static char *whole_file(const char *path)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *from = fopen(path, "r"), *to = open_memstream(&text, &length);
+    if (!from)
+        fail_msg("%s cannot be read; BLESS=1 writes it", path);
+    for (int c; (c = fgetc(from)) != EOF;)
+        fputc(c, to);
+    fclose(from);
+    assert_int_equal(fclose(to), 0);
+    return text;
+}
+
+static char *printed(const Graph *g)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *to = open_memstream(&text, &length);
+    graph_print(g, to);
+    assert_int_equal(fclose(to), 0);
+    return text;
+}
+
+static void bless(const char *path, const char *text)
+{
+    FILE *to = fopen(path, "w");
+    assert_non_null(to);
+    fputs(text, to);
+    assert_int_equal(fclose(to), 0);
+}
+
+static void expect_golden(const char *name, const char *spec)
+{
+    Lowered l;
+    lowered_begin(&l, spec, PASS_PLAN);
+    char path[128], *got = printed(l.step);
+    snprintf(path, sizeof path, "tests/golden/%s.ir", name);
+    if (getenv("BLESS"))
+        bless(path, got);
+    char *want = whole_file(path);
+    assert_string_equal(got, want);
+    free(want);
+    free(got);
+    lowered_end(&l);
+}
+
+static void local_dim_prints_as_expected(void **state)
+{
+    (void)state;
+    expect_golden("local-dim", "name: a\n"
+                               "input: {size: 8}\n"
+                               "views: 1\n"
+                               "batch: 4\n"
+                               "encoder:\n"
+                               "  - conv: {out: 8, kernel: 3}\n"
+                               "  - residual: {out: 16, kernel: 4, stride: 2}\n"
+                               "  - residual: {out: 24, kernel: 2}\n"
+                               "embedding: {dim: 24}\n"
+                               "loss:\n"
+                               "  pairs: [1-to-2]\n");
+}
+
+static void amdim_prints_as_expected(void **state)
+{
+    (void)state;
+    expect_golden("amdim", "name: a\n"
+                           "input: {size: 12}\n"
+                           "batch: 2\n"
+                           "encoder:\n"
+                           "  - conv: {out: 4, kernel: 3, pad: 1, pad_mode: reflect, batchnorm: true}\n"
+                           "  - block: {out: 8, kernel: 4, stride: 2, depth: 2}\n"
+                           "  - residual: {out: 8, kernel: 3, batchnorm: true}\n"
+                           "  - residual: {out: 16, kernel: 3}\n"
+                           "  - batchnorm: {}\n"
+                           "embedding: {dim: 16, batchnorm: true}\n"
+                           "loss:\n"
+                           "  pairs: [1-to-3, {pair: 3-to-5, weight: 0.5}]\n");
+}
+
+/* ---- what is dropped ---- */
+
+#define ENCODER_32                                                                                           \
+    "name: a\ninput: {size: 32}\nbatch: 4\n"                                                                 \
+    "encoder:\n"                                                                                             \
+    "  - conv: {out: 8, kernel: 3}\n"                                                                        \
+    "  - residual: {out: 8, kernel: 1}\n"                                                                    \
+    "  - block: {out: 16, kernel: 4, stride: 2, depth: 3}\n"                                                 \
+    "  - block: {out: 32, kernel: 2, stride: 2, depth: 3}\n"                                                 \
+    "  - block: {out: 32, kernel: 3, depth: 3}\n"                                                            \
+    "  - block: {out: 32, kernel: 3, depth: 3}\n"                                                            \
+    "  - residual: {out: 40, kernel: 3}\n"                                                                   \
+    "  - batchnorm: {}\n"
+
+/* Whether any operation, value or parameter belongs to a part of the net. */
+static bool has_part(const Lowered *l, const char *label, const char *identifier)
+{
+    for (int i = 0; i < l->step->ops; i++)
+        if (!strncmp(l->step->op[i]->label, label, strlen(label)))
+            return true;
+    for (int i = 0; i < l->step->values; i++)
+        if (strstr(l->step->value[i]->name, identifier))
+            return true;
+    for (int i = 0; i < l->params->count; i++)
+        if (!strncmp(l->params->param[i]->name, label, strlen(label)))
+            return true;
+    return false;
+}
+
+static void untrained_heads_are_not_there(void **state)
+{
+    (void)state;
+    Lowered l;
+    lowered_begin(&l, ENCODER_32 "embedding: {dim: 40}\nloss: {pairs: [1-to-7]}\n", PASS_SIMPLIFY);
+    assert_true(has_part(&l, "embed.7", "embed_7"));
+    assert_true(has_part(&l, "encoder.7", "encoder_7"));
+    assert_false(has_part(&l, "embed.5", "embed_5"));
+    assert_false(has_part(&l, "embed.1", "embed_1"));
+    lowered_end(&l);
+}
+
+static void layers_above_the_trained_scales_are_not_there(void **state)
+{
+    (void)state;
+    Lowered l;
+    lowered_begin(&l, ENCODER_32 "embedding: {dim: 40}\nloss: {pairs: [7-to-7]}\n", PASS_SIMPLIFY);
+    assert_true(has_part(&l, "encoder.3", "encoder_3"));
+    for (char layer = '4'; layer <= '7'; layer++) {
+        const char label[] = {'e', 'n', 'c', 'o', 'd', 'e', 'r', '.', layer, 0};
+        const char identifier[] = {'e', 'n', 'c', 'o', 'd', 'e', 'r', '_', layer, 0};
+        assert_false(has_part(&l, label, identifier));
+    }
+    lowered_end(&l);
+}
+
+static int count_ops(const Graph *g, OpKind kind)
+{
+    int count = 0;
+    for (int i = 0; i < g->ops; i++)
+        count += g->op[i]->kind == kind;
+    return count;
+}
+
+static void every_trained_tensor_is_taken_once(void **state)
+{
+    (void)state;
+    Lowered l;
+    lowered_begin(&l, ENCODER_32 "embedding: {dim: 40}\nloss: {pairs: [1-to-5, 1-to-7, 5-to-5]}\n",
+                  PASS_SIMPLIFY);
+    int trained = 0;
+    for (int i = 0; i < l.params->count; i++)
+        trained += l.params->param[i]->trained;
+    assert_int_equal(count_ops(l.step, OP_TAKE), trained);
+    for (int i = 0; i < l.step->ops; i++)
+        for (int j = 0; j < i && l.step->op[i]->kind == OP_TAKE; j++)
+            assert_false(l.step->op[j]->kind == OP_TAKE && l.step->op[j]->in[1] == l.step->op[i]->in[1]);
+    lowered_end(&l);
+}
+
+/* Once taken, a parameter may change: nothing reads it any more. */
+static void nothing_reads_a_tensor_that_was_taken(void **state)
+{
+    (void)state;
+    Lowered l;
+    lowered_begin(&l, ENCODER_32 "embedding: {dim: 32}\nloss: {pairs: [1-to-5, 1-to-7, 5-to-5]}\n",
+                  PASS_SIMPLIFY);
+    for (int i = 0; i < l.step->ops; i++)
+        for (int k = i + 1; k < l.step->ops && l.step->op[i]->kind == OP_TAKE; k++)
+            for (int j = 0; j < l.step->op[k]->inputs; j++)
+                assert_ptr_not_equal(l.step->op[k]->in[j], l.step->op[i]->in[1]);
+    lowered_end(&l);
+}
+
+/* Every mask that a product can apply is applied by it. */
+static void masks_are_folded(void **state)
+{
+    (void)state;
+    Lowered l;
+    const char *spec = ENCODER_32 "embedding: {dim: 40}\nloss: {pairs: [1-to-5, 1-to-7, 5-to-5]}\n";
+    lowered_begin(&l, spec, PASS_DIFFERENTIATE);
+    assert_true(count_ops(l.step, OP_RELU_GRAD) > 10);
+    lowered_end(&l);
+    lowered_begin(&l, spec, PASS_SIMPLIFY);
+    assert_int_equal(count_ops(l.step, OP_RELU_GRAD), 0);
+    lowered_end(&l);
+}
+
+/* ---- all specs ---- */
+
+static void every_spec_passes_every_check(void **state)
+{
+    (void)state;
+    glob_t specs;
+    assert_int_equal(glob("specs/*.yaml", 0, NULL, &specs), 0);
+    for (size_t i = 0; i < specs.gl_pathc; i++) {
+        Lowered l;
+        lowered_begin_file(&l, specs.gl_pathv[i], PASS_PLAN);
+        lowered_run(lower_encode(l.arena, l.net, &l.pool, 0), false, PASS_PLAN);
+        for (int k = 0; k < l.net->scales; k++)
+            if (l.net->scale[k].trained)
+                lowered_run(lower_encode(l.arena, l.net, &l.pool, l.net->scale[k].scale), false, PASS_PLAN);
+        lowered_end(&l);
+    }
+    globfree(&specs);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(local_dim_prints_as_expected),
+        cmocka_unit_test(amdim_prints_as_expected),
+        cmocka_unit_test(untrained_heads_are_not_there),
+        cmocka_unit_test(layers_above_the_trained_scales_are_not_there),
+        cmocka_unit_test(every_trained_tensor_is_taken_once),
+        cmocka_unit_test(nothing_reads_a_tensor_that_was_taken),
+        cmocka_unit_test(masks_are_folded),
+        cmocka_unit_test(every_spec_passes_every_check),
+    };
+    return cmocka_run_group_tests_name("ir", tests, NULL, NULL);
+}
