@@ -271,6 +271,7 @@ struct Op {
     const NetPair *pair; /* gather, scores, nce and their gradients */
     Value *scratch;      /* arena memory that only this operation uses, or NULL */
     bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
+    bool again;          /* runs a second time, so that its result need not be kept */
 };
 
 typedef struct {
@@ -326,6 +327,11 @@ void differentiate(Graph *g);
 /* Drops operations whose results nothing uses, and lets a product apply the ReLU's mask that would follow it.
  */
 void simplify(Graph *g);
+
+/* ---- recompute.c ---------------------------------------------------------------------------------------- */
+
+/* Computes cheap activations a second time in the backward pass instead of keeping them. */
+void recompute(Graph *step);
 
 /* ---- params.c: the table of tensors
  * ----------------------------------------------------------------------------- */
@@ -421,6 +427,12 @@ void explain_json(Arena *a, const Program *p, FILE *stream);
 
 /* The same model, loss and `replay` as one file of Python for PyTorch. The same spec gives the same bytes. */
 char *emit_pytorch(Arena *a, const Net *n, const char *templates);
+
+/* ---- pipeline.c ----------------------------------------------------------------------------------------- */
+
+/* From the net to placed operations, for the step and every encoder. NULL, with an error at target.memory, where the
+ * program would need more. */
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 
 /* ---- build.c: files, clang
  * ------------------------------------------------------------------------------------------------ */

@@ -34,7 +34,8 @@ bool build_locate(Arena *a, Build *b)
     *slash = 0; /* the executable's folder; one up is a checkout or PREFIX */
     char *up = strrchr(self, '/');
     const char *top = arena_copy(a, self, up ? (size_t)(up - self) : 0);
-    const char *home = arena_printf(a, "%s/share/amdimc", top), *library = arena_printf(a, "%s/lib/amdimc", top);
+    const char *home = arena_printf(a, "%s/share/amdimc", top),
+               *library = arena_printf(a, "%s/lib/amdimc", top);
     if (!is_directory(home)) {
         home = top;
         library = self;
@@ -43,7 +44,8 @@ bool build_locate(Arena *a, Build *b)
     b->runtime = arena_printf(a, "%s/runtime", home);
     b->library = arena_printf(a, "%s/libamdim.a", library);
     if (!is_directory(b->templates) || !is_directory(b->runtime))
-        return failed(home, "holds no templates/ and runtime/: run amdimc from its checkout, or `make install` it");
+        return failed(home,
+                      "holds no templates/ and runtime/: run amdimc from its checkout, or `make install` it");
     return true;
 }
 
@@ -123,7 +125,8 @@ bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
 {
     return make_directories(a, b->gen_dir) &&
            write_file(a, arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v), model_c, strlen(model_c)) &&
-           copy_file(a, b->templates, b->gen_dir, "kernels.h") && copy_file(a, b->templates, b->gen_dir, "nce.h") &&
+           copy_file(a, b->templates, b->gen_dir, "kernels.h") &&
+           copy_file(a, b->templates, b->gen_dir, "nce.h") &&
            (!uses_openblas(s) || copy_file(a, b->templates, b->gen_dir, "blas.h")) &&
            copy_file(a, b->runtime, b->gen_dir, "amdim.h");
 }
@@ -169,8 +172,9 @@ static bool run(const char *const *argv)
     pid_t child;
     int status, error = posix_spawnp(&child, argv[0], NULL, NULL, (char *const *)argv, environ);
     if (error)
-        return failed(argv[0], error == ENOENT ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
-                                               : strerror(error));
+        return failed(argv[0], error == ENOENT
+                                   ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
+                                   : strerror(error));
     if (waitpid(child, &status, 0) < 0)
         return failed(argv[0], strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

@@ -86,15 +86,11 @@ double cost_op_flop(const Op *op)
 {
     const Value *x, *y;
     switch (op->kind) {
-    case OP_CONV:
-        y = op->out[0];
-        return 2.0 * (double)value_count(y) * op->in[1]->dims[0];
+    case OP_CONV: y = op->out[0]; return 2.0 * (double)value_count(y) * op->in[1]->dims[0];
     case OP_CONV_GRAD_X: /* dy by every weight */
         return 2.0 * (double)value_count(op->in[0]) * op->in[1]->dims[0];
     case OP_CONV_GRAD_W: return 2.0 * (double)value_count(op->in[1]) * op->out[0]->dims[0];
-    case OP_SCORES:
-        x = op->in[0];
-        return 2.0 * (double)value_count(op->out[0]) * x->dims[3];
+    case OP_SCORES: x = op->in[0]; return 2.0 * (double)value_count(op->out[0]) * x->dims[3];
     case OP_SCORES_GRAD_A:
     case OP_SCORES_GRAD_T: return 2.0 * (double)value_count(op->in[0]) * op->out[0]->dims[3];
     default: return 0;
@@ -105,7 +101,7 @@ double cost_step_flop(const Graph *step)
 {
     double flop = 0;
     for (int i = 0; i < step->ops; i++)
-        flop += cost_op_flop(step->op[i]);
+        flop += step->op[i]->again ? 0 : cost_op_flop(step->op[i]);
     return flop;
 }
 

@@ -1,5 +1,5 @@
-/* emit_op.c: one operation as C: which template, how its holes are filled, how the function is called. Operations of
- * the same shape share a function; its name is made of all that is constant in it. */
+/* emit_op.c: one operation as C: which template, how its holes are filled, how the function is called.
+ * Operations of the same shape share a function; its name is made of all that is constant in it. */
 #include "emit.h"
 #include <math.h>
 #include <string.h>
@@ -48,8 +48,8 @@ static void argument_scratch(Piece *p, const char *field, const Op *op)
         p->call = arena_printf(p->e->arena, "%s, .%s = at(arena, %zu)", p->call, field, op->scratch->offset);
 }
 
-/* Pieces of the images for a map operation: small enough that what a piece reads stays in a core's cache, at least
- * eight where there are so many images, whatever the number of threads. */
+/* Pieces of the images for a map operation: small enough that what a piece reads stays in a core's cache, at
+ * least eight where there are so many images, whatever the number of threads. */
 static int image_parts(int images, size_t floats_per_image)
 {
     enum { CACHED_FLOATS = 48 << 10, LEAST = 8 };
@@ -97,8 +97,8 @@ static const char *conv_what(Piece *p, const Op *op)
 static const char *conv_shape(Piece *p, const Op *op, const Value *x, const Value *y)
 {
     const char *stride = op->stride > 1 ? arena_printf(p->e->arena, "_stride%d", op->stride) : "";
-    return arena_printf(p->e->arena, "%dx%d%s_%d_to_%d_at_%d", op->kernel, op->kernel, stride, x->dims[3], y->dims[3],
-                        x->dims[1]);
+    return arena_printf(p->e->arena, "%dx%d%s_%d_to_%d_at_%d", op->kernel, op->kernel, stride, x->dims[3],
+                        y->dims[3], x->dims[1]);
 }
 
 /* The geometry's holes; whatever of them the template does not have is not filled. */
@@ -146,8 +146,8 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
     const Value *dy = op->in[0], *dx = op->out[0], *addend = op->in[2], *mask = op->in[3];
     p->template_name = op->blas ? "conv_grad_x_blas.c.tmpl" : "conv_grad_x.c.tmpl";
     p->job = "ConvGradXJob";
-    p->name = arena_printf(p->e->arena, "conv_grad_x%s_%s%s%s", op->blas ? "_blas" : "", conv_shape(p, op, dx, dy),
-                           addend ? "_add" : "", mask ? "_mask" : "");
+    p->name = arena_printf(p->e->arena, "conv_grad_x%s_%s%s%s", op->blas ? "_blas" : "",
+                           conv_shape(p, op, dx, dy), addend ? "_add" : "", mask ? "_mask" : "");
     fill_conv(p, op, dx, dy);
     fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
     fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
@@ -166,11 +166,12 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
 {
     const Value *x = op->in[0], *dy = op->in[1], *dw = op->out[0];
     int slices = op->blas ? 1 : grad_w_slices(op);
-    p->template_name = op->blas       ? "conv_grad_w_blas.c.tmpl"
+    p->template_name = op->blas      ? "conv_grad_w_blas.c.tmpl"
                        : slices == 1 ? "conv_grad_w.c.tmpl"
                                      : "conv_grad_w_sliced.c.tmpl";
     p->job = "ConvGradWJob";
-    p->name = arena_printf(p->e->arena, "conv_grad_w%s_%s", op->blas ? "_blas" : "", conv_shape(p, op, x, dy));
+    p->name =
+        arena_printf(p->e->arena, "conv_grad_w%s_%s", op->blas ? "_blas" : "", conv_shape(p, op, x, dy));
     fill_conv(p, op, x, dy);
     if (slices > 1)
         fill(p, "slices", "%d", slices);
@@ -236,13 +237,13 @@ static void piece_pad(Piece *p, const Op *op)
     Arena *a = p->e->arena;
     const char *reflect = op->reflect ? "true" : "false";
     const char *add = grad && op->in[1] ? "true" : "false", *mask = grad && op->in[2] ? "true" : "false";
-    p->name = arena_printf(a, "%s%d%s_%d_at_%d%s%s", op_name(op->kind), op->pad, op->reflect ? "_reflect" : "",
-                           inner->dims[3], inner->dims[1], grad && op->in[1] ? "_add" : "",
-                           grad && op->in[2] ? "_mask" : "");
-    const char *call =
-        grad ? arena_printf(a, "pad_grad_image(%d, %d, %d, %s, %s, %s, job, image)", inner->dims[1], inner->dims[3],
-                            op->pad, reflect, add, mask)
-             : arena_printf(a, "pad_image(%d, %d, %d, %s, job, image)", inner->dims[1], inner->dims[3], op->pad, reflect);
+    p->name = arena_printf(a, "%s%d%s_%d_at_%d%s%s", op_name(op->kind), op->pad,
+                           op->reflect ? "_reflect" : "", inner->dims[3], inner->dims[1],
+                           grad && op->in[1] ? "_add" : "", grad && op->in[2] ? "_mask" : "");
+    const char *call = grad ? arena_printf(a, "pad_grad_image(%d, %d, %d, %s, %s, %s, job, image)",
+                                           inner->dims[1], inner->dims[3], op->pad, reflect, add, mask)
+                            : arena_printf(a, "pad_image(%d, %d, %d, %s, job, image)", inner->dims[1],
+                                           inner->dims[3], op->pad, reflect);
     piece_map(p, inner, "MapJob",
               arena_printf(a, "%s%d %s pixels around maps of %dx%d", grad ? "gradient through " : "", op->pad,
                            op->reflect ? "mirrored" : "zero", inner->dims[1], inner->dims[1]),
@@ -258,14 +259,17 @@ static void piece_pool(Piece *p, const Op *op)
     bool grad = op->kind == OP_POOL_GRAD;
     const Value *x = grad ? op->out[0] : op->in[0], *y = grad ? op->in[0] : op->out[0];
     Arena *a = p->e->arena;
-    p->name = arena_printf(a, "%s_%s%s", op_name(op->kind), conv_shape(p, op, x, y), grad && op->in[1] ? "_add" : "");
-    const char *geometry = arena_printf(a, "(Conv){%d, %d, %d, %d, %d, %d, %d}", x->dims[0], x->dims[1], x->dims[3],
-                                        y->dims[1], y->dims[3], op->kernel, op->stride);
-    const char *call = grad ? arena_printf(a, "pool_grad_image(%s, %s, job, image)", geometry, op->in[1] ? "true" : "false")
-                            : arena_printf(a, "pool_image(%s, job, image)", geometry);
+    p->name = arena_printf(a, "%s_%s%s", op_name(op->kind), conv_shape(p, op, x, y),
+                           grad && op->in[1] ? "_add" : "");
+    const char *geometry = arena_printf(a, "(Conv){%d, %d, %d, %d, %d, %d, %d}", x->dims[0], x->dims[1],
+                                        x->dims[3], y->dims[1], y->dims[3], op->kernel, op->stride);
+    const char *call =
+        grad ? arena_printf(a, "pool_grad_image(%s, %s, job, image)", geometry, op->in[1] ? "true" : "false")
+             : arena_printf(a, "pool_image(%s, job, image)", geometry);
     piece_map(p, x, "MapJob",
-              arena_printf(a, "%smean over %dx%d at stride %d, %d channels padded to %d", grad ? "gradient through the " : "",
-                           op->kernel, op->kernel, op->stride, x->dims[3], y->dims[3]),
+              arena_printf(a, "%smean over %dx%d at stride %d, %d channels padded to %d",
+                           grad ? "gradient through the " : "", op->kernel, op->kernel, op->stride,
+                           x->dims[3], y->dims[3]),
               call);
     argument(p, "x", op->in[0]);
     argument(p, "addend", grad ? op->in[1] : NULL);
@@ -276,8 +280,9 @@ static void piece_mean(Piece *p, const Op *op)
 {
     const Value *x = op->in[0];
     p->name = arena_printf(p->e->arena, "mean_%d_at_%d", x->dims[3], x->dims[1]);
-    piece_map(p, x, "MapJob", "the mean over an image's positions",
-              arena_printf(p->e->arena, "mean_image(%d, %d, job, image)", x->dims[1] * x->dims[2], x->dims[3]));
+    piece_map(
+        p, x, "MapJob", "the mean over an image's positions",
+        arena_printf(p->e->arena, "mean_image(%d, %d, job, image)", x->dims[1] * x->dims[2], x->dims[3]));
     argument(p, "x", x);
     argument(p, "y", op->out[0]);
 }
@@ -288,11 +293,14 @@ static void piece_gather(Piece *p, const Op *op)
     const Value *map = grad ? op->out[0] : op->in[0], *addend = grad ? op->in[2] : NULL;
     int positions = map->dims[1] * map->dims[2], channels = map->dims[3];
     Arena *a = p->e->arena;
-    p->name = arena_printf(a, "%s_%d_at_%d%s", op_name(op->kind), channels, map->dims[1], addend ? "_add" : "");
-    const char *call = grad ? arena_printf(a, "gather_grad_image(%d, %d, %s, job, image)", positions, channels,
-                                           addend ? "true" : "false")
+    p->name =
+        arena_printf(a, "%s_%d_at_%d%s", op_name(op->kind), channels, map->dims[1], addend ? "_add" : "");
+    const char *call = grad ? arena_printf(a, "gather_grad_image(%d, %d, %s, job, image)", positions,
+                                           channels, addend ? "true" : "false")
                             : arena_printf(a, "gather_image(%d, %d, job, image)", positions, channels);
-    piece_map(p, map, "GatherJob", grad ? "gradient of an antecedent at its drawn location" : "the antecedent at each image's drawn location",
+    piece_map(p, map, "GatherJob",
+              grad ? "gradient of an antecedent at its drawn location"
+                   : "the antecedent at each image's drawn location",
               call);
     argument(p, "x", op->in[0]);
     argument(p, "location", op->in[1]);
@@ -307,7 +315,8 @@ static void piece_batchnorm(Piece *p, const Op *op)
     bool relu = grad ? op->in[4] != NULL : op->relu;
     int views = op->kind == OP_NORMALIZE ? 1 : p->e->program->net->views, channels = x->dims[3];
     int rows = x->dims[0] * x->dims[1] * x->dims[2] / views;
-    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s", op_name(op->kind), channels, x->dims[1], relu ? "_relu" : "");
+    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s", op_name(op->kind), channels, x->dims[1],
+                           relu ? "_relu" : "");
     fill(p, "name", "%s", p->name);
     fill(p, "rows", "%d", rows);
     fill(p, "channels", "%d", channels);
@@ -398,7 +407,8 @@ static void piece_nce(Piece *p, const Op *op)
     if (op->kind == OP_NCE_GRAD) {
         p->template_name = "nce_grad.c.tmpl";
         p->name = arena_printf(p->e->arena, "nce_%s_grad", id);
-        p->call = arena_printf(p->e->arena, "%s, .statistics = %s, .dr = %s", p->call, op->in[1]->name, op->out[0]->name);
+        p->call = arena_printf(p->e->arena, "%s, .statistics = %s, .dr = %s", p->call, op->in[1]->name,
+                               op->out[0]->name);
         return;
     }
     p->template_name = "nce.c.tmpl";
@@ -414,7 +424,8 @@ static void piece_nce(Piece *p, const Op *op)
     p->call = arena_printf(p->e->arena,
                            "%s, .result = %s, .statistics = %s, .squares = doubles_at(arena, %zu), "
                            ".losses = doubles_at(arena, %zu), .sums = at(arena, %zu)",
-                           p->call, op->out[0]->name, op->out[1]->name, at, at + 8 * squares, at + 8 * (squares + losses));
+                           p->call, op->out[0]->name, op->out[1]->name, at, at + 8 * squares,
+                           at + 8 * (squares + losses));
 }
 
 static Piece piece_of(Emit *e, const Op *op)

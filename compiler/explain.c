@@ -20,7 +20,7 @@ static void count_products(Explanation *e)
     const Graph *g = e->program->step;
     for (int i = 0; i < g->ops; i++) {
         const Op *op = g->op[i];
-        double flop = cost_op_flop(op);
+        double flop = op->again ? 0 : cost_op_flop(op);
         if (flop == 0)
             continue;
         Share *owner = op->pair ? &e->pair[op->pair - g->net->pair] : owner_by_name(e, op->label);

@@ -1,9 +1,10 @@
 /* grad.c: reverse mode over the list of operations, one rule an operation.
  *
- * Walking the forward operations backwards, `pending` holds the sum of the gradient contributions met so far for
- * each value. A later contribution takes the pending sum as its addend, so that sums cost no pass of their own and
- * can be formed in place; a contribution that is the gradient of the result itself (a shortcut's) costs nothing.
- * All contributions to a value come from operations behind it, so its sum is complete when its maker is reached. */
+ * Walking the forward operations backwards, `pending` holds the sum of the gradient contributions met so far
+ * for each value. A later contribution takes the pending sum as its addend, so that sums cost no pass of
+ * their own and can be formed in place; a contribution that is the gradient of the result itself (a
+ * shortcut's) costs nothing. All contributions to a value come from operations behind it, so its sum is
+ * complete when its maker is reached. */
 #include "amdimc.h"
 
 typedef struct {

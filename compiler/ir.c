@@ -176,6 +176,8 @@ static void print_attributes(const Op *op, FILE *stream)
         fprintf(stream, " pad=%d%s", op->pad, op->reflect ? " reflect" : "");
     if (op->relu)
         fputs(" relu", stream);
+    if (op->again)
+        fputs(" again", stream);
     if (op->kind == OP_NCE_GRAD)
         fprintf(stream, " weight=%.9g", op->pair->spec->weight.v);
 }

@@ -1,5 +1,5 @@
-/* lower.c: the net as forward operations. Padding becomes an operation of its own, so that every product reads
- * plain rows; a block becomes its residuals; a head its four operations. */
+/* lower.c: the net as forward operations. Padding becomes an operation of its own, so that every product
+ * reads plain rows; a block becomes its residuals; a head its four operations. */
 #include "amdimc.h"
 #include <math.h>
 #include <string.h>
@@ -11,8 +11,8 @@ typedef struct {
     bool training;
 } Lower;
 
-static Param *pool_param(ParamPool *pool, const char *name, int rank, const int *dims, bool trained, Init init,
-                         double bound)
+static Param *pool_param(ParamPool *pool, const char *name, int rank, const int *dims, bool trained,
+                         Init init, double bound)
 {
     for (int i = 0; i < pool->count; i++)
         if (!strcmp(pool->param[i]->name, name))
@@ -92,8 +92,8 @@ static Value *pad(Lower *l, Value *x, int amount, bool reflect, Mark at, const c
 }
 
 /* y = conv(x) + bias + addend, then ReLU; bias and addend may be NULL. x is already padded. */
-static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend, int kernel, int stride, bool relu,
-                   Mark at, const char *label, const char *result)
+static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend, int kernel, int stride,
+                   bool relu, Mark at, const char *label, const char *result)
 {
     Op *op = graph_op(l->g, OP_CONV, at, label);
     op->in[0] = x;
@@ -134,11 +134,13 @@ static Value *lower_conv(Lower *l, const SpecLayer *s, Value *x, const char *lab
         return conv(l, x, weight, bias, NULL, kernel, (int)s->stride.v, s->relu, s->at, label,
                     identifier(l, label, ""));
     }
-    x = conv(l, x, weight, NULL, NULL, kernel, (int)s->stride.v, false, s->at, label, identifier(l, label, "_sum"));
+    x = conv(l, x, weight, NULL, NULL, kernel, (int)s->stride.v, false, s->at, label,
+             identifier(l, label, "_sum"));
     return batchnorm(l, x, s->relu, s->at, join(l, label, "bn"), identifier(l, label, ""));
 }
 
-/* Average pooling with the convolution's geometry, channels padded with zeros: x itself where nothing changes. */
+/* Average pooling with the convolution's geometry, channels padded with zeros: x itself where nothing
+ * changes. */
 static Value *shortcut(Lower *l, Value *x, int out, int kernel, int stride, Mark at, const char *label)
 {
     if (kernel == 1 && stride == 1 && x->dims[3] == out)
@@ -157,12 +159,14 @@ static Value *lower_residual(Lower *l, const SpecLayer *s, Value *x, int kernel,
     int in = x->dims[3], out = (int)s->out.v;
     const char *conv1 = join(l, label, "conv1"), *conv2 = join(l, label, "conv2");
     x = pad(l, x, padding, false, s->at, label);
-    Value *w1 = conv_weight(l, join(l, conv1, "weight"), out, in, kernel, INIT_UNIFORM, fan_in_bound(in, kernel));
+    Value *w1 =
+        conv_weight(l, join(l, conv1, "weight"), out, in, kernel, INIT_UNIFORM, fan_in_bound(in, kernel));
     Value *w2 = conv_weight(l, join(l, conv2, "weight"), out, out, 1, INIT_ZERO, 0);
     const char *hidden_name = identifier(l, label, "_hidden");
     Value *hidden;
     if (s->batchnorm.v) {
-        hidden = conv(l, x, w1, NULL, NULL, kernel, stride, false, s->at, conv1, identifier(l, label, "_sum"));
+        hidden =
+            conv(l, x, w1, NULL, NULL, kernel, stride, false, s->at, conv1, identifier(l, label, "_sum"));
         hidden = batchnorm(l, hidden, true, s->at, join(l, label, "bn"), hidden_name);
     } else {
         hidden = conv(l, x, w1, NULL, NULL, kernel, stride, true, s->at, conv1, hidden_name);
@@ -204,7 +208,8 @@ static Value **lower_encoder(Lower *l, int top)
     return result;
 }
 
-/* The embedding of scale d: the identity, or conv1, ReLU, conv2 plus a shortcut, and batchnorm (contract, section 2). */
+/* The embedding of scale d: the identity, or conv1, ReLU, conv2 plus a shortcut, and batchnorm (contract,
+ * section 2). */
 static Value *lower_head(Lower *l, const NetScale *s, Value *features)
 {
     if (s->identity)
@@ -213,7 +218,8 @@ static Value *lower_head(Lower *l, const NetScale *s, Value *features)
     int in = features->dims[3], dim = (int)spec->embedding.dim.v;
     Mark at = spec->embedding.dim.at;
     const char *label = arena_printf(l->pool->arena, "embed.%d", s->scale);
-    const char *conv1 = join(l, label, "conv1"), *conv2 = join(l, label, "conv2"), *past = join(l, label, "shortcut");
+    const char *conv1 = join(l, label, "conv1"), *conv2 = join(l, label, "conv2"),
+               *past = join(l, label, "shortcut");
     Value *w1 = conv_weight(l, join(l, conv1, "weight"), dim, in, 1, INIT_UNIFORM, fan_in_bound(in, 1));
     Value *w2 = conv_weight(l, join(l, conv2, "weight"), dim, dim, 1, INIT_ZERO, 0);
     Value *ws = conv_weight(l, join(l, past, "weight"), dim, in, 1, INIT_SHORTCUT, 0.01);
@@ -222,7 +228,8 @@ static Value *lower_head(Lower *l, const NetScale *s, Value *features)
     const char *hidden_name = identifier(l, label, "_hidden");
     Value *hidden;
     if (spec->embedding.batchnorm.v) {
-        hidden = conv(l, features, w1, NULL, NULL, 1, 1, false, at, conv1, identifier(l, label, "_hidden_sum"));
+        hidden =
+            conv(l, features, w1, NULL, NULL, 1, 1, false, at, conv1, identifier(l, label, "_hidden_sum"));
         hidden = batchnorm(l, hidden, true, at, join(l, label, "bn_hidden"), hidden_name);
     } else {
         hidden = conv(l, features, w1, NULL, NULL, 1, 1, true, at, conv1, hidden_name);
@@ -237,7 +244,8 @@ static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
     if (pair->located < 0)
         return embedding;
     const Net *n = l->g->net;
-    const char *name = identifier(l, arena_printf(l->g->arena, "location_%d_to_%d", pair->from->scale, pair->to->scale), "");
+    const char *name =
+        identifier(l, arena_printf(l->g->arena, "location_%d_to_%d", pair->from->scale, pair->to->scale), "");
     Value *location = graph_value(l->g, VALUE_INPUT, name, 2, (int[]){n->views, n->batch});
     l->g->location[pair->located] = location;
     Op *op = graph_op(l->g, OP_GATHER, pair->spec->at, pair->name);
@@ -302,7 +310,8 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool)
     return l.g;
 }
 
-/* The layer whose features stand for an image: f_1, or the top-most trained layer where no pair trains scale 1. */
+/* The layer whose features stand for an image: f_1, or the top-most trained layer where no pair trains
+ * scale 1. */
 static Value *representation(Lower *l)
 {
     const Net *n = l->g->net;

@@ -31,7 +31,15 @@ static const char usage[] =
     "\n"
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
 
-typedef enum { MAKE_PROGRAM, MAKE_C, MAKE_PYTORCH, MAKE_IR, MAKE_EXPLAIN, MAKE_EXPLAIN_JSON, MAKE_CHECK } Make;
+typedef enum {
+    MAKE_PROGRAM,
+    MAKE_C,
+    MAKE_PYTORCH,
+    MAKE_IR,
+    MAKE_EXPLAIN,
+    MAKE_EXPLAIN_JSON,
+    MAKE_CHECK
+} Make;
 
 typedef struct {
     Make make;
@@ -82,16 +90,29 @@ static const char *made_in_files(Make make)
 /* The exit code, or -1 to go on. */
 static int parse(Command *c, int argc, char **argv)
 {
-    enum { GEN_DIR = 256, CC, EMIT, EXPLAIN, CHECK, PAIRS, BATCH, MARCH, THREADS, BLAS, MEMORY, HELP, VERSION };
+    enum {
+        GEN_DIR = 256,
+        CC,
+        EMIT,
+        EXPLAIN,
+        CHECK,
+        PAIRS,
+        BATCH,
+        MARCH,
+        THREADS,
+        BLAS,
+        MEMORY,
+        HELP,
+        VERSION
+    };
     static const struct option options[] = {
         {"gen-dir", required_argument, NULL, GEN_DIR}, {"cc", required_argument, NULL, CC},
         {"emit", required_argument, NULL, EMIT},       {"check", no_argument, NULL, CHECK},
         {"pairs", required_argument, NULL, PAIRS},     {"batch", required_argument, NULL, BATCH},
         {"march", required_argument, NULL, MARCH},     {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},       {"memory", required_argument, NULL, MEMORY},
-        {"explain", optional_argument, NULL, EXPLAIN},
-        {"help", no_argument, NULL, HELP},             {"version", no_argument, NULL, VERSION},
-        {NULL, 0, NULL, 0},
+        {"explain", optional_argument, NULL, EXPLAIN}, {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},       {NULL, 0, NULL, 0},
     };
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
@@ -130,53 +151,6 @@ static int parse(Command *c, int argc, char **argv)
     return -1;
 }
 
-/* FNV-1a, 64 bits: which specs' runs may be resumed by this program. */
-static const char *digest_of(Arena *a, const Spec *s)
-{
-    uint64_t hash = 14695981039346656037u;
-    for (const char *c = spec_canonical(a, s); *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
-    return arena_printf(a, "%016llx", (unsigned long long)hash);
-}
-
-static void finish_graph(Graph *g, bool backward)
-{
-    graph_check(g, "lower");
-    if (backward) {
-        differentiate(g);
-        graph_check(g, "differentiate");
-    }
-    simplify(g);
-    graph_check(g, "simplify");
-    select_kernels(g);
-    cost_scratch(g);
-    plan_memory(g);
-    plan_check(g);
-}
-
-static Program *compile(Arena *a, const Net *n, const char *templates)
-{
-    Program *p = ARENA_NEW(a, Program);
-    ParamPool pool = {.arena = a, .net = n};
-    Graph *step = lower_step(a, n, &pool);
-    finish_graph(step, true);
-    p->feature = ARENA_ARRAY(a, Graph *, n->scales + 1);
-    p->feature[p->features++] = lower_encode(a, n, &pool, 0);
-    for (int i = 0; i < n->scales; i++)
-        if (n->scale[i].trained)
-            p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale);
-    for (int i = 0; i < p->features; i++)
-        finish_graph(p->feature[i], false);
-    p->net = n;
-    p->step = step;
-    p->params = params_place(a, step, &pool);
-    p->peak = cost_peak(step, p->params, p->features, p->feature);
-    p->digest = digest_of(a, n->spec);
-    p->triple = "native";
-    p->templates = templates;
-    return p;
-}
-
 /* What was printed has arrived. */
 static bool printed(void)
 {
@@ -190,9 +164,7 @@ static bool make(Arena *a, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
     case MAKE_CHECK: return true;
-    case MAKE_IR:
-        graph_print(p->step, stdout);
-        return printed();
+    case MAKE_IR: graph_print(p->step, stdout); return printed();
     case MAKE_EXPLAIN: explain_text(a, p, stdout); return printed();
     case MAKE_EXPLAIN_JSON: explain_json(a, p, stdout); return printed();
     case MAKE_C: return build_write_folder(a, &c->build, s, emit_model(a, p));
@@ -222,7 +194,8 @@ static bool compile_and_make(Arena *a, Command *c)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
-    return make(a, c, s, compile(a, n, c->build.templates));
+    const Program *p = compile(a, &d, n, c->build.templates);
+    return p && make(a, c, s, p);
 }
 
 int main(int argc, char **argv)

@@ -1,9 +1,9 @@
 /* plan.c: lifetimes over the list, results that take over an input's memory, offsets in one arena.
  *
- * A value lives from the operation that makes it to the last that reads it. Values that share memory in place form a
- * family with one lifetime, the union of theirs. Families are placed from the largest to the smallest, each at the
- * lowest offset where it overlaps none placed before that lives at the same time: near optimal for these lists, and
- * the same for the same list. */
+ * A value lives from the operation that makes it to the last that reads it. Values that share memory in place
+ * form a family with one lifetime, the union of theirs. Families are placed from the largest to the smallest,
+ * each at the lowest offset where it overlaps none placed before that lives at the same time: near optimal
+ * for these lists, and the same for the same list. */
 #include "amdimc.h"
 #include <stdlib.h>
 
@@ -135,7 +135,8 @@ void plan_memory(Graph *g)
 {
     find_lifetimes(g);
     share_in_place(g);
-    Value **family = ARENA_ARRAY(g->arena, Value *, g->values), **neighbour = ARENA_ARRAY(g->arena, Value *, g->values);
+    Value **family = ARENA_ARRAY(g->arena, Value *, g->values),
+          **neighbour = ARENA_ARRAY(g->arena, Value *, g->values);
     int families = 0;
     for (int i = 0; i < g->values; i++)
         if (g->value[i]->kind == VALUE_TEMPORARY && g->value[i]->home == i)

@@ -1,8 +1,8 @@
 /* pytorch.c: the net as a PyTorch module, one readable file of Python.
  *
  * Most of it is templates/pytorch.py.tmpl as it stands; what the spec decides is written here, a hole of the
- * template at a time: constants, layers, heads, features and pairs, each with the spec's line. Layers above the
- * top-most trained one and heads that no pair trains are not there at all, as in the program. */
+ * template at a time: constants, layers, heads, features and pairs, each with the spec's line. Layers above
+ * the top-most trained one and heads that no pair trains are not there at all, as in the program. */
 #include "amdimc.h"
 #include <stdlib.h>
 #include <string.h>
@@ -75,14 +75,21 @@ static void put_pair_constants(const Python *p)
     for (int i = 0; i < n->pairs; i++)
         fprintf(p->out, "    '%s': %s,  # %s\n", n->pair[i].name, real(p, n->pair[i].spec->weight.v),
                 place(p, n->pair[i].spec->at));
-    fprintf(p->out, "}\nLOCATED = {  # pairs n-to-m with n > 1: the n * n source locations\n");
+    fprintf(p->out, "}\n");
+    if (!n->located) {
+        fprintf(p->out, "LOCATED = {}  # no pair n-to-m has n > 1\n");
+        return;
+    }
+    fprintf(p->out, "LOCATED = {  # pairs n-to-m with n > 1: the n * n source locations\n");
     for (int i = 0; i < n->pairs; i++)
         if (n->pair[i].located >= 0)
-            fprintf(p->out, "    '%s': %d,\n", n->pair[i].name, n->pair[i].from->scale * n->pair[i].from->scale);
+            fprintf(p->out, "    '%s': %d,\n", n->pair[i].name,
+                    n->pair[i].from->scale * n->pair[i].from->scale);
     fprintf(p->out, "}\n");
 }
 
-/* The scale whose features stand for an image: 1, or that of the top-most trained layer where none trains 1. */
+/* The scale whose features stand for an image: 1, or that of the top-most trained layer where none trains 1.
+ */
 static int representation(const Net *n)
 {
     const NetScale *one = net_scale(n, 1);
@@ -92,6 +99,7 @@ static int representation(const Net *n)
 static void put_constants(const Python *p)
 {
     const Spec *s = p->net->spec;
+    fprintf(p->out, "NAME = '%s'  # %s\n", s->name.v, place(p, s->name.at));
     put_int(p, "CHANNELS", s->input.channels);
     put_int(p, "SIZE", s->input.size);
     put_int(p, "VIEWS", s->views);
@@ -145,8 +153,9 @@ static void put_layer(const Python *p, const NetLayer *l)
     if (s->kind == LAYER_BATCHNORM)
         put_call(p, arena_printf(p->arena, "%s(%d", class, l->channels), "");
     else
-        put_call(p, arena_printf(p->arena, "%s(%d, %d, %d", class, l->channels_in, l->channels, (int)s->kernel.v),
-                 layer_keywords(p, s));
+        put_call(
+            p, arena_printf(p->arena, "%s(%d, %d, %d", class, l->channels_in, l->channels, (int)s->kernel.v),
+            layer_keywords(p, s));
 }
 
 static void put_layers(const Python *p)
@@ -162,7 +171,8 @@ static void put_heads(const Python *p)
         const NetScale *s = &n->scale[i];
         if (!s->trained)
             continue;
-        fprintf(p->out, "            # %s\n            '%d': ", place(p, s->at), s->scale);
+        fprintf(p->out, "            # %s  %d x %d of encoder[%d]\n            '%d': ", place(p, s->at),
+                s->scale, s->scale, s->layer->number, s->scale);
         if (s->identity)
             fprintf(p->out, "nn.Identity(),\n");
         else
@@ -179,6 +189,26 @@ static const NetScale *scale_of_layer(const Net *n, int number)
     return NULL;
 }
 
+/* The trained scales' features by scale, in as many lines as they need. */
+static void put_feature_table(const Python *p)
+{
+    const Net *n = p->net;
+    const char *before = "        return {";
+    int column = 0;
+    for (int i = 0; i < n->scales; i++) {
+        if (!n->scale[i].trained)
+            continue;
+        const char *item = arena_printf(p->arena, "%d: f_%d", n->scale[i].scale, n->scale[i].scale);
+        if (column + (int)(strlen(before) + strlen(item)) + 1 > LINE_WIDTH) {
+            before = ",\n                ";
+            column = -(int)strlen(",\n");
+        }
+        column += fprintf(p->out, "%s%s", before, item);
+        before = ", ";
+    }
+    fprintf(p->out, "}\n");
+}
+
 static void put_features(const Python *p)
 {
     const Net *n = p->net;
@@ -189,14 +219,7 @@ static void put_features(const Python *p)
         fprintf(p->out, "        %s = self.encoder[%d](%s)\n", result, i, below);
         below = result;
     }
-    fprintf(p->out, "        return {");
-    const char *comma = "";
-    for (int i = 0; i < n->scales; i++)
-        if (n->scale[i].trained) {
-            fprintf(p->out, "%s%d: f_%d", comma, n->scale[i].scale, n->scale[i].scale);
-            comma = ", ";
-        }
-    fprintf(p->out, "}\n");
+    put_feature_table(p);
 }
 
 /* ---- the loss ---- */
@@ -245,8 +268,9 @@ static void put_optimizer(const Python *p)
         fprintf(p->out, "SGD(\n        parameters, lr=%s, momentum=%s, weight_decay=%s)", lr,
                 real(p, s->optimizer.momentum.v), decay);
     else
-        fprintf(p->out, "Adam(\n        parameters, lr=%s, betas=(%s, %s),\n        eps=%s, weight_decay=%s)", lr,
-                real(p, s->optimizer.beta1.v), real(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v), decay);
+        fprintf(p->out, "Adam(\n        parameters, lr=%s, betas=(%s, %s),\n        eps=%s, weight_decay=%s)",
+                lr, real(p, s->optimizer.beta1.v), real(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v),
+                decay);
 }
 
 /* ---- the file ---- */
@@ -270,9 +294,9 @@ static const struct {
     const char *hole;
     void (*put)(const Python *p);
 } holes[] = {
-    {"name", put_name},         {"version", put_version},   {"spec", put_spec},
-    {"constants", put_constants}, {"clipped", put_clipped}, {"layers", put_layers},
-    {"heads", put_heads},       {"features", put_features}, {"pairs", put_pairs},
+    {"name", put_name},           {"version", put_version},   {"spec", put_spec},
+    {"constants", put_constants}, {"clipped", put_clipped},   {"layers", put_layers},
+    {"heads", put_heads},         {"features", put_features}, {"pairs", put_pairs},
     {"optimizer", put_optimizer},
 };
 

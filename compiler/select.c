@@ -1,15 +1,17 @@
-/* select.c: whose kernel makes each product: ours, or with `blas: openblas` OpenBLAS's where it is the faster. */
+/* select.c: whose kernel makes each product: ours, or with `blas: openblas` OpenBLAS's where it is the
+ * faster. */
 #include "amdimc.h"
 #include <string.h>
 
 /* OpenBLAS wants its rows as a 1x1 convolution has them. */
 static bool blas_can(const Op *op)
 {
-    return (op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X || op->kind == OP_CONV_GRAD_W) && op->kernel == 1 &&
-           op->stride == 1;
+    return (op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X || op->kind == OP_CONV_GRAD_W) &&
+           op->kernel == 1 && op->stride == 1;
 }
 
-/* Blocking for the cache pays where both sides of the weight are large; below, our kernels' fused tails win. */
+/* Blocking for the cache pays where both sides of the weight are large; below, our kernels' fused tails win.
+ */
 static bool blas_pays(const Op *op)
 {
     enum { LARGE = 512 };

@@ -1,4 +1,5 @@
-/* simplify.c: drops what nothing uses, and folds a ReLU's mask into the operation that makes what it masks. */
+/* simplify.c: drops what nothing uses, and folds a ReLU's mask into the operation that makes what it masks.
+ */
 #include "amdimc.h"
 
 /* Operations that are wanted for what they do, not for a result. */

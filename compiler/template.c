@@ -36,7 +36,8 @@ static int find_fill(const Fill *fill, int fills, const char *name, size_t lengt
     return -1;
 }
 
-void template_expand(Arena *a, FILE *out, const char *directory, const char *name, const Fill *fill, int fills)
+void template_expand(Arena *a, FILE *out, const char *directory, const char *name, const Fill *fill,
+                     int fills)
 {
     const char *path = arena_printf(a, "%s/%s", directory, name), *text = template_text(a, path);
     bool *used = ARENA_ARRAY(a, bool, fills ? fills : 1);
@@ -54,7 +55,8 @@ void template_expand(Arena *a, FILE *out, const char *directory, const char *nam
         }
         int i = find_fill(fill, fills, c + 1, length);
         if (i < 0)
-            bug("%s:%d:%d: nothing fills the hole @%.*s@", path, line, (int)(c - line_start) + 1, (int)length, c + 1);
+            bug("%s:%d:%d: nothing fills the hole @%.*s@", path, line, (int)(c - line_start) + 1, (int)length,
+                c + 1);
         used[i] = true;
         fputs(fill[i].value, out);
         c += length + 1;

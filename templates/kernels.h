@@ -35,7 +35,11 @@ enum { LANES = 4, VECTORS = 2, ROWS = 12 };
 #else
 enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
-enum { PANEL = LANES * VECTORS, PIXEL_BLOCK = 256 };
+enum { PANEL = LANES * VECTORS };
+
+/* Pixels treated together: a whole number of tiles for the products, few enough for the first cache in sums. */
+enum { PIXEL_BLOCK = 240, SUM_BLOCK = 128 };
+_Static_assert(PIXEL_BLOCK % ROWS == 0, "a block of pixels is a whole number of tiles");
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -155,7 +159,8 @@ INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
     UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
     {
         const ptrdiff_t at = r * t.stride + v * LANES;
-        tail_vector(tail, t.y + at, sum[r][v], t.bias + v * LANES, t.addend + at, t.mask + at);
+        tail_vector(tail, t.y + at, sum[r][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
+                    tail & TAIL_ADD ? t.addend + at : NULL, tail & TAIL_MASK ? t.mask + at : NULL);
     }
 }
 
@@ -203,6 +208,34 @@ INLINE void tile_of_patches(int tail, const float *const patch[ROWS], int runs, 
         UNROLL for (int r = 0; r < ROWS; r++) a[r] += jump;
     }
     tile_store(tail, sum, t);
+}
+
+/* Adds a tile of a product to scattered rows: row r to y[r]. */
+SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, const float *panel, float *const *y,
+                           ptrdiff_t shift, int rows, int width)
+{
+    const float *a[ROWS];
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        a[r] = first + MIN_OF(r, rows - 1) * a_stride;
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    }
+    tile_multiply(sum, a, depth, panel);
+    if (rows == ROWS && width == PANEL) {
+        UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        {
+            float *to = y[r] + shift + v * LANES;
+            store(to, load(to) + sum[r][v]);
+        }
+        return;
+    }
+    float spilled[ROWS][PANEL];
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        store(&spilled[r][v * LANES], sum[r][v]);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < width; i++)
+            y[r][shift + i] += spilled[r][i];
 }
 
 /* One function for each tail that a program uses, shared by its shapes. */
@@ -263,29 +296,38 @@ INLINE size_t patch(Conv c, int p)
     return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
 }
 
+/* The tile at pixel p and panel `panel` of y. */
+INLINE Target conv_target(Conv c, const ConvJob *j, int tail, int p, int last, int panel)
+{
+    const int column = panel * PANEL;
+    const size_t at = (size_t)p * c.out + column;
+    return (Target){.y = j->y + at,
+                    .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
+                    .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                    .stride = c.out,
+                    .rows = MIN_OF(ROWS, last - p),
+                    .width = MIN_OF(PANEL, c.out - column)};
+}
+
 /* Pixels [first, last) of y. */
 INLINE void conv_pixels(Conv c, const ConvJob *j, int tail, int first, int last)
 {
     const int depth = c.kernel * c.kernel * c.in, run = c.kernel * c.in;
-    for (int panel = 0; panel < PANELS(c.out); panel++) {
-        const float *packed = j->packed + (size_t)panel * depth * PANEL;
-        const int column = panel * PANEL;
-        for (int p = first; p < last; p += ROWS) {
-            const size_t at = (size_t)p * c.out + column;
-            const Target t = {.y = j->y + at,
-                              .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
-                              .addend = tail & TAIL_ADD ? j->addend + at : NULL,
-                              .stride = c.out,
-                              .rows = MIN_OF(ROWS, last - p),
-                              .width = MIN_OF(PANEL, c.out - column)};
-            if (c.kernel == 1 && c.stride == 1) {
-                call_rows(tail, j->x + (size_t)p * c.in, c.in, depth, packed, &t);
-                continue;
+    const bool plain = c.kernel == 1 && c.stride == 1;
+    for (int block = first; block < last; block += PIXEL_BLOCK) {
+        const int end = MIN_OF(block + PIXEL_BLOCK, last);
+        const float *from[PIXEL_BLOCK];
+        for (int i = 0; i < PIXEL_BLOCK && !plain; i++)
+            from[i] = j->x + patch(c, MIN_OF(block + i, end - 1));
+        for (int panel = 0; panel < PANELS(c.out); panel++) {
+            const float *packed = j->packed + (size_t)panel * depth * PANEL;
+            for (int p = block; p < end; p += ROWS) {
+                const Target t = conv_target(c, j, tail, p, end, panel);
+                if (plain)
+                    call_rows(tail, j->x + (size_t)p * c.in, c.in, depth, packed, &t);
+                else
+                    call_patches(tail, from + (p - block), c.kernel, run, (ptrdiff_t)c.side * c.in, packed, &t);
             }
-            const float *a[ROWS];
-            for (int r = 0; r < ROWS; r++)
-                a[r] = j->x + patch(c, MIN_OF(p + r, last - 1));
-            call_patches(tail, a, c.kernel, run, (ptrdiff_t)c.side * c.in, packed, &t);
         }
     }
 }
@@ -313,20 +355,6 @@ INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int firs
     }
 }
 
-/* One tap of the kernel over one row of output pixels: adds their products to the pixels of x that the tap reads. */
-INLINE void conv_grad_x_tap(Conv c, const float *dy, const float *packed, float *dx, int width)
-{
-    for (int column = 0; column < c.out_side; column += ROWS) {
-        float *to = dx + (size_t)column * c.stride * c.in;
-        const Target t = {.y = to,
-                          .addend = to,
-                          .stride = (ptrdiff_t)c.stride * c.in,
-                          .rows = MIN_OF(ROWS, c.out_side - column),
-                          .width = width};
-        call_rows(TAIL_ADD, dy + (size_t)column * c.out, c.out, c.out, packed, &t);
-    }
-}
-
 /* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
 INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int first, int last)
 {
@@ -340,15 +368,22 @@ INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int firs
         memset(j->dx + begin, 0, count * sizeof(float));
     else if (j->dx != j->addend)
         memcpy(j->dx + begin, j->addend + begin, count * sizeof(float));
-    for (int panel = 0; panel < PANELS(c.in); panel++)
-        for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
-            const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
-            const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
-            const size_t shift = ((size_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
-            for (int row = first * c.out_side; row < last * c.out_side; row++)
-                conv_grad_x_tap(c, j->dy + (size_t)row * c.out_side * c.out, packed,
-                                j->dx + patch(c, row * c.out_side) + shift, width);
-        }
+    const int area = c.out_side * c.out_side;
+    for (int block = first * area; block < last * area; block += PIXEL_BLOCK) {
+        const int end = MIN_OF(block + PIXEL_BLOCK, last * area);
+        float *to[PIXEL_BLOCK];
+        for (int i = 0; i < end - block; i++)
+            to[i] = j->dx + patch(c, block + i);
+        for (int panel = 0; panel < PANELS(c.in); panel++)
+            for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
+                const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
+                const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
+                const ptrdiff_t shift = ((ptrdiff_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
+                for (int p = block; p < end; p += ROWS)
+                    rows_scattered(j->dy + (size_t)p * c.out, c.out, c.out, packed, to + (p - block), shift,
+                                   MIN_OF(ROWS, end - p), width);
+            }
+    }
     if (tail & TAIL_MASK)
         for (size_t i = begin; i < begin + count; i++)
             j->dx[i] = j->mask[i] > 0 ? j->dx[i] : 0;
@@ -442,10 +477,10 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
                               int first, int last)
 {
     const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
-    for (int block = first * area; block < last * area; block += PIXEL_BLOCK) {
-        const int pixels = MIN_OF(PIXEL_BLOCK, last * area - block);
-        const float *x[PIXEL_BLOCK];
-        float dy[PIXEL_BLOCK * PANEL];
+    for (int block = first * area; block < last * area; block += SUM_BLOCK) {
+        const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
+        const float *x[SUM_BLOCK];
+        float dy[SUM_BLOCK * PANEL];
         for (int i = 0; i < pixels; i++)
             x[i] = j->x + patch(c, block + i);
         for (int panel = panel0; panel < panel1; panel++) {
@@ -464,7 +499,7 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
 /* How the work is cut: into blocks of dw, and where dw is small into slices of the images as well. */
 #define GRAD_W_TILES(c)      ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
 #define GRAD_W_PANEL_CUTS(c) MIN_OF(PANELS((c).out), 4)
-#define GRAD_W_TILE_CUTS(c)  MIN_OF(GRAD_W_TILES(c), 4)
+#define GRAD_W_TILE_CUTS(c)  CEIL_DIV(GRAD_W_TILES(c), 24)
 #define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
 
 INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int slices, int part)

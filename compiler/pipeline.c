@@ -1,0 +1,71 @@
+/* pipeline.c: the passes, one after the other. */
+#include "amdimc.h"
+#include <math.h>
+
+/* FNV-1a, 64 bits: which specs' runs may be resumed by this program. */
+static const char *digest_of(Arena *a, const Spec *s)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (const char *c = spec_canonical(a, s); *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+    return arena_printf(a, "%016llx", (unsigned long long)hash);
+}
+
+static void finish_graph(Graph *g, bool backward)
+{
+    graph_check(g, "lower");
+    if (backward) {
+        differentiate(g);
+        graph_check(g, "differentiate");
+    }
+    simplify(g);
+    graph_check(g, "simplify");
+    if (backward) {
+        recompute(g);
+        graph_check(g, "recompute");
+    }
+    select_kernels(g);
+    cost_scratch(g);
+    plan_memory(g);
+    plan_check(g);
+}
+
+/* The budget is kept to, or refused with the least that would do. */
+static bool fits_memory(Diagnostics *d, const Program *p)
+{
+    const Int memory = p->net->spec->target.memory;
+    const double mebibyte = 1 << 20;
+    if (!memory.v || p->peak.total <= (size_t)memory.v)
+        return true;
+    diag_error(d, memory.at,
+               "the program needs %.0f MiB: weights and optimiser %.1f, activations and gradients %.1f, the "
+               "rest %.1f",
+               ceil((double)p->peak.total / mebibyte),
+               (double)(p->peak.weights + p->peak.optimizer) / mebibyte, (double)p->peak.arena / mebibyte,
+               (double)(p->peak.total - p->peak.weights - p->peak.optimizer - p->peak.arena) / mebibyte);
+    diag_note(d, (Mark){0}, "a smaller batch or a narrower encoder needs less");
+    return false;
+}
+
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates)
+{
+    Program *p = ARENA_NEW(a, Program);
+    ParamPool pool = {.arena = a, .net = n};
+    Graph *step = lower_step(a, n, &pool);
+    finish_graph(step, true);
+    p->feature = ARENA_ARRAY(a, Graph *, n->scales + 1);
+    p->feature[p->features++] = lower_encode(a, n, &pool, 0);
+    for (int i = 0; i < n->scales; i++)
+        if (n->scale[i].trained)
+            p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale);
+    for (int i = 0; i < p->features; i++)
+        finish_graph(p->feature[i], false);
+    p->net = n;
+    p->step = step;
+    p->params = params_place(a, step, &pool);
+    p->peak = cost_peak(step, p->params, p->features, p->feature);
+    p->digest = digest_of(a, n->spec);
+    p->triple = "native";
+    p->templates = templates;
+    return fits_memory(d, p) ? p : NULL;
+}

@@ -1,0 +1,346 @@
+/* test_kernels.c: the float kernels of templates/kernels.h against the interpreter's naive loops in double,
+ * over shapes that are no multiple of anything. Arrays are as long as their contents, so that a sanitizer
+ * sees what reads past. */
+#include "interpreter.h"
+#include "kernels.h"
+#include "noise.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Sums of up to 25 * 33 products of order 1, in float. */
+#define TOLERANCE 3e-6
+enum { IMAGES = 3 };
+
+/* ---- one operation on made-up input ---- */
+
+typedef struct {
+    Arena *arena;
+    Net net;
+    Graph *g;
+    Interpreter *want;
+    uint64_t noise;
+} Single;
+
+static void single_begin(Single *s, int views, int images)
+{
+    *s = (Single){.arena = arena_new(), .net = {.views = views, .images = images}, .noise = 1};
+    s->g = graph_new(s->arena, &s->net, "single");
+}
+
+static Value *map(Single *s, const char *name, int side, int channels)
+{
+    return graph_map(s->g, name, side, channels);
+}
+
+static Value *matrix(Single *s, const char *name, int rows, int columns)
+{
+    return graph_value(s->g, VALUE_PARAM, name, 2, (int[]){rows, columns});
+}
+
+static Value *vector(Single *s, const char *name, int count)
+{
+    return graph_value(s->g, VALUE_PARAM, name, 1, &count);
+}
+
+/* All values of the list get noise; the operation then overwrites its results. */
+static void single_run(Single *s)
+{
+    s->want = interpreter_new(s->g);
+    for (int i = 0; i < s->g->values; i++)
+        for (size_t k = 0; k < value_count(s->g->value[i]); k++)
+            s->want->value[i][k] = noise(&s->noise);
+    interpret(s->want);
+}
+
+static void single_end(Single *s)
+{
+    arena_free(s->arena);
+}
+
+static float *new_floats(size_t count)
+{
+    float *p = malloc(count * sizeof *p);
+    assert_non_null(p);
+    for (size_t i = 0; i < count; i++)
+        p[i] = NAN;
+    return p;
+}
+
+static float *floats_of(const Single *s, const Value *v)
+{
+    float *p = new_floats(value_count(v));
+    for (size_t i = 0; i < value_count(v); i++)
+        p[i] = (float)s->want->value[v->id][i];
+    return p;
+}
+
+/* Compares and frees. */
+static void expect_near(const Single *s, const Value *v, float *got, const char *what)
+{
+    double error = 0, size = 0;
+    for (size_t i = 0; i < value_count(v); i++) {
+        error += pow(got[i] - s->want->value[v->id][i], 2);
+        size += pow(s->want->value[v->id][i], 2);
+    }
+    free(got);
+    if (!(sqrt(error) <= TOLERANCE * sqrt(size)))
+        fail_msg("%s: relative error %.2e", what, sqrt(error / size));
+}
+
+/* ---- convolution ---- */
+
+typedef void EachConv(Conv c, const char *what);
+
+/* Every kernel 1..5 and stride 1..3, with the channels in turn; sides such that the last columns may go
+ * unread. */
+static void each_conv(EachConv *f)
+{
+    static const int channels[] = {1, 3, 5, 17, 33};
+    int turn = 0;
+    for (int kernel = 1; kernel <= 5; kernel++)
+        for (int stride = 1; stride <= 3; stride++)
+            for (int out_side = 1; out_side <= 4; out_side += 3, turn++) {
+                const int side = (out_side - 1) * stride + kernel + turn % stride;
+                const Conv c = {IMAGES, side,  channels[turn % 5], out_side, channels[(turn / 5 + turn) % 5],
+                                kernel, stride};
+                char what[128];
+                snprintf(what, sizeof what, "kernel %d, stride %d, %d to %d channels, side %d to %d", kernel,
+                         stride, c.in, c.out, side, out_side);
+                f(c, what);
+            }
+}
+
+static float *packed_forward(Conv c, const float *weight)
+{
+    const int depth = c.kernel * c.kernel * c.in;
+    float *packed = new_floats((size_t)depth * PANELS(c.out) * PANEL);
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        pack_panel(weight, depth, c.out, 1, panel, packed);
+    return packed;
+}
+
+static float *packed_backward(Conv c, const float *weight)
+{
+    const size_t tap_floats = (size_t)c.out * PANELS(c.in) * PANEL;
+    float *packed = new_floats((size_t)(c.kernel * c.kernel) * tap_floats);
+    for (int tap = 0; tap < c.kernel * c.kernel; tap++)
+        for (int panel = 0; panel < PANELS(c.in); panel++)
+            pack_panel_transposed(weight + tap * c.in * c.out, c.out, c.in, 1, panel,
+                                  packed + (size_t)tap * tap_floats);
+    return packed;
+}
+
+static Op *conv_op(Single *s, OpKind kind, Conv c)
+{
+    Op *op = graph_op(s->g, kind, (Mark){0}, "conv");
+    op->kernel = c.kernel;
+    op->stride = c.stride;
+    return op;
+}
+
+/* Pixels in two pieces, the first in the middle of an image: pieces need not begin with one. */
+static void run_conv(Conv c, const ConvJob *j, int tail)
+{
+    const int pixels = c.images * c.out_side * c.out_side;
+    conv_pixels(c, j, tail, 0, pixels / 2);
+    conv_pixels(c, j, tail, pixels / 2, pixels);
+}
+
+static void check_conv(Conv c, const char *what, bool whole_tail)
+{
+    Single s;
+    single_begin(&s, 1, c.images);
+    Op *op = conv_op(&s, OP_CONV, c);
+    op->in[0] = map(&s, "x", c.side, c.in);
+    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
+    op->in[2] = whole_tail ? vector(&s, "bias", c.out) : NULL;
+    op->in[3] = whole_tail ? map(&s, "addend", c.out_side, c.out) : NULL;
+    op->relu = whole_tail;
+    op->out[0] = map(&s, "y", c.out_side, c.out);
+    single_run(&s);
+    float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
+          *packed = packed_forward(c, weight);
+    float *bias = whole_tail ? floats_of(&s, op->in[2]) : NULL;
+    float *y = whole_tail ? floats_of(&s, op->in[3]) : new_floats(value_count(op->out[0]));
+    const ConvJob j = {
+        .x = x, .weight = weight, .bias = bias, .addend = whole_tail ? y : NULL, .y = y, .packed = packed};
+    run_conv(c, &j, whole_tail ? TAIL_BIAS | TAIL_ADD | TAIL_RELU : 0);
+    expect_near(&s, op->out[0], y, what);
+    free(x);
+    free(weight);
+    free(packed);
+    free(bias);
+    single_end(&s);
+}
+
+static void check_conv_plain(Conv c, const char *what)
+{
+    check_conv(c, what, false);
+}
+
+/* The sum is formed in place, as the planner has it. */
+static void check_conv_with_tail(Conv c, const char *what)
+{
+    check_conv(c, what, true);
+}
+
+static void check_grad_x(Conv c, const char *what, bool whole_tail)
+{
+    Single s;
+    single_begin(&s, 1, c.images);
+    Op *op = conv_op(&s, OP_CONV_GRAD_X, c);
+    op->in[0] = map(&s, "dy", c.out_side, c.out);
+    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
+    op->in[2] = whole_tail ? map(&s, "addend", c.side, c.in) : NULL;
+    op->in[3] = whole_tail ? map(&s, "mask", c.side, c.in) : NULL;
+    op->out[0] = map(&s, "dx", c.side, c.in);
+    single_run(&s);
+    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
+          *packed = packed_backward(c, weight);
+    float *mask = whole_tail ? floats_of(&s, op->in[3]) : NULL;
+    float *addend = whole_tail ? floats_of(&s, op->in[2]) : NULL, *dx = new_floats(value_count(op->out[0]));
+    const ConvGradXJob j = {
+        .dy = dy, .weight = weight, .addend = addend, .mask = mask, .dx = dx, .packed = packed};
+    const int tail = whole_tail ? TAIL_ADD | TAIL_MASK : 0;
+    conv_grad_x_images(c, &j, tail, 0, 1);
+    conv_grad_x_images(c, &j, tail, 1, c.images);
+    expect_near(&s, op->out[0], dx, what);
+    free(dy);
+    free(weight);
+    free(packed);
+    free(mask);
+    free(addend);
+    single_end(&s);
+}
+
+static void check_grad_x_plain(Conv c, const char *what)
+{
+    check_grad_x(c, what, false);
+}
+
+static void check_grad_x_with_tail(Conv c, const char *what)
+{
+    check_grad_x(c, what, true);
+}
+
+static void check_grad_w(Conv c, const char *what, int slices)
+{
+    Single s;
+    single_begin(&s, 1, c.images);
+    Op *op = conv_op(&s, OP_CONV_GRAD_W, c);
+    op->in[0] = map(&s, "x", c.side, c.in);
+    op->in[1] = map(&s, "dy", c.out_side, c.out);
+    op->out[0] = matrix(&s, "dw", c.kernel * c.kernel * c.in, c.out);
+    single_run(&s);
+    const size_t count = value_count(op->out[0]);
+    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]), *dw = new_floats(count),
+          *partial = new_floats(count * (size_t)slices);
+    const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
+    for (int part = 0; part < slices * GRAD_W_PARTS(c); part++)
+        conv_grad_w_part(c, &j, slices, part);
+    for (int part = 0; slices > 1 && part < 2; part++)
+        sum_slices(partial, slices, count, 1, NULL, dw, part, 2);
+    expect_near(&s, op->out[0], dw, what);
+    free(x);
+    free(dy);
+    free(partial);
+    single_end(&s);
+}
+
+static void check_grad_w_whole(Conv c, const char *what)
+{
+    check_grad_w(c, what, 1);
+}
+
+static void check_grad_w_sliced(Conv c, const char *what)
+{
+    check_grad_w(c, what, 2);
+}
+
+static void convolutions(void **state)
+{
+    (void)state;
+    each_conv(check_conv_plain);
+    each_conv(check_conv_with_tail);
+}
+
+static void convolutions_gradients_of_x(void **state)
+{
+    (void)state;
+    each_conv(check_grad_x_plain);
+    each_conv(check_grad_x_with_tail);
+}
+
+static void convolutions_gradients_of_weights(void **state)
+{
+    (void)state;
+    each_conv(check_grad_w_whole);
+    each_conv(check_grad_w_sliced);
+    /* More than a block of pixels, with an odd rest. */
+    check_grad_w((Conv){IMAGES, 20, 5, 19, 17, 2, 1}, "several blocks of pixels", 1);
+}
+
+/* ---- batch normalisation ---- */
+
+/* Means that dwarf the deviations, as features have them: the mean's rounding must not show. */
+static void batchnorm_keeps_its_digits(void **state)
+{
+    (void)state;
+    enum { VIEWS = 2, SIDE = 7, CHANNELS = 5 };
+    Single s;
+    single_begin(&s, VIEWS, VIEWS * IMAGES);
+    Op *op = graph_op(s.g, OP_BATCHNORM, (Mark){0}, "batchnorm");
+    op->in[0] = map(&s, "x", SIDE, CHANNELS);
+    op->in[1] = vector(&s, "weight", CHANNELS);
+    op->in[2] = vector(&s, "bias", CHANNELS);
+    op->out[0] = map(&s, "y", SIDE, CHANNELS);
+    op->out[1] = graph_value(s.g, VALUE_TEMPORARY, "statistics", 3, (int[]){VIEWS, 2, CHANNELS});
+    single_run(&s);
+    double *x = s.want->value[op->in[0]->id];
+    for (size_t i = 0; i < value_count(op->in[0]); i++)
+        x[i] = (float)(x[i] + 30.0 * (double)(i % CHANNELS));
+    interpret(s.want);
+    float *from = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
+          *bias = floats_of(&s, op->in[2]), *y = new_floats(value_count(op->out[0])),
+          *statistics = new_floats(value_count(op->out[1]));
+    float mean[CHANNELS] = {0}, var[CHANNELS] = {1, 1, 1, 1, 1};
+    const BatchnormJob j = {from, weight, bias, mean, var, y, statistics};
+    const Batchnorm shape = {VIEWS, IMAGES * SIDE * SIDE, CHANNELS};
+    batchnorm_channels(shape, false, &j, 0, 3);
+    batchnorm_channels(shape, false, &j, 3, CHANNELS);
+
+    const double *kept = s.want->value[op->out[1]->id];
+    const double rows = IMAGES * SIDE * SIDE;
+    for (int c = 0; c < CHANNELS; c++) { /* running statistics take the first view, then the second */
+        double want_mean = 0, want_var = 1;
+        for (int view = 0; view < VIEWS; view++) {
+            const double inverse = kept[(2 * view + 1) * CHANNELS + c];
+            want_mean += 0.1 * (kept[2 * view * CHANNELS + c] - want_mean);
+            want_var += 0.1 * ((1 / (inverse * inverse) - 1e-5) * rows / (rows - 1) - want_var);
+        }
+        assert_true(fabs(mean[c] - want_mean) <= 1e-6 * (1 + fabs(want_mean)));
+        assert_true(fabs(var[c] - want_var) <= 1e-6 * want_var);
+    }
+    expect_near(&s, op->out[0], y, "batchnorm");
+    expect_near(&s, op->out[1], statistics, "its statistics");
+    free(from);
+    free(weight);
+    free(bias);
+    single_end(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolutions_gradients_of_x),
+        cmocka_unit_test(convolutions_gradients_of_weights),
+        cmocka_unit_test(batchnorm_keeps_its_digits),
+    };
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
+}
