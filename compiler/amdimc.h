@@ -328,7 +328,8 @@ void differentiate(Graph *g);
  */
 void simplify(Graph *g);
 
-/* ---- recompute.c ---------------------------------------------------------------------------------------- */
+/* ---- recompute.c ----------------------------------------------------------------------------------------
+ */
 
 /* Computes cheap activations a second time in the backward pass instead of keeping them. */
 void recompute(Graph *step);
@@ -417,8 +418,8 @@ char *emit_model(Arena *a, const Program *p);
 /* ---- explain.c: what a spec amounts to
  * ------------------------------------------------------------------------------------ */
 
-/* Layers, scales and pairs with their shapes, numbers and FLOPs, the parts of p->peak, and the arena over the step:
- * as tables for people, or as one JSON object with the same numbers. */
+/* Layers, scales and pairs with their shapes, numbers and FLOPs, the parts of p->peak, and the arena over the
+ * step: as tables for people, or as one JSON object with the same numbers. */
 void explain_text(Arena *a, const Program *p, FILE *stream);
 void explain_json(Arena *a, const Program *p, FILE *stream);
 
@@ -428,10 +429,11 @@ void explain_json(Arena *a, const Program *p, FILE *stream);
 /* The same model, loss and `replay` as one file of Python for PyTorch. The same spec gives the same bytes. */
 char *emit_pytorch(Arena *a, const Net *n, const char *templates);
 
-/* ---- pipeline.c ----------------------------------------------------------------------------------------- */
+/* ---- pipeline.c -----------------------------------------------------------------------------------------
+ */
 
-/* From the net to placed operations, for the step and every encoder. NULL, with an error at target.memory, where the
- * program would need more. */
+/* From the net to placed operations, for the step and every encoder. NULL, with an error at target.memory,
+ * where the program would need more. */
 Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 
 /* ---- build.c: files, clang
@@ -445,7 +447,8 @@ typedef struct {
     const char *output;              /* the program */
 } Build;
 
-/* Finds templates and runtime beside the executable: of a checkout (build/amdimc) or of an installation (PREFIX/bin). */
+/* Finds templates and runtime beside the executable: of a checkout (build/amdimc) or of an installation
+ * (PREFIX/bin). */
 bool build_locate(Arena *a, Build *b);
 /* Writes NAME.c and the headers it includes to gen_dir; a file whose bytes are the same is left alone. */
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);

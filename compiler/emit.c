@@ -108,8 +108,9 @@ static void emit_comment(Emit *e, const Op *op, const Op *before)
     if (before && before->kind == op->kind && before->at.line == op->at.line && before->label == op->label)
         return;
     if (op->at.source)
-        fprintf(e->out, "\n    /* %s:%d  %s of %s%s */\n", in_comment(e->arena, base_name(op->at.source->name)),
-                op->at.line, op_name(op->kind), op->label, op->again ? ", again" : "");
+        fprintf(e->out, "\n    /* %s:%d  %s of %s%s */\n",
+                in_comment(e->arena, base_name(op->at.source->name)), op->at.line, op_name(op->kind),
+                op->label, op->again ? ", again" : "");
     else
         fprintf(e->out, "\n    /* %s of %s */\n", op_name(op->kind), op->label);
 }

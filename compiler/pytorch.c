@@ -229,14 +229,12 @@ static void put_clipped(const Python *p)
     fprintf(p->out, p->net->spec->loss.clip.v > 0 ? "CLIP * torch.tanh(raw / CLIP)" : "raw  # not clipped");
 }
 
-/* One direction of a pair: view u's antecedents, view v's consequents, from 0. */
-static void put_direction(const Python *p, const NetPair *pair, int u, int v)
+/* info_nce's arguments for one direction of a pair: view u's antecedents, view v's consequents, from 0. */
+static const char *direction(const Python *p, const NetPair *pair, int u, int v)
 {
-    int from = pair->from->scale, to = pair->to->scale;
-    fprintf(p->out, "info_nce(phi[%d][%d], phi[%d][%d]", from, u, to, v);
-    if (pair->located >= 0)
-        fprintf(p->out, ", locations['%s'][%d]", pair->name, u);
-    fprintf(p->out, ")");
+    const char *maps =
+        arena_printf(p->arena, "phi[%d][%d], phi[%d][%d]", pair->from->scale, u, pair->to->scale, v);
+    return pair->located < 0 ? maps : arena_printf(p->arena, "%s, locations['%s'][%d]", maps, pair->name, u);
 }
 
 static void put_pairs(const Python *p)
@@ -245,16 +243,12 @@ static void put_pairs(const Python *p)
     for (int i = 0; i < n->pairs; i++) {
         const NetPair *pair = &n->pair[i];
         fprintf(p->out, "            # %s\n            '%s': ", place(p, pair->spec->at), pair->name);
-        if (n->views == 1) {
-            put_direction(p, pair, 0, 0);
-        } else {
-            fprintf(p->out, "(\n                ");
-            put_direction(p, pair, 0, 1);
-            fprintf(p->out, "\n                + ");
-            put_direction(p, pair, 1, 0);
-            fprintf(p->out, "\n            ) / 2");
-        }
-        fprintf(p->out, ",\n");
+        if (n->views == 1)
+            fprintf(p->out, "info_nce(\n                %s),\n", direction(p, pair, 0, 0));
+        else
+            fprintf(p->out,
+                    "(\n                info_nce(%s)\n                + info_nce(%s)\n            ) / 2,\n",
+                    direction(p, pair, 0, 1), direction(p, pair, 1, 0));
     }
 }
 

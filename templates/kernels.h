@@ -1,11 +1,12 @@
 /* kernels.h: what every fixed-shape function of a generated program is made of.
  *
- * Everything here is inlined into a function whose shapes are constants, so bounds, strides and the choices of a
- * product's tail are settled at compile time. One source serves every processor: vectors are the compiler's own
- * (vector_size), only their width and the tile's height depend on the target.
+ * Everything here is inlined into a function whose shapes are constants, so bounds, strides and the choices
+ * of a product's tail are settled at compile time. One source serves every processor: vectors are the
+ * compiler's own (vector_size), only their width and the tile's height depend on the target.
  *
- * Maps lie as pixels x channels, (images, side, side, channels). A product takes its left rows where they lie and its
- * right matrix packed into panels of PANEL columns: packed[panel][depth][PANEL], zeros beyond the last column. */
+ * Maps lie as pixels x channels, (images, side, side, channels). A product takes its left rows where they lie
+ * and its right matrix packed into panels of PANEL columns: packed[panel][depth][PANEL], zeros beyond the
+ * last column. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -20,12 +21,13 @@
 #define COMPILER "GCC " __VERSION__
 #endif
 
-/* INLINE: part of a fixed-shape function. SHARED: an inner loop that all shapes of a program have in common. */
+/* INLINE: part of a fixed-shape function. SHARED: an inner loop that all shapes of a program have in common.
+ */
 #define INLINE static inline __attribute__((always_inline))
 #define SHARED static __attribute__((noinline, unused))
 
-/* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the panel and
- * one for the left factor. */
+/* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the
+ * panel and one for the left factor. */
 #if defined __AVX512F__
 enum { LANES = 16, VECTORS = 2, ROWS = 12 };
 #elif defined __AVX__
@@ -37,17 +39,18 @@ enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
 enum { PANEL = LANES * VECTORS };
 
-/* Pixels treated together: a whole number of tiles for the products, few enough for the first cache in sums. */
+/* Pixels treated together: a whole number of tiles for the products, few enough for the first cache in sums.
+ */
 enum { PIXEL_BLOCK = 240, SUM_BLOCK = 128 };
 _Static_assert(PIXEL_BLOCK % ROWS == 0, "a block of pixels is a whole number of tiles");
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-#define PANELS(columns)   (((columns) + PANEL - 1) / PANEL)
-#define MIN_OF(a, b)      ((a) < (b) ? (a) : (b))
-#define CEIL_DIV(a, b)    (((a) + (b)-1) / (b))
-#define UNROLL            _Pragma("GCC unroll 16")
-#define ROLLED            _Pragma("GCC unroll 1") /* where a compiler would unroll without end */
+#define PANELS(columns) (((columns) + PANEL - 1) / PANEL)
+#define MIN_OF(a, b)    ((a) < (b) ? (a) : (b))
+#define CEIL_DIV(a, b)  (((a) + (b)-1) / (b))
+#define UNROLL          _Pragma("GCC unroll 16")
+#define ROLLED          _Pragma("GCC unroll 1") /* where a compiler would unroll without end */
 
 /* Piece number `part` of `parts` even pieces of 0..count: [first, last). */
 INLINE int piece(int count, int part, int parts)
@@ -71,7 +74,8 @@ INLINE Vec where_positive(Vec gate, Vec v)
     return (Vec)((Bits)v & (gate > (Vec){0}));
 }
 
-/* ---- packing ------------------------------------------------------------------------------------------------ */
+/* ---- packing
+ * ------------------------------------------------------------------------------------------------ */
 
 /* One panel of scale * w, w (depth, columns). */
 SHARED void pack_panel(const float *w, int depth, int columns, float scale, int panel, float *packed)
@@ -88,7 +92,8 @@ SHARED void pack_panel(const float *w, int depth, int columns, float scale, int 
 }
 
 /* One panel of scale * transposed w, w (columns, depth). */
-SHARED void pack_panel_transposed(const float *w, int depth, int columns, float scale, int panel, float *packed)
+SHARED void pack_panel_transposed(const float *w, int depth, int columns, float scale, int panel,
+                                  float *packed)
 {
     const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
     float *to = packed + (size_t)panel * depth * PANEL;
@@ -100,14 +105,15 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
                 to[(size_t)k * PANEL + j] = scale * w[(size_t)(first + j) * depth + k];
 }
 
-/* ---- the tile ------------------------------------------------------------------------------------------------- */
+/* ---- the tile
+ * ------------------------------------------------------------------------------------------------- */
 
-/* What follows a product while its tile is in registers: y = mask(relu(sum + bias + addend)), each only where its bit is
- * set; a mask lets through where it is above 0. */
+/* What follows a product while its tile is in registers: y = mask(relu(sum + bias + addend)), each only where
+ * its bit is set; a mask lets through where it is above 0. */
 enum { TAIL_BIAS = 1, TAIL_ADD = 2, TAIL_RELU = 4, TAIL_MASK = 8 };
 
-/* Where a tile goes: its first row's first element in y and what is like y, rows `stride` floats apart, of which `rows`
- * and `width` columns are wanted. */
+/* Where a tile goes: its first row's first element in y and what is like y, rows `stride` floats apart, of
+ * which `rows` and `width` columns are wanted. */
 typedef struct {
     float *y;
     const float *bias, *addend, *mask;
@@ -115,7 +121,8 @@ typedef struct {
     int rows, width;
 } Target;
 
-INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const float *addend, const float *mask)
+INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const float *addend,
+                        const float *mask)
 {
     if (tail & TAIL_BIAS)
         sum += load(bias);
@@ -179,7 +186,8 @@ INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], in
 }
 
 /* A tile of a product whose left rows lie a_stride floats apart. Rows beyond t.rows are read as the last. */
-INLINE void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int depth, const float *panel, Target t)
+INLINE void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int depth, const float *panel,
+                         Target t)
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
@@ -211,8 +219,8 @@ INLINE void tile_of_patches(int tail, const float *const patch[ROWS], int runs, 
 }
 
 /* Adds a tile of a product to scattered rows: row r to y[r]. */
-SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, const float *panel, float *const *y,
-                           ptrdiff_t shift, int rows, int width)
+SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, const float *panel,
+                           float *const *y, ptrdiff_t shift, int rows, int width)
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
@@ -239,25 +247,28 @@ SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, co
 }
 
 /* One function for each tail that a program uses, shared by its shapes. */
-#define TILE_TAILS(TAIL)                                                                                              \
-    TAIL(0) TAIL(1) TAIL(2) TAIL(3) TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12)         \
+#define TILE_TAILS(TAIL)                                                                                     \
+    TAIL(0)                                                                                                  \
+    TAIL(1) TAIL(2) TAIL(3) TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12)       \
         TAIL(13) TAIL(14) TAIL(15)
-#define DEFINE_TILES(tail)                                                                                            \
-    SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel, const Target *t)      \
-    {                                                                                                                 \
-        tile_of_rows(tail, first, stride, depth, panel, *t);                                                          \
-    }                                                                                                                 \
-    SHARED void patches_##tail(const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,                   \
-                               const float *panel, const Target *t)                                                   \
-    {                                                                                                                 \
-        tile_of_patches(tail, patch, runs, length, jump, panel, *t);                                                  \
+#define DEFINE_TILES(tail)                                                                                   \
+    SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel,             \
+                            const Target *t)                                                                 \
+    {                                                                                                        \
+        tile_of_rows(tail, first, stride, depth, panel, *t);                                                 \
+    }                                                                                                        \
+    SHARED void patches_##tail(const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,         \
+                               const float *panel, const Target *t)                                          \
+    {                                                                                                        \
+        tile_of_patches(tail, patch, runs, length, jump, panel, *t);                                         \
     }
 TILE_TAILS(DEFINE_TILES)
 
 /* `tail` is a constant, so one call is left of each switch. */
-INLINE void call_rows(int tail, const float *first, ptrdiff_t stride, int depth, const float *panel, const Target *t)
+INLINE void call_rows(int tail, const float *first, ptrdiff_t stride, int depth, const float *panel,
+                      const Target *t)
 {
-#define CALL(n)                                                                                                       \
+#define CALL(n)                                                                                              \
     case n: rows_##n(first, stride, depth, panel, t); break;
     switch (tail) {
         TILE_TAILS(CALL)
@@ -268,7 +279,7 @@ INLINE void call_rows(int tail, const float *first, ptrdiff_t stride, int depth,
 INLINE void call_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
                          const float *panel, const Target *t)
 {
-#define CALL(n)                                                                                                       \
+#define CALL(n)                                                                                              \
     case n: patches_##n(patch, runs, length, jump, panel, t); break;
     switch (tail) {
         TILE_TAILS(CALL)
@@ -276,12 +287,13 @@ INLINE void call_patches(int tail, const float *const patch[ROWS], int runs, int
 #undef CALL
 }
 
-/* ---- convolution ------------------------------------------------------------------------------------------------ */
+/* ---- convolution
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    int images, side, in;   /* x (images, side, side, in), padded where the layer pads */
-    int out_side, out;      /* y (images, out_side, out_side, out) */
-    int kernel, stride;     /* weight (kernel*kernel*in, out) */
+    int images, side, in; /* x (images, side, side, in), padded where the layer pads */
+    int out_side, out;    /* y (images, out_side, out_side, out) */
+    int kernel, stride;   /* weight (kernel*kernel*in, out) */
 } Conv;
 
 typedef struct {
@@ -292,7 +304,8 @@ typedef struct {
 /* Where the patch of output pixel p (counted over all images) begins in x. */
 INLINE size_t patch(Conv c, int p)
 {
-    const int area = c.out_side * c.out_side, image = p / area, row = p % area / c.out_side, column = p % c.out_side;
+    const int area = c.out_side * c.out_side, image = p / area, row = p % area / c.out_side,
+              column = p % c.out_side;
     return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
 }
 
@@ -326,7 +339,8 @@ INLINE void conv_pixels(Conv c, const ConvJob *j, int tail, int first, int last)
                 if (plain)
                     call_rows(tail, j->x + (size_t)p * c.in, c.in, depth, packed, &t);
                 else
-                    call_patches(tail, from + (p - block), c.kernel, run, (ptrdiff_t)c.side * c.in, packed, &t);
+                    call_patches(tail, from + (p - block), c.kernel, run, (ptrdiff_t)c.side * c.in, packed,
+                                 &t);
             }
         }
     }
@@ -350,7 +364,8 @@ INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int firs
                               .stride = c.in,
                               .rows = MIN_OF(ROWS, last - p),
                               .width = MIN_OF(PANEL, c.in - column)};
-            call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out, j->packed + (size_t)panel * c.out * PANEL, &t);
+            call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out,
+                      j->packed + (size_t)panel * c.out * PANEL, &t);
         }
     }
 }
@@ -378,7 +393,8 @@ INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int firs
             for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
                 const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
                 const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
-                const ptrdiff_t shift = ((ptrdiff_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
+                const ptrdiff_t shift =
+                    ((ptrdiff_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
                 for (int p = block; p < end; p += ROWS)
                     rows_scattered(j->dy + (size_t)p * c.out, c.out, c.out, packed, to + (p - block), shift,
                                    MIN_OF(ROWS, end - p), width);
@@ -394,8 +410,8 @@ typedef struct {
     float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
 } ConvGradWJob;
 
-/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] points at the pixel's first of them, dy is
- * packed (pixels, PANEL). */
+/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] points at the pixel's first
+ * of them, dy is packed (pixels, PANEL). */
 INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
                         ptrdiff_t columns, int width, bool first)
 {
@@ -434,10 +450,10 @@ INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const flo
 SHARED void grad_w_rows(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
                         ptrdiff_t columns, int width, bool first)
 {
-#define HEIGHT(n)                                                                                                     \
-    case n:                                                                                                           \
-        if (n <= ROWS)                                                                                                \
-            grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                            \
+#define HEIGHT(n)                                                                                            \
+    case n:                                                                                                  \
+        if (n <= ROWS)                                                                                       \
+            grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                   \
         break;
     switch (rows) {
         HEIGHT(1)
@@ -470,11 +486,11 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
     }
 }
 
-/* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of images [first,
- * last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into tiles of its own, of heights
- * that differ by one at most. */
-INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile0, int tile1, int panel0, int panel1,
-                              int first, int last)
+/* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of
+ * images [first, last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into
+ * tiles of its own, of heights that differ by one at most. */
+INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile0, int tile1, int panel0,
+                              int panel1, int first, int last)
 {
     const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
     for (int block = first * area; block < last * area; block += SUM_BLOCK) {
@@ -488,8 +504,9 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
             pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, width, dy);
             for (int tile = tile0; tile < tile1; tile++) {
                 const int ky = tile / tiles, row = piece(run, tile % tiles, tiles);
-                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x, (size_t)ky * c.side * c.in + (size_t)row, dy,
-                            pixels, dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
+                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x,
+                            (size_t)ky * c.side * c.in + (size_t)row, dy, pixels,
+                            dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
                             block == first * area);
             }
         }
@@ -510,15 +527,16 @@ INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int slices, int part
     conv_grad_w_block(c, j, dw, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
                       piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
                       piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
-                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), piece(c.images, slice, slices),
-                      piece(c.images, slice + 1, slices));
+                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)),
+                      piece(c.images, slice, slices), piece(c.images, slice + 1, slices));
 }
 
 /* to = addend + scale * the sum of the slices, in their order; `count` floats each; addend may be NULL. */
-SHARED void sum_slices(const float *partial, int slices, size_t count, float scale, const float *addend, float *to,
-                       int part, int parts)
+SHARED void sum_slices(const float *partial, int slices, size_t count, float scale, const float *addend,
+                       float *to, int part, int parts)
 {
-    for (size_t i = count * (size_t)part / (size_t)parts; i < count * (size_t)(part + 1) / (size_t)parts; i++) {
+    for (size_t i = count * (size_t)part / (size_t)parts; i < count * (size_t)(part + 1) / (size_t)parts;
+         i++) {
         float sum = 0;
         for (int slice = 0; slice < slices; slice++)
             sum += partial[(size_t)slice * count + i];
@@ -551,7 +569,8 @@ INLINE void bias_grad_channels(int pixels, int channels, const BiasGradJob *j, i
     }
 }
 
-/* ---- padding, pooling, positions ------------------------------------------------------------------------------------ */
+/* ---- padding, pooling, positions
+ * ------------------------------------------------------------------------------------ */
 
 /* The row or column that a padded one mirrors (the edge is not repeated); -1 where zeros stand. */
 INLINE int pad_source(int i, int pad, int side, bool reflect)
@@ -586,8 +605,8 @@ INLINE void pad_image(int side, int channels, int pad, bool reflect, const MapJo
 }
 
 /* dx = mask(addend + what of dy lies over or mirrors each pixel). */
-INLINE void pad_grad_image(int side, int channels, int pad, bool reflect, bool add, bool mask, const MapJob *j,
-                           int image)
+INLINE void pad_grad_image(int side, int channels, int pad, bool reflect, bool add, bool mask,
+                           const MapJob *j, int image)
 {
     const int padded = side + 2 * pad;
     const size_t count = (size_t)side * side * channels;
@@ -669,7 +688,8 @@ typedef struct {
 
 INLINE void gather_image(int positions, int channels, const GatherJob *j, int image)
 {
-    memcpy(j->y + (size_t)image * channels, j->x + ((size_t)image * positions + (size_t)j->location[image]) * channels,
+    memcpy(j->y + (size_t)image * channels,
+           j->x + ((size_t)image * positions + (size_t)j->location[image]) * channels,
            sizeof(float) * (size_t)channels);
 }
 
@@ -687,7 +707,8 @@ INLINE void gather_grad_image(int positions, int channels, bool add, const Gathe
         dx[i] += da[i];
 }
 
-/* ---- pointwise -------------------------------------------------------------------------------------------------------- */
+/* ---- pointwise
+ * -------------------------------------------------------------------------------------------------------- */
 
 INLINE void relu_grad_piece(size_t first, size_t last, const MapJob *j)
 {
@@ -701,7 +722,8 @@ INLINE void add_piece(size_t first, size_t last, const MapJob *j)
         j->y[i] = j->x[i] + j->addend[i];
 }
 
-/* ---- batch normalisation ------------------------------------------------------------------------------------------------ */
+/* ---- batch normalisation
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     const float *x, *weight, *bias;
@@ -726,23 +748,24 @@ enum {
 #define BATCHNORM_MOMENTUM 0.1
 
 /* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks. */
-#define BATCHNORM_SUM(sum, width, rows, term)                                                                         \
-    do {                                                                                                              \
-        for (int i = 0; i < (width); i++)                                                                             \
-            (sum)[i] = 0;                                                                                             \
-        ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK) {                                        \
-            float part_[BATCHNORM_WIDTH] = {0};                                                                       \
-            ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)                        \
-                for (int i = 0; i < (width); i++)                                                                     \
-                    part_[i] += (term);                                                                               \
-            for (int i = 0; i < (width); i++)                                                                         \
-                (sum)[i] += part_[i];                                                                                 \
-        }                                                                                                             \
+#define BATCHNORM_SUM(sum, width, rows, term)                                                                \
+    do {                                                                                                     \
+        for (int i = 0; i < (width); i++)                                                                    \
+            (sum)[i] = 0;                                                                                    \
+        ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK)                                 \
+        {                                                                                                    \
+            float part_[BATCHNORM_WIDTH] = {0};                                                              \
+            ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows));                      \
+                        row++) for (int i = 0; i < (width); i++) part_[i] += (term);                         \
+            for (int i = 0; i < (width); i++)                                                                \
+                (sum)[i] += part_[i];                                                                        \
+        }                                                                                                    \
     } while (0)
 
-/* Training: statistics of each view of its own; running statistics take the views in turn (unbiased variance). The sum
- * of distances from a first mean corrects it to far below a float's last place, which matters where a channel's mean is
- * large beside its deviation; what of the mean no float holds goes into the shift. */
+/* Training: statistics of each view of its own; running statistics take the views in turn (unbiased
+ * variance). The sum of distances from a first mean corrects it to far below a float's last place, which
+ * matters where a channel's mean is large beside its deviation; what of the mean no float holds goes into the
+ * shift. */
 INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
 {
     const int width = last - first;

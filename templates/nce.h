@@ -1,19 +1,19 @@
 /* nce.h: noise-contrastive estimation of one n-to-m pair in one direction, on its raw scores.
  *
- * With r a raw score and s = c * tanh(r / c), the loss of a positive (source image b, target location l of b) is
- *     -s(b; b, l) + log(exp(s(b; b, l)) + N_b),   N_b = sum of exp(s) over all locations of all other images
- * (Bachman et al. 2019, equations 3 and 4; clipping and penalty: section 3.2 there). Sums of exponentials are kept
- * relative to their maximum. Scores lie as (targets, sources): a row is one location of one target image, images in
- * order, so that work runs along source images. */
+ * With r a raw score and s = c * tanh(r / c), the loss of a positive (source image b, target location l of b)
+ * is -s(b; b, l) + log(exp(s(b; b, l)) + N_b),   N_b = sum of exp(s) over all locations of all other images
+ * (Bachman et al. 2019, equations 3 and 4; clipping and penalty: section 3.2 there). Sums of exponentials are
+ * kept relative to their maximum. Scores lie as (targets, sources): a row is one location of one target
+ * image, images in order, so that work runs along source images. */
 #ifndef NCE_H
 #define NCE_H
 
 #include "kernels.h"
 
 typedef struct {
-    int batch, positions;  /* B source images; P locations of a target image */
-    float clip;            /* c; 0: no clipping */
-    float slope, penalty;  /* what the gradient of L and of r^2 is multiplied by */
+    int batch, positions; /* B source images; P locations of a target image */
+    float clip;           /* c; 0: no clipping */
+    float slope, penalty; /* what the gradient of L and of r^2 is multiplied by */
 } Nce;
 
 /* e^x for x <= 0 (an x above is not needed), to one unit in the last place or two; 0 below -87. */
@@ -60,8 +60,8 @@ INLINE float nce_slope(Nce n, float s)
 
 #define NCE_EMPTY (-1e9f) /* below every score that training survives: the maximum of nothing */
 
-/* What a part of the target images gives for every source image: the maximum of the negatives' s, the sum of exp(s)
- * relative to it; and the sum of all r^2. */
+/* What a part of the target images gives for every source image: the maximum of the negatives' s, the sum of
+ * exp(s) relative to it; and the sum of all r^2. */
 typedef struct {
     float *maximum, *sum; /* (B) */
     double squares;
@@ -113,7 +113,8 @@ INLINE NceStatistics nce_statistics(Nce n, float *at)
     return (NceStatistics){at, at + n.batch, at + 2 * (size_t)n.batch};
 }
 
-/* Source image b, from all parts' sums and the direction's scores r (B * P, B): the sum over l of its losses. */
+/* Source image b, from all parts' sums and the direction's scores r (B * P, B): the sum over l of its losses.
+ */
 INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, int b, NceStatistics to)
 {
     double top = NCE_EMPTY, negatives = 0, loss = 0, weight = 0;
@@ -122,7 +123,8 @@ INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, 
     for (int i = 0; i < parts; i++)
         negatives += part[i].sum[b] * exp(part[i].maximum[b] - top);
     for (int l = 0; l < n.positions; l++) {
-        const double s = nce_score(n, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]), m = s > top ? s : top;
+        const double s = nce_score(n, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]),
+                     m = s > top ? s : top;
         const double lse = m + log(negatives * exp(top - m) + exp(s - m));
         loss += lse - s;
         weight += exp(top - lse);
@@ -133,8 +135,8 @@ INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, 
     return loss;
 }
 
-/* dr of one target image's rows: with w_b = sum over l of exp(-lse(b, l)), a negative's dL/ds is exp(s) * w_b, a
- * positive's exp(s - lse) - 1; then through tanh, and the penalty's 2r. dr may be r. */
+/* dr of one target image's rows: with w_b = sum over l of exp(-lse(b, l)), a negative's dL/ds is exp(s) *
+ * w_b, a positive's exp(s - lse) - 1; then through tanh, and the penalty's 2r. dr may be r. */
 INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics from, float *dr)
 {
     const int batch = n.batch;

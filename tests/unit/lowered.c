@@ -17,6 +17,10 @@ void lowered_run(Graph *g, bool backward, Pass last)
         simplify(g);
         graph_check(g, "simplify");
     }
+    if (backward && last >= PASS_RECOMPUTE) {
+        recompute(g);
+        graph_check(g, "recompute");
+    }
     if (last >= PASS_PLAN) {
         select_kernels(g);
         cost_scratch(g);

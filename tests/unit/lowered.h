@@ -5,7 +5,7 @@
 #include "amdimc.h"
 
 /* How far the list of a training step goes. */
-typedef enum { PASS_LOWER, PASS_DIFFERENTIATE, PASS_SIMPLIFY, PASS_PLAN } Pass;
+typedef enum { PASS_LOWER, PASS_DIFFERENTIATE, PASS_SIMPLIFY, PASS_RECOMPUTE, PASS_PLAN } Pass;
 
 typedef struct {
     Arena *arena;

@@ -17,7 +17,7 @@ void tensor_file_begin(TensorWriter *w)
 }
 
 void tensor_file_add(TensorWriter *w, const char *name, int rank, const int *dims, int integers,
-                 const double *value)
+                     const double *value)
 {
     const long begin = ftell(w->data_stream);
     fprintf(w->header_stream, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", begin ? "," : "", name,
@@ -60,13 +60,13 @@ TensorFile tensor_file_read(const char *path)
         fputc(c, to);
     fclose(from);
     assert_int_equal(fclose(to), 0);
-    assert_true(f.count >= 8);
     return f;
 }
 
 double *tensor_file_find(const TensorFile *f, const char *name, size_t count)
 {
     uint64_t length;
+    assert_true(f->count >= sizeof length);
     memcpy(&length, f->bytes, sizeof length);
     assert_true(length <= f->count - 8);
     char *header = strndup(f->bytes + 8, (size_t)length), key[256];

@@ -16,7 +16,7 @@ typedef struct {
 void tensor_file_begin(TensorWriter *w);
 /* float32, or int64 where `integers`, from doubles that they hold exactly. */
 void tensor_file_add(TensorWriter *w, const char *name, int rank, const int *dims, int integers,
-                 const double *value);
+                     const double *value);
 void tensor_file_end(TensorWriter *w, const char *path);
 
 /* A whole file, by malloc. */

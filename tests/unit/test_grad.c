@@ -114,11 +114,11 @@ static void check_spec(const char *encoder, const char *rest, Pass last)
     lowered_end(&l);
 }
 
-/* As differentiated and as simplified: the rules, and the folding of their masks. */
+/* As differentiated, and after what is folded and computed again. */
 static void check(const char *encoder, const char *rest)
 {
     check_spec(encoder, rest, PASS_DIFFERENTIATE);
-    check_spec(encoder, rest, PASS_SIMPLIFY);
+    check_spec(encoder, rest, PASS_RECOMPUTE);
 }
 
 #define SMALL "input: {size: 6, channels: 2}\nbatch: 3\n"

@@ -1,5 +1,5 @@
-/* A spec's whole way with the real compiler and clang: it compiles without a warning, trains, learns, repeats bit for bit
- * at any number of threads, and survives being stopped. */
+/* A spec's whole way with the real compiler and clang: it compiles without a warning, trains, learns, repeats
+ * bit for bit at any number of threads, and survives being stopped. */
 #include "samples.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -106,7 +106,8 @@ static void learns(void **state)
     /* Chance is log(1 + 15 * 49) + log(1 + 15 * 25) / 2 = 9.6; learning takes it well below. */
     assert_true(before > 8);
     assert_true(after < before - 2);
-    assert_int_equal(shell("%s probe --json --limit 100 --weights %s/learns/last.safetensors", program, folder), 0);
+    assert_int_equal(
+        shell("%s probe --json --limit 100 --weights %s/learns/last.safetensors", program, folder), 0);
     assert_int_equal(shell("grep -q '\"images\": 2000}' %s/log", folder), 0);
 }
 
@@ -137,7 +138,8 @@ static int count_lines(const char *run)
     return lines;
 }
 
-/* Trains in a child, stops it by `signal_number` as soon as metrics show a step, and returns its exit code. */
+/* Trains in a child, stops it by `signal_number` as soon as metrics show a step, and returns its exit code.
+ */
 static int train_and_stop(const char *run, int signal_number)
 {
     char out[600];
@@ -163,8 +165,10 @@ static void goes_on_after_a_signal(void **state)
     assert_int_equal(train_and_stop("stopped", SIGTERM), 143);
     int done = count_lines("stopped"), all = done + 30;
     assert_true(done > 0);
-    assert_int_equal(shell("%s train --out %s/stopped --steps %d --seed 7", program, folder, all), 1); /* holds a run */
-    assert_int_equal(shell("%s train --out %s/stopped --steps %d --seed 7 --resume", program, folder, all), 0);
+    assert_int_equal(shell("%s train --out %s/stopped --steps %d --seed 7", program, folder, all),
+                     1); /* holds a run */
+    assert_int_equal(shell("%s train --out %s/stopped --steps %d --seed 7 --resume", program, folder, all),
+                     0);
     assert_int_equal(shell("%s train --out %s/whole --steps %d --seed 7", program, folder, all), 0);
     assert_int_equal(same_weights("stopped", "whole"), 0);
     assert_int_equal(count_lines("stopped"), all);
@@ -184,9 +188,11 @@ static void sample_is_current(void **state)
 static void check_compiles(const char *spec)
 {
     static const char *const compilers[] = {"clang", "gcc"};
-    assert_int_equal(shell("rm -rf %s/spec && %s/amdimc --emit=c specs/%s -o %s/spec", folder, build(), spec, folder), 0);
+    assert_int_equal(
+        shell("rm -rf %s/spec && %s/amdimc --emit=c specs/%s -o %s/spec", folder, build(), spec, folder), 0);
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
-        if (shell("cd %s/spec && %s -std=c17 -O1 -Wall -Wextra -Wpedantic -Werror -c *.c -o model.o", folder, compilers[i]))
+        if (shell("cd %s/spec && %s -std=c17 -O1 -Wall -Wextra -Wpedantic -Werror -c *.c -o model.o", folder,
+                  compilers[i]))
             fail_msg("%s: %s warns:\n%s", spec, compilers[i], read_run(".", "log"));
 }
 
