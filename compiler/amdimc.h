@@ -349,8 +349,10 @@ Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 /* ---- select.c
  * ------------------------------------------------------------------------------------------------------- */
 
-/* Decides which products are OpenBLAS's (Op.blas). */
-void select_kernels(Graph *g);
+/* For measurements, every convolution's products can be forced through OpenBLAS. */
+typedef enum { PRODUCTS_FASTEST, PRODUCTS_OPENBLAS } Products;
+/* Decides which products are OpenBLAS's (Op.blas); with `blas: none` none is. */
+void select_kernels(Graph *g, Products products);
 
 /* ---- cost.c: sizes and FLOPs
  * ---------------------------------------------------------------------------------------- */
@@ -362,7 +364,7 @@ int grad_w_slices(const Op *op); /* of the images, for the gradient of a small w
 int scores_slices(const Net *n); /* of the target images, for the gradient of antecedents */
 int nce_parts(const Net *n);     /* of the target images, a direction */
 void cost_scratch(Graph *g); /* gives each operation that needs one its scratch value; before plan_memory */
-size_t cost_worker_scratch(const Net *n); /* bytes a worker needs of its own */
+size_t cost_worker_scratch(const Graph *g); /* bytes a worker needs of its own */
 double cost_op_flop(const Op *op);        /* of its products, two per multiply-add; 0 for what has none */
 double cost_step_flop(const Graph *step); /* the contract's gflop_per_step, in FLOP */
 
@@ -434,7 +436,7 @@ char *emit_pytorch(Arena *a, const Net *n, const char *templates);
 
 /* From the net to placed operations, for the step and every encoder. NULL, with an error at target.memory,
  * where the program would need more. */
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates);
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products);
 
 /* ---- build.c: files, clang
  * ------------------------------------------------------------------------------------------------ */

@@ -72,13 +72,26 @@ void cost_scratch(Graph *g)
     }
 }
 
-size_t cost_worker_scratch(const Net *n)
+/* Floats of scratch that a worker needs for its part of the operation. */
+static size_t worker_floats(const Op *op)
+{
+    enum { UNFOLDED = 1 << 17 }; /* as in templates/blas.h */
+    if (op->kind == OP_NCE) {
+        const Value *r = op->in[0];
+        return (r->dims[1] / r->dims[2] + 1) * (size_t)r->dims[2]; /* a target image's scores, and one row */
+    }
+    if (!op->blas || (op->kernel == 1 && op->stride == 1))
+        return 0;
+    size_t patch = (size_t)(op->kind == OP_CONV_GRAD_W ? op->out[0] : op->in[1])->dims[0];
+    return patch > UNFOLDED ? patch : UNFOLDED;
+}
+
+size_t cost_worker_scratch(const Graph *g)
 {
     size_t floats = 1;
-    for (int i = 0; i < n->pairs; i++) {
-        size_t need = ((size_t)n->pair[i].to->scale * n->pair[i].to->scale + 1) * n->batch;
-        floats = need > floats ? need : floats;
-    }
+    for (int i = 0; i < g->ops; i++)
+        if (worker_floats(g->op[i]) > floats)
+            floats = worker_floats(g->op[i]);
     return round_up(floats * sizeof(float), 64);
 }
 
@@ -115,7 +128,7 @@ PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *co
         .optimizer = sizeof(float) * p->trained_floats * moments,
         .arena = step->arena_bytes,
         .pictures = 2 * step->x->bytes,
-        .threads = (size_t)s->target.threads.v * (2 * PER_THREAD + cost_worker_scratch(step->net)),
+        .threads = (size_t)s->target.threads.v * (2 * PER_THREAD + cost_worker_scratch(step)),
         .program = (size_t)8 << 20,
     };
     for (int i = 0; i < features; i++)

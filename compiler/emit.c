@@ -354,7 +354,7 @@ static void emit_model_table(Emit *e, int scales)
     fprintf(e->out,
             "    .arena_bytes = %zu,\n    .scratch_bytes = %zu,\n    .peak_bytes = %zu,\n    .flop_per_step "
             "= %.17g,\n",
-            p->peak.arena, cost_worker_scratch(n), p->peak.total, cost_step_flop(p->step));
+            p->peak.arena, cost_worker_scratch(p->step), p->peak.total, cost_step_flop(p->step));
     fprintf(e->out,
             "    .start = %s,\n    .step = step,\n    .features = %d,\n    .feature = features,\n};\n",
             openblas ? "start" : "NULL", p->features);

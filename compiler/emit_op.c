@@ -101,24 +101,18 @@ static const char *conv_shape(Piece *p, const Op *op, const Value *x, const Valu
                         y->dims[3], x->dims[1]);
 }
 
-/* The geometry's holes; whatever of them the template does not have is not filled. */
+/* The geometry's holes, which all convolutions' templates have. */
 static void fill_conv(Piece *p, const Op *op, const Value *x, const Value *y)
 {
     fill(p, "what", "%s", conv_what(p, op));
     fill(p, "name", "%s", p->name);
+    fill(p, "images", "%d", x->dims[0]);
+    fill(p, "side", "%d", x->dims[1]);
     fill(p, "in", "%d", x->dims[3]);
+    fill(p, "out_side", "%d", y->dims[1]);
     fill(p, "out", "%d", y->dims[3]);
-    if (op->kind != OP_CONV_GRAD_W || !op->blas) {
-        fill(p, "images", "%d", x->dims[0]);
-        fill(p, "side", "%d", x->dims[1]);
-        fill(p, "out_side", "%d", y->dims[1]);
-    }
-    if (!op->blas) {
-        fill(p, "kernel", "%d", op->kernel);
-        if (op->kind != OP_CONV_GRAD_X)
-            fill(p, "depth", "%d", op->kernel * op->kernel * x->dims[3]);
-        fill(p, "stride", "%d", op->stride);
-    }
+    fill(p, "kernel", "%d", op->kernel);
+    fill(p, "stride", "%d", op->stride);
 }
 
 static void piece_conv(Piece *p, const Op *op)
@@ -129,6 +123,8 @@ static void piece_conv(Piece *p, const Op *op)
     p->name = arena_printf(p->e->arena, "conv%s_%s%s%s%s", op->blas ? "_blas" : "", conv_shape(p, op, x, y),
                            bias ? "_bias" : "", addend ? "_add" : "", op->relu ? "_relu" : "");
     fill_conv(p, op, x, y);
+    if (!op->blas)
+        fill(p, "depth", "%d", op->in[1]->dims[0]);
     fill_then(p, bias ? "bias" : NULL, addend ? "sum" : NULL, op->relu ? "ReLU" : NULL);
     fill_tail(p, bias ? "TAIL_BIAS" : NULL, addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
     fill(p, "area", "%d", y->dims[1] * y->dims[1]);
@@ -151,8 +147,6 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
     fill_conv(p, op, dx, dy);
     fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
     fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
-    if (op->blas)
-        fill(p, "area", "%d", dy->dims[1] * dy->dims[1]);
     fill(p, "parts", "%d", image_parts(dy->dims[0], value_count(dy) / (size_t)dy->dims[0]));
     argument(p, "dy", dy);
     argument(p, "weight", op->in[1]);
@@ -173,13 +167,11 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
     p->name =
         arena_printf(p->e->arena, "conv_grad_w%s_%s", op->blas ? "_blas" : "", conv_shape(p, op, x, dy));
     fill_conv(p, op, x, dy);
+    fill(p, "depth", "%d", dw->dims[0]);
     if (slices > 1)
         fill(p, "slices", "%d", slices);
-    if (op->blas) {
-        fill(p, "depth", "%d", dw->dims[0]);
-        fill(p, "pixels", "%d", dy->dims[0] * dy->dims[1] * dy->dims[1]);
+    if (op->blas)
         fill(p, "parts", "%d", channel_parts(dw->dims[0], 64));
-    }
     argument(p, "x", x);
     argument(p, "dy", dy);
     argument(p, "dw", dw);

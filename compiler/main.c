@@ -27,6 +27,7 @@ static const char usage[] =
     "  --threads N         threads of the program, unless it is told otherwise\n"
     "  --blas NAME         openblas or none\n"
     "  --memory SIZE       the most the program may hold: 512MiB\n"
+    "  --products NAME     fastest, or openblas: every convolution through OpenBLAS, to measure against\n"
     "  --help, --version\n"
     "\n"
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
@@ -45,6 +46,7 @@ typedef struct {
     Make make;
     const char *spec;
     Overrides overrides;
+    Products products;
     Build build;
 } Command;
 
@@ -81,6 +83,14 @@ static int parse_explain(Command *c, const char *how)
     return EXIT_DONE;
 }
 
+static int parse_products(Command *c, const char *name)
+{
+    if (strcmp(name, "fastest") && strcmp(name, "openblas"))
+        return usage_error("--products=%s is not built: --products=fastest or --products=openblas", name);
+    c->products = strcmp(name, "openblas") ? PRODUCTS_FASTEST : PRODUCTS_OPENBLAS;
+    return EXIT_DONE;
+}
+
 /* What goes where -o says, or NULL. */
 static const char *made_in_files(Make make)
 {
@@ -102,17 +112,26 @@ static int parse(Command *c, int argc, char **argv)
         THREADS,
         BLAS,
         MEMORY,
+        PRODUCTS,
         HELP,
         VERSION
     };
     static const struct option options[] = {
-        {"gen-dir", required_argument, NULL, GEN_DIR}, {"cc", required_argument, NULL, CC},
-        {"emit", required_argument, NULL, EMIT},       {"check", no_argument, NULL, CHECK},
-        {"pairs", required_argument, NULL, PAIRS},     {"batch", required_argument, NULL, BATCH},
-        {"march", required_argument, NULL, MARCH},     {"threads", required_argument, NULL, THREADS},
-        {"blas", required_argument, NULL, BLAS},       {"memory", required_argument, NULL, MEMORY},
-        {"explain", optional_argument, NULL, EXPLAIN}, {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},       {NULL, 0, NULL, 0},
+        {"gen-dir", required_argument, NULL, GEN_DIR},
+        {"cc", required_argument, NULL, CC},
+        {"emit", required_argument, NULL, EMIT},
+        {"check", no_argument, NULL, CHECK},
+        {"pairs", required_argument, NULL, PAIRS},
+        {"batch", required_argument, NULL, BATCH},
+        {"march", required_argument, NULL, MARCH},
+        {"threads", required_argument, NULL, THREADS},
+        {"blas", required_argument, NULL, BLAS},
+        {"memory", required_argument, NULL, MEMORY},
+        {"explain", optional_argument, NULL, EXPLAIN},
+        {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},
+        {"products", required_argument, NULL, PRODUCTS},
+        {NULL, 0, NULL, 0},
     };
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
@@ -127,6 +146,10 @@ static int parse(Command *c, int argc, char **argv)
         case THREADS: c->overrides.threads = optarg; break;
         case BLAS: c->overrides.blas = optarg; break;
         case MEMORY: c->overrides.memory = optarg; break;
+        case PRODUCTS:
+            if (parse_products(c, optarg))
+                return EXIT_USAGE;
+            break;
         case EMIT:
             if (parse_emit(c, optarg))
                 return EXIT_USAGE;
@@ -194,7 +217,7 @@ static bool compile_and_make(Arena *a, Command *c)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
-    const Program *p = compile(a, &d, n, c->build.templates);
+    const Program *p = compile(a, &d, n, c->build.templates, c->products);
     return p && make(a, c, s, p);
 }
 

@@ -11,7 +11,7 @@ static const char *digest_of(Arena *a, const Spec *s)
     return arena_printf(a, "%016llx", (unsigned long long)hash);
 }
 
-static void finish_graph(Graph *g, bool backward)
+static void finish_graph(Graph *g, bool backward, Products products)
 {
     graph_check(g, "lower");
     if (backward) {
@@ -24,7 +24,7 @@ static void finish_graph(Graph *g, bool backward)
         recompute(g);
         graph_check(g, "recompute");
     }
-    select_kernels(g);
+    select_kernels(g, products);
     cost_scratch(g);
     plan_memory(g);
     plan_check(g);
@@ -47,19 +47,19 @@ static bool fits_memory(Diagnostics *d, const Program *p)
     return false;
 }
 
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates)
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products)
 {
     Program *p = ARENA_NEW(a, Program);
     ParamPool pool = {.arena = a, .net = n};
     Graph *step = lower_step(a, n, &pool);
-    finish_graph(step, true);
+    finish_graph(step, true, products);
     p->feature = ARENA_ARRAY(a, Graph *, n->scales + 1);
     p->feature[p->features++] = lower_encode(a, n, &pool, 0);
     for (int i = 0; i < n->scales; i++)
         if (n->scale[i].trained)
             p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale);
     for (int i = 0; i < p->features; i++)
-        finish_graph(p->feature[i], false);
+        finish_graph(p->feature[i], false, products);
     p->net = n;
     p->step = step;
     p->params = params_place(a, step, &pool);

@@ -1,27 +1,26 @@
-/* select.c: whose kernel makes each product: ours, or with `blas: openblas` OpenBLAS's where it is the
- * faster. */
+/* select.c: whose kernel makes each product: ours, or with `blas: openblas` OpenBLAS's where it is the faster. */
 #include "amdimc.h"
 #include <string.h>
 
-/* OpenBLAS wants its rows as a 1x1 convolution has them. */
-static bool blas_can(const Op *op)
+static bool is_convolution(const Op *op)
 {
-    return (op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X || op->kind == OP_CONV_GRAD_W) &&
-           op->kernel == 1 && op->stride == 1;
+    return op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X || op->kind == OP_CONV_GRAD_W;
 }
 
-/* Blocking for the cache pays where both sides of the weight are large; below, our kernels' fused tails win.
- */
+/* Blocking for the cache pays where both sides of a plain product's weight are large; below, and where patches would
+ * have to be unfolded, our kernels' fused tails win (docs/performance.md has the table). */
 static bool blas_pays(const Op *op)
 {
     enum { LARGE = 512 };
     const Value *w = op->kind == OP_CONV_GRAD_W ? op->out[0] : op->in[1];
-    return w->dims[0] >= LARGE && w->dims[1] >= LARGE;
+    return op->kernel == 1 && op->stride == 1 && w->dims[0] >= LARGE && w->dims[1] >= LARGE;
 }
 
-void select_kernels(Graph *g)
+void select_kernels(Graph *g, Products products)
 {
     bool openblas = !strcmp(g->net->spec->target.blas.v, "openblas");
-    for (int i = 0; i < g->ops; i++)
-        g->op[i]->blas = openblas && blas_can(g->op[i]) && blas_pays(g->op[i]);
+    for (int i = 0; i < g->ops; i++) {
+        Op *op = g->op[i];
+        op->blas = openblas && is_convolution(op) && (products == PRODUCTS_OPENBLAS || blas_pays(op));
+    }
 }

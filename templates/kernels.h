@@ -299,6 +299,7 @@ typedef struct {
 typedef struct {
     const float *x, *weight, *bias, *addend;
     float *y, *packed;
+    AmdimPool *pool; /* for a worker's scratch */
 } ConvJob;
 
 /* Where the patch of output pixel p (counted over all images) begins in x. */
@@ -349,6 +350,7 @@ INLINE void conv_pixels(Conv c, const ConvJob *j, int tail, int first, int last)
 typedef struct {
     const float *dy, *weight, *addend, *mask;
     float *dx, *packed; /* packed[tap][panel][out][PANEL]: each tap's weights transposed */
+    AmdimPool *pool;
 } ConvGradXJob;
 
 /* Pixels [first, last) of a 1x1 convolution's dx. */
@@ -408,6 +410,7 @@ INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int firs
 typedef struct {
     const float *x, *dy;
     float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
+    AmdimPool *pool;
 } ConvGradWJob;
 
 /* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] points at the pixel's first
@@ -415,61 +418,66 @@ typedef struct {
 INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
                         ptrdiff_t columns, int width, bool first)
 {
+    /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in registers. */
     Vec sum[ROWS][VECTORS];
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
     for (int i = 0; i < pixels; i++) {
         const float *a = x[i] + shift;
         Vec b[VECTORS];
         UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + i * PANEL + v * LANES);
-        UNROLL for (int r = 0; r < rows; r++)
+        UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)
         {
             const float left = a[r];
             UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
         }
     }
-    UNROLL for (int r = 0; r < rows; r++)
-    {
-        float *to = dw + r * columns;
-        if (width == PANEL) {
-            UNROLL for (int v = 0; v < VECTORS; v++)
-            {
-                if (!first)
-                    sum[r][v] += load(to + v * LANES);
-                store(to + v * LANES, sum[r][v]);
-            }
-            continue;
+    if (width == PANEL) {
+        UNROLL for (int r = 0; r < ROWS; r++) if (r < rows) UNROLL for (int v = 0; v < VECTORS; v++)
+        {
+            float *to = dw + r * columns + v * LANES;
+            store(to, first ? sum[r][v] : (Vec)(sum[r][v] + load(to)));
         }
-        float spilled[PANEL];
-        UNROLL for (int v = 0; v < VECTORS; v++) store(spilled + v * LANES, sum[r][v]);
-        for (int i = 0; i < width; i++)
-            to[i] = first ? spilled[i] : to[i] + spilled[i];
+        return;
     }
+    float spilled[ROWS][PANEL];
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        store(&spilled[r][v * LANES], sum[r][v]);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < width; i++)
+            dw[r * columns + i] = first ? spilled[r][i] : dw[r * columns + i] + spilled[r][i];
 }
 
-/* A function for each height, shared by all shapes. */
-SHARED void grad_w_rows(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
+/* A function for each height, shared by all shapes; heights above ROWS are never asked for. */
+#define GRAD_W_HEIGHTS(HEIGHT)                                                                                \
+    HEIGHT(1)                                                                                                 \
+    HEIGHT(2)                                                                                                 \
+    HEIGHT(3)                                                                                                 \
+    HEIGHT(4)                                                                                                 \
+    HEIGHT(5)                                                                                                 \
+    HEIGHT(6)                                                                                                 \
+    HEIGHT(7)                                                                                                 \
+    HEIGHT(8)                                                                                                 \
+    HEIGHT(9)                                                                                                 \
+    HEIGHT(10)                                                                                                \
+    HEIGHT(11)                                                                                                \
+    HEIGHT(12)
+#define DEFINE_HEIGHT(n)                                                                                      \
+    SHARED void grad_w_rows_##n(const float *const *x, size_t shift, const float *dy, int pixels, float *dw,  \
+                                ptrdiff_t columns, int width, bool first)                                     \
+    {                                                                                                         \
+        grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                        \
+    }
+GRAD_W_HEIGHTS(DEFINE_HEIGHT)
+
+INLINE void grad_w_rows(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
                         ptrdiff_t columns, int width, bool first)
 {
-#define HEIGHT(n)                                                                                            \
-    case n:                                                                                                  \
-        if (n <= ROWS)                                                                                       \
-            grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                   \
-        break;
+#define CALL(n)                                                                                               \
+    case n: grad_w_rows_##n(x, shift, dy, pixels, dw, columns, width, first); break;
     switch (rows) {
-        HEIGHT(1)
-        HEIGHT(2)
-        HEIGHT(3)
-        HEIGHT(4)
-        HEIGHT(5)
-        HEIGHT(6)
-        HEIGHT(7)
-        HEIGHT(8)
-        HEIGHT(9)
-        HEIGHT(10)
-        HEIGHT(11)
-        HEIGHT(12)
+        GRAD_W_HEIGHTS(CALL)
     }
-#undef HEIGHT
+#undef CALL
 }
 
 /* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */

@@ -217,14 +217,14 @@ def info_nce(source, target, location=None):
     images = torch.arange(len(source))
     if location is None:
         location = torch.zeros_like(images)
-    antecedents = source.flatten(2)[images, :, location]
-    consequents = target.permute(0, 2, 3, 1).reshape(-1, DIM)
-    raw = (antecedents / math.sqrt(DIM)) @ consequents.t()
+    antecedents = source.flatten(2)[images, :, location] / math.sqrt(DIM)
+    # As a convolution, whose threads do not contend with those of a BLAS:
+    # raw[b', b] are the scores of image b with the places of image b'.
+    raw = F.conv2d(target, antecedents[:, :, None, None])
     scores = CLIP * torch.tanh(raw / CLIP)
-    scores = scores.view(len(source), len(target), -1)
-    positive = scores.diagonal()  # (m * m, B)
-    own = torch.eye(len(source), dtype=torch.bool).unsqueeze(2)
-    negative = scores.masked_fill(own, -math.inf).logsumexp((1, 2))  # (B)
+    positive = scores.diagonal()  # (m, m, B)
+    own = torch.eye(len(source), dtype=torch.bool)[:, :, None, None]
+    negative = scores.masked_fill(own, -math.inf).logsumexp((0, 2, 3))  # (B)
     loss = F.softplus(negative - positive).mean()
     return torch.stack([loss, raw.square().mean()])
 
