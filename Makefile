@@ -37,21 +37,21 @@ setup:
 
 demo:
 	@$(MAKE) --no-print-directory setup
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -s all
 	@tools/demo $(BUILD)
 
 test:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory -j2 all $(TESTS)
+	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 bless:
-	@$(MAKE) --no-print-directory -j2 all $(TESTS)
+	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
 	BLESS=1 BUILD=$(BUILD) tests/run $(TESTS)
 
 asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
-	@$(MAKE) --no-print-directory -j2 BUILD=build-asan all $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g') \
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build-asan all $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g') \
 		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
 	@BUILD=build-asan tests/run $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g')
 

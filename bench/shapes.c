@@ -94,7 +94,7 @@ static void ours_grad_w(const Shape *s)
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw};
     const Conv c = s->c;
     for (int part = 0; part < GRAD_W_PARTS(c); part++)
-        conv_grad_w_part(c, &j, 1, part);
+        conv_grad_w_part(c, &j, part);
 }
 
 static void blas_grad_w(const Shape *s)

@@ -11,14 +11,16 @@ size_t packed_floats(int depth, int columns)
     return (size_t)depth * round_up((size_t)columns, MAX_PANEL);
 }
 
+/* Slices of the images suit a weight that is small, whose blocks alone would be too few parts, and maps that are too
+ * large for the last cache, which would be read from memory anew for every block of the weight. */
 int grad_w_slices(const Op *op)
 {
-    enum { SMALL = 1 << 14, SLICES = 8 };
-    const Value *dw = op->out[0];
-    int images = op->in[0]->dims[0];
-    if (value_count(dw) > SMALL)
+    enum { SMALL = 1 << 14, MEDIUM = 1 << 18, LARGE_MAP = 4 << 20, SLICES = 8 }; /* floats */
+    const Value *x = op->in[0], *dw = op->out[0];
+    bool slice = value_count(dw) <= SMALL || (value_count(dw) <= MEDIUM && value_count(x) > LARGE_MAP);
+    if (!slice)
         return 1;
-    return images < SLICES ? images : SLICES;
+    return x->dims[0] < SLICES ? x->dims[0] : SLICES;
 }
 
 int scores_slices(const Net *n)

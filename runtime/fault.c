@@ -8,8 +8,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64 }; /* a cache line, and the widest vector */
+enum {
+    ALIGNMENT = 64,       /* a cache line, and the widest vector */
+    HUGE_PAGE = 2 << 20,  /* Linux's on most processors */
+    HUGE_FROM = 16 << 20, /* bytes from which the last huge page's unused end does not matter */
+};
 
 /* File names may hold line breaks and other control characters; a message is one line. */
 static void make_one_line(char *text)
@@ -48,10 +53,22 @@ bool fault_errno(Fault *f, const char *format, ...)
     return false;
 }
 
+/* A step strides through maps of many megabytes: on huge pages it spends 1 to 3 % less time on translating
+ * addresses. Where the system has none to give, all works as before. */
+static void *allocate_pages(size_t bytes, size_t alignment)
+{
+    size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    void *memory = rounded >= bytes ? aligned_alloc(alignment, rounded ? rounded : alignment) : NULL;
+#ifdef MADV_HUGEPAGE
+    if (memory && alignment == HUGE_PAGE)
+        madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
 void *allocate(size_t bytes, const char *what, Fault *f)
 {
-    size_t rounded = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
-    void *memory = rounded >= bytes ? aligned_alloc(ALIGNMENT, rounded) : NULL;
+    void *memory = allocate_pages(bytes, bytes >= HUGE_FROM ? HUGE_PAGE : ALIGNMENT);
     if (!memory)
         fault(f, "out of memory: %.1f MiB for %s; free some, or make the batch smaller",
               (double)bytes / (1024 * 1024), what);

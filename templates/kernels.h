@@ -37,7 +37,7 @@ enum { LANES = 4, VECTORS = 2, ROWS = 12 };
 #else
 enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
-enum { PANEL = LANES * VECTORS };
+enum { PANEL = LANES * VECTORS, LINE = 16 }; /* LINE: floats in a line of the cache */
 
 /* Pixels treated together: a whole number of tiles for the products, few enough for the first cache in sums.
  */
@@ -119,7 +119,22 @@ typedef struct {
     const float *bias, *addend, *mask;
     ptrdiff_t stride;
     int rows, width;
+    const float *ahead; /* what to ask for meanwhile */
 } Target;
+
+/* Asks for the lines that the tile will read and write when its sums are done, so that they are near by then. */
+INLINE void target_prefetch(int tail, const Target *t)
+{
+    for (int r = 0; r < t->rows; r++)
+        for (int i = 0; i < t->width; i += LINE) {
+            const ptrdiff_t at = r * t->stride + i;
+            __builtin_prefetch(t->y + at, 1);
+            if (tail & TAIL_ADD && t->addend != t->y)
+                __builtin_prefetch(t->addend + at);
+            if (tail & TAIL_MASK)
+                __builtin_prefetch(t->mask + at);
+        }
+}
 
 INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const float *addend,
                         const float *mask)
@@ -171,11 +186,15 @@ INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
     }
 }
 
-/* sum[r] += the row that a[r] points at . panel, over `length` of its floats. */
-INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], int length, const float *panel)
+/* sum[r] += the row that a[r] points at . panel, over `length` of its floats. Meanwhile as many lines from `ahead` on are
+ * asked for: what the next tiles will read. */
+INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], int length, const float *panel,
+                          const float *ahead)
 {
     for (int k = 0; k < length; k++, panel += PANEL) {
         Vec b[VECTORS];
+        if (ahead)
+            __builtin_prefetch(ahead + (ptrdiff_t)k * LINE);
         UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(panel + v * LANES);
         UNROLL for (int r = 0; r < ROWS; r++)
         {
@@ -191,12 +210,13 @@ INLINE void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int d
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
+    target_prefetch(tail, &t);
     UNROLL for (int r = 0; r < ROWS; r++)
     {
         a[r] = first + MIN_OF(r, t.rows - 1) * a_stride;
         UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
     }
-    tile_multiply(sum, a, depth, panel);
+    tile_multiply(sum, a, depth, panel, t.ahead);
     tile_store(tail, sum, t);
 }
 
@@ -206,13 +226,14 @@ INLINE void tile_of_patches(int tail, const float *const patch[ROWS], int runs, 
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
+    target_prefetch(tail, &t);
     UNROLL for (int r = 0; r < ROWS; r++)
     {
         a[r] = patch[r];
         UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
     }
     for (int run = 0; run < runs; run++, panel += (ptrdiff_t)length * PANEL) {
-        tile_multiply(sum, a, length, panel);
+        tile_multiply(sum, a, length, panel, t.ahead ? t.ahead + run * jump : NULL);
         UNROLL for (int r = 0; r < ROWS; r++) a[r] += jump;
     }
     tile_store(tail, sum, t);
@@ -229,7 +250,7 @@ SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, co
         a[r] = first + MIN_OF(r, rows - 1) * a_stride;
         UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
     }
-    tile_multiply(sum, a, depth, panel);
+    tile_multiply(sum, a, depth, panel, NULL);
     if (rows == ROWS && width == PANEL) {
         UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
         {
@@ -305,9 +326,19 @@ typedef struct {
 /* Where the patch of output pixel p (counted over all images) begins in x. */
 INLINE size_t patch(Conv c, int p)
 {
+    if (c.kernel == 1 && c.stride == 1)
+        return (size_t)p * c.in;
     const int area = c.out_side * c.out_side, image = p / area, row = p % area / c.out_side,
               column = p % c.out_side;
     return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
+}
+
+/* What the tiles behind this one will want from memory, a stream for each panel: what they read, then what lies where they
+ * write. Asked for a line at a time between multiplications, it arrives without holding them up. */
+INLINE const float *ahead_of(int panel, const float *rows, const float *mask, const float *addend, const float *y)
+{
+    const float *const second = mask ? mask : addend ? addend : y, *const third = mask && addend ? addend : y;
+    return panel == 0 ? rows : panel == 1 ? second : third;
 }
 
 /* The tile at pixel p and panel `panel` of y. */
@@ -323,27 +354,63 @@ INLINE Target conv_target(Conv c, const ConvJob *j, int tail, int p, int last, i
                     .width = MIN_OF(PANEL, c.out - column)};
 }
 
+/* Pixels [first, last) of y, whose rows of the left factor lie one after the other: rows is that of pixel `first`. */
+INLINE void conv_rows(Conv c, const ConvJob *j, int tail, const float *rows, int depth, int first, int last)
+{
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        for (int p = first; p < last; p += ROWS) {
+            const float *row = rows + (size_t)(p - first) * depth;
+            const size_t next = (size_t)(p + ROWS) * c.out;
+            Target t = conv_target(c, j, tail, p, last, panel);
+            t.ahead = ahead_of(panel, row + (size_t)ROWS * depth, NULL, tail & TAIL_ADD ? j->addend + next : NULL,
+                               j->y + next);
+            call_rows(tail, row, depth, depth, j->packed + (size_t)panel * depth * PANEL, &t);
+        }
+}
+
+/* Pixels [first, last) of y, a block at most, from their patches where they lie. */
+INLINE void conv_patches(Conv c, const ConvJob *j, int tail, int first, int last)
+{
+    const int run = c.kernel * c.in, depth = c.kernel * run;
+    const float *from[PIXEL_BLOCK + ROWS];
+    for (int i = 0; i < PIXEL_BLOCK + ROWS; i++)
+        from[i] = j->x + patch(c, MIN_OF(first + i, last - 1));
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        for (int p = first; p < last; p += ROWS) {
+            Target t = conv_target(c, j, tail, p, last, panel);
+            t.ahead = panel == 0 ? from[p - first + ROWS] : NULL;
+            call_patches(tail, from + (p - first), c.kernel, run, (ptrdiff_t)c.side * c.in,
+                         j->packed + (size_t)panel * depth * PANEL, &t);
+        }
+}
+
+enum { SHORT_RUN = 24 }; /* floats of a patch's row below which it is better copied: loops would end too soon */
+
+/* The same, from copies of the patches: for the first layer, whose pictures have few channels. */
+INLINE void conv_copies(Conv c, const ConvJob *j, int tail, int first, int last)
+{
+    const int run = c.kernel * c.in, depth = c.kernel * run;
+    float copies[(c.kernel * c.in < SHORT_RUN ? PIXEL_BLOCK : 1) * c.kernel * c.kernel * c.in];
+    for (int p = first; p < last; p++) {
+        const float *from = j->x + patch(c, p);
+        for (int ky = 0; ky < c.kernel; ky++)
+            for (int i = 0; i < run; i++)
+                copies[(p - first) * depth + ky * run + i] = from[(size_t)ky * c.side * c.in + (size_t)i];
+    }
+    conv_rows(c, j, tail, copies, depth, first, last);
+}
+
 /* Pixels [first, last) of y. */
 INLINE void conv_pixels(Conv c, const ConvJob *j, int tail, int first, int last)
 {
-    const int depth = c.kernel * c.kernel * c.in, run = c.kernel * c.in;
-    const bool plain = c.kernel == 1 && c.stride == 1;
     for (int block = first; block < last; block += PIXEL_BLOCK) {
         const int end = MIN_OF(block + PIXEL_BLOCK, last);
-        const float *from[PIXEL_BLOCK];
-        for (int i = 0; i < PIXEL_BLOCK && !plain; i++)
-            from[i] = j->x + patch(c, MIN_OF(block + i, end - 1));
-        for (int panel = 0; panel < PANELS(c.out); panel++) {
-            const float *packed = j->packed + (size_t)panel * depth * PANEL;
-            for (int p = block; p < end; p += ROWS) {
-                const Target t = conv_target(c, j, tail, p, end, panel);
-                if (plain)
-                    call_rows(tail, j->x + (size_t)p * c.in, c.in, depth, packed, &t);
-                else
-                    call_patches(tail, from + (p - block), c.kernel, run, (ptrdiff_t)c.side * c.in, packed,
-                                 &t);
-            }
-        }
+        if (c.kernel == 1 && c.stride == 1)
+            conv_rows(c, j, tail, j->x + (size_t)block * c.in, c.in, block, end);
+        else if (c.kernel * c.in < SHORT_RUN)
+            conv_copies(c, j, tail, block, end);
+        else
+            conv_patches(c, j, tail, block, end);
     }
 }
 
@@ -356,20 +423,23 @@ typedef struct {
 /* Pixels [first, last) of a 1x1 convolution's dx. */
 INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int first, int last)
 {
-    for (int panel = 0; panel < PANELS(c.in); panel++) {
-        const int column = panel * PANEL;
-        for (int p = first; p < last; p += ROWS) {
-            const size_t at = (size_t)p * c.in + column;
-            const Target t = {.y = j->dx + at,
-                              .addend = tail & TAIL_ADD ? j->addend + at : NULL,
-                              .mask = tail & TAIL_MASK ? j->mask + at : NULL,
-                              .stride = c.in,
-                              .rows = MIN_OF(ROWS, last - p),
-                              .width = MIN_OF(PANEL, c.in - column)};
-            call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out,
-                      j->packed + (size_t)panel * c.out * PANEL, &t);
-        }
-    }
+    for (int block = first; block < last; block += PIXEL_BLOCK)
+        for (int panel = 0; panel < PANELS(c.in); panel++)
+            for (int p = block; p < MIN_OF(block + PIXEL_BLOCK, last); p += ROWS) {
+                const int column = panel * PANEL;
+                const size_t at = (size_t)p * c.in + column, next = (size_t)(p + ROWS) * c.in;
+                const Target t = {.y = j->dx + at,
+                                  .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                                  .mask = tail & TAIL_MASK ? j->mask + at : NULL,
+                                  .stride = c.in,
+                                  .rows = MIN_OF(ROWS, last - p),
+                                  .width = MIN_OF(PANEL, c.in - column),
+                                  .ahead = ahead_of(panel, j->dy + (size_t)(p + ROWS) * c.out,
+                                                    tail & TAIL_MASK ? j->mask + next : NULL,
+                                                    tail & TAIL_ADD ? j->addend + next : NULL, j->dx + next)};
+                call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out,
+                          j->packed + (size_t)panel * c.out * PANEL, &t);
+            }
 }
 
 /* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
@@ -424,6 +494,7 @@ INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const flo
     for (int i = 0; i < pixels; i++) {
         const float *a = x[i] + shift;
         Vec b[VECTORS];
+        __builtin_prefetch(a + LINE); /* for the tiles to come */
         UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + i * PANEL + v * LANES);
         UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)
         {
@@ -485,6 +556,8 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
 {
     for (int i = 0; i < pixels; i++, packed += PANEL) {
         const float *from = dy + (size_t)i * columns;
+        for (int line = 0; line < PANEL; line += LINE)
+            __builtin_prefetch(from + PANEL + line); /* the next panel's */
         if (width == PANEL) {
             UNROLL for (int v = 0; v < VECTORS; v++) store(packed + v * LANES, load(from + v * LANES));
             continue;
@@ -505,8 +578,10 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
         const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
         const float *x[SUM_BLOCK];
         float dy[SUM_BLOCK * PANEL];
-        for (int i = 0; i < pixels; i++)
+        for (int i = 0; i < pixels; i++) {
             x[i] = j->x + patch(c, block + i);
+            __builtin_prefetch(x[i]);
+        }
         for (int panel = panel0; panel < panel1; panel++) {
             const int column = panel * PANEL, width = MIN_OF(PANEL, c.out - column);
             pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, width, dy);
@@ -521,22 +596,27 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
     }
 }
 
-/* How the work is cut: into blocks of dw, and where dw is small into slices of the images as well. */
+/* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own. */
 #define GRAD_W_TILES(c)      ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
 #define GRAD_W_PANEL_CUTS(c) MIN_OF(PANELS((c).out), 4)
-#define GRAD_W_TILE_CUTS(c)  CEIL_DIV(GRAD_W_TILES(c), 24)
+#define GRAD_W_TILE_CUTS(c)  MIN_OF(GRAD_W_TILES(c), CEIL_DIV(GRAD_W_TILES(c), 24) + 1)
 #define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
 
-INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int slices, int part)
+/* Part `part` of GRAD_W_PARTS blocks. */
+INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int part)
 {
-    const int cuts = GRAD_W_PARTS(c), slice = part / cuts, tile_cut = part % cuts / GRAD_W_PANEL_CUTS(c),
-              panel_cut = part % GRAD_W_PANEL_CUTS(c);
-    float *dw = slices == 1 ? j->dw : j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out;
-    conv_grad_w_block(c, j, dw, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+    const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
+    conv_grad_w_block(c, j, j->dw, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
                       piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
                       piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
-                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)),
-                      piece(c.images, slice, slices), piece(c.images, slice + 1, slices));
+                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), 0, c.images);
+}
+
+/* Slice `slice` of the images, into its own dw. */
+INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, int slice, int slices)
+{
+    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, 0, GRAD_W_TILES(c), 0,
+                      PANELS(c.out), piece(c.images, slice, slices), piece(c.images, slice + 1, slices));
 }
 
 /* to = addend + scale * the sum of the slices, in their order; `count` floats each; addend may be NULL. */

@@ -695,13 +695,12 @@ static const Conv scores_grad_a_at_5_shape = {16, 5, 16, 5, 32, 1, 1};
 static void scores_grad_a_at_5_part(void *job, int part, int worker)
 {
     const ScoresJob *j = job;
-    const int parts = 4 * GRAD_W_PARTS(scores_grad_a_at_5_shape), view = part / parts, other = 2 - 1 - view;
+    const int view = part / 4, other = 2 - 1 - view;
     (void)worker;
     const ConvGradWJob product = {.x = j->r + (size_t)view * 16 * 25 * 16,
                                   .dy = j->t + (size_t)other * 16 * 25 * 32,
-                                  .dw = j->packed + (size_t)view * 4 * 16 * 32,
                                   .partial = j->packed + (size_t)view * 4 * 16 * 32};
-    conv_grad_w_part(scores_grad_a_at_5_shape, &product, 4, part % parts);
+    conv_grad_w_slice(scores_grad_a_at_5_shape, &product, part % 4, 4);
 }
 
 static void scores_grad_a_at_5_sum(void *job, int part, int worker)
@@ -715,7 +714,7 @@ static void scores_grad_a_at_5_sum(void *job, int part, int worker)
 
 static void scores_grad_a_at_5(AmdimPool *pool, ScoresJob job)
 {
-    amdim_parallel(pool, scores_grad_a_at_5_part, &job, 2 * 4 * GRAD_W_PARTS(scores_grad_a_at_5_shape));
+    amdim_parallel(pool, scores_grad_a_at_5_part, &job, 2 * 4);
     amdim_parallel(pool, scores_grad_a_at_5_sum, &job, 4);
 }
 
@@ -787,13 +786,12 @@ static const Conv scores_grad_a_at_7_shape = {16, 7, 16, 7, 32, 1, 1};
 static void scores_grad_a_at_7_part(void *job, int part, int worker)
 {
     const ScoresJob *j = job;
-    const int parts = 4 * GRAD_W_PARTS(scores_grad_a_at_7_shape), view = part / parts, other = 2 - 1 - view;
+    const int view = part / 4, other = 2 - 1 - view;
     (void)worker;
     const ConvGradWJob product = {.x = j->r + (size_t)view * 16 * 49 * 16,
                                   .dy = j->t + (size_t)other * 16 * 49 * 32,
-                                  .dw = j->packed + (size_t)view * 4 * 16 * 32,
                                   .partial = j->packed + (size_t)view * 4 * 16 * 32};
-    conv_grad_w_part(scores_grad_a_at_7_shape, &product, 4, part % parts);
+    conv_grad_w_slice(scores_grad_a_at_7_shape, &product, part % 4, 4);
 }
 
 static void scores_grad_a_at_7_sum(void *job, int part, int worker)
@@ -807,7 +805,7 @@ static void scores_grad_a_at_7_sum(void *job, int part, int worker)
 
 static void scores_grad_a_at_7(AmdimPool *pool, ScoresJob job)
 {
-    amdim_parallel(pool, scores_grad_a_at_7_part, &job, 2 * 4 * GRAD_W_PARTS(scores_grad_a_at_7_shape));
+    amdim_parallel(pool, scores_grad_a_at_7_part, &job, 2 * 4);
     amdim_parallel(pool, scores_grad_a_at_7_sum, &job, 4);
 }
 
@@ -856,13 +854,13 @@ static void batchnorm_grad_32_at_7(AmdimPool *pool, BatchnormGradJob job)
     amdim_parallel(pool, batchnorm_grad_32_at_7_part, &job, 1);
 }
 
-/* convolution 1x1, gradient of the weight (32, 32): small, so summed over 8 slices of the images first */
+/* convolution 1x1, gradient of the weight (32, 32): summed over 8 slices of the images first */
 static const Conv conv_grad_w_1x1_32_to_32_at_7_shape = {32, 7, 32, 7, 32, 1, 1};
 
 static void conv_grad_w_1x1_32_to_32_at_7_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_1x1_32_to_32_at_7_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_7_shape, job, part, 8);
 }
 
 static void conv_grad_w_1x1_32_to_32_at_7_sum(void *job, int part, int worker)
@@ -874,7 +872,7 @@ static void conv_grad_w_1x1_32_to_32_at_7_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_32_to_32_at_7(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_7_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_1x1_32_to_32_at_7_shape));
+    amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_7_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_7_sum, &job, 8);
 }
 
@@ -972,13 +970,13 @@ static void batchnorm_grad_32_at_5(AmdimPool *pool, BatchnormGradJob job)
     amdim_parallel(pool, batchnorm_grad_32_at_5_part, &job, 1);
 }
 
-/* convolution 1x1, gradient of the weight (32, 32): small, so summed over 8 slices of the images first */
+/* convolution 1x1, gradient of the weight (32, 32): summed over 8 slices of the images first */
 static const Conv conv_grad_w_1x1_32_to_32_at_5_shape = {32, 5, 32, 5, 32, 1, 1};
 
 static void conv_grad_w_1x1_32_to_32_at_5_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_1x1_32_to_32_at_5_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_5_shape, job, part, 8);
 }
 
 static void conv_grad_w_1x1_32_to_32_at_5_sum(void *job, int part, int worker)
@@ -990,7 +988,7 @@ static void conv_grad_w_1x1_32_to_32_at_5_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_32_to_32_at_5(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_5_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_1x1_32_to_32_at_5_shape));
+    amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_5_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_5_sum, &job, 8);
 }
 
@@ -1088,13 +1086,13 @@ static void batchnorm_grad_32_at_1(AmdimPool *pool, BatchnormGradJob job)
     amdim_parallel(pool, batchnorm_grad_32_at_1_part, &job, 1);
 }
 
-/* convolution 1x1, gradient of the weight (32, 32): small, so summed over 8 slices of the images first */
+/* convolution 1x1, gradient of the weight (32, 32): summed over 8 slices of the images first */
 static const Conv conv_grad_w_1x1_32_to_32_at_1_shape = {32, 1, 32, 1, 32, 1, 1};
 
 static void conv_grad_w_1x1_32_to_32_at_1_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_1x1_32_to_32_at_1_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_1_shape, job, part, 8);
 }
 
 static void conv_grad_w_1x1_32_to_32_at_1_sum(void *job, int part, int worker)
@@ -1106,7 +1104,7 @@ static void conv_grad_w_1x1_32_to_32_at_1_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_32_to_32_at_1(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_1_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_1x1_32_to_32_at_1_shape));
+    amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_1_sum, &job, 8);
 }
 
@@ -1133,13 +1131,13 @@ static void conv_grad_x_1x1_32_to_32_at_1_mask(AmdimPool *pool, ConvGradXJob job
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_1_mask_part, &job, 8);
 }
 
-/* convolution 1x1, gradient of the weight (48, 32): small, so summed over 8 slices of the images first */
+/* convolution 1x1, gradient of the weight (48, 32): summed over 8 slices of the images first */
 static const Conv conv_grad_w_1x1_48_to_32_at_1_shape = {32, 1, 48, 1, 32, 1, 1};
 
 static void conv_grad_w_1x1_48_to_32_at_1_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_1x1_48_to_32_at_1_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_1x1_48_to_32_at_1_shape, job, part, 8);
 }
 
 static void conv_grad_w_1x1_48_to_32_at_1_sum(void *job, int part, int worker)
@@ -1151,7 +1149,7 @@ static void conv_grad_w_1x1_48_to_32_at_1_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_48_to_32_at_1(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_1x1_48_to_32_at_1_shape));
+    amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_sum, &job, 8);
 }
 
@@ -1226,13 +1224,13 @@ static void batchnorm_grad_48_at_1(AmdimPool *pool, BatchnormGradJob job)
     amdim_parallel(pool, batchnorm_grad_48_at_1_part, &job, 2);
 }
 
-/* convolution 1x1, gradient of the weight (48, 48): small, so summed over 8 slices of the images first */
+/* convolution 1x1, gradient of the weight (48, 48): summed over 8 slices of the images first */
 static const Conv conv_grad_w_1x1_48_to_48_at_1_shape = {32, 1, 48, 1, 48, 1, 1};
 
 static void conv_grad_w_1x1_48_to_48_at_1_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_1x1_48_to_48_at_1_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_1x1_48_to_48_at_1_shape, job, part, 8);
 }
 
 static void conv_grad_w_1x1_48_to_48_at_1_sum(void *job, int part, int worker)
@@ -1244,7 +1242,7 @@ static void conv_grad_w_1x1_48_to_48_at_1_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_48_to_48_at_1(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_1x1_48_to_48_at_1_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_1x1_48_to_48_at_1_shape));
+    amdim_parallel(pool, conv_grad_w_1x1_48_to_48_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_48_to_48_at_1_sum, &job, 8);
 }
 
@@ -1290,7 +1288,7 @@ static const Conv conv_grad_w_5x5_32_to_48_at_5_shape = {32, 5, 32, 1, 48, 5, 1}
 static void conv_grad_w_5x5_32_to_48_at_5_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_5x5_32_to_48_at_5_shape, job, 1, part);
+    conv_grad_w_part(conv_grad_w_5x5_32_to_48_at_5_shape, job, part);
 }
 
 static void conv_grad_w_5x5_32_to_48_at_5(AmdimPool *pool, ConvGradWJob job)
@@ -1334,13 +1332,13 @@ static void pool_grad_3x3_32_to_32_at_7_add(AmdimPool *pool, MapJob job)
     amdim_parallel(pool, pool_grad_3x3_32_to_32_at_7_add_part, &job, 8);
 }
 
-/* convolution 3x3, gradient of the weight (288, 32): small, so summed over 8 slices of the images first */
+/* convolution 3x3, gradient of the weight (288, 32): summed over 8 slices of the images first */
 static const Conv conv_grad_w_3x3_32_to_32_at_7_shape = {32, 7, 32, 5, 32, 3, 1};
 
 static void conv_grad_w_3x3_32_to_32_at_7_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_3x3_32_to_32_at_7_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_3x3_32_to_32_at_7_shape, job, part, 8);
 }
 
 static void conv_grad_w_3x3_32_to_32_at_7_sum(void *job, int part, int worker)
@@ -1352,7 +1350,7 @@ static void conv_grad_w_3x3_32_to_32_at_7_sum(void *job, int part, int worker)
 
 static void conv_grad_w_3x3_32_to_32_at_7(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_3x3_32_to_32_at_7_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_3x3_32_to_32_at_7_shape));
+    amdim_parallel(pool, conv_grad_w_3x3_32_to_32_at_7_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_3x3_32_to_32_at_7_sum, &job, 8);
 }
 
@@ -1392,13 +1390,13 @@ static void pool_grad_2x2_stride2_16_to_32_at_14(AmdimPool *pool, MapJob job)
     amdim_parallel(pool, pool_grad_2x2_stride2_16_to_32_at_14_part, &job, 8);
 }
 
-/* convolution 2x2 at stride 2, gradient of the weight (64, 32): small, so summed over 8 slices of the images first */
+/* convolution 2x2 at stride 2, gradient of the weight (64, 32): summed over 8 slices of the images first */
 static const Conv conv_grad_w_2x2_stride2_16_to_32_at_14_shape = {32, 14, 16, 7, 32, 2, 2};
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_2x2_stride2_16_to_32_at_14_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_2x2_stride2_16_to_32_at_14_shape, job, part, 8);
 }
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14_sum(void *job, int part, int worker)
@@ -1410,7 +1408,7 @@ static void conv_grad_w_2x2_stride2_16_to_32_at_14_sum(void *job, int part, int 
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_2x2_stride2_16_to_32_at_14_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_2x2_stride2_16_to_32_at_14_shape));
+    amdim_parallel(pool, conv_grad_w_2x2_stride2_16_to_32_at_14_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_2x2_stride2_16_to_32_at_14_sum, &job, 8);
 }
 
@@ -1437,13 +1435,13 @@ static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(AmdimPool *pool, Con
     amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part, &job, 8);
 }
 
-/* convolution 3x3, gradient of the weight (27, 16): small, so summed over 8 slices of the images first */
+/* convolution 3x3, gradient of the weight (27, 16): summed over 8 slices of the images first */
 static const Conv conv_grad_w_3x3_3_to_16_at_16_shape = {32, 16, 3, 14, 16, 3, 1};
 
 static void conv_grad_w_3x3_3_to_16_at_16_part(void *job, int part, int worker)
 {
     (void)worker;
-    conv_grad_w_part(conv_grad_w_3x3_3_to_16_at_16_shape, job, 8, part);
+    conv_grad_w_slice(conv_grad_w_3x3_3_to_16_at_16_shape, job, part, 8);
 }
 
 static void conv_grad_w_3x3_3_to_16_at_16_sum(void *job, int part, int worker)
@@ -1455,7 +1453,7 @@ static void conv_grad_w_3x3_3_to_16_at_16_sum(void *job, int part, int worker)
 
 static void conv_grad_w_3x3_3_to_16_at_16(AmdimPool *pool, ConvGradWJob job)
 {
-    amdim_parallel(pool, conv_grad_w_3x3_3_to_16_at_16_part, &job, 8 * GRAD_W_PARTS(conv_grad_w_3x3_3_to_16_at_16_shape));
+    amdim_parallel(pool, conv_grad_w_3x3_3_to_16_at_16_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_3x3_3_to_16_at_16_sum, &job, 8);
 }
 

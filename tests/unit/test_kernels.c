@@ -241,8 +241,10 @@ static void check_grad_w(Conv c, const char *what, int slices)
     float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]), *dw = new_floats(count),
           *partial = new_floats(count * (size_t)slices);
     const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
-    for (int part = 0; part < slices * GRAD_W_PARTS(c); part++)
-        conv_grad_w_part(c, &j, slices, part);
+    for (int part = 0; slices == 1 && part < GRAD_W_PARTS(c); part++)
+        conv_grad_w_part(c, &j, part);
+    for (int slice = 0; slices > 1 && slice < slices; slice++)
+        conv_grad_w_slice(c, &j, slice, slices);
     for (int part = 0; slices > 1 && part < 2; part++)
         sum_slices(partial, slices, count, 1, NULL, dw, part, 2);
     expect_near(&s, op->out[0], dw, what);
