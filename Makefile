@@ -45,6 +45,19 @@ test:
 	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
+# bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed.
+BENCHES = $(BUILD)/bench/fma $(BUILD)/bench/sgemm $(BUILD)/bench/shapes
+bench:
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory -s all $(BENCHES)
+	@bench/run $(BUILD)
+	@$(BUILD)/bench/shapes
+
+$(BENCHES): $(BUILD)/bench/%: bench/%.c templates/kernels.h templates/blas.h
+	@mkdir -p $(BUILD)/bench
+	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -O3 -march=native -ffp-contract=fast -fno-math-errno -pthread \
+		-Itemplates -Iruntime -o $@ $< -lopenblas -lm
+
 bless:
 	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
 	BLESS=1 BUILD=$(BUILD) tests/run $(TESTS)
@@ -104,10 +117,10 @@ uninstall:
 		$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
 
 format:
-	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h
+	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h bench/*.c
 
 clean:
 	rm -rf $(BUILD) build-asan
 
-.PHONY: all help setup demo test bless asan install uninstall format clean
+.PHONY: all help setup demo test bench bless asan install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d)

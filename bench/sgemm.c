@@ -1,4 +1,5 @@
-/* sgemm.c: OpenBLAS's product of two N x N matrices. usage: sgemm THREADS [N] [TIMES]; prints the median GFLOP/s. */
+/* sgemm.c: OpenBLAS's product of two N x N matrices. usage: sgemm THREADS [N] [TIMES]; prints the median
+ * GFLOP/s. */
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@ static int by_size(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 2048, times = argc > 3 ? atoi(argv[3]) : 9;
+    int threads = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 2048,
+        times = argc > 3 ? atoi(argv[3]) : 9;
     if (threads < 1 || n < 1 || times < 1) {
         fprintf(stderr, "usage: sgemm THREADS [N] [TIMES]\n");
         return 2;

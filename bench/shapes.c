@@ -1,6 +1,7 @@
-/* shapes.c: every product of the contract's example (and of the narrower cifar10-quick), shape by shape, on one thread:
- * our kernels against OpenBLAS (patches unfolded a tile at a time), forward with a ReLU behind it, gradient of x, gradient
- * of the weight. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the two in turn. */
+/* shapes.c: every product of specs/amdim.yaml, of the narrower cifar10-quick.yaml, and the largest of the
+ * paper's, shape by shape, on one thread: our kernels against OpenBLAS (patches unfolded a tile at a time),
+ * forward with a ReLU behind it, gradient of x, gradient of the weight. usage: shapes [ROUNDS]; prints
+ * GFLOP/s, medians, the two in turn. */
 #include "blas.h"
 #include "kernels.h"
 #include <stdio.h>
@@ -142,8 +143,8 @@ static void measure(Conv c, int rounds)
     compare(&s, ours_forward, blas_forward, forward);
     compare(&s, ours_grad_x, blas_grad_x, grad_x);
     compare(&s, ours_grad_w, blas_grad_w, grad_w);
-    printf("%dx%d stride %d %5d to %4d at %2d  %8.1f %8.1f  %8.1f %8.1f  %8.1f %8.1f\n", c.kernel, c.kernel, c.stride, c.in,
-           c.out, c.side, forward[0], forward[1], grad_x[0], grad_x[1], grad_w[0], grad_w[1]);
+    printf("%dx%d stride %d %5d to %4d at %2d  %8.1f %8.1f  %8.1f %8.1f  %8.1f %8.1f\n", c.kernel, c.kernel,
+           c.stride, c.in, c.out, c.side, forward[0], forward[1], grad_x[0], grad_x[1], grad_w[0], grad_w[1]);
     float *all[] = {s.x, s.w, s.y, s.dx, s.dw, s.packed, s.packed_t, s.unfolded};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
@@ -159,18 +160,19 @@ int main(int argc, char **argv)
     static const struct {
         int side, in, out_side, out, kernel, stride;
     } shape[] = {
-        {32, 3, 30, 64, 3, 1},    {30, 64, 30, 64, 1, 1},   {30, 64, 14, 128, 4, 2},  {14, 128, 14, 128, 1, 1},
-        {14, 128, 7, 256, 2, 2},  {7, 256, 7, 256, 1, 1},   {7, 256, 5, 256, 3, 1},   {5, 256, 5, 256, 1, 1},
-        {5, 256, 3, 256, 3, 1},   {3, 256, 3, 256, 1, 1},   {3, 256, 1, 512, 3, 1},   {7, 256, 7, 512, 1, 1},
-        {7, 512, 7, 512, 1, 1},   {30, 32, 30, 32, 1, 1},   {30, 32, 14, 64, 4, 2},   {14, 64, 14, 64, 1, 1},
-        {14, 64, 7, 128, 2, 2},   {7, 128, 7, 128, 1, 1},   {7, 128, 5, 128, 3, 1},
+        {32, 3, 30, 64, 3, 1},    {30, 64, 30, 64, 1, 1},   {30, 64, 14, 128, 4, 2}, {14, 128, 14, 128, 1, 1},
+        {14, 128, 7, 256, 2, 2},  {7, 256, 7, 256, 1, 1},   {7, 256, 5, 256, 3, 1},  {5, 256, 5, 256, 1, 1},
+        {5, 256, 3, 256, 3, 1},   {3, 256, 3, 256, 1, 1},   {3, 256, 1, 512, 3, 1},  {7, 256, 7, 512, 1, 1},
+        {7, 512, 7, 512, 1, 1},   {30, 32, 30, 32, 1, 1},   {30, 32, 14, 64, 4, 2},  {14, 64, 14, 64, 1, 1},
+        {14, 64, 7, 128, 2, 2},   {7, 128, 7, 128, 1, 1},   {7, 128, 5, 128, 3, 1},  {7, 1024, 7, 1024, 1, 1},
+        {5, 1024, 5, 2048, 1, 1}, {5, 2048, 5, 2048, 1, 1},
     };
     openblas_set_num_threads(1);
     printf("GFLOP/s, one thread             forward + ReLU       gradient of x   gradient of weight\n"
            "                                  ours OpenBLAS      ours OpenBLAS      ours OpenBLAS\n");
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        measure((Conv){IMAGES * (shape[i].side < 8 ? 4 : 1), shape[i].side, shape[i].in, shape[i].out_side, shape[i].out,
-                       shape[i].kernel, shape[i].stride},
+        measure((Conv){IMAGES * (shape[i].side < 8 ? 4 : 1), shape[i].side, shape[i].in, shape[i].out_side,
+                       shape[i].out, shape[i].kernel, shape[i].stride},
                 rounds);
     return 0;
 }

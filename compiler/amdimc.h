@@ -365,8 +365,8 @@ int scores_slices(const Net *n); /* of the target images, for the gradient of an
 int nce_parts(const Net *n);     /* of the target images, a direction */
 void cost_scratch(Graph *g); /* gives each operation that needs one its scratch value; before plan_memory */
 size_t cost_worker_scratch(const Graph *g); /* bytes a worker needs of its own */
-double cost_op_flop(const Op *op);        /* of its products, two per multiply-add; 0 for what has none */
-double cost_step_flop(const Graph *step); /* the contract's gflop_per_step, in FLOP */
+double cost_op_flop(const Op *op);          /* of its products, two per multiply-add; 0 for what has none */
+double cost_step_flop(const Graph *step);   /* the contract's gflop_per_step, in FLOP */
 
 /* The most resident memory that a whole `train` takes, in bytes, by what holds it. */
 typedef struct {
@@ -378,7 +378,7 @@ typedef struct {
     size_t program;   /* code, shared libraries, buffers of files */
     size_t total;     /* the sum: what the program promises */
 } PeakMemory;
-PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature);
+PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature, bool openblas);
 
 /* ---- plan.c: lifetimes, in-place results, offsets in one arena
  * -------------------------------------------------------- */
@@ -411,6 +411,7 @@ typedef struct {
     PeakMemory peak;
     const char *digest;
     const char *triple;    /* the target's; "native" unless given */
+    bool openblas;         /* some product is OpenBLAS\'s */
     const char *templates; /* directory */
 } Program;
 
@@ -444,6 +445,7 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, 
 typedef struct {
     const char *templates, *runtime; /* directories of sources */
     const char *library;             /* libamdim.a, the runtime for this machine */
+    bool openblas;                   /* some product is OpenBLAS's: link it */
     const char *cc;                  /* the clang to use */
     const char *gen_dir;             /* where the generated C goes */
     const char *output;              /* the program */

@@ -116,24 +116,19 @@ static bool copy_file(Arena *a, const char *from, const char *to_directory, cons
     return write_file(a, arena_printf(a, "%s/%s", to_directory, name), text, length);
 }
 
-static bool uses_openblas(const Spec *s)
-{
-    return !strcmp(s->target.blas.v, "openblas");
-}
-
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
 {
     return make_directories(a, b->gen_dir) &&
            write_file(a, arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v), model_c, strlen(model_c)) &&
            copy_file(a, b->templates, b->gen_dir, "kernels.h") &&
            copy_file(a, b->templates, b->gen_dir, "nce.h") &&
-           (!uses_openblas(s) || copy_file(a, b->templates, b->gen_dir, "blas.h")) &&
+           (!b->openblas || copy_file(a, b->templates, b->gen_dir, "blas.h")) &&
            copy_file(a, b->runtime, b->gen_dir, "amdim.h");
 }
 
 static const char *const model_flags[] = {"-std=c17", "-O3", "-ffp-contract=fast", "-fno-math-errno"};
 
-static const char *makefile_text(Arena *a, const Spec *s)
+static const char *makefile_text(Arena *a, const Build *b, const Spec *s)
 {
     return arena_printf(
         a,
@@ -145,7 +140,7 @@ static const char *makefile_text(Arena *a, const Spec *s)
         "%s: $(OBJECTS)\n\t$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(OBJECTS) -ljpeg -lpng%s -lm\n\n"
         "%%.o: %%.c $(wildcard *.h runtime/*.h)\n\t$(CC) $(NEEDED) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<\n\n"
         "clean:\n\trm -f %s $(OBJECTS)\n.PHONY: clean\n",
-        s->name.v, s->target.march.v, s->name.v, s->name.v, uses_openblas(s) ? " -lopenblas" : "", s->name.v);
+        s->name.v, s->target.march.v, s->name.v, s->name.v, b->openblas ? " -lopenblas" : "", s->name.v);
 }
 
 bool build_write_folder(Arena *a, const Build *b, const Spec *s, const char *model_c)
@@ -163,7 +158,7 @@ bool build_write_folder(Arena *a, const Build *b, const Spec *s, const char *mod
             good = copy_file(a, b->runtime, runtime, entry->d_name);
     }
     closedir(d);
-    const char *makefile = makefile_text(a, s);
+    const char *makefile = makefile_text(a, b, s);
     return good && write_file(a, arena_printf(a, "%s/Makefile", b->gen_dir), makefile, strlen(makefile));
 }
 
@@ -201,7 +196,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
     argv[n++] = b->library;
     argv[n++] = "-ljpeg";
     argv[n++] = "-lpng";
-    if (uses_openblas(s))
+    if (b->openblas)
         argv[n++] = "-lopenblas";
     argv[n++] = "-lm";
     argv[n++] = "-pthread";

@@ -11,8 +11,8 @@ size_t packed_floats(int depth, int columns)
     return (size_t)depth * round_up((size_t)columns, MAX_PANEL);
 }
 
-/* Slices of the images suit a weight that is small, whose blocks alone would be too few parts, and maps that are too
- * large for the last cache, which would be read from memory anew for every block of the weight. */
+/* Slices of the images suit a weight that is small, whose blocks alone would be too few parts, and maps that
+ * are too large for the last cache, which would be read from memory anew for every block of the weight. */
 int grad_w_slices(const Op *op)
 {
     enum { SMALL = 1 << 14, MEDIUM = 1 << 18, LARGE_MAP = 4 << 20, SLICES = 8 }; /* floats */
@@ -120,18 +120,40 @@ double cost_step_flop(const Graph *step)
     return flop;
 }
 
-PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature)
+/* The largest tensor of files: a checkpoint is written by way of a copy in PyTorch's order. */
+static size_t largest_tensor(const Params *p)
+{
+    size_t count = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->param[i]->count > count)
+            count = p->param[i]->count;
+    return sizeof(float) * count;
+}
+
+/* What the program holds besides what the compiler lays out, measured (docs/performance.md): code and C
+ * library; a checkpoint's copy, whose freed pages the allocator does not all give back; the index of a data
+ * set of 100,000 files; OpenBLAS with the buffers it packs into. */
+static size_t program_bytes(const Params *p, bool openblas, int threads)
+{
+    enum { KIBIBYTE = 1 << 10, CODE = 2900 * KIBIBYTE, INDEX = 2600 * KIBIBYTE };
+    enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
+    return CODE + INDEX + largest_tensor(p) / 4 * 7 +
+           (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
+}
+
+PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature, bool openblas)
 {
     const Spec *s = step->net->spec;
-    enum { PER_THREAD = 512 << 10 }; /* stack pages touched, decoder and augmentation buffers */
+    enum { PER_THREAD = 128 << 10 }; /* stack pages touched; a worker and a preparer of pictures each */
+    const int threads = (int)s->target.threads.v;
     size_t moments = s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
     PeakMemory m = {
         .weights = sizeof(float) * p->floats,
         .optimizer = sizeof(float) * p->trained_floats * moments,
         .arena = step->arena_bytes,
         .pictures = 2 * step->x->bytes,
-        .threads = (size_t)s->target.threads.v * (2 * PER_THREAD + cost_worker_scratch(step)),
-        .program = (size_t)8 << 20,
+        .threads = (size_t)threads * (2 * PER_THREAD + cost_worker_scratch(step)),
+        .program = program_bytes(p, openblas, threads),
     };
     for (int i = 0; i < features; i++)
         if (feature[i]->arena_bytes > m.arena)

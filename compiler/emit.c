@@ -61,7 +61,7 @@ static void emit_head(Emit *e)
             p->params->trained_floats, cost_step_flop(p->step) / 1e9,
             (double)p->step->arena_bytes / (1 << 20));
     fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
-    if (!strcmp(n->spec->target.blas.v, "openblas"))
+    if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "
                     "*)(arena + bytes);\n}\n"
@@ -306,7 +306,7 @@ static void emit_training(Emit *e)
 
 static void emit_start(Emit *e)
 {
-    if (!strcmp(e->program->net->spec->target.blas.v, "openblas"))
+    if (e->program->openblas)
         fprintf(e->out,
                 "/* Threads take parts of an operation; each of OpenBLAS's products stays on its own. */\n"
                 "static void start(void)\n{\n    openblas_set_num_threads(1);\n}\n\n");
@@ -317,7 +317,6 @@ static void emit_model_table(Emit *e, int scales)
     const Program *p = e->program;
     const Net *n = p->net;
     const Spec *s = n->spec;
-    bool openblas = !strcmp(s->target.blas.v, "openblas");
     emit_reals(e, "mean", s->input.mean, (int)s->input.channels.v);
     emit_reals(e, "deviation", s->input.std, (int)s->input.channels.v);
     if (s->schedule.milestones) {
@@ -357,7 +356,7 @@ static void emit_model_table(Emit *e, int scales)
             p->peak.arena, cost_worker_scratch(p->step), p->peak.total, cost_step_flop(p->step));
     fprintf(e->out,
             "    .start = %s,\n    .step = step,\n    .features = %d,\n    .feature = features,\n};\n",
-            openblas ? "start" : "NULL", p->features);
+            p->openblas ? "start" : "NULL", p->features);
 }
 
 char *emit_model(Arena *a, const Program *p)

@@ -218,6 +218,7 @@ static bool compile_and_make(Arena *a, Command *c)
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
     const Program *p = compile(a, &d, n, c->build.templates, c->products);
+    c->build.openblas = p && p->openblas;
     return p && make(a, c, s, p);
 }
 

@@ -30,6 +30,14 @@ static void finish_graph(Graph *g, bool backward, Products products)
     plan_check(g);
 }
 
+static bool uses_openblas(const Graph *g)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->blas)
+            return true;
+    return false;
+}
+
 /* The budget is kept to, or refused with the least that would do. */
 static bool fits_memory(Diagnostics *d, const Program *p)
 {
@@ -63,7 +71,10 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, 
     p->net = n;
     p->step = step;
     p->params = params_place(a, step, &pool);
-    p->peak = cost_peak(step, p->params, p->features, p->feature);
+    p->openblas = uses_openblas(step);
+    for (int i = 0; i < p->features; i++)
+        p->openblas |= uses_openblas(p->feature[i]);
+    p->peak = cost_peak(step, p->params, p->features, p->feature, p->openblas);
     p->digest = digest_of(a, n->spec);
     p->triple = "native";
     p->templates = templates;

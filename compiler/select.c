@@ -1,4 +1,5 @@
-/* select.c: whose kernel makes each product: ours, or with `blas: openblas` OpenBLAS's where it is the faster. */
+/* select.c: whose kernel makes each product: ours, or with `blas: openblas` OpenBLAS's where it is the
+ * faster. */
 #include "amdimc.h"
 #include <string.h>
 
@@ -7,13 +8,13 @@ static bool is_convolution(const Op *op)
     return op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X || op->kind == OP_CONV_GRAD_W;
 }
 
-/* Blocking for the cache pays where both sides of a plain product's weight are large; below, and where patches would
- * have to be unfolded, our kernels' fused tails win (docs/performance.md has the table). */
+/* Our kernels lead wherever they were measured but on plain products by a weight that no second cache holds a
+ * panel of; there OpenBLAS's blocking pays (docs/performance.md has the table). */
 static bool blas_pays(const Op *op)
 {
-    enum { LARGE = 512 };
+    enum { LARGE = 1 << 21 }; /* numbers of the weight */
     const Value *w = op->kind == OP_CONV_GRAD_W ? op->out[0] : op->in[1];
-    return op->kernel == 1 && op->stride == 1 && w->dims[0] >= LARGE && w->dims[1] >= LARGE;
+    return op->kernel == 1 && op->stride == 1 && value_count(w) >= LARGE;
 }
 
 void select_kernels(Graph *g, Products products)

@@ -1,5 +1,6 @@
-/* blas.h: products that OpenBLAS makes, each on one thread. A 1x1 convolution at stride 1 has its rows as OpenBLAS wants
- * them; patches of larger kernels are unfolded, a tile that stays in the second cache at a time, into `unfolded`. */
+/* blas.h: products that OpenBLAS makes, each on one thread. A 1x1 convolution at stride 1 has its rows as
+ * OpenBLAS wants them; patches of larger kernels are unfolded, a tile that stays in the second cache at a
+ * time, into `unfolded`. */
 #ifndef BLAS_H
 #define BLAS_H
 
@@ -27,7 +28,8 @@ INLINE void unfold(Conv c, const float *x, int pixel, int pixels, int first, int
         const float *from = x + patch(c, p);
         for (int i = first; i < last;) {
             const int ky = i / run, end = MIN_OF(last, (ky + 1) * run);
-            memcpy(unfolded, from + (size_t)ky * c.side * c.in + (i - ky * run), sizeof(float) * (size_t)(end - i));
+            memcpy(unfolded, from + (size_t)ky * c.side * c.in + (i - ky * run),
+                   sizeof(float) * (size_t)(end - i));
             unfolded += end - i;
             i = end;
         }
@@ -58,8 +60,8 @@ INLINE void conv_blas(Conv c, const ConvJob *j, float *unfolded, int tail, int f
         if (!blas_plain(c))
             unfold(c, j->x, p, pixels, 0, depth, unfolded);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, pixels, c.out, depth, 1,
-                    blas_plain(c) ? j->x + (size_t)p * c.in : unfolded, depth, j->weight, c.out, tail & TAIL_ADD ? 1 : 0,
-                    j->y + (size_t)p * c.out, c.out);
+                    blas_plain(c) ? j->x + (size_t)p * c.in : unfolded, depth, j->weight, c.out,
+                    tail & TAIL_ADD ? 1 : 0, j->y + (size_t)p * c.out, c.out);
     }
     float *y = j->y + (size_t)first * c.out;
     if (tail & (TAIL_BIAS | TAIL_RELU))
@@ -80,16 +82,16 @@ INLINE void conv_grad_x_blas(Conv c, const ConvGradXJob *j, float *unfolded, int
         memcpy(j->dx + begin, j->addend + begin, sizeof(float) * count);
     if (blas_plain(c)) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (last - first) * area, c.in, c.out, 1,
-                    j->dy + (size_t)first * area * c.out, c.out, j->weight, c.out, tail & TAIL_ADD ? 1 : 0, j->dx + begin,
-                    c.in);
+                    j->dy + (size_t)first * area * c.out, c.out, j->weight, c.out, tail & TAIL_ADD ? 1 : 0,
+                    j->dx + begin, c.in);
     } else {
         const int tile = blas_tile(depth);
         if (!(tail & TAIL_ADD))
             memset(j->dx + begin, 0, sizeof(float) * count);
         for (int p = first * area; p < last * area; p += tile) {
             const int pixels = MIN_OF(tile, last * area - p);
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, pixels, depth, c.out, 1, j->dy + (size_t)p * c.out, c.out,
-                        j->weight, c.out, 0, unfolded, depth);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, pixels, depth, c.out, 1,
+                        j->dy + (size_t)p * c.out, c.out, j->weight, c.out, 0, unfolded, depth);
             fold(c, unfolded, p, pixels, j->dx);
         }
     }
@@ -108,8 +110,8 @@ INLINE void conv_grad_w_blas(Conv c, const ConvGradWJob *j, float *unfolded, int
         if (!blas_plain(c))
             unfold(c, j->x, p, count, first, last, unfolded);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, c.out, count, 1,
-                    blas_plain(c) ? j->x + first : unfolded, blas_plain(c) ? c.in : rows, j->dy + (size_t)p * c.out, c.out,
-                    p ? 1 : 0, j->dw + (size_t)first * c.out, c.out);
+                    blas_plain(c) ? j->x + first : unfolded, blas_plain(c) ? c.in : rows,
+                    j->dy + (size_t)p * c.out, c.out, p ? 1 : 0, j->dw + (size_t)first * c.out, c.out);
     }
 }
 

@@ -122,7 +122,8 @@ typedef struct {
     const float *ahead; /* what to ask for meanwhile */
 } Target;
 
-/* Asks for the lines that the tile will read and write when its sums are done, so that they are near by then. */
+/* Asks for the lines that the tile will read and write when its sums are done, so that they are near by then.
+ */
 INLINE void target_prefetch(int tail, const Target *t)
 {
     for (int r = 0; r < t->rows; r++)
@@ -186,8 +187,8 @@ INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
     }
 }
 
-/* sum[r] += the row that a[r] points at . panel, over `length` of its floats. Meanwhile as many lines from `ahead` on are
- * asked for: what the next tiles will read. */
+/* sum[r] += the row that a[r] points at . panel, over `length` of its floats. Meanwhile as many lines from
+ * `ahead` on are asked for: what the next tiles will read. */
 INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], int length, const float *panel,
                           const float *ahead)
 {
@@ -270,8 +271,9 @@ SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, co
 /* One function for each tail that a program uses, shared by its shapes. */
 #define TILE_TAILS(TAIL)                                                                                     \
     TAIL(0)                                                                                                  \
-    TAIL(1) TAIL(2) TAIL(3) TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12)       \
-        TAIL(13) TAIL(14) TAIL(15)
+    TAIL(1)                                                                                                  \
+    TAIL(2) TAIL(3) TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12) TAIL(13)      \
+        TAIL(14) TAIL(15)
 #define DEFINE_TILES(tail)                                                                                   \
     SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel,             \
                             const Target *t)                                                                 \
@@ -333,9 +335,11 @@ INLINE size_t patch(Conv c, int p)
     return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
 }
 
-/* What the tiles behind this one will want from memory, a stream for each panel: what they read, then what lies where they
- * write. Asked for a line at a time between multiplications, it arrives without holding them up. */
-INLINE const float *ahead_of(int panel, const float *rows, const float *mask, const float *addend, const float *y)
+/* What the tiles behind this one will want from memory, a stream for each panel: what they read, then what
+ * lies where they write. Asked for a line at a time between multiplications, it arrives without holding them
+ * up. */
+INLINE const float *ahead_of(int panel, const float *rows, const float *mask, const float *addend,
+                             const float *y)
 {
     const float *const second = mask ? mask : addend ? addend : y, *const third = mask && addend ? addend : y;
     return panel == 0 ? rows : panel == 1 ? second : third;
@@ -354,7 +358,8 @@ INLINE Target conv_target(Conv c, const ConvJob *j, int tail, int p, int last, i
                     .width = MIN_OF(PANEL, c.out - column)};
 }
 
-/* Pixels [first, last) of y, whose rows of the left factor lie one after the other: rows is that of pixel `first`. */
+/* Pixels [first, last) of y, whose rows of the left factor lie one after the other: rows is that of pixel
+ * `first`. */
 INLINE void conv_rows(Conv c, const ConvJob *j, int tail, const float *rows, int depth, int first, int last)
 {
     for (int panel = 0; panel < PANELS(c.out); panel++)
@@ -362,8 +367,8 @@ INLINE void conv_rows(Conv c, const ConvJob *j, int tail, const float *rows, int
             const float *row = rows + (size_t)(p - first) * depth;
             const size_t next = (size_t)(p + ROWS) * c.out;
             Target t = conv_target(c, j, tail, p, last, panel);
-            t.ahead = ahead_of(panel, row + (size_t)ROWS * depth, NULL, tail & TAIL_ADD ? j->addend + next : NULL,
-                               j->y + next);
+            t.ahead = ahead_of(panel, row + (size_t)ROWS * depth, NULL,
+                               tail & TAIL_ADD ? j->addend + next : NULL, j->y + next);
             call_rows(tail, row, depth, depth, j->packed + (size_t)panel * depth * PANEL, &t);
         }
 }
@@ -384,7 +389,9 @@ INLINE void conv_patches(Conv c, const ConvJob *j, int tail, int first, int last
         }
 }
 
-enum { SHORT_RUN = 24 }; /* floats of a patch's row below which it is better copied: loops would end too soon */
+enum {
+    SHORT_RUN = 24
+}; /* floats of a patch's row below which it is better copied: loops would end too soon */
 
 /* The same, from copies of the patches: for the first layer, whose pictures have few channels. */
 INLINE void conv_copies(Conv c, const ConvJob *j, int tail, int first, int last)
@@ -488,7 +495,8 @@ typedef struct {
 INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
                         ptrdiff_t columns, int width, bool first)
 {
-    /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in registers. */
+    /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in
+     * registers. */
     Vec sum[ROWS][VECTORS];
     UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
     for (int i = 0; i < pixels; i++) {
@@ -519,31 +527,31 @@ INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const flo
 }
 
 /* A function for each height, shared by all shapes; heights above ROWS are never asked for. */
-#define GRAD_W_HEIGHTS(HEIGHT)                                                                                \
-    HEIGHT(1)                                                                                                 \
-    HEIGHT(2)                                                                                                 \
-    HEIGHT(3)                                                                                                 \
-    HEIGHT(4)                                                                                                 \
-    HEIGHT(5)                                                                                                 \
-    HEIGHT(6)                                                                                                 \
-    HEIGHT(7)                                                                                                 \
-    HEIGHT(8)                                                                                                 \
-    HEIGHT(9)                                                                                                 \
-    HEIGHT(10)                                                                                                \
-    HEIGHT(11)                                                                                                \
+#define GRAD_W_HEIGHTS(HEIGHT)                                                                               \
+    HEIGHT(1)                                                                                                \
+    HEIGHT(2)                                                                                                \
+    HEIGHT(3)                                                                                                \
+    HEIGHT(4)                                                                                                \
+    HEIGHT(5)                                                                                                \
+    HEIGHT(6)                                                                                                \
+    HEIGHT(7)                                                                                                \
+    HEIGHT(8)                                                                                                \
+    HEIGHT(9)                                                                                                \
+    HEIGHT(10)                                                                                               \
+    HEIGHT(11)                                                                                               \
     HEIGHT(12)
-#define DEFINE_HEIGHT(n)                                                                                      \
-    SHARED void grad_w_rows_##n(const float *const *x, size_t shift, const float *dy, int pixels, float *dw,  \
-                                ptrdiff_t columns, int width, bool first)                                     \
-    {                                                                                                         \
-        grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                        \
+#define DEFINE_HEIGHT(n)                                                                                     \
+    SHARED void grad_w_rows_##n(const float *const *x, size_t shift, const float *dy, int pixels, float *dw, \
+                                ptrdiff_t columns, int width, bool first)                                    \
+    {                                                                                                        \
+        grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                       \
     }
 GRAD_W_HEIGHTS(DEFINE_HEIGHT)
 
 INLINE void grad_w_rows(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
                         ptrdiff_t columns, int width, bool first)
 {
-#define CALL(n)                                                                                               \
+#define CALL(n)                                                                                              \
     case n: grad_w_rows_##n(x, shift, dy, pixels, dw, columns, width, first); break;
     switch (rows) {
         GRAD_W_HEIGHTS(CALL)
@@ -615,8 +623,9 @@ INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int part)
 /* Slice `slice` of the images, into its own dw. */
 INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, int slice, int slices)
 {
-    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, 0, GRAD_W_TILES(c), 0,
-                      PANELS(c.out), piece(c.images, slice, slices), piece(c.images, slice + 1, slices));
+    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, 0,
+                      GRAD_W_TILES(c), 0, PANELS(c.out), piece(c.images, slice, slices),
+                      piece(c.images, slice + 1, slices));
 }
 
 /* to = addend + scale * the sum of the slices, in their order; `count` floats each; addend may be NULL. */

@@ -9,7 +9,6 @@
 #include "amdim.h"
 #include "kernels.h"
 #include "nce.h"
-#include "blas.h"
 
 static inline float *at(char *arena, size_t bytes)
 {
@@ -2326,12 +2325,6 @@ static const AmdimFeature features[] = {
     {.scale = 7, .side = 7, .channels = 32, .run = encode_phi_7},
 };
 
-/* Threads take parts of an operation; each of OpenBLAS's products stays on its own. */
-static void start(void)
-{
-    openblas_set_num_threads(1);
-}
-
 static const float mean[] = {0, 0, 0};
 static const float deviation[] = {1, 1, 1};
 
@@ -2369,9 +2362,9 @@ const AmdimModel amdim_model = {
     .located = 1,
     .arena_bytes = 2619904,
     .scratch_bytes = 3200,
-    .peak_bytes = 14115456,
+    .peak_bytes = 10054784,
     .flop_per_step = 167682048,
-    .start = start,
+    .start = NULL,
     .step = step,
     .features = 4,
     .feature = features,
