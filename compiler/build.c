@@ -190,6 +190,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
     argv[n++] = "-Wall";
     argv[n++] = "-Wextra";
     argv[n++] = "-Wpedantic";
+    argv[n++] = "-s"; /* what ships carries no symbols */
     argv[n++] = "-o";
     argv[n++] = b->output;
     argv[n++] = arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v);

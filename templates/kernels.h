@@ -272,8 +272,9 @@ SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, co
 #define TILE_TAILS(TAIL)                                                                                     \
     TAIL(0)                                                                                                  \
     TAIL(1)                                                                                                  \
-    TAIL(2) TAIL(3) TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12) TAIL(13)      \
-        TAIL(14) TAIL(15)
+    TAIL(2)                                                                                                  \
+    TAIL(3)                                                                                                  \
+    TAIL(4) TAIL(5) TAIL(6) TAIL(7) TAIL(8) TAIL(9) TAIL(10) TAIL(11) TAIL(12) TAIL(13) TAIL(14) TAIL(15)
 #define DEFINE_TILES(tail)                                                                                   \
     SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel,             \
                             const Target *t)                                                                 \
@@ -358,18 +359,17 @@ INLINE Target conv_target(Conv c, const ConvJob *j, int tail, int p, int last, i
                     .width = MIN_OF(PANEL, c.out - column)};
 }
 
-/* Pixels [first, last) of y, whose rows of the left factor lie one after the other: rows is that of pixel
- * `first`. */
-INLINE void conv_rows(Conv c, const ConvJob *j, int tail, const float *rows, int depth, int first, int last)
+/* Pixels [first, last) of a 1x1 convolution's y: the rows of the left factor are x's pixels themselves. */
+INLINE void conv_rows(Conv c, const ConvJob *j, int tail, int first, int last)
 {
     for (int panel = 0; panel < PANELS(c.out); panel++)
         for (int p = first; p < last; p += ROWS) {
-            const float *row = rows + (size_t)(p - first) * depth;
+            const float *row = j->x + (size_t)p * c.in;
             const size_t next = (size_t)(p + ROWS) * c.out;
             Target t = conv_target(c, j, tail, p, last, panel);
-            t.ahead = ahead_of(panel, row + (size_t)ROWS * depth, NULL,
+            t.ahead = ahead_of(panel, row + (size_t)ROWS * c.in, NULL,
                                tail & TAIL_ADD ? j->addend + next : NULL, j->y + next);
-            call_rows(tail, row, depth, depth, j->packed + (size_t)panel * depth * PANEL, &t);
+            call_rows(tail, row, c.in, c.in, j->packed + (size_t)panel * c.in * PANEL, &t);
         }
 }
 
@@ -389,33 +389,13 @@ INLINE void conv_patches(Conv c, const ConvJob *j, int tail, int first, int last
         }
 }
 
-enum {
-    SHORT_RUN = 24
-}; /* floats of a patch's row below which it is better copied: loops would end too soon */
-
-/* The same, from copies of the patches: for the first layer, whose pictures have few channels. */
-INLINE void conv_copies(Conv c, const ConvJob *j, int tail, int first, int last)
-{
-    const int run = c.kernel * c.in, depth = c.kernel * run;
-    float copies[(c.kernel * c.in < SHORT_RUN ? PIXEL_BLOCK : 1) * c.kernel * c.kernel * c.in];
-    for (int p = first; p < last; p++) {
-        const float *from = j->x + patch(c, p);
-        for (int ky = 0; ky < c.kernel; ky++)
-            for (int i = 0; i < run; i++)
-                copies[(p - first) * depth + ky * run + i] = from[(size_t)ky * c.side * c.in + (size_t)i];
-    }
-    conv_rows(c, j, tail, copies, depth, first, last);
-}
-
 /* Pixels [first, last) of y. */
 INLINE void conv_pixels(Conv c, const ConvJob *j, int tail, int first, int last)
 {
     for (int block = first; block < last; block += PIXEL_BLOCK) {
         const int end = MIN_OF(block + PIXEL_BLOCK, last);
         if (c.kernel == 1 && c.stride == 1)
-            conv_rows(c, j, tail, j->x + (size_t)block * c.in, c.in, block, end);
-        else if (c.kernel * c.in < SHORT_RUN)
-            conv_copies(c, j, tail, block, end);
+            conv_rows(c, j, tail, block, end);
         else
             conv_patches(c, j, tail, block, end);
     }
