@@ -280,7 +280,7 @@ static void write_facts(FILE *s, const AmdimModel *m, const Series *series)
     format_pairs(pairs, sizeof pairs, m);
     fputs("<section class=\"half\"><h2>What was trained</h2>\n<table>\n", s);
     write_fact(s, "spec", "%s, digest %s", m->spec, m->digest);
-    write_fact(s, "compiled by", "amdimc %s and %s", m->compiler, m->cc);
+    write_fact(s, "compiled by", "%s and %s", m->compiler, m->cc);
     write_fact(s, "for", "%s, march %s, blas %s", m->target, m->march, m->blas);
     write_fact(s, "input", "%d × %d, %d channels, %d views", m->size, m->size, m->channels, m->views);
     write_fact(s, "batch", "%d images", m->batch);

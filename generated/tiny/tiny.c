@@ -71,7 +71,8 @@ static void conv_3x3_3_to_16_at_16_bias_relu_pack(void *job, int part, int worke
 
 static void conv_3x3_3_to_16_at_16_bias_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 16, 3, 14, 16, 3, 1};
+    static const Conv shape = {.images = 32, .side = 16, .in = 3, .out_side = 14, .out = 16,
+                                  .kernel = 3, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_BIAS | TAIL_RELU, 196 * piece(32, part, 8),
@@ -94,7 +95,8 @@ static void conv_2x2_stride2_16_to_32_at_14_relu_pack(void *job, int part, int w
 
 static void conv_2x2_stride2_16_to_32_at_14_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 14, 16, 7, 32, 2, 2};
+    static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
+                                  .kernel = 2, .stride = 2};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_RELU, 49 * piece(32, part, 8),
@@ -130,7 +132,8 @@ static void conv_1x1_32_to_32_at_7_add_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 7, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_ADD, 49 * piece(32, part, 8),
@@ -153,7 +156,8 @@ static void conv_1x1_32_to_32_at_7_relu_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_7_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 7, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_RELU, 49 * piece(32, part, 8),
@@ -176,7 +180,8 @@ static void conv_3x3_32_to_32_at_7_relu_pack(void *job, int part, int worker)
 
 static void conv_3x3_32_to_32_at_7_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 5, 32, 3, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 3, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_RELU, 25 * piece(32, part, 8),
@@ -212,7 +217,8 @@ static void conv_1x1_32_to_32_at_5_add_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_5_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 5, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_ADD, 25 * piece(32, part, 8),
@@ -235,7 +241,8 @@ static void conv_5x5_32_to_48_at_5_relu_pack(void *job, int part, int worker)
 
 static void conv_5x5_32_to_48_at_5_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 1, 48, 5, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
+                                  .kernel = 5, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_RELU, 1 * piece(32, part, 8),
@@ -271,7 +278,8 @@ static void conv_1x1_48_to_48_at_1_add_pack(void *job, int part, int worker)
 
 static void conv_1x1_48_to_48_at_1_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 48, 1, 48, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_ADD, 1 * piece(32, part, 8),
@@ -307,7 +315,8 @@ static void conv_1x1_48_to_32_at_1_relu_pack(void *job, int part, int worker)
 
 static void conv_1x1_48_to_32_at_1_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 48, 1, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_RELU, 1 * piece(32, part, 8),
@@ -330,7 +339,8 @@ static void conv_1x1_48_to_32_at_1_bias_pack(void *job, int part, int worker)
 
 static void conv_1x1_48_to_32_at_1_bias_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 48, 1, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_BIAS, 1 * piece(32, part, 8),
@@ -353,7 +363,8 @@ static void conv_1x1_32_to_32_at_1_add_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_1_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 32, 1, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_ADD, 1 * piece(32, part, 8),
@@ -389,7 +400,8 @@ static void conv_1x1_32_to_32_at_5_relu_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_5_relu_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 5, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_RELU, 25 * piece(32, part, 8),
@@ -412,7 +424,8 @@ static void conv_1x1_32_to_32_at_5_bias_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_5_bias_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 5, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_BIAS, 25 * piece(32, part, 8),
@@ -448,7 +461,8 @@ static void conv_1x1_32_to_32_at_7_bias_pack(void *job, int part, int worker)
 
 static void conv_1x1_32_to_32_at_7_bias_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 7, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
     const ConvJob *j = job;
     (void)worker;
     conv_pixels(shape, j, TAIL_BIAS, 49 * piece(32, part, 8),
@@ -477,7 +491,8 @@ static void batchnorm_32_at_7(AmdimPool *pool, BatchnormJob job)
 /* raw scores of a pair whose consequents are 7x7: r = <a, t> / sqrt(32), for each of 2 directions
  *   a (16, 32) antecedents of view v, t (16 * 49, 32) consequents of the other view
  *   r (16 * 49, 16): a row a location, a column a source image */
-static const Conv scores_at_7_shape = {16, 7, 32, 7, 16, 1, 1};
+static const Conv scores_at_7_shape = {.images = 16, .side = 7, .in = 32, .out_side = 7, .out = 16,
+                                  .kernel = 1, .stride = 1};
 
 static void scores_at_7_pack(void *job, int part, int worker)
 {
@@ -582,7 +597,8 @@ static void gather_32_at_5(AmdimPool *pool, GatherJob job)
 /* raw scores of a pair whose consequents are 5x5: r = <a, t> / sqrt(32), for each of 2 directions
  *   a (16, 32) antecedents of view v, t (16 * 25, 32) consequents of the other view
  *   r (16 * 25, 16): a row a location, a column a source image */
-static const Conv scores_at_5_shape = {16, 5, 32, 5, 16, 1, 1};
+static const Conv scores_at_5_shape = {.images = 16, .side = 5, .in = 32, .out_side = 5, .out = 16,
+                                  .kernel = 1, .stride = 1};
 
 static void scores_at_5_pack(void *job, int part, int worker)
 {
@@ -689,7 +705,8 @@ static void nce_5_to_5_grad(AmdimPool *pool, NceJob job)
 
 /* gradient of the antecedents (16, 32): da = transposed dr . t / sqrt(32), for each direction, summed
  * over 4 slices of the target images first */
-static const Conv scores_grad_a_at_5_shape = {16, 5, 16, 5, 32, 1, 1};
+static const Conv scores_grad_a_at_5_shape = {.images = 16, .side = 5, .in = 16, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void scores_grad_a_at_5_part(void *job, int part, int worker)
 {
@@ -718,7 +735,8 @@ static void scores_grad_a_at_5(AmdimPool *pool, ScoresJob job)
 }
 
 /* gradient of the consequents (16 * 25, 32): dt = dr . a / sqrt(32), for each direction */
-static const Conv scores_grad_t_at_5_shape = {16, 5, 16, 5, 32, 1, 1};
+static const Conv scores_grad_t_at_5_shape = {.images = 16, .side = 5, .in = 16, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void scores_grad_t_at_5_pack(void *job, int part, int worker)
 {
@@ -780,7 +798,8 @@ static void nce_1_to_7_grad(AmdimPool *pool, NceJob job)
 
 /* gradient of the antecedents (16, 32): da = transposed dr . t / sqrt(32), for each direction, summed
  * over 4 slices of the target images first */
-static const Conv scores_grad_a_at_7_shape = {16, 7, 16, 7, 32, 1, 1};
+static const Conv scores_grad_a_at_7_shape = {.images = 16, .side = 7, .in = 16, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void scores_grad_a_at_7_part(void *job, int part, int worker)
 {
@@ -809,7 +828,8 @@ static void scores_grad_a_at_7(AmdimPool *pool, ScoresJob job)
 }
 
 /* gradient of the consequents (16 * 49, 32): dt = dr . a / sqrt(32), for each direction */
-static const Conv scores_grad_t_at_7_shape = {16, 7, 16, 7, 32, 1, 1};
+static const Conv scores_grad_t_at_7_shape = {.images = 16, .side = 7, .in = 16, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void scores_grad_t_at_7_pack(void *job, int part, int worker)
 {
@@ -854,7 +874,8 @@ static void batchnorm_grad_32_at_7(AmdimPool *pool, BatchnormGradJob job)
 }
 
 /* convolution 1x1, gradient of the weight (32, 32): summed over 8 slices of the images first */
-static const Conv conv_grad_w_1x1_32_to_32_at_7_shape = {32, 7, 32, 7, 32, 1, 1};
+static const Conv conv_grad_w_1x1_32_to_32_at_7_shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void conv_grad_w_1x1_32_to_32_at_7_part(void *job, int part, int worker)
 {
@@ -887,7 +908,8 @@ static void conv_grad_x_1x1_32_to_32_at_7_mask_pack(void *job, int part, int wor
 
 static void conv_grad_x_1x1_32_to_32_at_7_mask_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 7, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -922,7 +944,8 @@ static void conv_grad_x_1x1_32_to_32_at_7_pack(void *job, int part, int worker)
 
 static void conv_grad_x_1x1_32_to_32_at_7_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 7, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, 0, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -945,7 +968,8 @@ static void conv_grad_x_1x1_32_to_32_at_7_add_pack(void *job, int part, int work
 
 static void conv_grad_x_1x1_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 7, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -970,7 +994,8 @@ static void batchnorm_grad_32_at_5(AmdimPool *pool, BatchnormGradJob job)
 }
 
 /* convolution 1x1, gradient of the weight (32, 32): summed over 8 slices of the images first */
-static const Conv conv_grad_w_1x1_32_to_32_at_5_shape = {32, 5, 32, 5, 32, 1, 1};
+static const Conv conv_grad_w_1x1_32_to_32_at_5_shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void conv_grad_w_1x1_32_to_32_at_5_part(void *job, int part, int worker)
 {
@@ -1003,7 +1028,8 @@ static void conv_grad_x_1x1_32_to_32_at_5_mask_pack(void *job, int part, int wor
 
 static void conv_grad_x_1x1_32_to_32_at_5_mask_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 5, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1038,7 +1064,8 @@ static void conv_grad_x_1x1_32_to_32_at_5_pack(void *job, int part, int worker)
 
 static void conv_grad_x_1x1_32_to_32_at_5_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 5, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, 0, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1061,7 +1088,8 @@ static void conv_grad_x_1x1_32_to_32_at_5_add_pack(void *job, int part, int work
 
 static void conv_grad_x_1x1_32_to_32_at_5_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 5, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1086,7 +1114,8 @@ static void batchnorm_grad_32_at_1(AmdimPool *pool, BatchnormGradJob job)
 }
 
 /* convolution 1x1, gradient of the weight (32, 32): summed over 8 slices of the images first */
-static const Conv conv_grad_w_1x1_32_to_32_at_1_shape = {32, 1, 32, 1, 32, 1, 1};
+static const Conv conv_grad_w_1x1_32_to_32_at_1_shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void conv_grad_w_1x1_32_to_32_at_1_part(void *job, int part, int worker)
 {
@@ -1119,7 +1148,8 @@ static void conv_grad_x_1x1_32_to_32_at_1_mask_pack(void *job, int part, int wor
 
 static void conv_grad_x_1x1_32_to_32_at_1_mask_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 32, 1, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1131,7 +1161,8 @@ static void conv_grad_x_1x1_32_to_32_at_1_mask(AmdimPool *pool, ConvGradXJob job
 }
 
 /* convolution 1x1, gradient of the weight (48, 32): summed over 8 slices of the images first */
-static const Conv conv_grad_w_1x1_48_to_32_at_1_shape = {32, 1, 48, 1, 32, 1, 1};
+static const Conv conv_grad_w_1x1_48_to_32_at_1_shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
 
 static void conv_grad_w_1x1_48_to_32_at_1_part(void *job, int part, int worker)
 {
@@ -1176,7 +1207,8 @@ static void conv_grad_x_1x1_48_to_32_at_1_pack(void *job, int part, int worker)
 
 static void conv_grad_x_1x1_48_to_32_at_1_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 48, 1, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, 0, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1199,7 +1231,8 @@ static void conv_grad_x_1x1_48_to_32_at_1_add_pack(void *job, int part, int work
 
 static void conv_grad_x_1x1_48_to_32_at_1_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 48, 1, 32, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1224,7 +1257,8 @@ static void batchnorm_grad_48_at_1(AmdimPool *pool, BatchnormGradJob job)
 }
 
 /* convolution 1x1, gradient of the weight (48, 48): summed over 8 slices of the images first */
-static const Conv conv_grad_w_1x1_48_to_48_at_1_shape = {32, 1, 48, 1, 48, 1, 1};
+static const Conv conv_grad_w_1x1_48_to_48_at_1_shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
+                                  .kernel = 1, .stride = 1};
 
 static void conv_grad_w_1x1_48_to_48_at_1_part(void *job, int part, int worker)
 {
@@ -1257,7 +1291,8 @@ static void conv_grad_x_1x1_48_to_48_at_1_mask_pack(void *job, int part, int wor
 
 static void conv_grad_x_1x1_48_to_48_at_1_mask_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 1, 48, 1, 48, 1, 1};
+    static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
+                                  .kernel = 1, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1282,7 +1317,8 @@ static void pool_grad_5x5_32_to_48_at_5_add(AmdimPool *pool, MapJob job)
 }
 
 /* convolution 5x5, gradient of the weight (800, 48): over all pixels of x and dy, in one order */
-static const Conv conv_grad_w_5x5_32_to_48_at_5_shape = {32, 5, 32, 1, 48, 5, 1};
+static const Conv conv_grad_w_5x5_32_to_48_at_5_shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
+                                  .kernel = 5, .stride = 1};
 
 static void conv_grad_w_5x5_32_to_48_at_5_part(void *job, int part, int worker)
 {
@@ -1307,7 +1343,8 @@ static void conv_grad_x_5x5_32_to_48_at_5_add_pack(void *job, int part, int work
 
 static void conv_grad_x_5x5_32_to_48_at_5_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 5, 32, 1, 48, 5, 1};
+    static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
+                                  .kernel = 5, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1332,7 +1369,8 @@ static void pool_grad_3x3_32_to_32_at_7_add(AmdimPool *pool, MapJob job)
 }
 
 /* convolution 3x3, gradient of the weight (288, 32): summed over 8 slices of the images first */
-static const Conv conv_grad_w_3x3_32_to_32_at_7_shape = {32, 7, 32, 5, 32, 3, 1};
+static const Conv conv_grad_w_3x3_32_to_32_at_7_shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 3, .stride = 1};
 
 static void conv_grad_w_3x3_32_to_32_at_7_part(void *job, int part, int worker)
 {
@@ -1365,7 +1403,8 @@ static void conv_grad_x_3x3_32_to_32_at_7_add_pack(void *job, int part, int work
 
 static void conv_grad_x_3x3_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 7, 32, 5, 32, 3, 1};
+    static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
+                                  .kernel = 3, .stride = 1};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1390,7 +1429,8 @@ static void pool_grad_2x2_stride2_16_to_32_at_14(AmdimPool *pool, MapJob job)
 }
 
 /* convolution 2x2 at stride 2, gradient of the weight (64, 32): summed over 8 slices of the images first */
-static const Conv conv_grad_w_2x2_stride2_16_to_32_at_14_shape = {32, 14, 16, 7, 32, 2, 2};
+static const Conv conv_grad_w_2x2_stride2_16_to_32_at_14_shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
+                                  .kernel = 2, .stride = 2};
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14_part(void *job, int part, int worker)
 {
@@ -1423,7 +1463,8 @@ static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_pack(void *job, int 
 
 static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part(void *job, int part, int worker)
 {
-    static const Conv shape = {32, 14, 16, 7, 32, 2, 2};
+    static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
+                                  .kernel = 2, .stride = 2};
     (void)worker;
     conv_grad_x_images(shape, job, TAIL_ADD | TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
 }
@@ -1435,7 +1476,8 @@ static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(AmdimPool *pool, Con
 }
 
 /* convolution 3x3, gradient of the weight (27, 16): summed over 8 slices of the images first */
-static const Conv conv_grad_w_3x3_3_to_16_at_16_shape = {32, 16, 3, 14, 16, 3, 1};
+static const Conv conv_grad_w_3x3_3_to_16_at_16_shape = {.images = 32, .side = 16, .in = 3, .out_side = 14, .out = 16,
+                                  .kernel = 3, .stride = 1};
 
 static void conv_grad_w_3x3_3_to_16_at_16_part(void *job, int part, int worker)
 {
