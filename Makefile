@@ -62,11 +62,16 @@ bless:
 	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
 	BLESS=1 BUILD=$(BUILD) tests/run $(TESTS)
 
+# Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all
+ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(TESTS))
 asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build-asan all $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g') \
-		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all'
-	@BUILD=build-asan tests/run $$(echo '$(TESTS)' | sed 's|$(BUILD)/|build-asan/|g')
+	@mkdir -p build-asan
+	@printf '#!/bin/sh\nexec $(CC) $(SANITIZE) "$$@"\n' > build-asan/cc && chmod +x build-asan/cc
+	@$(MAKE) --no-print-directory -s -j2 BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' \
+		all $(ASAN_TESTS)
+	@BUILD=build-asan AMDIMC_CC=build-asan/cc tests/run $(ASAN_TESTS)
 
 $(BUILD)/amdimc: $(COMPILER)
 	@echo '  LD    $@'
