@@ -127,7 +127,7 @@ typedef struct {
     int scale;    /* d of phi_d; 0 for the representation f_1 */
     int side;     /* 1, or d */
     int channels; /* the representation's, or R */
-    /* x (N, H, W, C) -> out (N, side, side, channels), written at the start of the arena's result */
+    /* x (N, H, W, C) -> (N, side, side, channels), which lies in the arena until it is used again */
     const float *(*run)(AmdimPool *pool, char *arena, const float *params, const float *x);
 } AmdimFeature;
 
