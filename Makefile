@@ -8,6 +8,7 @@ NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
 COMPILER_LIBS = -lyaml -lm
 RUNTIME_LIBS  = -ljpeg -lpng -lm
+JSMN          = /usr/include/jsmn.h
 
 PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev libjsmn-dev
 TEST_PACKAGES = gcc libcmocka-dev
@@ -15,6 +16,7 @@ TEST_PACKAGES = gcc libcmocka-dev
 COMPILER = $(patsubst compiler/%.c,$(BUILD)/compiler/%.o,$(wildcard compiler/*.c))
 RUNTIME  = $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/random_specs
 HELPERS  = $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
 all: $(BUILD)/amdimc $(BUILD)/libamdim.a
@@ -27,6 +29,7 @@ help:
 	@echo 'make bench      time the programs on this machine'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/sample'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
+	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), then SPECS=$(SPECS) random ones from FIRST=$(FIRST)'
 	@echo 'make format     clang-format every C file'
 	@echo 'make install    to PREFIX=$(PREFIX); make uninstall'
 	@echo 'make clean'
@@ -53,7 +56,7 @@ bench:
 	@bench/run $(BUILD)
 	@$(BUILD)/bench/shapes
 
-$(BENCHES): $(BUILD)/bench/%: bench/%.c templates/kernels.h templates/blas.h
+$(BENCHES): $(BUILD)/bench/%: bench/%.c templates/kernels.h templates/blas.h templates/winograd.h
 	@mkdir -p $(BUILD)/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -O3 -march=native -ffp-contract=fast -fno-math-errno -pthread \
 		-Itemplates -Iruntime -o $@ $< -lopenblas -lm
@@ -72,6 +75,15 @@ asan:
 	@$(MAKE) --no-print-directory -s -j2 BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' \
 		all $(ASAN_TESTS)
 	@BUILD=build-asan AMDIMC_CC=build-asan/cc tests/run $(ASAN_TESTS)
+
+# Any bytes through the compiler, by libFuzzer; then valid specs at random, compiled and held against the interpreter.
+FUZZ_SECONDS ?= 60
+SPECS        ?= 20
+FIRST        ?= 0
+fuzz:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
+	@$(MAKE) --no-print-directory -s -j2 all $(FUZZERS)
+	@BUILD=$(BUILD) tests/fuzz/run $(FUZZ_SECONDS) $(FIRST) $(SPECS)
 
 $(BUILD)/amdimc: $(COMPILER)
 	@echo '  LD    $@'
@@ -97,11 +109,27 @@ $(BUILD)/runtime/%.o: runtime/%.c | $(BUILD)/runtime
 
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Itemplates -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
 
+$(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
+	@echo '  CC    $<'
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Itests/unit -Itests/fuzz -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
 	@echo '  LD    $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
+
+$(BUILD)/tests/random_specs: $(patsubst %,$(BUILD)/tests/%.o,random_specs draw spec_text) $(HELPERS) \
+		$(BUILD)/libamdimc.a $(BUILD)/libamdim.a
+	@echo '  LD    $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
+
+$(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c spec_text.c spec_text.h) \
+		$(filter-out %/main.c,$(wildcard compiler/*.c)) $(wildcard compiler/*.h) compiler/ops.def | $(BUILD)/tests
+	@echo '  LD    $@'
+	@$(CC) $(NEEDED) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icompiler -Itests/fuzz \
+		-o $@ $(filter %.c,$^) $(COMPILER_LIBS)
 
 $(BUILD)/compiler $(BUILD)/runtime $(BUILD)/tests:
 	@mkdir -p $@
@@ -112,8 +140,9 @@ install: all
 	install $(BUILD)/amdimc $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/libamdim.a $(DESTDIR)$(PREFIX)/lib/amdimc
 	install -m 644 templates/* $(DESTDIR)$(PREFIX)/share/amdimc/templates
-	install -m 644 runtime/* $(DESTDIR)$(PREFIX)/share/amdimc/runtime
+	install -m 644 runtime/* $(JSMN) $(DESTDIR)$(PREFIX)/share/amdimc/runtime
 	install -m 644 specs/* $(DESTDIR)$(PREFIX)/share/amdimc/specs
+	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/amdimc
 	install -D -m 644 docs/amdimc.1 $(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1
 	install -D -m 644 docs/amdimc.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
 
@@ -122,10 +151,11 @@ uninstall:
 		$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
 
 format:
-	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h bench/*.c
+	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h \
+		tests/fuzz/*.c tests/fuzz/*.h bench/*.c
 
 clean:
 	rm -rf $(BUILD) build-asan
 
-.PHONY: all help setup demo test bench bless asan install uninstall format clean
+.PHONY: all help setup demo test bench bless asan fuzz install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d)

@@ -1,14 +1,16 @@
 /* shapes.c: every product of specs/amdim.yaml, of the narrower cifar10-quick.yaml, and the largest of the
  * paper's, shape by shape, on one thread: our kernels against OpenBLAS (patches unfolded a tile at a time),
- * forward with a ReLU behind it, gradient of x, gradient of the weight. usage: shapes [ROUNDS]; prints
- * GFLOP/s, medians, the two in turn. */
+ * forward with a ReLU behind it, gradient of x, gradient of the weight; then those that minimal filtering
+ * makes faster, against our own kernels tap by tap. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the two
+ * in turn. */
 #include "blas.h"
 #include "kernels.h"
+#include "winograd.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { IMAGES = 8, MAX_ROUNDS = 99 };
+enum { IMAGES = 8, FILTERED_IMAGES = 128, MAX_ROUNDS = 99 };
 
 /* kernels.h wants the runtime's pool only for scratch, which this program has itself. */
 void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts)
@@ -49,6 +51,7 @@ static float *some(size_t count)
 typedef struct {
     Conv c;
     float *x, *w, *y, *dx, *dw, *packed, *packed_t, *unfolded;
+    float *points, *scratch;
     int rounds;
 } Shape;
 
@@ -106,8 +109,66 @@ static void blas_grad_w(const Shape *s)
         conv_grad_w_blas(s->c, &j, s->unfolded, piece(depth, part, parts), piece(depth, part + 1, parts));
 }
 
-/* GFLOP/s of each in turn. */
-static void compare(const Shape *s, Run *ours, Run *blas, double rate[2])
+/* The shapes that minimal filtering makes faster: name, then side, in, out_side, out, kernel, stride of the
+ * convolution and outputs of a tile. Transforms want them as constants, as a generated program has them. */
+#define FILTERED_SHAPES(SHAPE)                                                                               \
+    SHAPE(filtered_64_to_128_at_30, 30, 64, 14, 128, 4, 2, 3)                                                \
+    SHAPE(filtered_32_to_64_at_30, 30, 32, 14, 64, 4, 2, 3)                                                  \
+    SHAPE(filtered_256_to_256_at_7, 7, 256, 5, 256, 3, 1, 3)                                                 \
+    SHAPE(filtered_128_to_128_at_7, 7, 128, 5, 128, 3, 1, 3)                                                 \
+    SHAPE(filtered_256_to_256_at_5, 5, 256, 3, 256, 3, 1, 3)                                                 \
+    SHAPE(filtered_128_to_128_at_5, 5, 128, 3, 128, 3, 1, 3)
+
+/* Weights are transformed anew each time, as in a step. */
+INLINE void filtered_forward(Winograd w, const Shape *s)
+{
+    const ConvJob j = {.x = s->x, .y = s->y, .packed = s->points};
+    for (int panel = 0; panel < PANELS(w.c.out); panel++)
+        winograd_pack(w, s->w, panel, s->points);
+    winograd_conv(w, &j, s->scratch, TAIL_RELU, 0, w.c.images * tiles_of(w));
+}
+
+INLINE void filtered_grad_x(Winograd w, const Shape *s)
+{
+    const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->points};
+    for (int panel = 0; panel < PANELS(depth_of(w)); panel++)
+        winograd_pack_transposed(w, s->w, panel, s->points);
+    winograd_grad_x(w, &j, s->scratch, TAIL_MASK, 0, w.c.images);
+}
+
+INLINE void filtered_grad_w(Winograd w, const Shape *s)
+{
+    const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
+    for (int part = 0; part < WINOGRAD_GRAD_W_PARTS(w); part++)
+        winograd_grad_w(w, &j, s->scratch, part);
+}
+
+typedef struct {
+    Winograd w;
+    Run *forward, *grad_x, *grad_w;
+} Filtered;
+
+#define FILTERED_WINOGRAD(side, in, out_side, out, kernel, stride, outputs)                                  \
+    {                                                                                                        \
+        {FILTERED_IMAGES, side, in, out_side, out, kernel, stride}, outputs                                  \
+    }
+#define DEFINE_FILTERED(name, ...)                                                                           \
+    static void name##_forward(const Shape *s)                                                               \
+    {                                                                                                        \
+        filtered_forward((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                       \
+    }                                                                                                        \
+    static void name##_grad_x(const Shape *s)                                                                \
+    {                                                                                                        \
+        filtered_grad_x((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                        \
+    }                                                                                                        \
+    static void name##_grad_w(const Shape *s)                                                                \
+    {                                                                                                        \
+        filtered_grad_w((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                        \
+    }
+FILTERED_SHAPES(DEFINE_FILTERED)
+
+/* GFLOP/s of each in turn, as many as there are tap by tap. */
+static void compare(const Shape *s, Run *ours, Run *other, double rate[2])
 {
     const Conv c = s->c;
     const double flop = 2.0 * c.images * c.out_side * c.out_side * c.kernel * c.kernel * c.in * c.out;
@@ -117,7 +178,7 @@ static void compare(const Shape *s, Run *ours, Run *blas, double rate[2])
         for (int side = 0; side < 2; side++) {
             double start = now();
             for (int i = 0; i < times; i++)
-                (side ? blas : ours)(s);
+                (side ? other : ours)(s);
             if (round >= 0)
                 sample[side][round] = flop * times / (now() - start) / 1e9;
         }
@@ -125,7 +186,7 @@ static void compare(const Shape *s, Run *ours, Run *blas, double rate[2])
         rate[side] = median(sample[side], s->rounds);
 }
 
-static void measure(Conv c, int rounds)
+static Shape shape_new(Conv c, int rounds)
 {
     const size_t depth = (size_t)c.kernel * c.kernel * c.in, x = (size_t)c.images * c.side * c.side * c.in,
                  y = (size_t)c.images * c.out_side * c.out_side * c.out;
@@ -139,15 +200,48 @@ static void measure(Conv c, int rounds)
     s.packed_t = some((size_t)c.kernel * c.kernel * c.out * (c.in + PANEL));
     s.unfolded = some(UNFOLDED > depth ? UNFOLDED : depth);
     pack(&s);
+    return s;
+}
+
+static void shape_free(const Shape *s)
+{
+    float *all[] = {s->x,      s->w,        s->y,        s->dx,     s->dw,
+                    s->packed, s->packed_t, s->unfolded, s->points, s->scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+static void print_rates(const Shape *s, const double forward[2], const double grad_x[2],
+                        const double grad_w[2])
+{
+    const Conv c = s->c;
+    printf("%dx%d stride %d %5d to %4d at %2d  %8.1f %8.1f  %8.1f %8.1f  %8.1f %8.1f\n", c.kernel, c.kernel,
+           c.stride, c.in, c.out, c.side, forward[0], forward[1], grad_x[0], grad_x[1], grad_w[0], grad_w[1]);
+}
+
+static void measure(Conv c, int rounds)
+{
+    const Shape s = shape_new(c, rounds);
     double forward[2], grad_x[2], grad_w[2];
     compare(&s, ours_forward, blas_forward, forward);
     compare(&s, ours_grad_x, blas_grad_x, grad_x);
     compare(&s, ours_grad_w, blas_grad_w, grad_w);
-    printf("%dx%d stride %d %5d to %4d at %2d  %8.1f %8.1f  %8.1f %8.1f  %8.1f %8.1f\n", c.kernel, c.kernel,
-           c.stride, c.in, c.out, c.side, forward[0], forward[1], grad_x[0], grad_x[1], grad_w[0], grad_w[1]);
-    float *all[] = {s.x, s.w, s.y, s.dx, s.dw, s.packed, s.packed_t, s.unfolded};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
+    print_rates(&s, forward, grad_x, grad_w);
+    shape_free(&s);
+}
+
+static void measure_filtered(const Filtered *f, int rounds)
+{
+    const Winograd w = f->w;
+    Shape s = shape_new(w.c, rounds);
+    s.points = some((size_t)square_of(w) * (depth_of(w) + PANEL) * (w.c.out + PANEL));
+    s.scratch = some((size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + w.c.out + PANEL));
+    double forward[2], grad_x[2], grad_w[2];
+    compare(&s, f->forward, ours_forward, forward);
+    compare(&s, f->grad_x, ours_grad_x, grad_x);
+    compare(&s, f->grad_w, ours_grad_w, grad_w);
+    print_rates(&s, forward, grad_x, grad_w);
+    shape_free(&s);
 }
 
 int main(int argc, char **argv)
@@ -174,5 +268,11 @@ int main(int argc, char **argv)
         measure((Conv){IMAGES * (shape[i].side < 8 ? 4 : 1), shape[i].side, shape[i].in, shape[i].out_side,
                        shape[i].out, shape[i].kernel, shape[i].stride},
                 rounds);
+    printf("                              filtered  by taps  filtered  by taps  filtered  by taps\n");
+#define FILTERED_ROW(name, ...)                                                                              \
+    {FILTERED_WINOGRAD(__VA_ARGS__), name##_forward, name##_grad_x, name##_grad_w},
+    static const Filtered filtered[] = {FILTERED_SHAPES(FILTERED_ROW)};
+    for (size_t i = 0; i < sizeof filtered / sizeof *filtered; i++)
+        measure_filtered(&filtered[i], rounds);
     return 0;
 }

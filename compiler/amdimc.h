@@ -271,6 +271,7 @@ struct Op {
     const NetPair *pair; /* gather, scores, nce and their gradients */
     Value *scratch;      /* arena memory that only this operation uses, or NULL */
     bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
+    int winograd;        /* by minimal filtering, tiles of so many outputs a side; 0: tap by tap */
     bool again;          /* runs a second time, so that its result need not be kept */
 };
 
@@ -349,10 +350,23 @@ Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 /* ---- select.c
  * ------------------------------------------------------------------------------------------------------- */
 
-/* For measurements, every convolution's products can be forced through OpenBLAS. */
-typedef enum { PRODUCTS_FASTEST, PRODUCTS_OPENBLAS } Products;
-/* Decides which products are OpenBLAS's (Op.blas); with `blas: none` none is. */
+/* For measurements and tests, every convolution can be forced through OpenBLAS, through minimal filtering
+ * where that is possible, or tap by tap. */
+typedef enum { PRODUCTS_FASTEST, PRODUCTS_OPENBLAS, PRODUCTS_WINOGRAD, PRODUCTS_DIRECT } Products;
+/* Decides which products are OpenBLAS's (Op.blas; none with `blas: none`) and which are made by minimal
+ * filtering (Op.winograd). */
 void select_kernels(Graph *g, Products products);
+
+/* ---- winograd.c: minimal filtering
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* The side of a convolution's tiles in y, or 0 where it is faster tap by tap, or (with `always`) impossible.
+ */
+int winograd_outputs(const Op *op, bool always);
+size_t winograd_tiles(const Op *op); /* of an image */
+/* What an operation with Op.winograd needs: of the arena, and of a worker's scratch. */
+size_t winograd_scratch_floats(const Op *op);
+size_t winograd_worker_floats(const Op *op);
 
 /* ---- cost.c: sizes and FLOPs
  * ---------------------------------------------------------------------------------------- */
@@ -438,11 +452,14 @@ char *emit_pytorch(Arena *a, const Net *n, const char *templates);
 /* From the net to placed operations, for the step and every encoder. NULL, with an error at target.memory,
  * where the program would need more. */
 Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products);
+/* The same net as if its spec said `blas: none`. */
+Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 
 /* ---- build.c: files, clang
  * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
+    const char *home;                /* directory of templates, runtime and LICENSE */
     const char *templates, *runtime; /* directories of sources */
     const char *library;             /* libamdim.a, the runtime for this machine */
     bool openblas;                   /* some product is OpenBLAS's: link it */
@@ -456,11 +473,28 @@ typedef struct {
 bool build_locate(Arena *a, Build *b);
 /* Writes NAME.c and the headers it includes to gen_dir; a file whose bytes are the same is left alone. */
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);
-/* The same with the runtime's sources and a Makefile: a folder that builds anywhere. */
-bool build_write_folder(Arena *a, const Build *b, const Spec *s, const char *model_c);
 /* Writes a whole file or nothing; one whose bytes are the same is left alone. */
 bool build_write_text(Arena *a, const char *path, const char *text);
+bool build_copy(Arena *a, const char *from, const char *to,
+                const char *name);                    /* between two folders, likewise */
+bool build_directory(Arena *a, const char *path);     /* makes it and those above it */
+bool build_failed(const char *path, const char *why); /* says so; always false */
 /* Runs clang; what it prints is shown whole. */
 bool build_program(Arena *a, const Build *b, const Spec *s);
+
+/* ---- folder.c: --emit=c
+ * --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const Net *net;
+    const Overrides *overrides;   /* for the README */
+    const char *model_c;          /* the model's source */
+    const char *without_openblas; /* the same with own kernels alone; NULL where model_c is that itself */
+} Folder;
+
+/* Writes b->gen_dir: sources, Makefile, README; all that building needs but the libraries, each of which may
+ * be missing. A name that the folder uses itself is an error at its mark; a folder with files of somebody
+ * else's is refused. */
+bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f);
 
 #endif

@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-static bool failed(const char *path, const char *why)
+bool build_failed(const char *path, const char *why)
 {
     fprintf(stderr, "amdimc: error: %s: %s\n", path, why);
     return false;
@@ -28,7 +28,7 @@ bool build_locate(Arena *a, Build *b)
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length < 0)
-        return failed("/proc/self/exe", strerror(errno));
+        return build_failed("/proc/self/exe", strerror(errno));
     self[length] = 0;
     char *slash = strrchr(self, '/');
     *slash = 0; /* the executable's folder; one up is a checkout or PREFIX */
@@ -40,26 +40,26 @@ bool build_locate(Arena *a, Build *b)
         home = top;
         library = self;
     }
+    b->home = home;
     b->templates = arena_printf(a, "%s/templates", home);
     b->runtime = arena_printf(a, "%s/runtime", home);
     b->library = arena_printf(a, "%s/libamdim.a", library);
     if (!is_directory(b->templates) || !is_directory(b->runtime))
-        return failed(home,
-                      "holds no templates/ and runtime/: run amdimc from its checkout, or `make install` it");
+        return build_failed(
+            home, "holds no templates/ and runtime/: run amdimc from its checkout, or `make install` it");
     return true;
 }
 
-/* Makes a folder and those above it. */
-static bool make_directories(Arena *a, const char *path)
+bool build_directory(Arena *a, const char *path)
 {
     char *partial = arena_copy(a, path, strlen(path));
-    for (char *c = partial + 1;; c++) {
+    for (char *c = partial + (*partial == '/');; c++) {
         char end = *c;
         if (end && end != '/')
             continue;
         *c = 0;
-        if (mkdir(partial, 0777) && errno != EEXIST)
-            return failed(partial, strerror(errno));
+        if (!is_directory(partial) && mkdir(partial, 0777))
+            return build_failed(partial, strerror(errno == EEXIST ? ENOTDIR : errno));
         *c = end;
         if (!end)
             return true;
@@ -82,22 +82,30 @@ static char *read_file(Arena *a, const char *path, size_t *length)
     return text;
 }
 
-/* Beside its name and renamed over it, so that a full disk leaves what was there. */
+static bool is_special(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && !S_ISREG(st.st_mode);
+}
+
+/* Beside its name and renamed over it, so that a full disk leaves what was there; but right into what is no
+ * file, as /dev/stdout. */
 static bool write_file(Arena *a, const char *path, const char *text, size_t length)
 {
     size_t there_length = 0;
     const char *there = read_file(a, path, &there_length);
     if (there && there_length == length && !memcmp(there, text, length))
         return true;
-    const char *temporary = arena_printf(a, "%s.tmp-%ld", path, (long)getpid());
-    FILE *f = fopen(temporary, "wb");
+    const char *temporary = is_special(path) ? NULL : arena_printf(a, "%s.tmp-%ld", path, (long)getpid());
+    FILE *f = fopen(temporary ? temporary : path, "wb");
     if (!f)
-        return failed(temporary, strerror(errno));
+        return build_failed(path, strerror(errno));
     bool good = fwrite(text, 1, length, f) == length;
-    good = !fclose(f) && good && !rename(temporary, path);
+    good = !fclose(f) && good && (!temporary || !rename(temporary, path));
     if (!good) {
-        failed(path, strerror(errno));
-        unlink(temporary);
+        build_failed(path, strerror(errno));
+        if (temporary)
+            unlink(temporary);
     }
     return good;
 }
@@ -107,71 +115,48 @@ bool build_write_text(Arena *a, const char *path, const char *text)
     return write_file(a, path, text, strlen(text));
 }
 
-static bool copy_file(Arena *a, const char *from, const char *to_directory, const char *name)
+bool build_copy(Arena *a, const char *from, const char *to, const char *name)
 {
     size_t length = 0;
     const char *path = arena_printf(a, "%s/%s", from, name), *text = read_file(a, path, &length);
     if (!text)
-        return failed(path, strerror(errno));
-    return write_file(a, arena_printf(a, "%s/%s", to_directory, name), text, length);
+        return build_failed(path, strerror(errno));
+    return write_file(a, arena_printf(a, "%s/%s", to, name), text, length);
+}
+
+/* The headers of templates/ that the model includes. */
+static bool copy_headers(Arena *a, const Build *b, const char *model_c)
+{
+    DIR *d = opendir(b->templates);
+    if (!d)
+        return build_failed(b->templates, strerror(errno));
+    bool good = true;
+    for (struct dirent *entry; good && (entry = readdir(d));)
+        if (strstr(model_c, arena_printf(a, "#include \"%s\"\n", entry->d_name)))
+            good = build_copy(a, b->templates, b->gen_dir, entry->d_name);
+    closedir(d);
+    return good;
 }
 
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
 {
-    return make_directories(a, b->gen_dir) &&
-           write_file(a, arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v), model_c, strlen(model_c)) &&
-           copy_file(a, b->templates, b->gen_dir, "kernels.h") &&
-           copy_file(a, b->templates, b->gen_dir, "nce.h") &&
-           (!b->openblas || copy_file(a, b->templates, b->gen_dir, "blas.h")) &&
-           copy_file(a, b->runtime, b->gen_dir, "amdim.h");
+    return build_directory(a, b->gen_dir) &&
+           build_write_text(a, arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v), model_c) &&
+           copy_headers(a, b, model_c) && build_copy(a, b->runtime, b->gen_dir, "amdim.h");
 }
 
 static const char *const model_flags[] = {"-std=c17", "-O3", "-ffp-contract=fast", "-fno-math-errno"};
-
-static const char *makefile_text(Arena *a, const Build *b, const Spec *s)
-{
-    return arena_printf(
-        a,
-        "# Builds ./%s. CC and CFLAGS are yours to set; what the code needs is in the rules.\n"
-        "CC     ?= cc\n"
-        "CFLAGS ?= -O3 -march=%s\n"
-        "NEEDED  = -std=c17 -D_GNU_SOURCE -ffp-contract=fast -fno-math-errno -pthread -I.\n"
-        "OBJECTS = %s.o $(patsubst %%.c,%%.o,$(wildcard runtime/*.c))\n\n"
-        "%s: $(OBJECTS)\n\t$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(OBJECTS) -ljpeg -lpng%s -lm\n\n"
-        "%%.o: %%.c $(wildcard *.h runtime/*.h)\n\t$(CC) $(NEEDED) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<\n\n"
-        "clean:\n\trm -f %s $(OBJECTS)\n.PHONY: clean\n",
-        s->name.v, s->target.march.v, s->name.v, s->name.v, b->openblas ? " -lopenblas" : "", s->name.v);
-}
-
-bool build_write_folder(Arena *a, const Build *b, const Spec *s, const char *model_c)
-{
-    const char *runtime = arena_printf(a, "%s/runtime", b->gen_dir);
-    if (!build_write(a, b, s, model_c) || !make_directories(a, runtime))
-        return false;
-    DIR *d = opendir(b->runtime);
-    if (!d)
-        return failed(b->runtime, strerror(errno));
-    bool good = true;
-    for (struct dirent *entry; good && (entry = readdir(d));) {
-        const char *dot = strrchr(entry->d_name, '.');
-        if (dot && (!strcmp(dot, ".c") || !strcmp(dot, ".h")))
-            good = copy_file(a, b->runtime, runtime, entry->d_name);
-    }
-    closedir(d);
-    const char *makefile = makefile_text(a, b, s);
-    return good && write_file(a, arena_printf(a, "%s/Makefile", b->gen_dir), makefile, strlen(makefile));
-}
 
 static bool run(const char *const *argv)
 {
     pid_t child;
     int status, error = posix_spawnp(&child, argv[0], NULL, NULL, (char *const *)argv, environ);
     if (error)
-        return failed(argv[0], error == ENOENT
-                                   ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
-                                   : strerror(error));
+        return build_failed(argv[0], error == ENOENT
+                                         ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
+                                         : strerror(error));
     if (waitpid(child, &status, 0) < 0)
-        return failed(argv[0], strerror(errno));
+        return build_failed(argv[0], strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     fprintf(stderr, "amdimc: error: the back end failed (%s); what it printed stands above\n", argv[0]);

@@ -40,6 +40,8 @@ static size_t scratch_floats(const Graph *g, const Op *op)
     const int views = n->views, batch = n->batch;
     if (op->blas)
         return 0;
+    if (op->winograd)
+        return winograd_scratch_floats(op);
     switch (op->kind) {
     case OP_CONV: return packed_floats(op->in[1]->dims[0], op->in[1]->dims[1]);
     case OP_CONV_GRAD_X: {
@@ -82,6 +84,8 @@ static size_t worker_floats(const Op *op)
         const Value *r = op->in[0];
         return (r->dims[1] / r->dims[2] + 1) * (size_t)r->dims[2]; /* a target image's scores, and one row */
     }
+    if (op->winograd)
+        return winograd_worker_floats(op);
     if (!op->blas || (op->kernel == 1 && op->stride == 1))
         return 0;
     size_t patch = (size_t)(op->kind == OP_CONV_GRAD_W ? op->out[0] : op->in[1])->dims[0];

@@ -60,6 +60,39 @@ static int image_parts(int images, size_t floats_per_image)
     return parts < images ? parts : images;
 }
 
+/* Pieces of a product's rows, of whole tiles: blocks that meet the whole weight in the cache, not so many
+ * that handing them out shows, at least eight where there are so many tiles, as many for each of a few
+ * threads. */
+static int row_parts(size_t rows, size_t block)
+{
+    enum { TILE = 12, LEAST = 8, MOST = 64, EVEN = 4 };
+    size_t parts = (rows + block - 1) / block, tiles = (rows + TILE - 1) / TILE;
+    parts = parts < LEAST ? LEAST : parts > MOST ? MOST : (parts + EVEN - 1) / EVEN * EVEN;
+    return (int)(parts < tiles ? parts : tiles);
+}
+
+static size_t pixels_of(const Value *v)
+{
+    return (size_t)v->dims[0] * v->dims[1] * v->dims[1];
+}
+
+/* Pieces of the images, each a block of rows at least, whose rows fill their last tile best. */
+static int filled_image_parts(int images, int rows_per_image)
+{
+    enum { TILE = 12, BLOCK = 24, LEAST = 4 };
+    int best = 1;
+    double least_waste = INFINITY;
+    for (int n = 1; n <= images / LEAST && n * rows_per_image <= 16 * BLOCK; n++) {
+        int rows = n * rows_per_image, filled = (rows + TILE - 1) / TILE * TILE;
+        double waste = (double)(rows < BLOCK ? BLOCK : filled) / rows;
+        if (waste < least_waste) {
+            least_waste = waste;
+            best = n;
+        }
+    }
+    return (images + best - 1) / best;
+}
+
 static int channel_parts(int channels, int width)
 {
     return (channels + width - 1) / width;
@@ -113,22 +146,41 @@ static void fill_conv(Piece *p, const Op *op, const Value *x, const Value *y)
     fill(p, "out", "%d", y->dims[3]);
     fill(p, "kernel", "%d", op->kernel);
     fill(p, "stride", "%d", op->stride);
+    if (op->winograd)
+        fill(p, "outputs", "%d", op->winograd);
+}
+
+/* "conv_grad_x", of whose templates there is one for each way to make the product. */
+static void conv_template(Piece *p, const Op *op, const char *kind)
+{
+    const char *way = op->blas ? "_blas" : op->winograd ? "_winograd" : "";
+    p->template_name = arena_printf(p->e->arena, "%s%s.c.tmpl", kind, way);
+}
+
+static const char *conv_name(Piece *p, const Op *op, const char *kind, const Value *x, const Value *y)
+{
+    const char *way = op->blas ? "_blas" : op->winograd ? "_winograd" : "";
+    return arena_printf(p->e->arena, "%s%s_%s", kind, way, conv_shape(p, op, x, y));
 }
 
 static void piece_conv(Piece *p, const Op *op)
 {
     const Value *x = op->in[0], *y = op->out[0], *bias = op->in[2], *addend = op->in[3];
-    p->template_name = op->blas ? "conv_blas.c.tmpl" : "conv.c.tmpl";
+    conv_template(p, op, "conv");
     p->job = "ConvJob";
-    p->name = arena_printf(p->e->arena, "conv%s_%s%s%s%s", op->blas ? "_blas" : "", conv_shape(p, op, x, y),
-                           bias ? "_bias" : "", addend ? "_add" : "", op->relu ? "_relu" : "");
+    p->name = arena_printf(p->e->arena, "%s%s%s%s", conv_name(p, op, "conv", x, y), bias ? "_bias" : "",
+                           addend ? "_add" : "", op->relu ? "_relu" : "");
     fill_conv(p, op, x, y);
-    if (!op->blas)
+    if (!op->blas && !op->winograd)
         fill(p, "depth", "%d", op->in[1]->dims[0]);
     fill_then(p, bias ? "bias" : NULL, addend ? "sum" : NULL, op->relu ? "ReLU" : NULL);
     fill_tail(p, bias ? "TAIL_BIAS" : NULL, addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
-    fill(p, "area", "%d", y->dims[1] * y->dims[1]);
-    fill(p, "parts", "%d", image_parts(x->dims[0], value_count(x) / (size_t)x->dims[0]));
+    if (op->winograd) {
+        fill(p, "parts", "%d", row_parts(winograd_tiles(op) * (size_t)x->dims[0], 24));
+    } else {
+        fill(p, "pixels", "%zu", pixels_of(y));
+        fill(p, "parts", "%d", row_parts(pixels_of(y), 240));
+    }
     argument(p, "x", x);
     argument(p, "weight", op->in[1]);
     argument(p, "bias", bias);
@@ -140,14 +192,19 @@ static void piece_conv(Piece *p, const Op *op)
 static void piece_conv_grad_x(Piece *p, const Op *op)
 {
     const Value *dy = op->in[0], *dx = op->out[0], *addend = op->in[2], *mask = op->in[3];
-    p->template_name = op->blas ? "conv_grad_x_blas.c.tmpl" : "conv_grad_x.c.tmpl";
+    conv_template(p, op, "conv_grad_x");
     p->job = "ConvGradXJob";
-    p->name = arena_printf(p->e->arena, "conv_grad_x%s_%s%s%s", op->blas ? "_blas" : "",
-                           conv_shape(p, op, dx, dy), addend ? "_add" : "", mask ? "_mask" : "");
+    p->name = arena_printf(p->e->arena, "%s%s%s", conv_name(p, op, "conv_grad_x", dx, dy),
+                           addend ? "_add" : "", mask ? "_mask" : "");
     fill_conv(p, op, dx, dy);
     fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
     fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
-    fill(p, "parts", "%d", image_parts(dy->dims[0], value_count(dy) / (size_t)dy->dims[0]));
+    if (op->kernel == 1 && op->stride == 1 && !op->blas)
+        fill(p, "parts", "%d", row_parts(pixels_of(dy), 240));
+    else
+        fill(p, "parts", "%d",
+             filled_image_parts(dx->dims[0], (int)(op->winograd ? winograd_tiles(op)
+                                                                : pixels_of(dy) / (size_t)dy->dims[0])));
     argument(p, "dy", dy);
     argument(p, "weight", op->in[1]);
     argument(p, "addend", addend);
@@ -159,13 +216,10 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
 static void piece_conv_grad_w(Piece *p, const Op *op)
 {
     const Value *x = op->in[0], *dy = op->in[1], *dw = op->out[0];
-    int slices = op->blas ? 1 : grad_w_slices(op);
-    p->template_name = op->blas      ? "conv_grad_w_blas.c.tmpl"
-                       : slices == 1 ? "conv_grad_w.c.tmpl"
-                                     : "conv_grad_w_sliced.c.tmpl";
+    int slices = op->blas || op->winograd ? 1 : grad_w_slices(op);
+    conv_template(p, op, slices == 1 ? "conv_grad_w" : "conv_grad_w_sliced");
     p->job = "ConvGradWJob";
-    p->name =
-        arena_printf(p->e->arena, "conv_grad_w%s_%s", op->blas ? "_blas" : "", conv_shape(p, op, x, dy));
+    p->name = conv_name(p, op, "conv_grad_w", x, dy);
     fill_conv(p, op, x, dy);
     fill(p, "depth", "%d", dw->dims[0]);
     if (slices > 1)

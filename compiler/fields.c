@@ -68,12 +68,11 @@ static const char *prefix(Arena *a, const char *path)
 static size_t problem_unknown(Reader *r, const Node *key, const char *path, const Fields *fields)
 {
     size_t nearest = nearest_field(fields, key);
-    int length = (int)least(key->length, KEY_LIMIT);
-    const char *rest = key->length > KEY_LIMIT ? "..." : "";
+    const char *shown = key->length > 0 ? key->text : "\"\"", *rest = key->length > KEY_LIMIT ? "..." : "";
     const char *hint = nearest < fields->count
                            ? arena_printf(r->arena, "did you mean %s?", fields->field[nearest].key)
                            : arena_printf(r->arena, "the keys here: %s", list_keys(r->arena, fields));
-    problem(r, key->at, "%sunknown key %.*s%s; %s", prefix(r->arena, path), length, key->text, rest, hint);
+    problem(r, key->at, "%sunknown key %.*s%s; %s", prefix(r->arena, path), KEY_LIMIT, shown, rest, hint);
     return nearest;
 }
 

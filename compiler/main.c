@@ -27,7 +27,7 @@ static const char usage[] =
     "  --threads N         threads of the program, unless it is told otherwise\n"
     "  --blas NAME         openblas or none\n"
     "  --memory SIZE       the most the program may hold: 512MiB\n"
-    "  --products NAME     fastest, or openblas: every convolution through OpenBLAS, to measure against\n"
+    "  --products NAME     fastest; to measure against: openblas, winograd or direct, every convolution so\n"
     "  --help, --version\n"
     "\n"
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
@@ -85,10 +85,13 @@ static int parse_explain(Command *c, const char *how)
 
 static int parse_products(Command *c, const char *name)
 {
-    if (strcmp(name, "fastest") && strcmp(name, "openblas"))
-        return usage_error("--products=%s is not built: --products=fastest or --products=openblas", name);
-    c->products = strcmp(name, "openblas") ? PRODUCTS_FASTEST : PRODUCTS_OPENBLAS;
-    return EXIT_DONE;
+    static const char *const ways[] = {"fastest", "openblas", "winograd", "direct"}; /* as in Products */
+    for (size_t i = 0; i < COUNT(ways); i++)
+        if (!strcmp(name, ways[i])) {
+            c->products = (Products)i;
+            return EXIT_DONE;
+        }
+    return usage_error("--products=%s is not built: fastest, openblas, winograd or direct", name);
 }
 
 /* What goes where -o says, or NULL. */
@@ -183,16 +186,28 @@ static bool printed(void)
     return false;
 }
 
-static bool make(Arena *a, const Command *c, const Spec *s, const Program *p)
+/* Where some product is OpenBLAS's, with a second model for machines that lack it. */
+static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Program *p)
+{
+    Folder f = {.net = p->net, .overrides = &c->overrides, .model_c = emit_model(a, p)};
+    if (p->openblas) {
+        const Program *own = compile_without_openblas(a, d, p->net, c->build.templates);
+        if (!own)
+            return false;
+        f.without_openblas = emit_model(a, own);
+    }
+    return folder_write(a, d, &c->build, &f);
+}
+
+static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
     case MAKE_CHECK: return true;
     case MAKE_IR: graph_print(p->step, stdout); return printed();
     case MAKE_EXPLAIN: explain_text(a, p, stdout); return printed();
     case MAKE_EXPLAIN_JSON: explain_json(a, p, stdout); return printed();
-    case MAKE_C: return build_write_folder(a, &c->build, s, emit_model(a, p));
-    case MAKE_PYTORCH:
-        return build_write_text(a, c->build.output, emit_pytorch(a, p->net, c->build.templates));
+    case MAKE_C: return make_folder(a, d, c, p);
+    case MAKE_PYTORCH: break; /* needs no program */
     case MAKE_PROGRAM:
         if (!build_write(a, &c->build, s, emit_model(a, p)) || !build_program(a, &c->build, s))
             return false;
@@ -213,13 +228,15 @@ static bool compile_and_make(Arena *a, Command *c)
         return false;
     if (!build_locate(a, &c->build))
         return false;
+    if (c->make == MAKE_PYTORCH)
+        return build_write_text(a, c->build.output, emit_pytorch(a, n, c->build.templates));
     if (c->make == MAKE_C)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
     const Program *p = compile(a, &d, n, c->build.templates, c->products);
     c->build.openblas = p && p->openblas;
-    return p && make(a, c, s, p);
+    return p && make(a, &d, c, s, p);
 }
 
 int main(int argc, char **argv)

@@ -80,3 +80,16 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, 
     p->templates = templates;
     return fits_memory(d, p) ? p : NULL;
 }
+
+Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates)
+{
+    Spec *s = ARENA_NEW(a, Spec);
+    *s = *n->spec;
+    s->target.blas.v = "none";
+    const Net *same = net_build(a, d, s);
+    Program *p = same ? compile(a, d, same, templates, PRODUCTS_FASTEST) : NULL;
+    if (!p)
+        diag_note(d, (Mark){0},
+                  "this is the model without OpenBLAS, which the folder has for machines that lack it");
+    return p;
+}

@@ -68,6 +68,28 @@ static void put_real(const Python *p, const char *name, Real value)
     fprintf(p->out, "%s = %s  # %s\n", name, real(p, value.v), place(p, value.at));
 }
 
+/* A number a channel, in as many lines as they need. */
+static void put_channels(const Python *p, const char *name, const Real *value)
+{
+    const Int channels = p->net->spec->input.channels;
+    if (!value[0].at.source) {
+        fprintf(p->out, "%s = [%s] * CHANNELS  # default\n", name, real(p, value[0].v));
+        return;
+    }
+    int column = fprintf(p->out, "%s = [", name);
+    const int indent = column;
+    for (int64_t i = 0; i < channels.v; i++) {
+        const char *item =
+            arena_printf(p->arena, "%s%s", real(p, value[i].v), i + 1 < channels.v ? "," : "]");
+        if (i && column + 1 + (int)strlen(item) > LINE_WIDTH)
+            column = fprintf(p->out, "\n%*s", indent, "") - 1;
+        else if (i)
+            column += fprintf(p->out, " ");
+        column += fprintf(p->out, "%s", item);
+    }
+    fprintf(p->out, "  # %s\n", place(p, value[0].at));
+}
+
 static void put_pair_constants(const Python *p)
 {
     const Net *n = p->net;
@@ -102,6 +124,8 @@ static void put_constants(const Python *p)
     fprintf(p->out, "NAME = '%s'  # %s\n", s->name.v, place(p, s->name.at));
     put_int(p, "CHANNELS", s->input.channels);
     put_int(p, "SIZE", s->input.size);
+    put_channels(p, "MEAN", s->input.mean);
+    put_channels(p, "STD", s->input.std);
     put_int(p, "VIEWS", s->views);
     put_int(p, "BATCH", s->batch);
     put_int(p, "DIM", s->embedding.dim);
@@ -230,11 +254,22 @@ static void put_clipped(const Python *p)
 }
 
 /* info_nce's arguments for one direction of a pair: view u's antecedents, view v's consequents, from 0. */
-static const char *direction(const Python *p, const NetPair *pair, int u, int v)
+static const char *maps(const Python *p, const NetPair *pair, int u, int v)
 {
-    const char *maps =
-        arena_printf(p->arena, "phi[%d][%d], phi[%d][%d]", pair->from->scale, u, pair->to->scale, v);
-    return pair->located < 0 ? maps : arena_printf(p->arena, "%s, locations['%s'][%d]", maps, pair->name, u);
+    return arena_printf(p->arena, "phi[%d][%d], phi[%d][%d]", pair->from->scale, u, pair->to->scale, v);
+}
+
+/* And the places of view u's antecedents, where there is a choice. */
+static const char *location(const Python *p, const NetPair *pair, int u)
+{
+    return pair->located < 0 ? "" : arena_printf(p->arena, "locations['%s'][%d]", pair->name, u);
+}
+
+static void put_direction(const Python *p, const NetPair *pair, const char *before, int u, int v)
+{
+    const char *where = location(p, pair, u);
+    fprintf(p->out, "                %sinfo_nce(%s%s%s)\n", before, maps(p, pair, u, v), *where ? ", " : "",
+            where);
 }
 
 static void put_pairs(const Python *p)
@@ -242,13 +277,16 @@ static void put_pairs(const Python *p)
     const Net *n = p->net;
     for (int i = 0; i < n->pairs; i++) {
         const NetPair *pair = &n->pair[i];
-        fprintf(p->out, "            # %s\n            '%s': ", place(p, pair->spec->at), pair->name);
-        if (n->views == 1)
-            fprintf(p->out, "info_nce(\n                %s),\n", direction(p, pair, 0, 0));
-        else
-            fprintf(p->out,
-                    "(\n                info_nce(%s)\n                + info_nce(%s)\n            ) / 2,\n",
-                    direction(p, pair, 0, 1), direction(p, pair, 1, 0));
+        fprintf(p->out, "            # %s\n", place(p, pair->spec->at));
+        if (n->views == 1) {
+            put_call(p, arena_printf(p->arena, "'%s': info_nce(%s", pair->name, maps(p, pair, 0, 0)),
+                     location(p, pair, 0));
+            continue;
+        }
+        fprintf(p->out, "            '%s': (\n", pair->name);
+        put_direction(p, pair, "", 0, 1);
+        put_direction(p, pair, "+ ", 1, 0);
+        fprintf(p->out, "            ) / 2,\n");
     }
 }
 

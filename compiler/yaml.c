@@ -145,6 +145,22 @@ static bool left_open(const yaml_parser_t *p)
     return false;
 }
 
+/* What is most likely to be mended, behind libyaml's own words. */
+static const char *syntax_hint(const char *message, bool tab)
+{
+    static const struct {
+        const char *message, *hint;
+    } hints[] = {
+        {"could not find expected ':'", "; a key is followed by a colon and a space"},
+        {"mapping values are not allowed in this context", "; the keys of a mapping are indented alike"},
+        {"did not find expected <document start>", "; a spec is one document"},
+    };
+    for (size_t i = 0; !tab && i < COUNT(hints); i++)
+        if (strcmp(message, hints[i].message) == 0)
+            return hints[i].hint;
+    return tab ? "; indent with spaces" : "";
+}
+
 static void problem_syntax(Loader *l)
 {
     const yaml_parser_t *p = &l->parser;
@@ -153,11 +169,12 @@ static void problem_syntax(Loader *l)
     Mark context = mark_between(l, p->context_mark, p->context_mark);
     bool tab = l->source->text[byte_of(l, p->problem_mark.index)] == '\t';
     if (left_open(p)) {
-        problem(l->reader, context, "this is no YAML: %s: %s", p->context, message);
+        problem(l->reader, context, "this is no YAML: %s: %s%s", p->context, message,
+                syntax_hint(message, false));
         problem_note(l->reader, at, "that was noticed here");
         return;
     }
-    problem(l->reader, at, "this is no YAML: %s%s", message, tab ? "; indent with spaces" : "");
+    problem(l->reader, at, "this is no YAML: %s%s", message, syntax_hint(message, tab));
     if (p->context && (context.line != at.line || context.column != at.column))
         problem_note(l->reader, context, "%s that begins here", p->context);
 }

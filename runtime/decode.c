@@ -90,7 +90,10 @@ bool picture_convert(Picture *p, int channels, Fault *f)
 static bool decode_jpeg(Picture *p, const uint8_t *bytes, size_t count, const char *name, Fault *f)
 {
     (void)p, (void)bytes, (void)count;
-    return fault(f, "%s: this program was built without JPEG; convert the file to PNG", name);
+    return fault(
+        f,
+        "%s: this program was built without JPEG; install libjpeg (Debian: libjpeg-dev) and build it again",
+        name);
 }
 
 #else
@@ -192,7 +195,9 @@ static bool decode_jpeg(Picture *p, const uint8_t *bytes, size_t count, const ch
 static bool decode_png(Picture *p, const uint8_t *bytes, size_t count, const char *name, Fault *f)
 {
     (void)p, (void)bytes, (void)count;
-    return fault(f, "%s: this program was built without PNG; convert the file to JPEG", name);
+    return fault(
+        f, "%s: this program was built without PNG; install libpng (Debian: libpng-dev) and build it again",
+        name);
 }
 
 #else

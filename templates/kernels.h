@@ -58,6 +58,12 @@ INLINE int piece(int count, int part, int parts)
     return (int)((int64_t)count * part / parts);
 }
 
+/* The same in whole tiles: where part `part` begins, so that only the last part ends within a tile. */
+INLINE int tile_piece(int rows, int part, int parts)
+{
+    return MIN_OF(ROWS * piece(CEIL_DIV(rows, ROWS), part, parts), rows);
+}
+
 INLINE Vec load(const float *p)
 {
     return *(const Vec *)p;
@@ -429,20 +435,31 @@ INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int firs
             }
 }
 
+/* What patches add up in: dx of images [first, last) = the addend, or 0. */
+INLINE void conv_grad_x_begin(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+{
+    const size_t image = (size_t)c.side * c.side * c.in, begin = (size_t)first * image,
+                 bytes = (size_t)(last - first) * image * sizeof(float);
+    if (!(tail & TAIL_ADD))
+        memset(j->dx + begin, 0, bytes);
+    else if (j->dx != j->addend)
+        memcpy(j->dx + begin, j->addend + begin, bytes);
+}
+
+/* The mask, once every patch has added its share. */
+INLINE void conv_grad_x_end(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+{
+    const size_t image = (size_t)c.side * c.side * c.in;
+    if (tail & TAIL_MASK)
+        for (size_t i = (size_t)first * image; i < (size_t)last * image; i++)
+            j->dx[i] = j->mask[i] > 0 ? j->dx[i] : 0;
+}
+
 /* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
 INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int first, int last)
 {
-    if (c.kernel == 1 && c.stride == 1) {
-        conv_grad_x_pixels(c, j, tail, first * c.side * c.side, last * c.side * c.side);
-        return;
-    }
-    const size_t image = (size_t)c.side * c.side * c.in, begin = (size_t)first * image,
-                 count = (size_t)(last - first) * image;
-    if (!(tail & TAIL_ADD))
-        memset(j->dx + begin, 0, count * sizeof(float));
-    else if (j->dx != j->addend)
-        memcpy(j->dx + begin, j->addend + begin, count * sizeof(float));
     const int area = c.out_side * c.out_side;
+    conv_grad_x_begin(c, j, tail, first, last);
     for (int block = first * area; block < last * area; block += PIXEL_BLOCK) {
         const int end = MIN_OF(block + PIXEL_BLOCK, last * area);
         float *to[PIXEL_BLOCK];
@@ -459,9 +476,17 @@ INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, int tail, int firs
                                    MIN_OF(ROWS, end - p), width);
             }
     }
-    if (tail & TAIL_MASK)
-        for (size_t i = begin; i < begin + count; i++)
-            j->dx[i] = j->mask[i] > 0 ? j->dx[i] : 0;
+    conv_grad_x_end(c, j, tail, first, last);
+}
+
+/* Part `part` of `parts` of dx. Patches overlap in an image, which is one part's then. */
+INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, int tail, int part, int parts)
+{
+    const int pixels = c.images * c.side * c.side;
+    if (c.kernel == 1 && c.stride == 1)
+        conv_grad_x_pixels(c, j, tail, tile_piece(pixels, part, parts), tile_piece(pixels, part + 1, parts));
+    else
+        conv_grad_x_images(c, j, tail, piece(c.images, part, parts), piece(c.images, part + 1, parts));
 }
 
 typedef struct {
@@ -649,6 +674,13 @@ INLINE void bias_grad_channels(int pixels, int channels, const BiasGradJob *j, i
 /* ---- padding, pooling, positions
  * ------------------------------------------------------------------------------------ */
 
+/* to += scale * from; shared, so that maps' functions stay small. */
+SHARED void add_scaled(float *restrict to, const float *restrict from, float scale, int count)
+{
+    for (int i = 0; i < count; i++)
+        to[i] += scale * from[i];
+}
+
 /* The row or column that a padded one mirrors (the edge is not repeated); -1 where zeros stand. */
 INLINE int pad_source(int i, int pad, int side, bool reflect)
 {
@@ -698,9 +730,7 @@ INLINE void pad_grad_image(int side, int channels, int pad, bool reflect, bool a
             const int r = pad_source(row, pad, side, reflect), c = pad_source(column, pad, side, reflect);
             if (r < 0 || c < 0)
                 continue;
-            float *to = dx + ((size_t)r * side + (size_t)c) * channels;
-            for (int i = 0; i < channels; i++)
-                to[i] += dy[i];
+            add_scaled(dx + ((size_t)r * side + (size_t)c) * channels, dy, 1, channels);
         }
     if (mask)
         for (size_t i = 0; i < count; i++)
@@ -716,12 +746,8 @@ INLINE void pool_image(Conv c, const MapJob *j, int image)
     for (int p = 0; p < c.out_side * c.out_side; p++, y += c.out) {
         const float *window = x + patch(c, p);
         memset(y, 0, sizeof(float) * (size_t)c.out);
-        for (int ky = 0; ky < c.kernel; ky++)
-            for (int kx = 0; kx < c.kernel; kx++)
-                for (int i = 0; i < c.in; i++)
-                    y[i] += window[((size_t)ky * c.side + (size_t)kx) * c.in + (size_t)i];
-        for (int i = 0; i < c.in; i++)
-            y[i] *= share;
+        ROLLED for (int ky = 0; ky < c.kernel; ky++) ROLLED for (int kx = 0; kx < c.kernel; kx++)
+            add_scaled(y, window + ((size_t)ky * c.side + (size_t)kx) * c.in, share, c.in);
     }
 }
 
@@ -737,10 +763,8 @@ INLINE void pool_grad_image(Conv c, bool add, const MapJob *j, int image)
         memcpy(dx, j->addend + image * count, count * sizeof(float));
     for (int p = 0; p < c.out_side * c.out_side; p++, dy += c.out) {
         float *window = dx + patch(c, p);
-        for (int ky = 0; ky < c.kernel; ky++)
-            for (int kx = 0; kx < c.kernel; kx++)
-                for (int i = 0; i < c.in; i++)
-                    window[((size_t)ky * c.side + (size_t)kx) * c.in + (size_t)i] += share * dy[i];
+        ROLLED for (int ky = 0; ky < c.kernel; ky++) ROLLED for (int kx = 0; kx < c.kernel; kx++)
+            add_scaled(window + ((size_t)ky * c.side + (size_t)kx) * c.in, dy, share, c.in);
     }
 }
 
@@ -751,10 +775,7 @@ INLINE void mean_image(int positions, int channels, const MapJob *j, int image)
     float *y = j->y + (size_t)image * channels;
     memset(y, 0, sizeof(float) * (size_t)channels);
     for (int p = 0; p < positions; p++)
-        for (int i = 0; i < channels; i++)
-            y[i] += x[(size_t)p * channels + i];
-    for (int i = 0; i < channels; i++)
-        y[i] *= 1.0f / (float)positions;
+        add_scaled(y, x + (size_t)p * channels, 1.0f / (float)positions, channels);
 }
 
 typedef struct {
@@ -779,9 +800,7 @@ INLINE void gather_grad_image(int positions, int channels, bool add, const Gathe
         memset(dx, 0, count * sizeof(float));
     else if (j->y != j->addend)
         memcpy(dx, j->addend + image * count, count * sizeof(float));
-    dx += (size_t)j->location[image] * channels;
-    for (int i = 0; i < channels; i++)
-        dx[i] += da[i];
+    add_scaled(dx + (size_t)j->location[image] * channels, da, 1, channels);
 }
 
 /* ---- pointwise

@@ -47,15 +47,19 @@ INLINE float tanh_clip(float x)
     return copysignf(a < 0.625f ? near : far, x);
 }
 
-/* s of r, and what ds/dr is where s is clipped. */
+/* s of r. */
 INLINE float nce_score(Nce n, float r)
 {
     return n.clip > 0 ? n.clip * tanh_clip(r / n.clip) : r;
 }
 
-INLINE float nce_slope(Nce n, float s)
+/* ds/dr at r: 1 - (s/c)^2, written so that nothing cancels where s comes close to c. */
+INLINE float nce_slope(Nce n, float r)
 {
-    return n.clip > 0 ? 1 - s / n.clip * (s / n.clip) : 1;
+    if (!(n.clip > 0))
+        return 1;
+    const float e = exp_negative(-2 * fabsf(r / n.clip));
+    return 4 * e / ((1 + e) * (1 + e));
 }
 
 #define NCE_EMPTY (-1e9f) /* below every score that training survives: the maximum of nothing */
@@ -101,11 +105,13 @@ INLINE void nce_target(Nce n, const float *r, int target, NcePart *part, float *
     memcpy(part->maximum, top, sizeof(float) * (size_t)batch);
 }
 
-/* What the gradient needs of one direction: (2 + P, B). */
+/* What the gradient needs of one direction: (2 + P, B), with lse(b, l) = log(exp(s(b; b, l)) + N_b). A
+ * positive's slope is kept, not lse: where the positive has won, exp(s - lse) - 1 would be what rounding
+ * leaves of 1 - 1. */
 typedef struct {
     float *maximum; /* (B) M, the negatives' maximum */
     float *weight;  /* (B) sum over l of exp(M - lse(b, l)) */
-    float *lse;     /* (P, B) log(exp(s(b; b, l)) + N_b) */
+    float *slope;   /* (P, B) dL/ds of s(b; b, l): -N_b exp(-lse(b, l)) */
 } NceStatistics;
 
 INLINE NceStatistics nce_statistics(Nce n, float *at)
@@ -128,7 +134,7 @@ INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, 
         const double lse = m + log(negatives * exp(top - m) + exp(s - m));
         loss += lse - s;
         weight += exp(top - lse);
-        to.lse[(size_t)l * n.batch + b] = (float)lse;
+        to.slope[(size_t)l * n.batch + b] = (float)(-negatives * exp(top - lse));
     }
     to.maximum[b] = (float)top;
     to.weight[b] = (float)weight;
@@ -136,20 +142,20 @@ INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, 
 }
 
 /* dr of one target image's rows: with w_b = sum over l of exp(-lse(b, l)), a negative's dL/ds is exp(s) *
- * w_b, a positive's exp(s - lse) - 1; then through tanh, and the penalty's 2r. dr may be r. */
+ * w_b, a positive's is kept; then through tanh, and the penalty's 2r. dr may be r. */
 INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics from, float *dr)
 {
     const int batch = n.batch;
     for (int l = 0; l < n.positions; l++) {
         const float *raw = r + (size_t)l * batch;
-        const float own = raw[target], s_own = nce_score(n, own);
-        const float positive = expf(s_own - from.lse[(size_t)l * batch + target]) - 1;
+        const float own = raw[target];
+        const float positive = from.slope[(size_t)l * batch + target];
         for (int b = 0; b < batch; b++) {
             const float s = nce_score(n, raw[b]);
             const float negative = exp_negative(s - from.maximum[b]) * from.weight[b];
-            dr[(size_t)l * batch + b] = n.slope * negative * nce_slope(n, s) + n.penalty * raw[b];
+            dr[(size_t)l * batch + b] = n.slope * negative * nce_slope(n, raw[b]) + n.penalty * raw[b];
         }
-        dr[(size_t)l * batch + target] = n.slope * positive * nce_slope(n, s_own) + n.penalty * own;
+        dr[(size_t)l * batch + target] = n.slope * positive * nce_slope(n, own) + n.penalty * own;
     }
 }
 

@@ -9,6 +9,7 @@
 #include "amdim.h"
 #include "kernels.h"
 #include "nce.h"
+#include "winograd.h"
 
 static inline float *at(char *arena, size_t bytes)
 {
@@ -73,16 +74,14 @@ static void conv_3x3_3_to_16_at_16_bias_relu_part(void *job, int part, int worke
 {
     static const Conv shape = {.images = 32, .side = 16, .in = 3, .out_side = 14, .out = 16,
                                   .kernel = 3, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_BIAS | TAIL_RELU, 196 * piece(32, part, 8),
-                196 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_BIAS | TAIL_RELU, tile_piece(6272, part, 28), tile_piece(6272, part + 1, 28));
 }
 
 static void conv_3x3_3_to_16_at_16_bias_relu(AmdimPool *pool, ConvJob job)
 {
     amdim_parallel(pool, conv_3x3_3_to_16_at_16_bias_relu_pack, &job, PANELS(16));
-    amdim_parallel(pool, conv_3x3_3_to_16_at_16_bias_relu_part, &job, 8);
+    amdim_parallel(pool, conv_3x3_3_to_16_at_16_bias_relu_part, &job, 28);
 }
 
 /* convolution 2x2 at stride 2: x (32, 14, 14, 16) -> y (32, 7, 7, 32); then ReLU */
@@ -97,10 +96,8 @@ static void conv_2x2_stride2_16_to_32_at_14_relu_part(void *job, int part, int w
 {
     static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
                                   .kernel = 2, .stride = 2};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_RELU, 49 * piece(32, part, 8),
-                49 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_RELU, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
 }
 
 static void conv_2x2_stride2_16_to_32_at_14_relu(AmdimPool *pool, ConvJob job)
@@ -134,10 +131,8 @@ static void conv_1x1_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_ADD, 49 * piece(32, part, 8),
-                49 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_ADD, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_7_add(AmdimPool *pool, ConvJob job)
@@ -158,10 +153,8 @@ static void conv_1x1_32_to_32_at_7_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_RELU, 49 * piece(32, part, 8),
-                49 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_RELU, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_7_relu(AmdimPool *pool, ConvJob job)
@@ -182,10 +175,8 @@ static void conv_3x3_32_to_32_at_7_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 3, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_RELU, 25 * piece(32, part, 8),
-                25 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_RELU, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
 }
 
 static void conv_3x3_32_to_32_at_7_relu(AmdimPool *pool, ConvJob job)
@@ -219,10 +210,8 @@ static void conv_1x1_32_to_32_at_5_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_ADD, 25 * piece(32, part, 8),
-                25 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_ADD, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_5_add(AmdimPool *pool, ConvJob job)
@@ -243,16 +232,14 @@ static void conv_5x5_32_to_48_at_5_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
                                   .kernel = 5, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_RELU, 1 * piece(32, part, 8),
-                1 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_RELU, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
 }
 
 static void conv_5x5_32_to_48_at_5_relu(AmdimPool *pool, ConvJob job)
 {
     amdim_parallel(pool, conv_5x5_32_to_48_at_5_relu_pack, &job, PANELS(48));
-    amdim_parallel(pool, conv_5x5_32_to_48_at_5_relu_part, &job, 8);
+    amdim_parallel(pool, conv_5x5_32_to_48_at_5_relu_part, &job, 3);
 }
 
 /* mean over 5x5 at stride 1, 32 channels padded to 48 */
@@ -280,16 +267,14 @@ static void conv_1x1_48_to_48_at_1_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_ADD, 1 * piece(32, part, 8),
-                1 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_ADD, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_48_to_48_at_1_add(AmdimPool *pool, ConvJob job)
 {
     amdim_parallel(pool, conv_1x1_48_to_48_at_1_add_pack, &job, PANELS(48));
-    amdim_parallel(pool, conv_1x1_48_to_48_at_1_add_part, &job, 8);
+    amdim_parallel(pool, conv_1x1_48_to_48_at_1_add_part, &job, 3);
 }
 
 /* batch normalisation (2 views, 16 rows, 48 channels) */
@@ -317,16 +302,14 @@ static void conv_1x1_48_to_32_at_1_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_RELU, 1 * piece(32, part, 8),
-                1 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_RELU, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_48_to_32_at_1_relu(AmdimPool *pool, ConvJob job)
 {
     amdim_parallel(pool, conv_1x1_48_to_32_at_1_relu_pack, &job, PANELS(32));
-    amdim_parallel(pool, conv_1x1_48_to_32_at_1_relu_part, &job, 8);
+    amdim_parallel(pool, conv_1x1_48_to_32_at_1_relu_part, &job, 3);
 }
 
 /* convolution 1x1: x (32, 1, 1, 48) -> y (32, 1, 1, 32); then bias */
@@ -341,16 +324,14 @@ static void conv_1x1_48_to_32_at_1_bias_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_BIAS, 1 * piece(32, part, 8),
-                1 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_BIAS, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_48_to_32_at_1_bias(AmdimPool *pool, ConvJob job)
 {
     amdim_parallel(pool, conv_1x1_48_to_32_at_1_bias_pack, &job, PANELS(32));
-    amdim_parallel(pool, conv_1x1_48_to_32_at_1_bias_part, &job, 8);
+    amdim_parallel(pool, conv_1x1_48_to_32_at_1_bias_part, &job, 3);
 }
 
 /* convolution 1x1: x (32, 1, 1, 32) -> y (32, 1, 1, 32); then sum */
@@ -365,16 +346,14 @@ static void conv_1x1_32_to_32_at_1_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_ADD, 1 * piece(32, part, 8),
-                1 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_ADD, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_32_to_32_at_1_add(AmdimPool *pool, ConvJob job)
 {
     amdim_parallel(pool, conv_1x1_32_to_32_at_1_add_pack, &job, PANELS(32));
-    amdim_parallel(pool, conv_1x1_32_to_32_at_1_add_part, &job, 8);
+    amdim_parallel(pool, conv_1x1_32_to_32_at_1_add_part, &job, 3);
 }
 
 /* batch normalisation (2 views, 16 rows, 32 channels) */
@@ -402,10 +381,8 @@ static void conv_1x1_32_to_32_at_5_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_RELU, 25 * piece(32, part, 8),
-                25 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_RELU, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_5_relu(AmdimPool *pool, ConvJob job)
@@ -426,10 +403,8 @@ static void conv_1x1_32_to_32_at_5_bias_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_BIAS, 25 * piece(32, part, 8),
-                25 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_BIAS, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_5_bias(AmdimPool *pool, ConvJob job)
@@ -463,10 +438,8 @@ static void conv_1x1_32_to_32_at_7_bias_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    const ConvJob *j = job;
     (void)worker;
-    conv_pixels(shape, j, TAIL_BIAS, 49 * piece(32, part, 8),
-                49 * piece(32, part + 1, 8));
+    conv_pixels(shape, job, TAIL_BIAS, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_7_bias(AmdimPool *pool, ConvJob job)
@@ -911,7 +884,7 @@ static void conv_grad_x_1x1_32_to_32_at_7_mask_part(void *job, int part, int wor
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_MASK, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_mask(AmdimPool *pool, ConvGradXJob job)
@@ -947,7 +920,7 @@ static void conv_grad_x_1x1_32_to_32_at_7_part(void *job, int part, int worker)
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, 0, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, 0, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7(AmdimPool *pool, ConvGradXJob job)
@@ -971,7 +944,7 @@ static void conv_grad_x_1x1_32_to_32_at_7_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_add(AmdimPool *pool, ConvGradXJob job)
@@ -1031,7 +1004,7 @@ static void conv_grad_x_1x1_32_to_32_at_5_mask_part(void *job, int part, int wor
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_MASK, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_mask(AmdimPool *pool, ConvGradXJob job)
@@ -1067,7 +1040,7 @@ static void conv_grad_x_1x1_32_to_32_at_5_part(void *job, int part, int worker)
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, 0, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, 0, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5(AmdimPool *pool, ConvGradXJob job)
@@ -1091,7 +1064,7 @@ static void conv_grad_x_1x1_32_to_32_at_5_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_add(AmdimPool *pool, ConvGradXJob job)
@@ -1151,13 +1124,13 @@ static void conv_grad_x_1x1_32_to_32_at_1_mask_part(void *job, int part, int wor
     static const Conv shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_MASK, part, 3);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_1_mask(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_1_mask_pack, &job, 1 * 1 * PANELS(32));
-    amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_1_mask_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_1_mask_part, &job, 3);
 }
 
 /* convolution 1x1, gradient of the weight (48, 32): summed over 8 slices of the images first */
@@ -1210,13 +1183,13 @@ static void conv_grad_x_1x1_48_to_32_at_1_part(void *job, int part, int worker)
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, 0, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, 0, part, 3);
 }
 
 static void conv_grad_x_1x1_48_to_32_at_1(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_pack, &job, 1 * 1 * PANELS(48));
-    amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_part, &job, 3);
 }
 
 /* convolution 1x1, gradient of x: dy (32, 1, 1, 32) -> dx (32, 1, 1, 48); then sum */
@@ -1234,13 +1207,13 @@ static void conv_grad_x_1x1_48_to_32_at_1_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 3);
 }
 
 static void conv_grad_x_1x1_48_to_32_at_1_add(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_add_pack, &job, 1 * 1 * PANELS(48));
-    amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_add_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_add_part, &job, 3);
 }
 
 /* gradient of batch normalisation (2 views, 16 rows, 48 channels) */
@@ -1294,13 +1267,13 @@ static void conv_grad_x_1x1_48_to_48_at_1_mask_part(void *job, int part, int wor
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
                                   .kernel = 1, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_MASK, part, 3);
 }
 
 static void conv_grad_x_1x1_48_to_48_at_1_mask(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_1x1_48_to_48_at_1_mask_pack, &job, 1 * 1 * PANELS(48));
-    amdim_parallel(pool, conv_grad_x_1x1_48_to_48_at_1_mask_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_1x1_48_to_48_at_1_mask_part, &job, 3);
 }
 
 /* gradient through the mean over 5x5 at stride 1, 32 channels padded to 48 */
@@ -1346,13 +1319,13 @@ static void conv_grad_x_5x5_32_to_48_at_5_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
                                   .kernel = 5, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 4);
 }
 
 static void conv_grad_x_5x5_32_to_48_at_5_add(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_pack, &job, 5 * 5 * PANELS(32));
-    amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_part, &job, 4);
 }
 
 /* gradient through the mean over 3x3 at stride 1, 32 channels padded to 32 */
@@ -1406,13 +1379,13 @@ static void conv_grad_x_3x3_32_to_32_at_7_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 3, .stride = 1};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_ADD, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 4);
 }
 
 static void conv_grad_x_3x3_32_to_32_at_7_add(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_pack, &job, 3 * 3 * PANELS(32));
-    amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_part, &job, 4);
 }
 
 /* gradient through the mean over 2x2 at stride 2, 16 channels padded to 32 */
@@ -1466,13 +1439,13 @@ static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part(void *job, int 
     static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
                                   .kernel = 2, .stride = 2};
     (void)worker;
-    conv_grad_x_images(shape, job, TAIL_ADD | TAIL_MASK, piece(32, part, 8), piece(32, part + 1, 8));
+    conv_grad_x_part(shape, job, TAIL_ADD | TAIL_MASK, part, 5);
 }
 
 static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_pack, &job, 2 * 2 * PANELS(16));
-    amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part, &job, 8);
+    amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part, &job, 5);
 }
 
 /* convolution 3x3, gradient of the weight (27, 16): summed over 8 slices of the images first */

@@ -300,6 +300,8 @@ static void run_until(Interpreter *r, bool forward_only)
             if (op->out[j])
                 memset(r->value[op->out[j]->id], 0, value_count(op->out[j]) * sizeof(double));
         run_op(r, op);
+        if (r->after)
+            r->after(r, op);
         if (forward_only && op->kind == OP_REPORT)
             return;
     }

@@ -6,7 +6,8 @@
 
 #include "amdimc.h"
 
-typedef struct {
+typedef struct Interpreter Interpreter;
+struct Interpreter {
     Graph *g;
     double **value;    /* by value number; inputs, locations too, and parameters are the caller's to fill */
     double **gradient; /* of parameters, by value number: where OP_TAKE gave one away, else NULL */
@@ -17,7 +18,11 @@ typedef struct {
 
     uint64_t
         relu_pattern; /* a hash of which ReLUs of the forward pass let through: equal within a linear piece */
-} Interpreter;
+
+    /* Called, if not NULL, after every operation, whose results it may change. */
+    void (*after)(Interpreter *r, const Op *op);
+    uint64_t state; /* for `after` */
+};
 
 /* All values zero. Lives in the graph's arena. */
 Interpreter *interpreter_new(Graph *g);

@@ -123,7 +123,7 @@ static double log_sum(const Direction *d, int b, int l)
 }
 
 /* What a compiled program keeps for the gradient: the negatives' maximum M, the sum over l of e^(M - lse),
- * lse. */
+ * the positives' slopes. */
 static void nce_statistics(const Direction *d, int b, double *statistics)
 {
     double top = -INFINITY, weight = 0;
@@ -131,8 +131,9 @@ static void nce_statistics(const Direction *d, int b, double *statistics)
         if (t / d->positions != b)
             top = fmax(top, clipped(d, b, t));
     for (int l = 0; l < d->positions; l++) {
-        statistics[(2 + l) * d->batch + b] = log_sum(d, b, l);
-        weight += exp(top - statistics[(2 + l) * d->batch + b]);
+        const double lse = log_sum(d, b, l);
+        statistics[(2 + l) * d->batch + b] = exp(clipped(d, b, b * d->positions + l) - lse) - 1;
+        weight += exp(top - lse);
     }
     statistics[b] = top;
     statistics[d->batch + b] = weight;

@@ -1,9 +1,10 @@
-/* test_kernels.c: the float kernels of templates/kernels.h against the interpreter's naive loops in double,
- * over shapes that are no multiple of anything. Arrays are as long as their contents, so that a sanitizer
- * sees what reads past. */
+/* test_kernels.c: the float kernels of templates/kernels.h and winograd.h against the interpreter's naive
+ * loops in double, over shapes that are no multiple of anything. Arrays are as long as their contents, so
+ * that a sanitizer sees what reads past. */
 #include "interpreter.h"
 #include "kernels.h"
 #include "noise.h"
+#include "winograd.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,8 +13,9 @@
 
 #include <cmocka.h>
 
-/* Sums of up to 25 * 33 products of order 1, in float. */
-#define TOLERANCE 3e-6
+/* Sums of up to 25 * 33 products of order 1, in float; by minimal filtering of up to 4 * 4 * 48. */
+#define TOLERANCE          3e-6
+#define WINOGRAD_TOLERANCE 2e-5
 enum { IMAGES = 3 };
 
 /* ---- one operation on made-up input ---- */
@@ -80,7 +82,7 @@ static float *floats_of(const Single *s, const Value *v)
 }
 
 /* Compares and frees. */
-static void expect_near(const Single *s, const Value *v, float *got, const char *what)
+static void expect_within(double tolerance, const Single *s, const Value *v, float *got, const char *what)
 {
     double error = 0, size = 0;
     for (size_t i = 0; i < value_count(v); i++) {
@@ -88,8 +90,13 @@ static void expect_near(const Single *s, const Value *v, float *got, const char 
         size += pow(s->want->value[v->id][i], 2);
     }
     free(got);
-    if (!(sqrt(error) <= TOLERANCE * sqrt(size)))
+    if (!(sqrt(error) <= tolerance * sqrt(size)))
         fail_msg("%s: relative error %.2e", what, sqrt(error / size));
+}
+
+static void expect_near(const Single *s, const Value *v, float *got, const char *what)
+{
+    expect_within(TOLERANCE, s, v, got, what);
 }
 
 /* ---- convolution ---- */
@@ -264,6 +271,128 @@ static void check_grad_w_sliced(Conv c, const char *what)
     check_grad_w(c, what, 2);
 }
 
+/* ---- the same by minimal filtering ---- */
+
+typedef void EachWinograd(Winograd w, const char *what);
+
+/* Both numbers of taps and of outputs, strides 1 to 3; tiles that fill the map and that hang over; channels
+ * that fill panels and that do not; blocks of tiles that are full and that are not. */
+static void each_winograd(EachWinograd *f)
+{
+    for (int taps = 2; taps <= 3; taps++)
+        for (int stride = 1; stride <= 3; stride++)
+            for (int outputs = 2; outputs <= 3; outputs++)
+                for (int out_side = 1; out_side <= 7; out_side += 2) {
+                    const int kernel = taps * stride,
+                              side = (out_side - 1) * stride + kernel + out_side % stride;
+                    const Conv c = {IMAGES, side,  stride == 3 ? 16 : 48, out_side, outputs == 2 ? 48 : 64,
+                                    kernel, stride};
+                    char what[128];
+                    snprintf(what, sizeof what, "F(%d, %d), stride %d, side %d to %d", outputs, taps, stride,
+                             side, out_side);
+                    f((Winograd){c, outputs}, what);
+                }
+}
+
+static float *winograd_scratch(Winograd w)
+{
+    const int rows = depth_of(w) + PANELS(w.c.out) * PANEL;
+    return new_floats((size_t)square_of(w) * TILE_SUM_BLOCK * (size_t)rows);
+}
+
+static void check_winograd(Winograd w, const char *what)
+{
+    Single s;
+    const Conv c = w.c;
+    single_begin(&s, 1, c.images);
+    Op *op = conv_op(&s, OP_CONV, c);
+    op->in[0] = map(&s, "x", c.side, c.in);
+    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
+    op->in[2] = vector(&s, "bias", c.out);
+    op->in[3] = map(&s, "addend", c.out_side, c.out);
+    op->relu = true;
+    op->out[0] = map(&s, "y", c.out_side, c.out);
+    single_run(&s);
+    float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *bias = floats_of(&s, op->in[2]),
+          *y = floats_of(&s, op->in[3]), *scratch = winograd_scratch(w),
+          *packed = new_floats((size_t)square_of(w) * PANELS(c.out) * depth_of(w) * PANEL);
+    const ConvJob j = {.x = x, .weight = weight, .bias = bias, .addend = y, .y = y, .packed = packed};
+    const int tiles = c.images * tiles_of(w), tail = TAIL_BIAS | TAIL_ADD | TAIL_RELU;
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        winograd_pack(w, weight, panel, packed);
+    winograd_conv(w, &j, scratch, tail, 0, tiles / 2);
+    winograd_conv(w, &j, scratch, tail, tiles / 2, tiles);
+    expect_within(WINOGRAD_TOLERANCE, &s, op->out[0], y, what);
+    free(x);
+    free(weight);
+    free(bias);
+    free(scratch);
+    free(packed);
+    single_end(&s);
+}
+
+static void check_winograd_grad_x(Winograd w, const char *what)
+{
+    Single s;
+    const Conv c = w.c;
+    single_begin(&s, 1, c.images);
+    Op *op = conv_op(&s, OP_CONV_GRAD_X, c);
+    op->in[0] = map(&s, "dy", c.out_side, c.out);
+    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
+    op->in[2] = map(&s, "addend", c.side, c.in);
+    op->in[3] = map(&s, "mask", c.side, c.in);
+    op->out[0] = map(&s, "dx", c.side, c.in);
+    single_run(&s);
+    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *dx = floats_of(&s, op->in[2]),
+          *mask = floats_of(&s, op->in[3]), *scratch = winograd_scratch(w),
+          *packed = new_floats((size_t)square_of(w) * PANELS(depth_of(w)) * c.out * PANEL);
+    const ConvGradXJob j = {
+        .dy = dy, .weight = weight, .addend = dx, .mask = mask, .dx = dx, .packed = packed};
+    for (int panel = 0; panel < PANELS(depth_of(w)); panel++)
+        winograd_pack_transposed(w, weight, panel, packed);
+    winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, 0, 1);
+    winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, 1, c.images);
+    expect_within(WINOGRAD_TOLERANCE, &s, op->out[0], dx, what);
+    free(dy);
+    free(weight);
+    free(mask);
+    free(scratch);
+    free(packed);
+    single_end(&s);
+}
+
+static void check_winograd_grad_w(Winograd w, const char *what)
+{
+    Single s;
+    const Conv c = w.c;
+    single_begin(&s, 1, c.images);
+    Op *op = conv_op(&s, OP_CONV_GRAD_W, c);
+    op->in[0] = map(&s, "x", c.side, c.in);
+    op->in[1] = map(&s, "dy", c.out_side, c.out);
+    op->out[0] = matrix(&s, "dw", c.kernel * c.kernel * c.in, c.out);
+    single_run(&s);
+    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]),
+          *dw = new_floats(value_count(op->out[0])),
+          *partial = new_floats((size_t)square_of(w) * depth_of(w) * c.out), *scratch = winograd_scratch(w);
+    const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
+    for (int part = 0; part < WINOGRAD_GRAD_W_PARTS(w); part++)
+        winograd_grad_w(w, &j, scratch, part);
+    expect_within(WINOGRAD_TOLERANCE, &s, op->out[0], dw, what);
+    free(x);
+    free(dy);
+    free(partial);
+    free(scratch);
+    single_end(&s);
+}
+
+static void minimal_filtering(void **state)
+{
+    (void)state;
+    each_winograd(check_winograd);
+    each_winograd(check_winograd_grad_x);
+    each_winograd(check_winograd_grad_w);
+}
+
 static void convolutions(void **state)
 {
     (void)state;
@@ -342,6 +471,7 @@ int main(void)
         cmocka_unit_test(convolutions),
         cmocka_unit_test(convolutions_gradients_of_x),
         cmocka_unit_test(convolutions_gradients_of_weights),
+        cmocka_unit_test(minimal_filtering),
         cmocka_unit_test(batchnorm_keeps_its_digits),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);

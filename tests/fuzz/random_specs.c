@@ -1,0 +1,200 @@
+/* random_specs.c: valid specs drawn at random, each compiled and its `replay` held against the interpreter in
+ * double, as the contract counts errors.
+ *
+ *   random_specs FIRST COUNT [DIR]     seeds FIRST to FIRST + COUNT - 1; specs that fail are kept in DIR (.)
+ *
+ * A float32 may be further from the interpreter than the contract's tolerance without any mistake: a
+ * batchnorm over two values makes gradients that are differences of nearly equal numbers, and a ReLU whose
+ * input is within a rounding of zero lets through or not. So where a tensor is beyond the tolerance, the
+ * interpreter itself is run again with every operation's results rounded as float32 would, and the tensor may
+ * be off by ROUNDINGS times the most that it moved; how many needed that is counted. */
+#include "draw.h"
+#include "samples.h"
+#include "spec_text.h"
+#include "trial.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOLERANCE 2e-4 /* the contract's */
+#define ROUNDING  0x1p-24
+
+enum {
+    JITTERS = 8,   /* runs of the rounded interpreter */
+    ROUNDINGS = 8, /* a sum of many terms rounds more than once */
+};
+
+typedef struct {
+    const Trial *trial;
+    const TensorFile *file;
+    Interpreter *jittered[JITTERS]; /* once needed */
+    int beyond, excused;            /* tensors */
+} Check;
+
+/* ---- what rounding does ---- */
+
+static double mean_square(const double *v, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += v[i] * v[i];
+    return sum / (double)count;
+}
+
+/* Off by a rounding of the number, or, in a map, of the map's typical number where that is larger: what
+ * nearly cancels was a sum of such. A zero stays one: it is what a ReLU stopped. */
+static void round_results(Interpreter *r, const Op *op)
+{
+    for (int j = 0; j < OP_OUTPUTS; j++) {
+        const Value *v = op->out[j];
+        if (!v)
+            continue;
+        double *value = r->value[v->id];
+        const size_t count = value_count(v);
+        const double typical = v->rank == 4 ? sqrt(mean_square(value, count)) : 0;
+        for (size_t i = 0; i < count; i++)
+            if (value[i] != 0)
+                value[i] += ROUNDING * fmax(fabs(value[i]), typical) * noise(&r->state);
+    }
+}
+
+static void jitter(Check *c)
+{
+    for (int i = 0; i < JITTERS; i++) {
+        Interpreter *r = c->jittered[i] = interpreter_new(c->trial->l.step);
+        noise_fill(r, c->trial->seed);
+        r->after = round_results;
+        r->state = (uint64_t)i;
+        interpret(r);
+    }
+}
+
+typedef struct {
+    const char *name;
+    const double *want;
+    double size, moved;
+} Moved;
+
+static void measure_move(void *job, const char *name, const double *value, size_t count, double size)
+{
+    Moved *m = job;
+    (void)size; /* the exact gradient's counts */
+    if (strcmp(name, m->name))
+        return;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += pow(value[i] - m->want[i], 2);
+    m->moved = fmax(m->moved, sqrt(sum) / m->size);
+}
+
+static double sensitivity(Check *c, const char *name, const double *want, double size)
+{
+    Moved m = {name, want, size, 0};
+    if (!c->jittered[0])
+        jitter(c);
+    for (int i = 0; i < JITTERS; i++)
+        trial_each(c->trial, c->jittered[i], measure_move, &m);
+    return m.moved;
+}
+
+/* ---- one spec ---- */
+
+static void check_tensor(void *job, const char *name, const double *want, size_t count, double size)
+{
+    Check *c = job;
+    const double error = trial_error(c->file, name, want, count, size);
+    if (error <= TOLERANCE)
+        return;
+    const double moved = sensitivity(c, name, want, size);
+    if (error <= TOLERANCE + ROUNDINGS * moved) {
+        c->excused++;
+        return;
+    }
+    printf("%s: %s: relative error %.2e; rounding moves it by %.2e\n", c->trial->name, name, error, moved);
+    c->beyond++;
+}
+
+static bool check_replay(const Trial *t, int *excused)
+{
+    TensorFile one = {0}, three = {0};
+    bool good = trial_replay(t, "1", &one) && trial_replay(t, "3", &three);
+    Check c = {.trial = t, .file = &one};
+    if (good)
+        trial_each(t, t->want, check_tensor, &c);
+    if (good && (one.count != three.count || memcmp(one.bytes, three.bytes, one.count))) {
+        printf("%s: one thread and three differ\n", t->name);
+        good = false;
+    }
+    free(one.bytes);
+    free(three.bytes);
+    *excused += c.excused;
+    return good && c.beyond == 0;
+}
+
+/* Reads back as it was drawn, and fits together. */
+static bool check_text(Arena *a, const Spec *drawn, const char *text)
+{
+    Diagnostics d = {.stream = stdout};
+    Source source = {drawn->name.v, text, strlen(text)};
+    const Spec *s = spec_read(a, &d, &source, &(Overrides){0});
+    if (!s || !net_build(a, &d, s))
+        return false;
+    if (!spec_equal(a, drawn, s))
+        printf("%s: another spec is read than was written\n", drawn->name.v);
+    return spec_equal(a, drawn, s);
+}
+
+static bool check_program(const Spec *drawn, const char *text, uint64_t seed, int *excused)
+{
+    static Trial t;
+    /* Small products go to OpenBLAS only where they are made to. */
+    const char *products = seed % 2 && !strcmp(drawn->target.blas.v, "openblas") ? "openblas" : "fastest";
+    scratch_begin();
+    trial_begin(&t, drawn->name.v, text, seed);
+    bool good = trial_finish(&t, trial_compile(&t, (const char *const[]){"--products", products, NULL}));
+    good = good && check_replay(&t, excused);
+    trial_end(&t);
+    scratch_end();
+    return good;
+}
+
+static void keep(const char *folder, const char *name, const char *text)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s.yaml", folder, name);
+    FILE *file = fopen(path, "w");
+    if (!file || fputs(text, file) < 0 || fclose(file))
+        perror(path);
+    else
+        printf("%s: kept as %s\n", name, path);
+}
+
+static bool check_seed(uint64_t seed, const char *folder, int *excused)
+{
+    Arena *a = arena_new();
+    const Spec *drawn = draw_spec(a, seed);
+    const char *text = spec_text(a, drawn);
+    const bool good = check_text(a, drawn, text) && check_program(drawn, text, seed, excused);
+    if (!good)
+        keep(folder, drawn->name.v, text);
+    fflush(stdout);
+    arena_free(a);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3 || argc > 4) {
+        fprintf(stderr, "usage: random_specs FIRST COUNT [DIR]\n");
+        return 2;
+    }
+    const uint64_t first = strtoull(argv[1], NULL, 10), count = strtoull(argv[2], NULL, 10);
+    uint64_t disagreements = 0;
+    int excused = 0;
+    for (uint64_t seed = first; seed < first + count; seed++)
+        disagreements += !check_seed(seed, argc > 3 ? argv[3] : ".", &excused);
+    printf("%d tensors were off by more than %g, within what rounding does\n", excused, TOLERANCE);
+    printf("%ju specs, %ju disagreements\n", (uintmax_t)count, (uintmax_t)disagreements);
+    return disagreements > 0;
+}

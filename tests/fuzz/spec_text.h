@@ -1,0 +1,12 @@
+/* spec_text.h: a Spec written as a spec: every key, no default left to the reader. */
+#ifndef SPEC_TEXT_H
+#define SPEC_TEXT_H
+
+#include "amdimc.h"
+
+/* Reading the text gives an equal Spec, marks aside. */
+char *spec_text(Arena *a, const Spec *s);
+/* Whether two specs say the same: canonical text, name and target. */
+bool spec_equal(Arena *a, const Spec *left, const Spec *right);
+
+#endif

@@ -1,0 +1,208 @@
+/* spec_to_c.c: any bytes at all, taken as a spec the whole way to C, without clang: for libFuzzer, and for
+ * test_fuzz.c over the seeds.
+ *
+ * Beyond not crashing, hanging or leaking, what is held:
+ *   - a spec is refused exactly where an error is shown, and every error and note is at a place that the file
+ *     has, in printable text, a line each;
+ *   - a spec that is accepted, written out key by key, reads back as the same spec;
+ *   - the C, the Python and what --explain says are printable ASCII and newlines, whatever the spec's file is
+ *     called.
+ * Templates are read from templates/, so it runs from the project's root. */
+#include "spec_text.h"
+#include "utf8.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* What is compiled to C; a larger net is only read and shaped. Sizes and widths are unbounded, as they cost
+ * the compiler nothing. */
+enum { RESIDUALS_COMPILED = 40, PAIRS_COMPILED = 8, CHANNELS_COMPILED = 64 };
+
+/* Of a processor, for one input, before it is called a hang. Not libFuzzer's own limit, which counts the time
+ * that a paused machine lets pass. */
+enum { SECONDS_MOST = 20 };
+
+#define NAME "spec.yaml"
+/* What a file system allows as a name, though no person would write it. */
+#define HOSTILE_NAME "a*/b/*c\"?\?/\\\x80\n\xE2\x80\xAE%s.yaml"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define HOLDS(condition, ...)                                                                                \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, __VA_ARGS__);                                                                    \
+            fputc('\n', stderr);                                                                             \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+/* ---- what is said ---- */
+
+static size_t characters_of_line(const Source *s, int wanted)
+{
+    const char *at = s->text, *end = s->text + s->length;
+    for (int line = 1; at < end && line < wanted; at++)
+        line += *at == '\n' || (*at == '\r' && at[1] != '\n');
+    size_t length = 0;
+    while (at + length < end && at[length] != '\n' && at[length] != '\r')
+        length++;
+    return utf8_count(at, length);
+}
+
+static int lines_of(const Source *s)
+{
+    int lines = 1;
+    for (size_t i = 0; i < s->length; i++)
+        lines += s->text[i] == '\n' || (s->text[i] == '\r' && s->text[i + 1] != '\n');
+    return lines;
+}
+
+/* `:LINE:COLUMN: ` behind the file's name; what follows it. */
+static const char *check_place(const char *at, const Source *s)
+{
+    int line = 0, column = 0, length = 0;
+    HOLDS(sscanf(at, ":%d:%d: %n", &line, &column, &length) == 2 && length > 0, "no place: %s", at);
+    HOLDS(line >= 1 && line <= lines_of(s), "no such line: %s", at);
+    HOLDS(column >= 1 && (size_t)column <= characters_of_line(s, line) + 1, "no such column: %s", at);
+    return at + length;
+}
+
+/* One line of the diagnostics; returns whether it is an error. */
+static bool check_line(const char *line, const Source *s)
+{
+    uint32_t code;
+    for (size_t at = 0, length = strlen(line); at < length;) {
+        at += utf8_next(line + at, length - at, &code);
+        HOLDS(code == '\t' || utf8_printable(code), "not printable: %s", line);
+    }
+    size_t name = strlen(s->name);
+    bool placed = strncmp(line, s->name, name) == 0;
+    const char *message = placed ? check_place(line + name, s) : line;
+    bool error = strncmp(message, "error: ", 7) == 0, note = strncmp(message, "note: ", 6) == 0;
+    bool shown = !placed && strcspn(line, "|") >= 6 && strspn(line, " 0123456789") == strcspn(line, "|");
+    HOLDS(error || note || shown, "neither error nor note nor a line of the file: %s", line);
+    return error;
+}
+
+static void check_said(char *said, const Source *s, int errors)
+{
+    int counted = 0;
+    for (char *line = said, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        HOLDS(end, "a line without an end: %s", line);
+        *end = '\0';
+        counted += check_line(line, s);
+    }
+    HOLDS(counted == errors, "%d errors counted, %d shown", errors, counted);
+}
+
+/* ---- what is accepted ---- */
+
+static bool is_compiled(const Spec *s)
+{
+    int64_t residuals = 0;
+    for (int i = 0; i < s->layers; i++)
+        residuals += s->layer[i].depth.v;
+    return residuals <= RESIDUALS_COMPILED && s->loss.pairs <= PAIRS_COMPILED &&
+           s->input.channels.v <= CHANNELS_COMPILED;
+}
+
+static void check_round_trip(Arena *a, const Spec *s)
+{
+    char *text = spec_text(a, s);
+    Diagnostics d = {.stream = stderr};
+    Source again = {"again.yaml", text, strlen(text)};
+    const Spec *read = spec_read(a, &d, &again, &(Overrides){0});
+    HOLDS(read && spec_equal(a, s, read), "does not read back:\n%s", text);
+}
+
+static void check_plain(const char *what, const char *text)
+{
+    HOLDS(*text, "%s: nothing", what);
+    for (const char *c = text; *c; c++)
+        HOLDS(*c == '\n' || (*c >= ' ' && *c <= '~'), "%s: byte %02x in %.60s", what, (unsigned char)*c, c);
+}
+
+static void check_explained(Arena *a, const Program *p, void (*explain)(Arena *, const Program *, FILE *))
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&text, &length);
+    HOLDS(stream, "no memory");
+    explain(a, p, stream);
+    fclose(stream);
+    check_plain("--explain", text);
+    free(text);
+}
+
+static void check_compiled(Arena *a, Diagnostics *d, const Net *n)
+{
+    const Program *p = compile(a, d, n, "templates", PRODUCTS_FASTEST);
+    HOLDS(!p == (d->errors > 0), "%d errors and %s program", d->errors, p ? "a" : "no");
+    if (!p)
+        return;
+    n->spec->source->name = HOSTILE_NAME;
+    check_plain("C", emit_model(a, p));
+    check_plain("Python", emit_pytorch(a, n, "templates"));
+    check_explained(a, p, explain_text);
+    check_explained(a, p, explain_json);
+    n->spec->source->name = NAME;
+}
+
+/* ---- the whole ---- */
+
+/* As a file, for that is how a spec comes. */
+static Source *read_bytes(Arena *a, Diagnostics *d, const uint8_t *data, size_t size)
+{
+    int file = memfd_create("spec", 0);
+    HOLDS(file >= 0 && write(file, data, size) == (ssize_t)size, "no file in memory");
+    Source *source = source_read(a, d, arena_printf(a, "/proc/self/fd/%d", file));
+    close(file);
+    HOLDS(source, "cannot be read");
+    source->name = NAME;
+    return source;
+}
+
+_Noreturn static void hangs(int number)
+{
+    static const char words[] = "hangs: more than 20 s of processor time\n";
+    (void)number;
+    (void)!write(STDERR_FILENO, words, sizeof words - 1);
+    abort();
+}
+
+static void watch_time(long seconds)
+{
+    signal(SIGVTALRM, hangs);
+    HOLDS(!setitimer(ITIMER_VIRTUAL, &(struct itimerval){.it_value = {.tv_sec = seconds}}, NULL), "no timer");
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    watch_time(SECONDS_MOST);
+    char *said = NULL;
+    size_t length = 0;
+    Arena *a = arena_new();
+    Diagnostics d = {.stream = open_memstream(&said, &length)};
+    HOLDS(d.stream, "no memory");
+    Source *source = read_bytes(a, &d, data, size);
+    const Spec *s = spec_read(a, &d, source, &(Overrides){0});
+    HOLDS(!s == (d.errors > 0), "%d errors and %s spec", d.errors, s ? "a" : "no");
+    const Net *n = s ? net_build(a, &d, s) : NULL;
+    HOLDS(!n == (d.errors > 0), "%d errors and %s net", d.errors, n ? "a" : "no");
+    if (s && is_compiled(s))
+        check_round_trip(a, s);
+    if (n && is_compiled(s))
+        check_compiled(a, &d, n);
+    fclose(d.stream);
+    check_said(said, source, d.errors);
+    free(said);
+    arena_free(a);
+    watch_time(0);
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* shell.c: see shell.h. */
+#include "shell.h"
+#include "samples.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+int shell(const char *format, ...)
+{
+    char command[4096], logged[6000];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    assert_in_range(length, 1, sizeof command - 1);
+    snprintf(logged, sizeof logged, "{ %s; } >>%s 2>&1", command, scratch_path("log"));
+    int status = system(logged);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+const char *amdimc_path(void)
+{
+    static char path[512];
+    const char *build = getenv("BUILD");
+    snprintf(path, sizeof path, "%s/amdimc", build && *build ? build : "build");
+    return path;
+}

@@ -1,0 +1,11 @@
+/* shell.h: commands of the shell, run by a test that has begun its scratch folder (samples.h). */
+#ifndef SHELL_H
+#define SHELL_H
+
+/* Runs a command, what it prints added to the scratch folder's file `log`; returns its exit code. */
+int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The compiler under test: $BUILD/amdimc, or build/amdimc. */
+const char *amdimc_path(void);
+
+#endif
