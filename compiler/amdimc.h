@@ -221,6 +221,7 @@ typedef enum {
     VALUE_INPUT,     /* the step's views, or source locations (int32) */
     VALUE_PARAM,     /* a tensor of files, trained or running */
     VALUE_TEMPORARY, /* made by an operation, placed in the arena by the planner */
+    VALUE_OUTER,     /* in the list of a chunk: a temporary of the step's own list, or a chunk's part of it */
 } ValueKind;
 
 typedef enum { INIT_ZERO, INIT_ONE, INIT_UNIFORM, INIT_SHORTCUT } Init;
@@ -239,20 +240,23 @@ typedef struct {
 } Param;
 
 typedef struct Op Op;
-typedef struct {
+typedef struct Graph Graph;
+typedef struct Value Value;
+struct Value {
     int id; /* in order of making */
     ValueKind kind;
     const char *name; /* a C identifier, unique in the list */
     int rank;
     int dims[4]; /* activations (N, S, S, C); weights (k*k*in, out); vectors (C) */
     Param *param;
+    const Value *outer; /* of a VALUE_OUTER: the step's */
 
     /* Of the planner. */
     int first, last; /* numbers of the operations between which it lives */
     size_t offset;   /* bytes in the arena */
     size_t bytes;
     int home; /* id of the first of those that share its memory in place one after the other, or its own */
-} Value;
+};
 
 enum { OP_INPUTS = 6, OP_OUTPUTS = 3 };
 
@@ -273,9 +277,12 @@ struct Op {
     bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
     int winograd;        /* by minimal filtering, tiles of so many outputs a side; 0: tap by tap */
     bool again;          /* runs a second time, so that its result need not be kept */
+    Graph *chunk;        /* encode and its gradient: what each chunk of the images runs */
+    Graph *chunk_grad;   /* encode: the list that its gradient will run, forward operations so far */
+    int chunks;
 };
 
-typedef struct {
+struct Graph {
     Arena *arena;
     const Net *net;
     const char *name; /* "step", "encode_f1" */
@@ -285,14 +292,19 @@ typedef struct {
     Value **value;
     Value *x;         /* the views (N, S, S, C) */
     Value **location; /* (located) each (V, B) int32 */
+    Value **feature;  /* of a chunk's gradient: what the step keeps of it, in the encode operation's order */
     size_t arena_bytes;
-} Graph;
+};
 
 Graph *graph_new(Arena *a, const Net *n, const char *name);
 Value *graph_value(Graph *g, ValueKind kind, const char *name, int rank, const int *dims);
 Value *graph_map(Graph *g, const char *name, int side, int channels); /* a temporary (N, S, S, C) */
 Op *graph_op(Graph *g, OpKind kind, Mark at, const char *label);      /* appended; OP_INPUTS empty inputs */
 Op *graph_op_wide(Graph *g, OpKind kind, Mark at, const char *label, int inputs);
+Value *graph_param(Graph *g,
+                   Param *p); /* its value in this list: weights as (k*k*in, out), vectors as they are */
+/* A chunk's value that is `whole` of the step's list, or the chunk's images of it. */
+Value *graph_outer(Graph *g, const Value *whole, const char *name);
 size_t value_count(const Value *v);
 /* Checks what every pass must keep: each value made before it is used, once; shapes that fit their operation;
  * names unique. A breach is our bug. */
@@ -310,11 +322,15 @@ typedef struct {
 } ParamPool;
 
 /* The forward pass of training: encoder up to the top-most trained layer, heads of the trained scales, the
- * pairs' losses, and one OP_REPORT that holds losses and embeddings. */
-Graph *lower_step(Arena *a, const Net *n, ParamPool *pool);
-/* Encoding with running statistics; `scale` 0: the representation f_1 (or the spatial mean of the top-most
- * trained layer); else phi_d. The result is the last operation's first output. */
-Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale);
+ * pairs' losses, and one OP_REPORT that holds losses and embeddings. With `chunk` images (0: all at once;
+ * else a divisor of N), what of the encoder treats images one by one is one OP_ENCODE that runs chunk after
+ * chunk and keeps only what is read above it. */
+Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk);
+/* Layers from the input up that treat images one by one: none of them has a batchnorm. */
+int encoder_layers_below_batchnorm(const Net *n);
+/* Encoding of `images` at a time with running statistics; `scale` 0: the representation f_1 (or the spatial
+ * mean of the top-most trained layer); else phi_d. The result is the last operation's first output. */
+Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale, int images);
 /* ---- grad.c: reverse mode over the list
  * --------------------------------------------------------------------------- */
 
@@ -332,8 +348,11 @@ void simplify(Graph *g);
 /* ---- recompute.c ----------------------------------------------------------------------------------------
  */
 
-/* Computes cheap activations a second time in the backward pass instead of keeping them. */
-void recompute(Graph *step);
+/* Of a step's products, what may be spent where memory is not short. */
+extern const double RECOMPUTE_BUDGET;
+/* Computes cheap activations a second time in the backward pass instead of keeping them, for `budget` of the
+ * step's products at most. */
+void recompute(Graph *step, double budget);
 
 /* ---- params.c: the table of tensors
  * ----------------------------------------------------------------------------- */
@@ -381,6 +400,7 @@ void cost_scratch(Graph *g); /* gives each operation that needs one its scratch 
 size_t cost_worker_scratch(const Graph *g); /* bytes a worker needs of its own */
 double cost_op_flop(const Op *op);          /* of its products, two per multiply-add; 0 for what has none */
 double cost_step_flop(const Graph *step);   /* the contract's gflop_per_step, in FLOP */
+double cost_run_flop(const Graph *step);    /* with what is computed again */
 
 /* The most resident memory that a whole `train` takes, in bytes, by what holds it. */
 typedef struct {
@@ -416,6 +436,12 @@ void template_expand(Arena *a, FILE *out, const char *directory, const char *nam
 /* ---- emit.c: placed IR -> C text
  * ---------------------------------------------------------------------------------------- */
 
+/* What is given for memory. */
+typedef struct {
+    int chunk;        /* images that the encoder treats at a time, a divisor of N; or 0: all */
+    double recompute; /* of the step's products, what may be spent on activations computed again */
+} Schedule;
+
 typedef struct {
     const Net *net;
     const Params *params;
@@ -423,6 +449,7 @@ typedef struct {
     int features;
     Graph **feature; /* f_1 first, then each trained scale */
     PeakMemory peak;
+    Schedule schedule;
     const char *digest;
     const char *triple;    /* the target's; "native" unless given */
     bool openblas;         /* some product is OpenBLAS\'s */
@@ -449,9 +476,12 @@ char *emit_pytorch(Arena *a, const Net *n, const char *templates);
 /* ---- pipeline.c -----------------------------------------------------------------------------------------
  */
 
-/* From the net to placed operations, for the step and every encoder. NULL, with an error at target.memory,
- * where the program would need more. */
+/* From the net to placed operations, for the step and every encoder, on that schedule. */
+Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule schedule);
+/* On the fastest schedule there is: with target.memory, the fastest within it (schedule.c), or NULL with an
+ * error that names the least that would do. */
 Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products);
+Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products products);
 /* The same net as if its spec said `blas: none`. */
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 
@@ -466,6 +496,8 @@ typedef struct {
     const char *cc;                  /* the clang to use */
     const char *gen_dir;             /* where the generated C goes */
     const char *output;              /* the program */
+    const char *target;              /* the triple of the machine it is for, or NULL: this one */
+    bool is_static;                  /* it shall need no shared library */
 } Build;
 
 /* Finds templates and runtime beside the executable: of a checkout (build/amdimc) or of an installation
@@ -479,8 +511,20 @@ bool build_copy(Arena *a, const char *from, const char *to,
                 const char *name);                    /* between two folders, likewise */
 bool build_directory(Arena *a, const char *path);     /* makes it and those above it */
 bool build_failed(const char *path, const char *why); /* says so; always false */
-/* Runs clang; what it prints is shown whole. */
+/* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what the
+ * machine has no library for. */
 bool build_program(Arena *a, const Build *b, const Spec *s);
+bool build_copy_jsmn(Arena *a, const Build *b, const char *to); /* the header that the runtime's sources need */
+
+/* ---- target.c: programs for other machines --------------------------------------------------------------
+ */
+
+bool target_is_other(const Build *b); /* --target or --static was given */
+/* For another machine `march: native` becomes the triple's baseline, unless the command line says it. */
+void target_processor(const Build *b, const Overrides *o, Spec *s);
+/* Where that machine has no OpenBLAS, the products are left to own kernels; an error, and false, where the
+ * command line asks for it by name. */
+bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s);
 
 /* ---- folder.c: --emit=c
  * --------------------------------------------------------------------------------------------------- */

@@ -52,6 +52,8 @@ static size_t scratch_floats(const Graph *g, const Op *op)
         int slices = grad_w_slices(op);
         return slices == 1 ? 0 : (size_t)slices * value_count(op->out[0]);
     }
+    case OP_ENCODE:
+    case OP_ENCODE_GRAD: return op->chunk->arena_bytes / sizeof(float);
     case OP_SCORES: return (size_t)views * packed_floats(op->in[0]->dims[3], batch);
     case OP_SCORES_GRAD_T: return (size_t)views * packed_floats(batch, op->out[0]->dims[3]);
     case OP_SCORES_GRAD_A: return (size_t)views * scores_slices(n) * (size_t)batch * op->out[0]->dims[3];
@@ -76,10 +78,14 @@ void cost_scratch(Graph *g)
     }
 }
 
+static size_t worker_floats_of(const Graph *g);
+
 /* Floats of scratch that a worker needs for its part of the operation. */
 static size_t worker_floats(const Op *op)
 {
     enum { UNFOLDED = 1 << 17 }; /* as in templates/blas.h */
+    if (op->chunk)
+        return worker_floats_of(op->chunk);
     if (op->kind == OP_NCE) {
         const Value *r = op->in[0];
         return (r->dims[1] / r->dims[2] + 1) * (size_t)r->dims[2]; /* a target image's scores, and one row */
@@ -92,13 +98,18 @@ static size_t worker_floats(const Op *op)
     return patch > UNFOLDED ? patch : UNFOLDED;
 }
 
-size_t cost_worker_scratch(const Graph *g)
+static size_t worker_floats_of(const Graph *g)
 {
     size_t floats = 1;
     for (int i = 0; i < g->ops; i++)
         if (worker_floats(g->op[i]) > floats)
             floats = worker_floats(g->op[i]);
-    return round_up(floats * sizeof(float), 64);
+    return floats;
+}
+
+size_t cost_worker_scratch(const Graph *g)
+{
+    return round_up(worker_floats_of(g) * sizeof(float), 64);
 }
 
 double cost_op_flop(const Op *op)
@@ -116,12 +127,27 @@ double cost_op_flop(const Op *op)
     }
 }
 
-double cost_step_flop(const Graph *step)
+static double flop_of(const Graph *g, bool again)
 {
     double flop = 0;
-    for (int i = 0; i < step->ops; i++)
-        flop += step->op[i]->again ? 0 : cost_op_flop(step->op[i]);
+    for (int i = 0; i < g->ops; i++) {
+        const Op *op = g->op[i];
+        if (op->chunk)
+            flop += op->chunks * flop_of(op->chunk, again);
+        else if (again || !op->again)
+            flop += cost_op_flop(op);
+    }
     return flop;
+}
+
+double cost_step_flop(const Graph *step)
+{
+    return flop_of(step, false);
+}
+
+double cost_run_flop(const Graph *step)
+{
+    return flop_of(step, true);
 }
 
 /* The largest tensor of files: a checkpoint is written by way of a copy in PyTorch's order. */

@@ -60,7 +60,8 @@ static void emit_head(Emit *e)
             in_comment(e->arena, spec_name(e)), n->spec->name.v, n->batch, n->views, n->views > 1 ? "s" : "",
             p->params->trained_floats, cost_step_flop(p->step) / 1e9,
             (double)p->step->arena_bytes / (1 << 20));
-    fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n#include \"winograd.h\"\n");
+    fprintf(e->out,
+            "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n#include \"winograd.h\"\n");
     if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "
@@ -87,18 +88,35 @@ static void emit_tensor_numbers(Emit *e)
     fprintf(e->out, "};\n\n");
 }
 
+/* Operations that are statements of their own, not calls of a fixed-shape function. */
+static bool is_statement(const Op *op)
+{
+    return op->kind == OP_TAKE || op->kind == OP_REPORT || op->kind == OP_ROOM || op->chunk;
+}
+
 static void emit_functions(Emit *e, const Graph *g)
 {
     for (int i = 0; i < g->ops; i++)
-        if (g->op[i]->kind != OP_TAKE && g->op[i]->kind != OP_REPORT)
+        if (g->op[i]->chunk)
+            emit_functions(e, g->op[i]->chunk);
+        else if (!is_statement(g->op[i]))
             emit_op_function(e, g->op[i]);
+}
+
+static bool is_read(const Graph *g, const Value *v)
+{
+    for (int i = 0; i < g->ops; i++)
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j] == v && !g->op[i]->chunk && g->op[i]->kind != OP_TAKE)
+                return true;
+    return false;
 }
 
 /* Every parameter that the graph reads, by name. */
 static void emit_params(Emit *e, const Graph *g, const char *type)
 {
     for (int i = 0; i < g->values; i++)
-        if (g->value[i]->param)
+        if (g->value[i]->param && is_read(g, g->value[i]))
             fprintf(e->out, "    %s *const %s = params + %zu;\n", type, g->value[i]->name,
                     g->value[i]->param->offset);
 }
@@ -119,7 +137,7 @@ static void emit_results(Emit *e, const Graph *g, const Op *op)
 {
     for (int j = 0; j < OP_OUTPUTS; j++) {
         const Value *v = op->out[j];
-        if (!v)
+        if (!v || v->kind != VALUE_TEMPORARY)
             continue;
         fprintf(e->out, "    float *const %s = at(arena, %zu); /* ", v->name, v->offset);
         for (int i = 0; i < v->rank; i++)
@@ -159,19 +177,64 @@ static void emit_op(Emit *e, const Graph *g, int i)
         return;
     }
     emit_results(e, g, op);
-    emit_op_call(e, op);
+    if (op->chunk)
+        fprintf(e->out, "    for (int chunk = 0; chunk < %d; chunk++)\n        %s(s, chunk);\n", op->chunks,
+                op->chunk->name);
+    else if (op->kind != OP_ROOM)
+        emit_op_call(e, op);
+}
+
+/* Where a chunk's value lies in the step's memory: whole, or the chunk's images of it. */
+static void emit_outer(Emit *e, const Value *v)
+{
+    fprintf(e->out, "    float *const %s = at(s->arena, %zu)", v->name, v->outer->offset);
+    if (v->outer->dims[0] != v->dims[0])
+        fprintf(e->out, " + (size_t)chunk * %zu", value_count(v));
+    fprintf(e->out, ";\n");
+}
+
+/* The function that one chunk's turn is; its temporaries lie in the scratch of the step's operation `of`. */
+static void emit_chunk(Emit *e, const Op *of)
+{
+    const Graph *g = of->chunk;
+    fprintf(e->out,
+            "/* %s %d images, chunk %s%d of %d, with temporaries of %.1f MiB that the next chunk reuses. */\n"
+            "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
+            "    char *const arena = s->arena + %zu;\n    const float *const params = s->params;\n"
+            "    const float *const x = s->x + (size_t)chunk * %zu;\n",
+            of->kind == OP_ENCODE ? "Encodes"
+                                  : "Encodes again, and adds to the gradients of the encoder's weights,",
+            g->net->images, "0 to ", of->chunks - 1, of->chunks, (double)g->arena_bytes / (1 << 20), g->name,
+            of->scratch->offset, value_count(g->x));
+    for (int i = 0; i < g->values; i++)
+        if (g->value[i]->kind == VALUE_OUTER)
+            emit_outer(e, g->value[i]);
+    emit_params(e, g, "const float");
+    for (int i = 0; i < g->ops; i++)
+        emit_op(e, g, i);
+    fprintf(e->out, "}\n\n");
+}
+
+static void emit_chunks(Emit *e, const Graph *g)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->chunk)
+            emit_chunk(e, g->op[i]);
 }
 
 static void emit_step(Emit *e)
 {
     const Graph *g = e->program->step;
     const Net *n = g->net;
+    emit_chunks(e, g);
     fprintf(
         e->out,
         "/* One step: losses and embeddings, then every gradient, given away as soon as it is complete. */\n"
         "static void step(AmdimStep *s)\n{\n    AmdimPool *const pool = s->pool;\n    char *const arena = "
         "s->arena;\n"
-        "    float *const params = s->params;\n    const float *const x = s->x;\n");
+        "    float *const params = s->params;\n");
+    if (is_read(g, g->x))
+        fprintf(e->out, "    const float *const x = s->x;\n");
     for (int i = 0; i < n->located; i++)
         fprintf(e->out, "    const int32_t *const %s = s->locations + %d;\n", g->location[i]->name,
                 i * n->images);
@@ -249,8 +312,8 @@ static void emit_features_table(Emit *e)
     fprintf(e->out, "static const AmdimFeature features[] = {\n");
     for (int i = 0; i < p->features; i++) {
         const Value *v = p->feature[i]->op[p->feature[i]->ops - 1]->out[0];
-        fprintf(e->out, "    {.scale = %d, .side = %d, .channels = %d, .run = %s},\n", i ? v->dims[1] : 0,
-                v->dims[1], v->dims[3], p->feature[i]->name);
+        fprintf(e->out, "    {.scale = %d, .images = %d, .side = %d, .channels = %d, .run = %s},\n",
+                i ? v->dims[1] : 0, v->dims[0], v->dims[1], v->dims[3], p->feature[i]->name);
     }
     fprintf(e->out, "};\n\n");
 }

@@ -42,6 +42,13 @@ static void argument(Piece *p, const char *field, const Value *v)
         p->call = arena_printf(p->e->arena, "%s%s.%s = %s", p->call, *p->call ? ", " : "", field, v->name);
 }
 
+/* A gradient that chunks add up: the first stores, the others add. */
+static void argument_more(Piece *p, const Value *gradient)
+{
+    if (gradient->kind == VALUE_OUTER)
+        p->call = arena_printf(p->e->arena, "%s, .more = chunk > 0", p->call);
+}
+
 static void argument_scratch(Piece *p, const char *field, const Op *op)
 {
     if (op->scratch)
@@ -126,12 +133,19 @@ static const char *conv_what(Piece *p, const Op *op)
                         op->stride > 1 ? arena_printf(p->e->arena, " at stride %d", op->stride) : "");
 }
 
+/* "_of_8" where the operation treats fewer images than a step has, as a chunk's do. */
+static const char *of_images(Piece *p, const Value *map)
+{
+    return map->dims[0] == p->e->program->net->images ? ""
+                                                      : arena_printf(p->e->arena, "_of_%d", map->dims[0]);
+}
+
 /* "3x3_256_to_128_at_7": of x's side, in and out channels. */
 static const char *conv_shape(Piece *p, const Op *op, const Value *x, const Value *y)
 {
     const char *stride = op->stride > 1 ? arena_printf(p->e->arena, "_stride%d", op->stride) : "";
-    return arena_printf(p->e->arena, "%dx%d%s_%d_to_%d_at_%d", op->kernel, op->kernel, stride, x->dims[3],
-                        y->dims[3], x->dims[1]);
+    return arena_printf(p->e->arena, "%dx%d%s_%d_to_%d_at_%d%s", op->kernel, op->kernel, stride, x->dims[3],
+                        y->dims[3], x->dims[1], of_images(p, x));
 }
 
 /* The geometry's holes, which all convolutions' templates have. */
@@ -229,6 +243,7 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
     argument(p, "x", x);
     argument(p, "dy", dy);
     argument(p, "dw", dw);
+    argument_more(p, dw);
     argument_scratch(p, "partial", op);
 }
 
@@ -237,13 +252,14 @@ static void piece_bias_grad(Piece *p, const Op *op)
     const Value *dy = op->in[0];
     p->template_name = "bias_grad.c.tmpl";
     p->job = "BiasGradJob";
-    p->name = arena_printf(p->e->arena, "bias_grad_%d_at_%d", dy->dims[3], dy->dims[1]);
+    p->name = arena_printf(p->e->arena, "bias_grad_%d_at_%d%s", dy->dims[3], dy->dims[1], of_images(p, dy));
     fill(p, "name", "%s", p->name);
     fill(p, "pixels", "%d", dy->dims[0] * dy->dims[1] * dy->dims[1]);
     fill(p, "channels", "%d", dy->dims[3]);
     fill(p, "parts", "%d", channel_parts(dy->dims[3], 16));
     argument(p, "dy", dy);
     argument(p, "db", op->out[0]);
+    argument_more(p, op->out[0]);
 }
 
 static void piece_pointwise(Piece *p, const Op *op)
@@ -283,8 +299,8 @@ static void piece_pad(Piece *p, const Op *op)
     Arena *a = p->e->arena;
     const char *reflect = op->reflect ? "true" : "false";
     const char *add = grad && op->in[1] ? "true" : "false", *mask = grad && op->in[2] ? "true" : "false";
-    p->name = arena_printf(a, "%s%d%s_%d_at_%d%s%s", op_name(op->kind), op->pad,
-                           op->reflect ? "_reflect" : "", inner->dims[3], inner->dims[1],
+    p->name = arena_printf(a, "%s%d%s_%d_at_%d%s%s%s", op_name(op->kind), op->pad,
+                           op->reflect ? "_reflect" : "", inner->dims[3], inner->dims[1], of_images(p, inner),
                            grad && op->in[1] ? "_add" : "", grad && op->in[2] ? "_mask" : "");
     const char *call = grad ? arena_printf(a, "pad_grad_image(%d, %d, %d, %s, %s, %s, job, image)",
                                            inner->dims[1], inner->dims[3], op->pad, reflect, add, mask)
@@ -325,7 +341,7 @@ static void piece_pool(Piece *p, const Op *op)
 static void piece_mean(Piece *p, const Op *op)
 {
     const Value *x = op->in[0];
-    p->name = arena_printf(p->e->arena, "mean_%d_at_%d", x->dims[3], x->dims[1]);
+    p->name = arena_printf(p->e->arena, "mean_%d_at_%d%s", x->dims[3], x->dims[1], of_images(p, x));
     piece_map(
         p, x, "MapJob", "the mean over an image's positions",
         arena_printf(p->e->arena, "mean_image(%d, %d, job, image)", x->dims[1] * x->dims[2], x->dims[3]));
@@ -361,8 +377,8 @@ static void piece_batchnorm(Piece *p, const Op *op)
     bool relu = grad ? op->in[4] != NULL : op->relu;
     int views = op->kind == OP_NORMALIZE ? 1 : p->e->program->net->views, channels = x->dims[3];
     int rows = x->dims[0] * x->dims[1] * x->dims[2] / views;
-    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s", op_name(op->kind), channels, x->dims[1],
-                           relu ? "_relu" : "");
+    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s%s", op_name(op->kind), channels, x->dims[1],
+                           of_images(p, x), relu ? "_relu" : "");
     fill(p, "name", "%s", p->name);
     fill(p, "rows", "%d", rows);
     fill(p, "channels", "%d", channels);

@@ -15,18 +15,25 @@ static Share *owner_by_name(const Explanation *e, const char *name)
     bug("%s belongs to no layer and no head", name);
 }
 
+static void count_product(Explanation *e, const Op *op, int times, bool forward)
+{
+    double flop = op->again ? 0 : times * cost_op_flop(op);
+    if (flop == 0)
+        return;
+    Share *owner = op->pair ? &e->pair[op->pair - e->program->net->pair] : owner_by_name(e, op->label);
+    owner->step += flop;
+    if (forward)
+        owner->forward += flop;
+}
+
 static void count_products(Explanation *e)
 {
     const Graph *g = e->program->step;
     for (int i = 0; i < g->ops; i++) {
         const Op *op = g->op[i];
-        double flop = op->again ? 0 : cost_op_flop(op);
-        if (flop == 0)
-            continue;
-        Share *owner = op->pair ? &e->pair[op->pair - g->net->pair] : owner_by_name(e, op->label);
-        owner->step += flop;
-        if (i < e->forward_ops)
-            owner->forward += flop;
+        count_product(e, op, 1, i < e->forward_ops);
+        for (int j = 0; op->chunk && j < op->chunk->ops; j++)
+            count_product(e, op->chunk->op[j], op->chunks, i < e->forward_ops);
     }
 }
 

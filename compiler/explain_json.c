@@ -123,6 +123,9 @@ void explain_json(Arena *a, const Program *p, FILE *stream)
             e->step.forward / 1e9, e->step.step / 1e9, p->peak.total);
     if (s->target.memory.v)
         fprintf(stream, "  \"memory_limit_bytes\": %lld,\n", (long long)s->target.memory.v);
+    fprintf(stream, "  \"schedule\": {\"chunk_images\": %d, \"gflop_computed_again\": %.15g},\n",
+            p->schedule.chunk ? p->schedule.chunk : p->net->images,
+            (cost_run_flop(p->step) - cost_step_flop(p->step)) / 1e9);
     json_layers(e, stream);
     json_scales(e, stream);
     json_pairs(e, stream);

@@ -57,7 +57,9 @@ void explain_arena(Arena *a, Explanation *e)
     for (int i = 0; i < g->ops; i++) {
         const Op *op = g->op[i];
         for (int j = 0; j < OP_OUTPUTS; j++)
-            write_value(g, purpose, op->out[j], purpose_of_results(op->kind));
+            write_value(g, purpose, op->out[j],
+                        op->kind == OP_ROOM && i > e->forward_ops ? PURPOSE_GRADIENTS
+                                                                  : purpose_of_results(op->kind));
         write_value(g, purpose, op->scratch, PURPOSE_SCRATCH);
         e->moment[i] = moment_at(g, purpose, i);
         if (e->moment[i].live > e->moment[e->fullest].live)
@@ -75,7 +77,7 @@ void explain_memory(const Explanation *e, MemoryPart part[MEMORY_PARTS])
         {"activations", full->bytes[PURPOSE_ACTIVATIONS], "arena: maps and embeddings"},
         {"scores", full->bytes[PURPOSE_SCORES], "arena: scores of pairs, their gradients, losses"},
         {"gradients", full->bytes[PURPOSE_GRADIENTS], "arena: of maps and weights"},
-        {"scratch", full->bytes[PURPOSE_SCRATCH], "arena: of the operation that runs"},
+        {"scratch", full->bytes[PURPOSE_SCRATCH], "arena: of the operation or chunk that runs"},
         {"unused", peak->arena - full->live, "arena: what is free then"},
         {"pictures", peak->pictures, "two batches of views, one in use and one being made"},
         {"threads", peak->threads, "stacks, buffers and scratch of each"},

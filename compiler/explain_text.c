@@ -29,6 +29,19 @@ static const char *grouped(Arena *a, uint64_t n)
     return arena_printf(a, "%s,%03" PRIu64, grouped(a, n / 1000), n % 1000);
 }
 
+/* What is given for memory, in products. */
+static void text_schedule(const Explanation *e, FILE *stream)
+{
+    const Program *p = e->program;
+    const double run = cost_run_flop(p->step), once = cost_step_flop(p->step);
+    fprintf(stream, "  schedule    ");
+    if (p->schedule.chunk)
+        fprintf(stream, "the encoder in %d chunks of %d images, forward twice; ",
+                p->net->images / p->schedule.chunk, p->schedule.chunk);
+    fprintf(stream, "%.3f GFLOP computed again to save memory, %.1f %%\n", gflop(run - once),
+            percent(run - once, once));
+}
+
 static void text_summary(Arena *a, const Explanation *e, FILE *stream)
 {
     const Program *p = e->program;
@@ -45,6 +58,7 @@ static void text_summary(Arena *a, const Explanation *e, FILE *stream)
     if (s->target.memory.v)
         fprintf(stream, "; %.1f MiB allowed", mebibytes((double)s->target.memory.v));
     fputc('\n', stream);
+    text_schedule(e, stream);
 }
 
 /* ---- encoder -------------------------------------------------------------------------------------- */

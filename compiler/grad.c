@@ -11,6 +11,10 @@ typedef struct {
     Graph *g;
     Value **pending; /* by value number of the forward list */
     bool *wanted;    /* values whose gradient something trained depends on */
+    Graph *step;     /* of a chunk: the list in whose memory the weights' gradients add up; else NULL */
+    Value **room;    /* of a chunk: (rooms) those gradients */
+    Param **room_of; /* (rooms) */
+    int rooms;
 } Reverse;
 
 static Value *like(Reverse *r, const Value *v)
@@ -50,9 +54,24 @@ static void contribute_alias(Reverse *r, Value *gradient, Value *v, const Op *fo
 
 static void take(Reverse *r, const Op *forward, Value *gradient, Value *param)
 {
+    if (r->step)
+        return;
     Op *op = op_like(r, OP_TAKE, forward);
     op->in[0] = gradient;
     op->in[1] = param;
+}
+
+/* Where a weight's gradient goes: a value of its own, or of the step's where chunks add up. */
+static Value *weight_gradient(Reverse *r, const Op *forward, const Value *weight)
+{
+    if (!r->step)
+        return like(r, weight);
+    Op *room = graph_op(r->step, OP_ROOM, forward->at, forward->label);
+    room->out[0] = graph_value(r->step, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", weight->name),
+                               weight->rank, weight->dims);
+    r->room[r->rooms] = room->out[0];
+    r->room_of[r->rooms++] = weight->param;
+    return graph_outer(r->g, room->out[0], room->out[0]->name);
 }
 
 static void grad_pad(Reverse *r, const Op *f, Value *dy)
@@ -74,11 +93,11 @@ static void grad_conv(Reverse *r, const Op *f, Value *dy)
     Op *dw = op_like(r, OP_CONV_GRAD_W, f);
     dw->in[0] = x;
     dw->in[1] = dy;
-    dw->out[0] = like(r, weight);
+    dw->out[0] = weight_gradient(r, f, weight);
     if (bias) {
         Op *db = op_like(r, OP_BIAS_GRAD, f);
         db->in[0] = dy;
-        db->out[0] = like(r, bias);
+        db->out[0] = weight_gradient(r, f, bias);
         take(r, f, db->out[0], bias);
     }
     /* Before x's own: where the addend is x (a shortcut), dy is then the sum that the product adds to. */
@@ -149,10 +168,46 @@ static void grad_nce(Reverse *r, const Op *f)
     contribute(r, op, 2, f->in[0]);
 }
 
+static void reverse(Reverse *r, int forward);
+
+/* The chunk's own list backwards, from the gradients of what the step keeps of it; the gradients of weights
+ * add up over the chunks in the step's memory. */
+static void grad_encode(Reverse *r, const Op *f)
+{
+    Graph *chunk = f->chunk_grad, *step = r->g;
+    Reverse c = {.g = chunk, .step = step};
+    c.pending = ARENA_ARRAY(step->arena, Value *, chunk->values);
+    c.room = ARENA_ARRAY(step->arena, Value *, chunk->values);
+    c.room_of = ARENA_ARRAY(step->arena, Param *, chunk->values);
+    const int forward_values = chunk->values;
+    for (int i = 1; i < f->inputs; i++) {
+        const Value *feature = chunk->feature[i - 1];
+        if (feature->id >= forward_values)
+            bug("%s is no value of the chunk's forward pass", feature->name);
+        const char *name = arena_printf(step->arena, "d_%s", feature->name);
+        c.pending[feature->id] = graph_outer(chunk, r->pending[f->in[i]->id], name);
+    }
+    reverse(&c, chunk->ops);
+
+    Op *op = graph_op_wide(step, OP_ENCODE_GRAD, f->at, f->label, f->inputs + c.rooms);
+    op->in[0] = f->in[0];
+    for (int i = 1; i < f->inputs; i++)
+        op->in[i] = r->pending[f->in[i]->id];
+    for (int i = 0; i < c.rooms; i++)
+        op->in[f->inputs + i] = c.room[i];
+    op->chunk = chunk;
+    op->chunks = f->chunks;
+    for (int i = 0; i < c.rooms; i++)
+        take(r, f, c.room[i], graph_param(step, c.room_of[i]));
+}
+
 static void reverse_op(Reverse *r, const Op *f)
 {
-    if (f->kind == OP_NCE) {
-        grad_nce(r, f);
+    if (f->kind == OP_NCE || f->kind == OP_ENCODE) {
+        if (f->kind == OP_NCE)
+            grad_nce(r, f);
+        else
+            grad_encode(r, f);
         return;
     }
     Value *dy = f->out[0] ? r->pending[f->out[0]->id] : NULL;
@@ -165,26 +220,35 @@ static void reverse_op(Reverse *r, const Op *f)
     case OP_BATCHNORM: grad_batchnorm(r, f, dy); break;
     case OP_GATHER: grad_gather(r, f, dy); break;
     case OP_SCORES: grad_scores(r, f, dy); break;
+    case OP_ROOM: break; /* the encode that fills it has been met */
     default: bug("no gradient of %s", op_name(f->kind));
     }
 }
 
+/* What an encode fills depends on the encoder's weights. */
+static bool depends_on_trained(const Reverse *r, const Op *op)
+{
+    bool wanted = op->kind == OP_ROOM;
+    for (int j = 0; j < op->inputs; j++)
+        if (op->in[j])
+            wanted |= r->wanted[op->in[j]->id] || (op->in[j]->param && op->in[j]->param->trained);
+    return wanted;
+}
+
+/* The first `forward` operations backwards; pending may hold gradients from outside. */
+static void reverse(Reverse *r, int forward)
+{
+    r->wanted = ARENA_ARRAY(r->g->arena, bool, r->g->values);
+    for (int i = 0; i < forward; i++)
+        for (int j = 0; j < OP_OUTPUTS; j++)
+            if (r->g->op[i]->out[j])
+                r->wanted[r->g->op[i]->out[j]->id] = depends_on_trained(r, r->g->op[i]);
+    for (int i = forward - 1; i >= 0; i--)
+        reverse_op(r, r->g->op[i]);
+}
+
 void differentiate(Graph *g)
 {
-    Reverse r = {.g = g};
-    int forward = g->ops;
-    r.pending = ARENA_ARRAY(g->arena, Value *, g->values);
-    r.wanted = ARENA_ARRAY(g->arena, bool, g->values);
-    for (int i = 0; i < forward; i++) {
-        const Op *op = g->op[i];
-        bool wanted = false;
-        for (int j = 0; j < op->inputs; j++)
-            if (op->in[j])
-                wanted |= r.wanted[op->in[j]->id] || (op->in[j]->param && op->in[j]->param->trained);
-        for (int j = 0; j < OP_OUTPUTS; j++)
-            if (op->out[j])
-                r.wanted[op->out[j]->id] = wanted;
-    }
-    for (int i = forward - 1; i >= 0; i--)
-        reverse_op(&r, g->op[i]);
+    Reverse r = {.g = g, .pending = ARENA_ARRAY(g->arena, Value *, g->values)};
+    reverse(&r, g->ops);
 }

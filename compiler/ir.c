@@ -58,6 +58,34 @@ Value *graph_value(Graph *g, ValueKind kind, const char *name, int rank, const i
     return g->value[g->values++] = v;
 }
 
+Value *graph_param(Graph *g, Param *p)
+{
+    for (int i = 0; i < g->values; i++)
+        if (g->value[i]->param == p)
+            return g->value[i];
+    char *name = arena_copy(g->arena, p->name, strlen(p->name));
+    for (char *c = name; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    int matrix[2] = {p->dims[1] * p->dims[2] * p->dims[3], p->dims[0]};
+    Value *v = p->rank == 4 ? graph_value(g, VALUE_PARAM, name, 2, matrix)
+                            : graph_value(g, VALUE_PARAM, name, 1, p->dims);
+    v->param = p;
+    return v;
+}
+
+Value *graph_outer(Graph *g, const Value *whole, const char *name)
+{
+    int dims[4];
+    for (int i = 0; i < whole->rank; i++)
+        dims[i] = whole->dims[i];
+    if (whole->rank == 4)
+        dims[0] = g->net->images;
+    Value *v = graph_value(g, VALUE_OUTER, name, whole->rank, dims);
+    v->outer = whole;
+    return v;
+}
+
 Value *graph_map(Graph *g, const char *name, int side, int channels)
 {
     return graph_value(g, VALUE_TEMPORARY, name, 4, (int[]){g->net->images, side, side, channels});
@@ -151,7 +179,7 @@ void graph_check(const Graph *g, const char *pass)
                 bug("after %s: %s of %s uses %s before it is made", pass, op_name(op->kind), op->label,
                     op->in[j]->name);
         for (int j = 0; j < OP_OUTPUTS; j++) {
-            if (op->out[j] && made[op->out[j]->id])
+            if (op->out[j] && op->out[j]->kind != VALUE_OUTER && made[op->out[j]->id])
                 bug("after %s: %s is made twice", pass, op->out[j]->name);
             if (op->out[j])
                 made[op->out[j]->id] = true;

@@ -7,7 +7,6 @@
 typedef struct {
     Graph *g;
     ParamPool *pool;
-    Value **param; /* of this graph, by the pool's numbers */
     bool training;
 } Lower;
 
@@ -33,23 +32,6 @@ static Param *pool_param(ParamPool *pool, const char *name, int rank, const int 
     return pool->param[pool->count++] = p;
 }
 
-/* The parameter's value in this graph: weights as (k*k*in, out), vectors as they are. */
-static Value *param_value(Lower *l, Param *p)
-{
-    for (int i = 0; i < l->g->values; i++)
-        if (l->g->value[i]->param == p)
-            return l->g->value[i];
-    char *name = arena_copy(l->g->arena, p->name, strlen(p->name));
-    for (char *c = name; *c; c++)
-        if (*c == '.')
-            *c = '_';
-    int matrix[2] = {p->dims[1] * p->dims[2] * p->dims[3], p->dims[0]};
-    Value *v = p->rank == 4 ? graph_value(l->g, VALUE_PARAM, name, 2, matrix)
-                            : graph_value(l->g, VALUE_PARAM, name, 1, p->dims);
-    v->param = p;
-    return v;
-}
-
 static const char *join(Lower *l, const char *prefix, const char *suffix)
 {
     return arena_printf(l->pool->arena, "%s.%s", prefix, suffix);
@@ -67,12 +49,12 @@ static const char *identifier(Lower *l, const char *label, const char *suffix)
 static Value *conv_weight(Lower *l, const char *name, int out, int in, int kernel, Init init, double bound)
 {
     int dims[4] = {out, in, kernel, kernel};
-    return param_value(l, pool_param(l->pool, name, 4, dims, true, init, bound));
+    return graph_param(l->g, pool_param(l->pool, name, 4, dims, true, init, bound));
 }
 
 static Value *vector(Lower *l, const char *name, int count, bool trained, Init init, double bound)
 {
-    return param_value(l, pool_param(l->pool, name, 1, &count, trained, init, bound));
+    return graph_param(l->g, pool_param(l->pool, name, 1, &count, trained, init, bound));
 }
 
 static double fan_in_bound(int in, int kernel)
@@ -290,10 +272,110 @@ static Lower lower_begin(Arena *a, const Net *n, ParamPool *pool, const char *na
     return l;
 }
 
-Graph *lower_step(Arena *a, const Net *n, ParamPool *pool)
+/* The net with fewer images at a time. */
+static const Net *net_of_images(Arena *a, const Net *n, int images)
+{
+    Net *few = ARENA_NEW(a, Net);
+    *few = *n;
+    few->images = images;
+    return few;
+}
+
+/* ---- the encoder in chunks ---- */
+
+int encoder_layers_below_batchnorm(const Net *n)
+{
+    for (int i = 0; i <= n->top; i++)
+        if (n->layer[i].spec->kind == LAYER_BATCHNORM || n->layer[i].spec->batchnorm.v)
+            return i;
+    return n->top + 1;
+}
+
+/* Layers whose output is read above the chunks: by the next layer, or by a head. */
+static bool read_above(const Net *n, int layer, int layers)
+{
+    bool read = layer == layers - 1 && layers <= n->top;
+    for (int i = 0; i < n->scales; i++)
+        read |= n->scale[i].trained && n->scale[i].layer->number == layer;
+    return read;
+}
+
+/* What a chunk runs; of each layer, its output. */
+static Graph *lower_chunk(Arena *a, const Net *n, ParamPool *pool, const char *name, int layers,
+                          Value **output)
+{
+    Lower l = lower_begin(a, n, pool, name, true);
+    Value **result = lower_encoder(&l, layers - 1);
+    for (int i = 0; i < layers; i++)
+        output[i] = result[i];
+    return l.g;
+}
+
+/* Whatever reads or makes `v` does so with `other`. */
+static void replace_value(Graph *g, const Value *v, Value *other)
+{
+    for (int i = 0; i < g->ops; i++) {
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j] == v)
+                g->op[i]->in[j] = other;
+        if (g->op[i]->out[0] == v)
+            g->op[i]->out[0] = other;
+    }
+}
+
+/* Both passes of a chunk, and in the step's list the memory of what is read above. The gradient's list runs
+ * the forward operations a second time; differentiate() completes it. */
+static void encode_in_chunks(Lower *l, int chunk, int layers, Value **layer)
+{
+    const Net *n = l->g->net, *few = net_of_images(l->g->arena, n, chunk);
+    Arena *a = l->g->arena;
+    Value **forward = ARENA_ARRAY(a, Value *, layers), **again = ARENA_ARRAY(a, Value *, layers);
+    Graph *encode = lower_chunk(a, few, l->pool, "encode_chunk", layers, forward),
+          *backward = lower_chunk(a, few, l->pool, "encode_chunk_grad", layers, again);
+    for (int i = 0; i < backward->ops; i++)
+        backward->op[i]->again = true;
+    Value **kept = ARENA_ARRAY(a, Value *, layers + 1);
+    int count = 0;
+    kept[count++] = l->g->x;
+    backward->feature = ARENA_ARRAY(a, Value *, layers);
+    for (int i = 0; i < layers; i++) {
+        if (!read_above(n, i, layers))
+            continue;
+        const NetLayer *at = &n->layer[i];
+        const char *label = arena_printf(l->pool->arena, "encoder.%d", i);
+        Op *room = graph_op(l->g, OP_ROOM, at->spec->at, label);
+        room->out[0] = layer[i] = kept[count] =
+            graph_map(l->g, identifier(l, label, ""), at->side, at->channels);
+        replace_value(encode, forward[i], graph_outer(encode, layer[i], identifier(l, label, "_kept")));
+        backward->feature[count - 1] = again[i];
+        count++;
+    }
+    Op *op = graph_op_wide(l->g, OP_ENCODE, n->layer[0].spec->at, "encoder", count);
+    for (int i = 0; i < count; i++)
+        op->in[i] = kept[i];
+    op->chunk = encode;
+    op->chunk_grad = backward;
+    op->chunks = n->images / chunk;
+}
+
+/* The outputs of the layers up to the top-most trained one, as far as they are kept. */
+static Value **lower_layers(Lower *l, int chunk)
+{
+    const Net *n = l->g->net;
+    const int below = chunk ? encoder_layers_below_batchnorm(n) : 0;
+    if (!below)
+        return lower_encoder(l, n->top);
+    Value **layer = ARENA_ARRAY(l->g->arena, Value *, n->layers);
+    encode_in_chunks(l, chunk, below, layer);
+    for (int i = below; i <= n->top; i++)
+        layer[i] = lower_layer(l, &n->layer[i], layer[i - 1]);
+    return layer;
+}
+
+Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk)
 {
     Lower l = lower_begin(a, n, pool, "step", true);
-    Value **layer = lower_encoder(&l, n->top);
+    Value **layer = lower_layers(&l, chunk);
     Value **embedding = ARENA_ARRAY(a, Value *, n->scales);
     for (int i = 0; i < n->scales; i++)
         if (n->scale[i].trained)
@@ -325,10 +407,10 @@ static Value *representation(Lower *l)
     return op->out[0] = graph_map(l->g, "mean", 1, features->dims[3]);
 }
 
-Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale)
+Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale, int images)
 {
     const char *name = scale ? arena_printf(a, "encode_phi_%d", scale) : "encode_f_1";
-    Lower l = lower_begin(a, n, pool, name, false);
+    Lower l = lower_begin(a, net_of_images(a, n, images), pool, name, false);
     if (!scale) {
         representation(&l);
         return l.g;

@@ -1,6 +1,5 @@
 /* pipeline.c: the passes, one after the other. */
 #include "amdimc.h"
-#include <math.h>
 
 /* FNV-1a, 64 bits: which specs' runs may be resumed by this program. */
 static const char *digest_of(Arena *a, const Spec *s)
@@ -11,74 +10,92 @@ static const char *digest_of(Arena *a, const Spec *s)
     return arena_printf(a, "%016llx", (unsigned long long)hash);
 }
 
-static void finish_graph(Graph *g, bool backward, Products products)
+static void place_graph(Graph *g, Products products)
 {
-    graph_check(g, "lower");
-    if (backward) {
-        differentiate(g);
-        graph_check(g, "differentiate");
-    }
-    simplify(g);
-    graph_check(g, "simplify");
-    if (backward) {
-        recompute(g);
-        graph_check(g, "recompute");
-    }
     select_kernels(g, products);
     cost_scratch(g);
     plan_memory(g);
     plan_check(g);
 }
 
+/* What chunks run is made ready first: the step's operation needs all its memory. */
+static void finish_chunks(const Graph *g, Products products)
+{
+    for (int i = 0; i < g->ops; i++) {
+        Graph *chunk = g->op[i]->chunk;
+        if (!chunk)
+            continue;
+        simplify(chunk);
+        graph_check(chunk, "simplify");
+        place_graph(chunk, products);
+    }
+}
+
+static void finish_step(Graph *g, double recompute_budget, Products products)
+{
+    graph_check(g, "lower");
+    differentiate(g);
+    graph_check(g, "differentiate");
+    simplify(g);
+    graph_check(g, "simplify");
+    recompute(g, recompute_budget);
+    graph_check(g, "recompute");
+    finish_chunks(g, products);
+    place_graph(g, products);
+}
+
+static void finish_feature(Graph *g, Products products)
+{
+    graph_check(g, "lower");
+    simplify(g);
+    graph_check(g, "simplify");
+    place_graph(g, products);
+}
+
 static bool uses_openblas(const Graph *g)
 {
     for (int i = 0; i < g->ops; i++)
-        if (g->op[i]->blas)
+        if (g->op[i]->blas || (g->op[i]->chunk && uses_openblas(g->op[i]->chunk)))
             return true;
     return false;
 }
 
-/* The budget is kept to, or refused with the least that would do. */
-static bool fits_memory(Diagnostics *d, const Program *p)
-{
-    const Int memory = p->net->spec->target.memory;
-    const double mebibyte = 1 << 20;
-    if (!memory.v || p->peak.total <= (size_t)memory.v)
-        return true;
-    diag_error(d, memory.at,
-               "the program needs %.0f MiB: weights and optimiser %.1f, activations and gradients %.1f, the "
-               "rest %.1f",
-               ceil((double)p->peak.total / mebibyte),
-               (double)(p->peak.weights + p->peak.optimizer) / mebibyte, (double)p->peak.arena / mebibyte,
-               (double)(p->peak.total - p->peak.weights - p->peak.optimizer - p->peak.arena) / mebibyte);
-    diag_note(d, (Mark){0}, "a smaller batch or a narrower encoder needs less");
-    return false;
-}
-
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products)
+Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule schedule)
 {
     Program *p = ARENA_NEW(a, Program);
     ParamPool pool = {.arena = a, .net = n};
-    Graph *step = lower_step(a, n, &pool);
-    finish_graph(step, true, products);
+    const int images = schedule.chunk ? schedule.chunk : n->images;
+    Graph *step = lower_step(a, n, &pool, schedule.chunk);
+    finish_step(step, schedule.recompute, products);
     p->feature = ARENA_ARRAY(a, Graph *, n->scales + 1);
-    p->feature[p->features++] = lower_encode(a, n, &pool, 0);
+    p->feature[p->features++] = lower_encode(a, n, &pool, 0, images);
     for (int i = 0; i < n->scales; i++)
         if (n->scale[i].trained)
-            p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale);
+            p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale, images);
     for (int i = 0; i < p->features; i++)
-        finish_graph(p->feature[i], false, products);
+        finish_feature(p->feature[i], products);
     p->net = n;
     p->step = step;
+    p->schedule = schedule;
     p->params = params_place(a, step, &pool);
     p->openblas = uses_openblas(step);
     for (int i = 0; i < p->features; i++)
         p->openblas |= uses_openblas(p->feature[i]);
     p->peak = cost_peak(step, p->params, p->features, p->feature, p->openblas);
+    return p;
+}
+
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products)
+{
+    Program *p = n->spec->target.memory.v
+                     ? compile_within(a, d, n, products)
+                     : compile_schedule(a, n, products, (Schedule){.recompute = RECOMPUTE_BUDGET});
+    if (!p)
+        return NULL;
     p->digest = digest_of(a, n->spec);
     p->triple = "native";
     p->templates = templates;
-    return fits_memory(d, p) ? p : NULL;
+    return p;
 }
 
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates)

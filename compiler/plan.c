@@ -73,8 +73,8 @@ static void share_in_place(Graph *g)
         const Op *op = g->op[i];
         int input = in_place_input(op);
         Value *from = input >= 0 ? op->in[input] : NULL;
-        if (!from || from->kind != VALUE_TEMPORARY || read_elsewhere(op, input) ||
-            from->bytes != op->out[0]->bytes)
+        if (!from || from->kind != VALUE_TEMPORARY || op->out[0]->kind != VALUE_TEMPORARY ||
+            read_elsewhere(op, input) || from->bytes != op->out[0]->bytes)
             continue;
         Value *family = home(g, from);
         if (family->last != i)

@@ -5,11 +5,12 @@
  * inputs that are there anyway; in between their memory is free. The gradients are the same bits. */
 #include "amdimc.h"
 
-/* What may be spent on it, of the products of a step. Of the contract's example this takes the first
- * convolution and the first residual's hidden layer: 56 MiB. */
-static const double BUDGET = 0.0125;
-/* What a map must hold of all that is kept for the backward pass, to be worth a line of code. */
-static const double SHARE = 1.0 / 32;
+/* Of the contract's example this takes the first convolution and the first residual's hidden layer: 56 MiB.
+ */
+const double RECOMPUTE_BUDGET = 0.05;
+/* What a map must hold of all that is kept for the backward pass, to be worth a line of code; less where
+ * memory is short. */
+static const double SHARE = 1.0 / 32, SHORT_SHARE = 1.0 / 512;
 
 typedef struct {
     Graph *g;
@@ -73,10 +74,10 @@ static double flop_per_byte(const Op *op)
 }
 
 /* The cheapest a byte first, as long as the budget lasts. */
-static void choose(Recompute *r)
+static void choose(Recompute *r, double budget)
 {
     const Graph *g = r->g;
-    double left = BUDGET * cost_step_flop(g);
+    double left = budget * cost_step_flop(g);
     for (;;) {
         int best = -1;
         for (int i = 0; i < r->report; i++)
@@ -151,7 +152,7 @@ static void insert(Recompute *r, int values)
     g->ops = ops;
 }
 
-void recompute(Graph *g)
+void recompute(Graph *g, double budget)
 {
     int values = g->values;
     Recompute r = {.g = g, .report = -1};
@@ -164,8 +165,8 @@ void recompute(Graph *g)
     r.before = ARENA_ARRAY(g->arena, int, values);
     r.again = ARENA_ARRAY(g->arena, Op *, values);
     find_uses(&r);
-    r.least = SHARE * kept_bytes(&r);
-    choose(&r);
+    r.least = (budget > RECOMPUTE_BUDGET ? SHORT_SHARE : SHARE) * kept_bytes(&r);
+    choose(&r, budget);
     place(&r);
     insert(&r, values);
 }

@@ -5,7 +5,8 @@
 /* Operations that are wanted for what they do, not for a result. */
 static bool has_effect(const Op *op)
 {
-    return op->kind == OP_TAKE || op->kind == OP_REPORT;
+    return op->kind == OP_TAKE || op->kind == OP_REPORT || op->kind == OP_ENCODE ||
+           op->kind == OP_ENCODE_GRAD || (op->out[0] && op->out[0]->kind == VALUE_OUTER);
 }
 
 static bool any_result_used(const Op *op, const bool *used)

@@ -121,13 +121,14 @@ typedef struct {
     double gamma;
 } AmdimSchedule;
 
-/* What `encode` can compute of a batch of N images, with running statistics: f_1 first, then phi_d of every
+/* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then phi_d of every
  * trained scale. */
 typedef struct {
     int scale;    /* d of phi_d; 0 for the representation f_1 */
+    int images;   /* that one run takes: n */
     int side;     /* 1, or d */
     int channels; /* the representation's, or R */
-    /* x (N, H, W, C) -> (N, side, side, channels), which lies in the arena until it is used again */
+    /* x (n, H, W, C) -> (n, side, side, channels), which lies in the arena until it is used again */
     const float *(*run)(AmdimPool *pool, char *arena, const float *params, const float *x);
 } AmdimFeature;
 

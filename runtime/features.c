@@ -86,7 +86,7 @@ static bool each_batch(Machine *k, const AmdimFeature *feature, Preparation *p, 
 {
     const AmdimModel *m = k->model;
     size_t picture = picture_floats(m);
-    uint32_t batch = (uint32_t)m->views * (uint32_t)m->batch;
+    uint32_t batch = (uint32_t)feature->images;
     for (uint32_t first = 0, count; first < p->data->count; first += count) {
         uint32_t left = p->data->count - first;
         count = left < batch ? left : batch;
@@ -104,7 +104,7 @@ bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, Fe
                    Fault *f)
 {
     const AmdimModel *m = k->model;
-    size_t batch = (size_t)m->views * (size_t)m->batch;
+    size_t batch = (size_t)feature->images;
     Preparation p;
     if (!preparation_new(&p, m, d, pool_threads(k->pool), f))
         return false;

@@ -111,7 +111,8 @@ INLINE void conv_grad_w_blas(Conv c, const ConvGradWJob *j, float *unfolded, int
             unfold(c, j->x, p, count, first, last, unfolded);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, c.out, count, 1,
                     blas_plain(c) ? j->x + first : unfolded, blas_plain(c) ? c.in : rows,
-                    j->dy + (size_t)p * c.out, c.out, p ? 1 : 0, j->dw + (size_t)first * c.out, c.out);
+                    j->dy + (size_t)p * c.out, c.out, p || j->more ? 1 : 0, j->dw + (size_t)first * c.out,
+                    c.out);
     }
 }
 

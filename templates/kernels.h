@@ -492,6 +492,7 @@ INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, int tail, int part, 
 typedef struct {
     const float *x, *dy;
     float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
+    bool more;           /* added to what dw holds */
     AmdimPool *pool;
 } ConvGradWJob;
 
@@ -583,8 +584,8 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
 /* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of
  * images [first, last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into
  * tiles of its own, of heights that differ by one at most. */
-INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile0, int tile1, int panel0,
-                              int panel1, int first, int last)
+INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool more, int tile0, int tile1,
+                              int panel0, int panel1, int first, int last)
 {
     const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
     for (int block = first * area; block < last * area; block += SUM_BLOCK) {
@@ -603,7 +604,7 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
                 grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x,
                             (size_t)ky * c.side * c.in + (size_t)row, dy, pixels,
                             dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
-                            block == first * area);
+                            block == first * area && !more);
             }
         }
     }
@@ -619,7 +620,7 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, int tile
 INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int part)
 {
     const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
-    conv_grad_w_block(c, j, j->dw, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+    conv_grad_w_block(c, j, j->dw, j->more, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
                       piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
                       piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
                       piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), 0, c.images);
@@ -628,7 +629,7 @@ INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, int part)
 /* Slice `slice` of the images, into its own dw. */
 INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, int slice, int slices)
 {
-    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, 0,
+    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, false, 0,
                       GRAD_W_TILES(c), 0, PANELS(c.out), piece(c.images, slice, slices),
                       piece(c.images, slice + 1, slices));
 }
@@ -649,6 +650,7 @@ SHARED void sum_slices(const float *partial, int slices, size_t count, float sca
 typedef struct {
     const float *dy;
     float *db;
+    bool more; /* added to what db holds */
 } BiasGradJob;
 
 /* db of channels [first, last): sums over blocks of pixels, added up in double. */
@@ -667,7 +669,7 @@ INLINE void bias_grad_channels(int pixels, int channels, const BiasGradJob *j, i
                 total[i] += sum[i];
         }
         for (int i = 0; i < width; i++)
-            j->db[c + i] = (float)total[i];
+            j->db[c + i] = (float)(j->more ? j->db[c + i] + total[i] : total[i]);
     }
 }
 

@@ -470,7 +470,10 @@ INLINE void winograd_grad_w_taps(Winograd w, const ConvGradWJob *j, int row0, in
             transform(&filtering_of(w)->filter, true, points, g);
             UNROLL for (int i = 0; i < MAX_POINTS; i++)
                 UNROLL for (int l = 0; l < MAX_POINTS; l++) if (i < taps_of(w) && l < taps_of(w))
-                    store(j->dw + (size_t)weight_row(w, i, l, k) * w.c.out + column, g[i * MAX_POINTS + l]);
+            {
+                float *dw = j->dw + (size_t)weight_row(w, i, l, k) * w.c.out + column;
+                store(dw, j->more ? (Vec)(load(dw) + g[i * MAX_POINTS + l]) : g[i * MAX_POINTS + l]);
+            }
         }
 }
 

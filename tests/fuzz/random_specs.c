@@ -7,7 +7,7 @@
  * batchnorm over two values makes gradients that are differences of nearly equal numbers, and a ReLU whose
  * input is within a rounding of zero lets through or not. So where a tensor is beyond the tolerance, the
  * interpreter itself is run again with every operation's results rounded as float32 would, and the tensor may
- * be off by ROUNDINGS times the most that it moved; how many needed that is counted. */
+ * be off by MARGIN times the most that it moved; how many needed that is counted. */
 #include "draw.h"
 #include "samples.h"
 #include "spec_text.h"
@@ -21,8 +21,8 @@
 #define ROUNDING  0x1p-24
 
 enum {
-    JITTERS = 8,   /* runs of the rounded interpreter */
-    ROUNDINGS = 8, /* a sum of many terms rounds more than once */
+    JITTERS = 8, /* runs of the rounded interpreter */
+    MARGIN = 8,  /* what is summed inside an operation may cancel, too: a batchnorm's gradient most of all */
 };
 
 typedef struct {
@@ -42,17 +42,31 @@ static double mean_square(const double *v, size_t count)
     return sum / (double)count;
 }
 
-/* Off by a rounding of the number, or, in a map, of the map's typical number where that is larger: what
- * nearly cancels was a sum of such. A zero stays one: it is what a ReLU stopped. */
+/* The products that an operation sums into a number. */
+static double summed(const Op *op)
+{
+    const Value *second = op->in[1];
+    switch (op->kind) {
+    case OP_CONV: return second->dims[0];
+    case OP_CONV_GRAD_X: return op->kernel * op->kernel * second->dims[1];
+    case OP_CONV_GRAD_W: return (double)value_count(second) / second->dims[3];
+    default: return 1;
+    }
+}
+
+/* Off by a rounding of the number, or, in a map or a weight's gradient, by those of a sum of typical numbers,
+ * one a term, where that is more: what nearly cancels was such a sum. A zero stays one: it is what a ReLU
+ * stopped. */
 static void round_results(Interpreter *r, const Op *op)
 {
+    const double roundings = sqrt(summed(op));
     for (int j = 0; j < OP_OUTPUTS; j++) {
         const Value *v = op->out[j];
         if (!v)
             continue;
         double *value = r->value[v->id];
         const size_t count = value_count(v);
-        const double typical = v->rank == 4 ? sqrt(mean_square(value, count)) : 0;
+        const double typical = v->rank % 2 ? 0 : roundings * sqrt(mean_square(value, count));
         for (size_t i = 0; i < count; i++)
             if (value[i] != 0)
                 value[i] += ROUNDING * fmax(fabs(value[i]), typical) * noise(&r->state);
@@ -107,7 +121,7 @@ static void check_tensor(void *job, const char *name, const double *want, size_t
     if (error <= TOLERANCE)
         return;
     const double moved = sensitivity(c, name, want, size);
-    if (error <= TOLERANCE + ROUNDINGS * moved) {
+    if (error <= TOLERANCE + MARGIN * moved) {
         c->excused++;
         return;
     }

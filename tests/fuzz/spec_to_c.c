@@ -4,6 +4,7 @@
  * Beyond not crashing, hanging or leaking, what is held:
  *   - a spec is refused exactly where an error is shown, and every error and note is at a place that the file
  *     has, in printable text, a line each;
+ *   - the same of reading it with values of the command line, which then are the spec's;
  *   - a spec that is accepted, written out key by key, reads back as the same spec;
  *   - the C, the Python and what --explain says are printable ASCII and newlines, whatever the spec's file is
  *     called.
@@ -154,6 +155,26 @@ static void check_compiled(Arena *a, Diagnostics *d, const Net *n)
     n->spec->source->name = NAME;
 }
 
+/* The command line's values go into the tree before anything is known to be right in it. */
+static void check_overrides(Arena *a, Source *source)
+{
+    static const Overrides values = {.pairs = "1-to-3,5-to-5,1-to-1",
+                                     .march = "x86-64",
+                                     .blas = "none",
+                                     .memory = "64MiB",
+                                     .batch = "4",
+                                     .threads = "1"};
+    char *said = NULL;
+    size_t length = 0;
+    Diagnostics d = {.stream = open_memstream(&said, &length)};
+    HOLDS(d.stream, "no memory");
+    const Spec *s = spec_read(a, &d, source, &values);
+    HOLDS(!s == (d.errors > 0), "%d errors and %s spec with overrides", d.errors, s ? "a" : "no");
+    HOLDS(!s || (s->batch.v == 4 && s->loss.pairs == 3 && s->target.memory.v == 64 << 20), "not overridden");
+    fclose(d.stream);
+    free(said);
+}
+
 /* ---- the whole ---- */
 
 /* As a file, for that is how a spec comes. */
@@ -199,6 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_round_trip(a, s);
     if (n && is_compiled(s))
         check_compiled(a, &d, n);
+    check_overrides(a, source);
     fclose(d.stream);
     check_said(said, source, d.errors);
     free(said);

@@ -18,7 +18,7 @@ void lowered_run(Graph *g, bool backward, Pass last)
         graph_check(g, "simplify");
     }
     if (backward && last >= PASS_RECOMPUTE) {
-        recompute(g);
+        recompute(g, RECOMPUTE_BUDGET);
         graph_check(g, "recompute");
     }
     if (last >= PASS_PLAN) {
@@ -36,7 +36,7 @@ static void lower(Lowered *l, Source *source, Pass last)
     l->net = net_build(l->arena, &l->d, spec);
     assert_non_null(l->net);
     l->pool = (ParamPool){.arena = l->arena, .net = l->net};
-    l->step = lower_step(l->arena, l->net, &l->pool);
+    l->step = lower_step(l->arena, l->net, &l->pool, 0);
     lowered_run(l->step, true, last);
     if (last >= PASS_SIMPLIFY)
         l->params = params_place(l->arena, l->step, &l->pool);

@@ -212,10 +212,10 @@ static void every_spec_passes_every_check(void **state)
     for (size_t i = 0; i < specs.gl_pathc; i++) {
         Lowered l;
         lowered_begin_file(&l, specs.gl_pathv[i], PASS_PLAN);
-        lowered_run(lower_encode(l.arena, l.net, &l.pool, 0), false, PASS_PLAN);
+        lowered_run(lower_encode(l.arena, l.net, &l.pool, 0, l.net->images), false, PASS_PLAN);
         for (int k = 0; k < l.net->scales; k++)
             if (l.net->scale[k].trained)
-                lowered_run(lower_encode(l.arena, l.net, &l.pool, l.net->scale[k].scale), false, PASS_PLAN);
+                lowered_run(lower_encode(l.arena, l.net, &l.pool, l.net->scale[k].scale, l.net->images), false, PASS_PLAN);
         lowered_end(&l);
     }
     globfree(&specs);

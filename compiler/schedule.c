@@ -1,0 +1,80 @@
+/* schedule.c: the fastest schedule that keeps to a budget of memory.
+ *
+ * Two things give memory back for products made twice: activations computed again in the backward pass
+ * (recompute.c), and the encoder run a chunk of the images at a time, once for the features and once more for
+ * the gradients, so that all its activations are a chunk's. Gradients are the same sums either way, in
+ * another order. Every combination of a few amounts of the first with every size of the second is compiled as
+ * far as its plan, which tells its peak and its FLOP exactly; the one that runs the least wins. */
+#include "amdimc.h"
+#include <math.h>
+
+static const double recompute_budgets[] = {0.05, 0.1, 0.2, 1.0};
+
+/* What a chunk costs besides its products: every weight is packed twice and its gradient added to, as many
+ * nanoseconds as this many FLOP take (docs/memory.md). */
+static const double FLOP_PER_WEIGHT = 120;
+
+static double cost_of(const Program *p)
+{
+    const int chunks = p->schedule.chunk ? p->net->images / p->schedule.chunk : 0;
+    return cost_run_flop(p->step) + FLOP_PER_WEIGHT * chunks * (double)p->params->trained_floats;
+}
+
+typedef struct {
+    Arena *arena;
+    const Net *net;
+    Products products;
+    size_t budget;
+    Program *best;  /* the fastest within the budget */
+    Program *least; /* the one that needs the least memory */
+} Search;
+
+static void try(Search *s, int chunk, double budget)
+{
+    Program *p = compile_schedule(s->arena, s->net, s->products, (Schedule){chunk, budget});
+    if (!s->least || p->peak.total < s->least->peak.total)
+        s->least = p;
+    if (p->peak.total <= s->budget && (!s->best || cost_of(p) < cost_of(s->best)))
+        s->best = p;
+}
+
+static void try_chunk(Search *s, int chunk)
+{
+    for (size_t i = 0; i < COUNT(recompute_budgets); i++)
+        try(s, chunk, recompute_budgets[i]);
+}
+
+static double mebibytes(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+/* What the least is made of, and why it is no less. */
+static void refuse(Diagnostics *d, const Search *s)
+{
+    const PeakMemory *m = &s->least->peak;
+    diag_error(
+        d, s->net->spec->target.memory.at,
+        "the program needs at least %.0fKiB: weights and optimiser %.1f MiB, activations and gradients %.1f, "
+        "pictures %.1f, threads %.1f, code and libraries %.1f",
+        ceil((double)m->total / 1024), mebibytes(m->weights + m->optimizer), mebibytes(m->arena),
+        mebibytes(m->pictures), mebibytes(m->threads), mebibytes(m->program));
+    const int below = encoder_layers_below_batchnorm(s->net);
+    if (below <= s->net->top && s->net->layer[below].spec->kind != LAYER_BATCHNORM)
+        diag_note(d, s->net->layer[below].spec->at,
+                  "from here up, batchnorm couples the images, so the whole batch is in memory at once");
+    diag_note(d, (Mark){0}, "a smaller batch, a narrower encoder or smaller embeddings need less");
+}
+
+Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products products)
+{
+    Search s = {.arena = a, .net = n, .products = products, .budget = (size_t)n->spec->target.memory.v};
+    try_chunk(&s, 0);
+    if (encoder_layers_below_batchnorm(n))
+        for (int chunk = n->images / 2; chunk > 0; chunk--)
+            if (n->images % chunk == 0)
+                try_chunk(&s, chunk);
+    if (!s.best)
+        refuse(d, &s);
+    return s.best;
+}

@@ -1,0 +1,194 @@
+/* test_memory.c: budgets of memory, end to end: from the least that the compiler says will do to no limit at
+ * all, gradients agree with the interpreter in double; what is promised is within the budget; less than the
+ * least is refused. */
+#include "samples.h"
+#include "trial.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#define TOLERANCE 1e-4
+
+typedef struct {
+    const char *name, *text; /* the text without its name */
+} Case;
+
+static const Case cases[] = {
+    {"all-in-chunks", "input: {size: 21}\nbatch: 24\n"
+                      "encoder:\n"
+                      "  - conv: {out: 16, kernel: 3, pad: 1, pad_mode: reflect}\n"
+                      "  - residual: {out: 24, kernel: 3, stride: 3}\n"
+                      "  - block: {out: 32, kernel: 3, stride: 2, depth: 2}\n"
+                      "  - residual: {out: 40, kernel: 3}\n"
+                      "  - batchnorm: {}\n"
+                      "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 1-to-7, {pair: 3-to-7, weight: 0.5}]}\n"},
+    {"a-scale-within", "input: {size: 16}\nviews: 1\nbatch: 18\n"
+                       "encoder:\n"
+                       "  - conv: {out: 12, kernel: 3}\n"
+                       "  - block: {out: 24, kernel: 2, stride: 2, depth: 3}\n"
+                       "  - conv: {out: 24, kernel: 3, activation: none}\n"
+                       "  - residual: {out: 30, kernel: 5}\n"
+                       "embedding: {dim: 30, batchnorm: true}\nloss: {pairs: [1-to-5, 5-to-7, 7-to-7]}\n"},
+    {"batchnorm-above", "input: {size: 18, channels: 1}\nbatch: 14\n"
+                        "encoder:\n"
+                        "  - conv: {out: 20, kernel: 3}\n"
+                        "  - residual: {out: 32, kernel: 4, stride: 2}\n"
+                        "  - block: {out: 32, kernel: 3, depth: 2, batchnorm: true}\n"
+                        "  - residual: {out: 36, kernel: 5}\n"
+                        "embedding: {dim: 24}\nloss: {pairs: [1-to-5, 1-to-7]}\n"},
+    {"batchnorm-below", "input: {size: 12}\nbatch: 10\n"
+                        "encoder:\n"
+                        "  - conv: {out: 16, kernel: 3, batchnorm: true}\n"
+                        "  - residual: {out: 24, kernel: 4, stride: 2}\n"
+                        "  - residual: {out: 24, kernel: 4}\n"
+                        "embedding: {dim: 24}\nloss: {pairs: [1-to-4]}\n"},
+};
+
+static pid_t compile_within_kib(const Trial *t, long budget)
+{
+    char memory[32];
+    snprintf(memory, sizeof memory, "%ldKiB", budget);
+    return trial_compile(t, (const char *const[]){"--memory", memory, NULL});
+}
+
+/* The number that stands behind `words` in what the compiler said. */
+static double said(const Trial *t, const char *words)
+{
+    TensorFile log = tensor_file_read(t->log);
+    char *text = strndup((const char *)log.bytes, log.count);
+    free(log.bytes);
+    assert_non_null(text);
+    const char *at = strstr(text, words);
+    if (!at)
+        fail_msg("%s: no `%s` in: %s", t->name, words, text);
+    double number = strtod(at + strlen(words), NULL);
+    free(text);
+    return number;
+}
+
+static void expect_refused(const Trial *t, long budget)
+{
+    int status;
+    const pid_t child = compile_within_kib(t, budget);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
+        fail_msg("%s: a budget of %ld KiB: status %x", t->name, budget, (unsigned)status);
+}
+
+typedef struct {
+    const Trial *trial;
+    const TensorFile *file;
+    long budget;
+} Replayed;
+
+static void expect(void *job, const char *name, const double *want, size_t count, double size)
+{
+    const Replayed *r = job;
+    const double error = trial_error(r->file, name, want, count, size);
+    if (!(error <= TOLERANCE))
+        fail_msg("%s in %ld KiB: %s: relative error %.2e", r->trial->name, r->budget, name, error);
+}
+
+static void expect_replay(const Trial *t, long budget)
+{
+    TensorFile one, two;
+    assert_true(trial_replay(t, "1", &one));
+    trial_each(t, t->want, expect, &(Replayed){t, &one, budget});
+    assert_true(trial_replay(t, "2", &two));
+    if (one.count != two.count || memcmp(one.bytes, two.bytes, one.count))
+        fail_msg("%s in %ld KiB: one thread and two differ", t->name, budget);
+    free(one.bytes);
+    free(two.bytes);
+}
+
+/* What the compiler gives it without a limit, in KiB. */
+static long unlimited_kib(Trial *t)
+{
+    const Schedule schedule = {.recompute = RECOMPUTE_BUDGET};
+    const Program *p = compile_schedule(t->l.arena, t->l.net, PRODUCTS_FASTEST, schedule);
+    return (long)((p->peak.total + 1023) / 1024);
+}
+
+static void expect_within(const Trial *t, long budget)
+{
+    assert_true(trial_finish(t, compile_within_kib(t, budget)));
+    assert_true(1024 * (said(t, "peak of ") - 0.05) <= (double)budget); /* printed to a tenth of a MiB */
+    expect_replay(t, budget);
+}
+
+static void budgets_keep_the_gradients(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[4096];
+        Trial t;
+        snprintf(text, sizeof text, "name: %s\n%s", cases[i].name, cases[i].text);
+        trial_begin(&t, cases[i].name, text, 400 + i);
+        const long unlimited = unlimited_kib(&t);
+        expect_refused(&t, 1024);
+        const long least = (long)said(&t, "needs at least ");
+        assert_in_range(least, 1025, unlimited);
+        expect_refused(&t, least * 95 / 100);
+        expect_within(&t, least);
+        if (i < 2)
+            expect_within(&t, (least + unlimited) / 2);
+        trial_end(&t);
+    }
+}
+
+/* More memory never takes more products. */
+static void more_memory_is_no_slower(void **state)
+{
+    (void)state;
+    Trial t;
+    char text[4096];
+    snprintf(text, sizeof text, "name: %s\n%s", cases[0].name, cases[0].text);
+    trial_begin(&t, cases[0].name, text, 500);
+    double before = 0;
+    for (long budget = unlimited_kib(&t); budget > 0; budget -= 64) {
+        Spec spec = *t.l.net->spec;
+        Net net = *t.l.net;
+        FILE *nowhere = fopen("/dev/null", "w");
+        Diagnostics d = {.stream = nowhere};
+        spec.target.memory.v = budget * 1024;
+        net.spec = &spec;
+        const Program *p = compile_within(t.l.arena, &d, &net, PRODUCTS_FASTEST);
+        fclose(nowhere);
+        if (!p)
+            break;
+        assert_true(p->peak.total <= (size_t)budget * 1024);
+        assert_true(cost_run_flop(p->step) >= before);
+        assert_true(fabs(cost_step_flop(p->step) - cost_step_flop(t.l.step)) < 1);
+        before = cost_run_flop(p->step);
+    }
+    assert_true(before > 1.2 * cost_step_flop(t.l.step)); /* the least runs the encoder twice */
+    trial_end(&t);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    scratch_begin();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(budgets_keep_the_gradients),
+        cmocka_unit_test(more_memory_is_no_slower),
+    };
+    return cmocka_run_group_tests_name("memory", tests, set_up, tear_down);
+}
