@@ -159,14 +159,41 @@ static bool check_text(Arena *a, const Spec *drawn, const char *text)
     return spec_equal(a, drawn, s);
 }
 
+static const char *const products_names[] = {"fastest", "openblas", "winograd"}; /* as in Products */
+
+/* Small products go to OpenBLAS or minimal filtering only where they are made to. */
+static Products products_of(const Spec *drawn, uint64_t seed)
+{
+    const Products products = (Products)(seed % COUNT(products_names));
+    const bool openblas = !strcmp(drawn->target.blas.v, "openblas");
+    return products == PRODUCTS_OPENBLAS && !openblas ? PRODUCTS_FASTEST : products;
+}
+
+/* What the step takes when the encoder treats some divisor of the images at a time: a budget that a schedule
+ * of that kind is needed for. */
+static const char *budget_of(const Trial *t, Products products, uint64_t seed)
+{
+    const Net *n = t->l.net;
+    uint64_t state = seed;
+    int chunk = 1 + noise_below(&state, n->images);
+    while (n->images % chunk)
+        chunk--;
+    const Program *p = compile_schedule(t->l.arena, n, products, (Schedule){chunk, RECOMPUTE_BUDGET});
+    return arena_printf(t->l.arena, "%zuKiB", p->peak.total / 1024 + 1);
+}
+
 static bool check_program(const Spec *drawn, const char *text, uint64_t seed, int *excused)
 {
     static Trial t;
-    /* Small products go to OpenBLAS only where they are made to. */
-    const char *products = seed % 2 && !strcmp(drawn->target.blas.v, "openblas") ? "openblas" : "fastest";
     scratch_begin();
     trial_begin(&t, drawn->name.v, text, seed);
-    bool good = trial_finish(&t, trial_compile(&t, (const char *const[]){"--products", products, NULL}));
+    const Products products = products_of(drawn, seed);
+    const char *options[] = {"--products", products_names[products], NULL, NULL, NULL};
+    if (seed % 4 < 2) {
+        options[2] = "--memory";
+        options[3] = budget_of(&t, products, seed);
+    }
+    bool good = trial_finish(&t, trial_compile(&t, options));
     good = good && check_replay(&t, excused);
     trial_end(&t);
     scratch_end();
