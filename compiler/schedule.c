@@ -8,11 +8,12 @@
 #include "amdimc.h"
 #include <math.h>
 
-static const double recompute_budgets[] = {0.05, 0.1, 0.2, 1.0};
+static const double recompute_budgets[] = {0.05, 0.1, 0.2, 1.0}; /* from RECOMPUTE_BUDGET up */
 
-/* What a chunk costs besides its products: every weight is packed twice and its gradient added to, as many
- * nanoseconds as this many FLOP take (docs/memory.md). */
-static const double FLOP_PER_WEIGHT = 120;
+/* What a chunk costs besides its products, in the FLOP that would take as long: every weight is packed twice
+ * and its gradient added to, and products are smaller. About 4 ns a weight, measured (docs/memory.md:
+ * amdim.yaml in 4, 8 and 64 chunks). */
+static const double FLOP_PER_WEIGHT = 800;
 
 static double cost_of(const Program *p)
 {
@@ -69,6 +70,9 @@ static void refuse(Diagnostics *d, const Search *s)
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products products)
 {
     Search s = {.arena = a, .net = n, .products = products, .budget = (size_t)n->spec->target.memory.v};
+    try(&s, 0, RECOMPUTE_BUDGET);
+    if (s.best)
+        return s.best;
     try_chunk(&s, 0);
     if (encoder_layers_below_batchnorm(n))
         for (int chunk = n->images / 2; chunk > 0; chunk--)
