@@ -12,6 +12,8 @@ JSMN          = /usr/include/jsmn.h
 
 PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev libjsmn-dev
 TEST_PACKAGES = gcc libcmocka-dev
+CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
+	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
 
 COMPILER = $(patsubst compiler/%.c,$(BUILD)/compiler/%.o,$(wildcard compiler/*.c))
 RUNTIME  = $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
@@ -26,7 +28,9 @@ help:
 	@echo 'make demo       set up, build, train the default spec on built-in pictures, probe it'
 	@echo 'make test       set up, build, run every test'
 	@echo 'make setup      install the Debian packages that are missing'
+	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
 	@echo 'make bench      time the programs on this machine'
+	@echo 'make bench-memory  what budgets of memory cost'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/sample'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
 	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), then SPECS=$(SPECS) random ones from FIRST=$(FIRST)'
@@ -37,6 +41,15 @@ help:
 # Set-up comes first, in a make of its own: what is built depends on what it installs.
 setup:
 	@tools/setup $(PACKAGES)
+
+setup-cross:
+	@tools/setup $(PACKAGES) $(CROSS_PACKAGES)
+
+# Programs for other machines, under qemu; a part of `make test`, too, where the packages are.
+test-cross:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) $(CROSS_PACKAGES)
+	@$(MAKE) --no-print-directory -s -j2 all $(BUILD)/tests/test_cross
+	@BUILD=$(BUILD) tests/run $(BUILD)/tests/test_cross
 
 demo:
 	@$(MAKE) --no-print-directory setup
@@ -55,6 +68,12 @@ bench:
 	@$(MAKE) --no-print-directory -s all $(BENCHES)
 	@bench/run $(BUILD)
 	@$(BUILD)/bench/shapes
+
+# What budgets of memory cost in time.
+bench-memory:
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory -s all
+	@bench/memory $(BUILD)
 
 $(BENCHES): $(BUILD)/bench/%: bench/%.c templates/kernels.h templates/blas.h templates/winograd.h
 	@mkdir -p $(BUILD)/bench
@@ -157,5 +176,5 @@ format:
 clean:
 	rm -rf $(BUILD) build-asan
 
-.PHONY: all help setup demo test bench bless asan fuzz install uninstall format clean
+.PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan fuzz install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d)

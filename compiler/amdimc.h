@@ -511,10 +511,11 @@ bool build_copy(Arena *a, const char *from, const char *to,
                 const char *name);                    /* between two folders, likewise */
 bool build_directory(Arena *a, const char *path);     /* makes it and those above it */
 bool build_failed(const char *path, const char *why); /* says so; always false */
-/* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what the
- * machine has no library for. */
+/* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what
+ * the machine has no library for. */
 bool build_program(Arena *a, const Build *b, const Spec *s);
-bool build_copy_jsmn(Arena *a, const Build *b, const char *to); /* the header that the runtime's sources need */
+bool build_copy_jsmn(Arena *a, const Build *b,
+                     const char *to); /* the header that the runtime's sources need */
 
 /* ---- target.c: programs for other machines --------------------------------------------------------------
  */

@@ -1,7 +1,8 @@
 /* build.c: generated files on the disk, and clang. */
-#include "amdimc.h"
+#include "build.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,9 +146,58 @@ bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
            copy_headers(a, b, model_c) && build_copy(a, b->runtime, b->gen_dir, "amdim.h");
 }
 
-static const char *const model_flags[] = {"-std=c17", "-O3", "-ffp-contract=fast", "-fno-math-errno"};
+/* From an installation of amdimc, else from where it is installed itself. */
+bool build_copy_jsmn(Arena *a, const Build *b, const char *to)
+{
+    const char *const places[] = {b->runtime, "/usr/include", "/usr/local/include"};
+    for (size_t i = 0; i < COUNT(places); i++)
+        if (!access(arena_printf(a, "%s/jsmn.h", places[i]), R_OK))
+            return build_copy(a, places[i], to, "jsmn.h");
+    return build_failed("jsmn.h", "not found; install Debian's libjsmn-dev");
+}
 
-static bool run(const char *const *argv)
+/* ---- running clang ---- */
+
+void words_add(Words *w, const char *word)
+{
+    if (w->count == w->capacity) {
+        const char **old = w->word;
+        w->capacity = w->capacity ? 2 * w->capacity : 32;
+        w->word = ARENA_ARRAY(w->arena, const char *, w->capacity);
+        if (w->count)
+            memcpy(w->word, old, sizeof *old * (size_t)w->count);
+    }
+    w->word[w->count++] = word;
+}
+
+const char *const *words_end(Words *w)
+{
+    words_add(w, NULL);
+    return w->word;
+}
+
+bool run_quietly(const char *const *argv, const char *input)
+{
+    int end[2], status = -1;
+    pid_t child;
+    if (pipe2(end, O_CLOEXEC))
+        return false;
+    /* What a pipe holds at once is written before anybody reads. */
+    bool good = write(end[1], input, strlen(input)) == (ssize_t)strlen(input);
+    close(end[1]);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, end[0], STDIN_FILENO);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    good = good && !posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)argv, environ) &&
+           waitpid(child, &status, 0) == child;
+    posix_spawn_file_actions_destroy(&actions);
+    close(end[0]);
+    return good && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool run(const char *const *argv, const char *hint)
 {
     pid_t child;
     int status, error = posix_spawnp(&child, argv[0], NULL, NULL, (char *const *)argv, environ);
@@ -159,33 +209,90 @@ static bool run(const char *const *argv)
         return build_failed(argv[0], strerror(errno));
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
-    fprintf(stderr, "amdimc: error: the back end failed (%s); what it printed stands above\n", argv[0]);
+    fprintf(stderr, "amdimc: error: the back end failed (%s); what it printed stands above%s\n", argv[0],
+            hint);
     return false;
+}
+
+/* ---- programs ---- */
+
+static void add_model(Words *w, const Build *b, const Spec *s)
+{
+    static const char *const flags[] = {"-std=c17",        "-O3",   "-ffp-contract=fast",
+                                        "-fno-math-errno", "-Wall", "-Wextra",
+                                        "-Wpedantic",      "-s"}; /* what ships carries no symbols */
+    words_add(w, b->cc);
+    for (size_t i = 0; i < COUNT(flags); i++)
+        words_add(w, flags[i]);
+    target_march_flags(w, s);
+    words_add(w, "-o");
+    words_add(w, b->output);
+    words_add(w, arena_printf(w->arena, "%s/%s.c", b->gen_dir, s->name.v));
+}
+
+static int is_c(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && !strcmp(dot, ".c");
+}
+
+/* The runtime's sources, always in the same order. */
+static bool add_runtime(Words *w, const Build *b)
+{
+    static const char *const flags[] = {"-D_GNU_SOURCE", "-D_FILE_OFFSET_BITS=64", "-ffunction-sections",
+                                        "-fdata-sections", "-Wl,--gc-sections"};
+    struct dirent **source;
+    int count = scandir(b->runtime, &source, is_c, alphasort);
+    if (count < 0)
+        return build_failed(b->runtime, strerror(errno));
+    for (size_t i = 0; i < COUNT(flags); i++)
+        words_add(w, flags[i]);
+    for (int i = 0; i < count; i++) {
+        words_add(w, arena_printf(w->arena, "%s/%s", b->runtime, source[i]->d_name));
+        free(source[i]);
+    }
+    free(source);
+    return true;
+}
+
+/* A library of the target's, or the macro that does without. */
+static void add_picture_library(Words *w, const Build *b, Library library, const char *name)
+{
+    if (target_has(w->arena, b, library)) {
+        target_link(w, b, library);
+        return;
+    }
+    words_add(w, arena_printf(w->arena, "-DAMDIM_NO_%s", name));
+    fprintf(stderr, "amdimc: note: %s will read no %s: %s has no%s library for it\n", b->output, name,
+            b->target ? b->target : "this machine", b->is_static ? " static" : "");
+}
+
+static bool add_runtime_of_target(Words *w, const Build *b)
+{
+    target_flags(w, b);
+    words_add(w, arena_printf(w->arena, "-I%s", b->gen_dir)); /* jsmn.h */
+    if (!build_copy_jsmn(w->arena, b, b->gen_dir) || !add_runtime(w, b))
+        return false;
+    add_picture_library(w, b, LIBRARY_JPEG, "JPEG");
+    add_picture_library(w, b, LIBRARY_PNG, "PNG");
+    return true;
 }
 
 bool build_program(Arena *a, const Build *b, const Spec *s)
 {
-    enum { MAX_ARGUMENTS = 32 };
-    const char *argv[MAX_ARGUMENTS];
-    int n = 0;
-    argv[n++] = b->cc;
-    for (size_t i = 0; i < COUNT(model_flags); i++)
-        argv[n++] = model_flags[i];
-    argv[n++] = arena_printf(a, "-march=%s", s->target.march.v);
-    argv[n++] = "-Wall";
-    argv[n++] = "-Wextra";
-    argv[n++] = "-Wpedantic";
-    argv[n++] = "-s"; /* what ships carries no symbols */
-    argv[n++] = "-o";
-    argv[n++] = b->output;
-    argv[n++] = arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v);
-    argv[n++] = b->library;
-    argv[n++] = "-ljpeg";
-    argv[n++] = "-lpng";
+    Words w = {.arena = a};
+    add_model(&w, b, s);
+    if (target_is_other(b)) {
+        if (!add_runtime_of_target(&w, b))
+            return false;
+    } else {
+        words_add(&w, b->library);
+        target_link(&w, b, LIBRARY_JPEG);
+        target_link(&w, b, LIBRARY_PNG);
+    }
     if (b->openblas)
-        argv[n++] = "-lopenblas";
-    argv[n++] = "-lm";
-    argv[n++] = "-pthread";
-    argv[n] = NULL;
-    return run(argv);
+        target_link(&w, b, LIBRARY_OPENBLAS);
+    words_add(&w, "-lm");
+    words_add(&w, "-pthread");
+    return run(words_end(&w), b->target ? "; Debian's cross compilers come by `make setup-cross`" : "");
 }

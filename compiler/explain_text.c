@@ -34,12 +34,11 @@ static void text_schedule(const Explanation *e, FILE *stream)
 {
     const Program *p = e->program;
     const double run = cost_run_flop(p->step), once = cost_step_flop(p->step);
-    fprintf(stream, "  schedule    ");
-    if (p->schedule.chunk)
-        fprintf(stream, "the encoder in %d chunks of %d images, forward twice; ",
-                p->net->images / p->schedule.chunk, p->schedule.chunk);
-    fprintf(stream, "%.3f GFLOP computed again to save memory, %.1f %%\n", gflop(run - once),
+    fprintf(stream, "  schedule    %.3f GFLOP computed again to save memory, %.1f %%\n", gflop(run - once),
             percent(run - once, once));
+    if (p->schedule.chunk)
+        fprintf(stream, "              the encoder in %d chunks of %d images, forward twice\n",
+                p->net->images / p->schedule.chunk, p->schedule.chunk);
 }
 
 static void text_summary(Arena *a, const Explanation *e, FILE *stream)

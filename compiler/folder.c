@@ -1,6 +1,6 @@
 /* folder.c: the folder of --emit=c, which builds where amdimc never was: the model, the runtime's sources,
  * jsmn, the spec, a Makefile and a README. The same spec gives the same bytes. */
-#include "amdimc.h"
+#include "build.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -28,6 +28,29 @@ static bool is_native(const Spec *s)
     return !strcmp(s->target.march.v, "native");
 }
 
+/* The variable that tells the compiler about the processor. */
+static const char *march_line(Arena *a, const Spec *s)
+{
+    const char *line = "MARCH :=";
+    Words flags = {.arena = a};
+    target_march_flags(&flags, s);
+    for (int i = 0; i < flags.count; i++)
+        line = arena_printf(a, "%s %s", line, flags.word[i]);
+    return line;
+}
+
+/* What --target and --static stand for, where the command line of make says nothing else. */
+static const char *target_lines(Arena *a, const Build *b)
+{
+    const char *cc = b->target ? arena_printf(a,
+                                              "ifeq ($(origin CC),default)\n"
+                                              "CC := clang --target=%s\n"
+                                              "endif\n",
+                                              b->target)
+                               : "";
+    return b->is_static ? arena_printf(a, "%sLDFLAGS ?= -static\n", cc) : cc;
+}
+
 static char *makefile(Arena *a, const Build *b, const Folder *f)
 {
     /* clang says -mcpu=native on some processors; a compiler for another machine knows neither. */
@@ -42,25 +65,27 @@ static char *makefile(Arena *a, const Build *b, const Folder *f)
     const Fill fill[] = {
         {"name", name},
         {"openblas", arena_printf(a, f->without_openblas ? openblas : "MODEL := %s", name)},
-        {"march", is_native(f->net->spec)
-                      ? native
-                      : arena_printf(a, "MARCH := -march=%s", f->net->spec->target.march.v)},
+        {"march", is_native(f->net->spec) ? native : march_line(a, f->net->spec)},
+        {"target", target_lines(a, b)},
         {"told", f->without_openblas ? ", with$(if $(filter 0,$(BLAS)),out) OpenBLAS" : ""},
     };
     return expanded(a, b, "Makefile.tmpl", fill, COUNT(fill));
 }
 
 /* " and the options `--batch 8 ...`", or nothing: what the command line changed. */
-static const char *overrides_text(Arena *a, const Overrides *o)
+static const char *overrides_text(Arena *a, const Overrides *o, const Build *b)
 {
     const struct {
         const char *option, *value;
     } all[] = {{"--pairs", o->pairs},     {"--batch", o->batch}, {"--march", o->march},
-               {"--threads", o->threads}, {"--blas", o->blas},   {"--memory", o->memory}};
+               {"--threads", o->threads}, {"--blas", o->blas},   {"--memory", o->memory},
+               {"--target", b->target}};
     const char *text = "";
     for (size_t i = 0; i < COUNT(all); i++)
         if (all[i].value)
             text = arena_printf(a, "%s%s%s %s", text, *text ? " " : "", all[i].option, all[i].value);
+    if (b->is_static)
+        text = arena_printf(a, "%s%s--static", text, *text ? " " : "");
     return *text ? arena_printf(a, " and the options `%s`", text) : "";
 }
 
@@ -90,7 +115,7 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
     const Fill fill[] = {
         {"name", f->net->spec->name.v},
         {"version", AMDIMC_VERSION},
-        {"overrides", overrides_text(a, f->overrides)},
+        {"overrides", overrides_text(a, f->overrides, b)},
         {"processor", is_native(f->net->spec)
                           ? "The program runs on processors like the one that builds it."
                           : arena_printf(a, "The program runs on `%s`, as -march knows it.", march)},
@@ -155,16 +180,6 @@ static bool copy_runtime(Arena *a, const Build *b, const char *to)
     return good;
 }
 
-/* From an installation of amdimc, else from where it is installed itself. */
-static bool copy_jsmn(Arena *a, const Build *b, const char *to)
-{
-    const char *const places[] = {b->runtime, "/usr/include", "/usr/local/include"};
-    for (size_t i = 0; i < COUNT(places); i++)
-        if (!access(arena_printf(a, "%s/jsmn.h", places[i]), R_OK))
-            return build_copy(a, places[i], to, "jsmn.h");
-    return build_failed("jsmn.h", "not found; install Debian's libjsmn-dev");
-}
-
 static bool write_model_without_openblas(Arena *a, const Folder *f, const char *folder)
 {
     const char *to = arena_printf(a, "%s/without-openblas", folder);
@@ -181,6 +196,6 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
            build_write_text(a, arena_printf(a, "%s/README.md", folder), readme(a, b, f)) &&
            build_copy(a, b->home, folder, "LICENSE") && build_write(a, b, s, f->model_c) &&
            (!f->without_openblas || write_model_without_openblas(a, f, folder)) &&
-           copy_runtime(a, b, runtime) && copy_jsmn(a, b, runtime) &&
+           copy_runtime(a, b, runtime) && build_copy_jsmn(a, b, runtime) &&
            build_write_text(a, arena_printf(a, "%s/%s.yaml", folder, s->name.v), s->source->text);
 }

@@ -27,6 +27,9 @@ static const char usage[] =
     "  --threads N         threads of the program, unless it is told otherwise\n"
     "  --blas NAME         openblas or none\n"
     "  --memory SIZE       the most the program may hold: 512MiB\n"
+    "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
+    "says\n"
+    "  --static            a program that needs no shared library\n"
     "  --products NAME     fastest; to measure against: openblas, winograd or direct, every convolution so\n"
     "  --help, --version\n"
     "\n"
@@ -115,6 +118,8 @@ static int parse(Command *c, int argc, char **argv)
         THREADS,
         BLAS,
         MEMORY,
+        TARGET,
+        STATIC,
         PRODUCTS,
         HELP,
         VERSION
@@ -130,6 +135,8 @@ static int parse(Command *c, int argc, char **argv)
         {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},
         {"memory", required_argument, NULL, MEMORY},
+        {"target", required_argument, NULL, TARGET},
+        {"static", no_argument, NULL, STATIC},
         {"explain", optional_argument, NULL, EXPLAIN},
         {"help", no_argument, NULL, HELP},
         {"version", no_argument, NULL, VERSION},
@@ -149,6 +156,8 @@ static int parse(Command *c, int argc, char **argv)
         case THREADS: c->overrides.threads = optarg; break;
         case BLAS: c->overrides.blas = optarg; break;
         case MEMORY: c->overrides.memory = optarg; break;
+        case TARGET: c->build.target = optarg; break;
+        case STATIC: c->build.is_static = true; break;
         case PRODUCTS:
             if (parse_products(c, optarg))
                 return EXIT_USAGE;
@@ -191,9 +200,10 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
 {
     Folder f = {.net = p->net, .overrides = &c->overrides, .model_c = emit_model(a, p)};
     if (p->openblas) {
-        const Program *own = compile_without_openblas(a, d, p->net, c->build.templates);
+        Program *own = compile_without_openblas(a, d, p->net, c->build.templates);
         if (!own)
             return false;
+        own->triple = p->triple;
         f.without_openblas = emit_model(a, own);
     }
     return folder_write(a, d, &c->build, &f);
@@ -218,12 +228,19 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     bug("nothing to make");
 }
 
+/* A folder of C looks for the library itself, where it is built. */
+static bool settle_target(Arena *a, const Command *c, Spec *s)
+{
+    target_processor(&c->build, &c->overrides, s);
+    return c->make == MAKE_C || c->make == MAKE_PYTORCH || target_blas(a, &c->build, &c->overrides, s);
+}
+
 static bool compile_and_make(Arena *a, Command *c)
 {
     Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
     Source *source = source_read(a, &d, c->spec);
-    const Spec *s = source ? spec_read(a, &d, source, &c->overrides) : NULL;
-    const Net *n = s ? net_build(a, &d, s) : NULL;
+    Spec *s = source ? spec_read(a, &d, source, &c->overrides) : NULL;
+    const Net *n = s && settle_target(a, c, s) ? net_build(a, &d, s) : NULL;
     if (!n)
         return false;
     if (!build_locate(a, &c->build))
@@ -234,9 +251,13 @@ static bool compile_and_make(Arena *a, Command *c)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
-    const Program *p = compile(a, &d, n, c->build.templates, c->products);
-    c->build.openblas = p && p->openblas;
-    return p && make(a, &d, c, s, p);
+    Program *p = compile(a, &d, n, c->build.templates, c->products);
+    if (!p)
+        return false;
+    if (c->build.target)
+        p->triple = c->build.target;
+    c->build.openblas = p->openblas;
+    return make(a, &d, c, s, p);
 }
 
 int main(int argc, char **argv)

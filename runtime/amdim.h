@@ -121,8 +121,8 @@ typedef struct {
     double gamma;
 } AmdimSchedule;
 
-/* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then phi_d of every
- * trained scale. */
+/* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then phi_d of
+ * every trained scale. */
 typedef struct {
     int scale;    /* d of phi_d; 0 for the representation f_1 */
     int images;   /* that one run takes: n */

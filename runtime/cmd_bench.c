@@ -25,19 +25,6 @@ static void take_gradient(AmdimStep *step, int tensor, const float *gradient)
     optimizer_take(&b->optimizer, step->pool, step->params, tensor, gradient);
 }
 
-static float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f)
-{
-    size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
-    int images = m->views * m->batch;
-    float *x = allocate((size_t)images * floats * sizeof(float), "input", f);
-    for (int i = 0; x && i < images; i++) {
-        Random r = random_at(seed, RANDOM_BENCH, 0, (uint64_t)i, 0);
-        for (size_t j = 0; j < floats; j++)
-            x[(size_t)i * floats + j] = (float)random_normal(&r);
-    }
-    return x;
-}
-
 static bool bench_new(Bench *b, const AmdimModel *m, const Options *o, int64_t steps, Fault *f)
 {
     *b = (Bench){0};

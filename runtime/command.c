@@ -1,6 +1,6 @@
 /* command.c: the program's main: parses, runs the command, prints the one line of a failure.
  *
- * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after SIGINT and SIGTERM. */
+ * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after SIGINT, SIGTERM and SIGHUP. */
 #include "runtime.h"
 #include <string.h>
 
@@ -12,9 +12,9 @@ typedef struct {
 } Command;
 
 static const Command commands[] = {
-    {"train", command_train},   {"probe", command_probe}, {"encode", command_encode},
-    {"replay", command_replay}, {"views", command_views}, {"bench", command_bench},
-    {"info", command_info},
+    {"train", command_train},         {"probe", command_probe}, {"encode", command_encode},
+    {"replay", command_replay},       {"views", command_views}, {"bench", command_bench},
+    {"selfcheck", command_selfcheck}, {"info", command_info},
 };
 
 static int run_command(const AmdimModel *m, const Options *o, Fault *f)

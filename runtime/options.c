@@ -8,7 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum { TRAIN = 1, PROBE = 2, ENCODE = 4, REPLAY = 8, VIEWS = 16, BENCH = 32, INFO = 64 } CommandBit;
+typedef enum {
+    TRAIN = 1,
+    PROBE = 2,
+    ENCODE = 4,
+    REPLAY = 8,
+    VIEWS = 16,
+    BENCH = 32,
+    INFO = 64,
+    SELFCHECK = 128
+} CommandBit;
 
 typedef struct {
     const char *name;
@@ -23,6 +32,7 @@ static const CommandRow commands[] = {
     {"replay", REPLAY, "one step's losses and gradients on given tensors; nothing is updated"},
     {"views", VIEWS, "writes the views of the first training images as training sees them"},
     {"bench", BENCH, "speed and memory of full training steps on made-up input"},
+    {"selfcheck", SELFCHECK, "checks gradients and repeatability on this machine, in under a minute"},
     {"info", INFO, "what the program was compiled from"},
 };
 
@@ -31,6 +41,7 @@ typedef enum {
     NUMBER, /* int64_t */
     SMALL,  /* int */
     SEED,   /* uint64_t */
+    TIME,   /* int64_t, of seconds */
     FLAG,   /* bool, without a value */
 } Kind;
 
@@ -72,8 +83,11 @@ static const OptionRow options[] = {
      "of everything drawn at random; 0 unless given"},
     {"--resume", NULL, FLAG, FIELD(resume), TRAIN, 0, 0, 0,
      "go on from RUN/last.safetensors where there is one"},
-    {"--threads", "T", SMALL, FIELD(threads), TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH, 0, 1, 1024,
-     "the spec's unless given; results do not depend on it"},
+    {"--stop-after", "TIME", TIME, FIELD(stop_after), TRAIN, 0, 1, UINT32_MAX,
+     "save and end after 90s, 30m, 8h or 1h30m; --resume goes on"},
+    {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "run only when nobody else wants the processor"},
+    {"--threads", "T", SMALL, FIELD(threads), TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH | SELFCHECK, 0,
+     1, 1024, "the spec's unless given; results do not depend on it"},
     {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0, "one JSON object, on the last line"},
     {"-o", "FILE", TEXT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
      "the file to write"},
@@ -134,15 +148,52 @@ static bool read_number(const Parse *p, const OptionRow *row, const char *text, 
     return true;
 }
 
+/* 90, 90s, 30m, 1h30m: units from large to small, each once; a number alone is of seconds. */
+static bool parse_time(const char *text, uint64_t most, uint64_t *seconds)
+{
+    static const struct {
+        char unit;
+        uint64_t seconds;
+    } units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}};
+    size_t next = 0;
+    *seconds = 0;
+    do {
+        if (*text < '0' || *text > '9')
+            return false;
+        char *end = NULL;
+        uint64_t part = strtoull(text, &end, 10); /* the largest there is, where it is too large */
+        bool alone = *end == '\0' && next == 0;
+        while (!alone && next < COUNT(units) && units[next].unit != *end)
+            next++;
+        if (next == COUNT(units) || __builtin_mul_overflow(part, alone ? 1 : units[next].seconds, &part) ||
+            __builtin_add_overflow(*seconds, part, seconds) || *seconds > most)
+            return false;
+        next++;
+        text = end + !alone;
+    } while (*text);
+    return true;
+}
+
+static bool read_time(const Parse *p, const OptionRow *row, const char *text, uint64_t *out, Fault *f)
+{
+    return (parse_time(text, row->high, out) && *out >= row->low) ||
+           fault(f, "%s: %s %s is not a time such as 90s, 30m, 8h or 1h30m; see `%s %s --help`",
+                 p->command->name, row->name, text, p->program, p->command->name);
+}
+
 static bool store(const Parse *p, const OptionRow *row, const char *text, Fault *f)
 {
     char *field = (char *)p->to + row->field;
     uint64_t number = 0;
-    if (row->kind != TEXT && row->kind != FLAG && !read_number(p, row, text, &number, f))
+    if (row->kind == TIME && !read_time(p, row, text, &number, f))
+        return false;
+    if ((row->kind == NUMBER || row->kind == SMALL || row->kind == SEED) &&
+        !read_number(p, row, text, &number, f))
         return false;
     switch (row->kind) {
     case TEXT: *(const char **)(void *)field = text; break;
-    case NUMBER: *(int64_t *)(void *)field = (int64_t)number; break;
+    case NUMBER:
+    case TIME: *(int64_t *)(void *)field = (int64_t)number; break;
     case SMALL: *(int *)(void *)field = (int)number; break;
     case SEED: *(uint64_t *)(void *)field = number; break;
     case FLAG: *(bool *)(void *)field = true; break;
@@ -266,6 +317,6 @@ void options_usage(const AmdimModel *m, const char *program, const char *command
     fprintf(stream, "usage: %s COMMAND [OPTION ...]\n\nThe training program of %s, compiled from %s.\n\n",
             program, m->name, m->spec);
     for (size_t i = 0; i < COUNT(commands); i++)
-        fprintf(stream, "  %-8s %s\n", commands[i].name, commands[i].says);
+        fprintf(stream, "  %-9s %s\n", commands[i].name, commands[i].says);
     fprintf(stream, "\n`%s COMMAND --help` shows a command's options.\n", program);
 }

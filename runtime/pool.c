@@ -103,7 +103,10 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-/* To be called after `remaining` or `stopping` was set. A worker counts itself as a sleeper before it looks a
+/* A flag is set, and then another is read, by exchanges: qemu up to 7.2, for one, lets plain stores of ARM
+ * pass the loads behind them, and then nobody would be woken.
+ *
+ * To be called after `remaining` or `stopping` was set. A worker counts itself as a sleeper before it looks a
  * last time; so either it sees the change or it is seen here. */
 static void wake_workers(AmdimPool *pool)
 {
@@ -122,7 +125,7 @@ static void wait_for_end(AmdimPool *pool)
         spin_pause();
     }
     pthread_mutex_lock(&pool->mutex);
-    atomic_store(&pool->caller_sleeps, true);
+    atomic_exchange(&pool->caller_sleeps, true);
     while (atomic_load(&pool->unfinished) > 0)
         pthread_cond_wait(&pool->done, &pool->mutex);
     atomic_store(&pool->caller_sleeps, false);
@@ -140,7 +143,7 @@ void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts)
     pool->job = job;
     pool->parts = parts;
     atomic_store(&pool->unfinished, parts);
-    atomic_store(&pool->remaining, parts);
+    atomic_exchange(&pool->remaining, parts);
     wake_workers(pool);
     run_parts(pool, 0);
     wait_for_end(pool);
@@ -211,7 +214,7 @@ void pool_free(AmdimPool *pool)
 {
     if (pool == NULL)
         return;
-    atomic_store(&pool->stopping, true);
+    atomic_exchange(&pool->stopping, true);
     wake_workers(pool);
     for (int i = 0; i < pool->started; i++)
         pthread_join(pool->worker[i].thread, NULL);

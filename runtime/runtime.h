@@ -53,6 +53,7 @@ typedef enum {
     RANDOM_PICTURE,  /* built-in pictures */
     RANDOM_BENCH,    /* made-up input */
     RANDOM_PROBE,
+    RANDOM_SELFCHECK,
 } RandomPurpose;
 typedef struct {
     uint32_t key[2], counter[4], word[4];
@@ -262,6 +263,8 @@ typedef struct {
 } Machine;
 bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f);
 void machine_free(Machine *k);
+/* Pictures of normal noise in place of real ones, (N, H, W, C), by allocate. */
+float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f);
 /* The source locations of step `step`: uniform, one draw for each row and image. */
 void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
 
@@ -325,11 +328,12 @@ typedef struct {
     const char *command;
     const char *data, *out, *weights, *batch, *head, *split;
     int64_t epochs, steps, limit, count; /* -1: not given */
+    int64_t stop_after;                  /* seconds; 0: not given */
     int scale;                           /* 0: not given */
     uint64_t seed;                       /* 0 unless given */
     bool seed_given;
     int threads; /* the model's unless given */
-    bool resume, json;
+    bool resume, json, nice;
     bool untrained, pixels; /* what to probe instead of --weights */
     bool help;              /* --help was among the arguments; nothing else is promised then but `command` */
 } Options;
@@ -347,6 +351,7 @@ int command_encode(const AmdimModel *m, const Options *o, Fault *f);
 int command_replay(const AmdimModel *m, const Options *o, Fault *f);
 int command_views(const AmdimModel *m, const Options *o, Fault *f);
 int command_bench(const AmdimModel *m, const Options *o, Fault *f);
+int command_selfcheck(const AmdimModel *m, const Options *o, Fault *f);
 int command_info(const AmdimModel *m, const Options *o, Fault *f);
 
 /* ---- run.c: the folder of a run ------------------------------------------------------------------------ */
@@ -422,7 +427,8 @@ void meter_end(Meter *k);                                  /* leaves the cursor 
 
 /* ---- signals.c ----------------------------------------------------------------------------------------- */
 
-void signals_watch(void);   /* SIGINT and SIGTERM from here on only set a flag, the first time */
+/* SIGINT, SIGTERM and, unless it is ignored, SIGHUP from here on only set a flag, the first time. */
+void signals_watch(void);
 int signals_received(void); /* the signal's number, or 0 */
 
 #endif

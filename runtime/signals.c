@@ -1,7 +1,8 @@
-/* signals.c: SIGINT and SIGTERM ask the training loop to stop after the step under way.
+/* signals.c: SIGINT, SIGTERM and SIGHUP ask the training loop to stop after the step under way.
  *
- * A handler is used up by its first signal: a second one of the same kind ends the program at once. SIGPIPE
- * is ignored, so that a run outlives the reader of its progress lines. */
+ * A handler is used up by its first signal: a second one of the same kind ends the program at once. SIGHUP
+ * stays ignored where it is, as under nohup. SIGPIPE is ignored, so that a run outlives the reader of its
+ * progress lines. */
 #include "runtime.h"
 #include <signal.h>
 
@@ -14,11 +15,13 @@ static void remember(int signal_number)
 
 void signals_watch(void)
 {
-    struct sigaction action = {.sa_handler = remember, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    struct sigaction hangup, action = {.sa_handler = remember, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
     sigemptyset(&action.sa_mask);
     received = 0;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 

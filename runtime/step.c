@@ -56,3 +56,16 @@ void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step)
         }
     }
 }
+
+float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f)
+{
+    size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
+    int images = m->views * m->batch;
+    float *x = allocate((size_t)images * floats * sizeof(float), "input", f);
+    for (int i = 0; x && i < images; i++) {
+        Random r = random_at(seed, RANDOM_BENCH, 0, (uint64_t)i, 0);
+        for (size_t j = 0; j < floats; j++)
+            x[(size_t)i * floats + j] = (float)random_normal(&r);
+    }
+    return x;
+}

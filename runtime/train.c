@@ -2,11 +2,13 @@
  *
  * A run is a function of the spec, the data, the seed and the limit: how often it was stopped and gone on
  * with, saved, or on how many threads it ran leaves no trace in its weights. It is saved at the end of every
- * epoch, every five minutes, on a signal, at the end, and when the data can no longer be read. */
+ * epoch, every five minutes, on a signal, when its time is over, at the end, and when the data can no longer
+ * be read. */
 #include "runtime.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 enum { SIGNAL_EXIT = 128 };
 static const double SAVE_EVERY = 300, REPORT_EVERY = 10; /* seconds */
@@ -25,6 +27,7 @@ typedef struct {
     uint64_t per_epoch, total; /* steps */
     double last_loss;          /* NAN before the first step */
     double saved, reported;    /* when, by clock_seconds */
+    double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
 
 /* ---- the steps ------------------------------------------------------------------------------------------
@@ -111,10 +114,15 @@ static bool train_step(Training *t, Fault *f)
     return metrics_write(&t->metrics, t->model, &row, f);
 }
 
+static bool time_is_over(const Training *t)
+{
+    return clock_seconds() >= t->deadline;
+}
+
 static bool train_steps(Training *t, Fault *f)
 {
     t->saved = t->reported = clock_seconds();
-    while (t->at.step < t->total && !signals_received()) {
+    while (t->at.step < t->total && !signals_received() && !time_is_over(t)) {
         if (!train_step(t, f))
             return false;
         bool epoch_ends = t->at.step % t->per_epoch == 0;
@@ -254,11 +262,30 @@ static int say_stopped(const Training *t, int signal_number)
     return SIGNAL_EXIT + signal_number;
 }
 
+static int say_time_over(const Training *t)
+{
+    printf("stopped after step %" PRIu64 ", for the time of --stop-after is over; the run is saved, and "
+           "--resume goes on with it\n",
+           t->at.step);
+    return 0;
+}
+
+/* Threads that are made later are as humble. To lower one's priority always succeeds. */
+static void step_aside(void)
+{
+    enum { LOWEST = 19 };
+    setpriority(PRIO_PROCESS, 0, LOWEST);
+}
+
 int command_train(const AmdimModel *m, const Options *o, Fault *f)
 {
-    Training t = {.model = m, .options = o, .last_loss = NAN};
+    Training t = {.model = m, .options = o, .last_loss = NAN, .deadline = INFINITY};
     int code = 1;
     signals_watch();
+    if (o->nice)
+        step_aside();
+    if (o->stop_after > 0)
+        t.deadline = clock_seconds() + (double)o->stop_after;
     if (set_up(&t, f)) {
         say_plan(&t);
         bool trained = train_steps(&t, f);
@@ -266,6 +293,8 @@ int command_train(const AmdimModel *m, const Options *o, Fault *f)
         int stopped = signals_received();
         if (trained && stopped && t.at.step < t.total)
             code = say_stopped(&t, stopped);
+        else if (trained && t.at.step < t.total)
+            code = say_time_over(&t);
         else if (trained) {
             say_end(&t);
             code = 0;

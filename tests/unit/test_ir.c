@@ -215,7 +215,8 @@ static void every_spec_passes_every_check(void **state)
         lowered_run(lower_encode(l.arena, l.net, &l.pool, 0, l.net->images), false, PASS_PLAN);
         for (int k = 0; k < l.net->scales; k++)
             if (l.net->scale[k].trained)
-                lowered_run(lower_encode(l.arena, l.net, &l.pool, l.net->scale[k].scale, l.net->images), false, PASS_PLAN);
+                lowered_run(lower_encode(l.arena, l.net, &l.pool, l.net->scale[k].scale, l.net->images),
+                            false, PASS_PLAN);
         lowered_end(&l);
     }
     globfree(&specs);

@@ -44,7 +44,7 @@ static void test_every_option_of_train(void **state)
     (void)state;
     Options o =
         parsed("/opt/toy train --data D --out R --epochs 3 --steps 70 --seed 18446744073709551615 --resume "
-               "--threads 5 --limit 9");
+               "--threads 5 --limit 9 --nice");
     assert_string_equal(o.command, "train");
     assert_string_equal(o.data, "D");
     assert_string_equal(o.out, "R");
@@ -52,6 +52,7 @@ static void test_every_option_of_train(void **state)
     assert_int_equal(o.steps, 70);
     assert_true(o.seed == UINT64_MAX && o.seed_given);
     assert_true(o.resume);
+    assert_true(o.nice);
     assert_int_equal(o.threads, 5);
     assert_int_equal(o.limit, 9);
 }
@@ -157,6 +158,31 @@ static void test_bad_numbers(void **state)
     assert_int_equal(parsed("toy train --out R --steps 0").steps, 0);
 }
 
+static void test_times(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t seconds;
+    } good[] = {{"90", 90},        {"90s", 90},     {"30m", 1800},
+                {"8h", 28800},     {"1h30m", 5400}, {"2d1s", 172801},
+                {"1h0m90s", 3690}, {"0h1s", 1},     {"4294967295", 4294967295}};
+    static const char *const bad[] = {
+        "0", "0s", "h", "1x", "1m1h", "1h1h", "1h30", "-5m", "1.5h", "4294967296s", "99999999999999999999d",
+        "m5"};
+    char line[128];
+    for (size_t i = 0; i < COUNT(good); i++) {
+        snprintf(line, sizeof line, "toy train --out R --stop-after %s", good[i].text);
+        if (parsed(line).stop_after != good[i].seconds)
+            fail_msg("%s is %lld s", good[i].text, (long long)parsed(line).stop_after);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++) {
+        snprintf(line, sizeof line, "toy train --out R --stop-after %s", bad[i]);
+        refused(line, "is not a time such as 90s, 30m, 8h or 1h30m; see `toy train --help`");
+    }
+    assert_int_equal(parsed("toy train --out R").stop_after, 0);
+}
+
 static void test_choices(void **state)
 {
     (void)state;
@@ -180,6 +206,7 @@ int main(void)
         cmocka_unit_test(test_missing),
         cmocka_unit_test(test_unexpected),
         cmocka_unit_test(test_bad_numbers),
+        cmocka_unit_test(test_times),
         cmocka_unit_test(test_choices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

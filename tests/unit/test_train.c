@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* Twenty pictures are five steps an epoch. */
@@ -284,6 +286,79 @@ static void test_signal_saves(void **state)
     assert_same_run("whole", "stopped");
 }
 
+/* Whoever goes away may hang up on it; not where hanging up is ignored, as under nohup. */
+static void step_then_hang_up(AmdimStep *step)
+{
+    toy_model.step(step);
+    if (++steps_taken == STOP)
+        raise(SIGHUP);
+}
+
+static void test_hang_up(void **state)
+{
+    (void)state;
+    AmdimModel stopping = toy_model;
+    stopping.step = step_then_hang_up;
+    steps_taken = 0;
+    Options o = train_options("hung-up", STEPS);
+    assert_int_equal(train(&stopping, &o), 128 + SIGHUP);
+    signal(SIGHUP, SIG_IGN);
+    steps_taken = 0;
+    Options ignoring = train_options("not-hung-up", STEPS);
+    assert_int_equal(train(&stopping, &ignoring), 0);
+    assert_int_equal(steps_taken, STEPS);
+    signal(SIGHUP, SIG_DFL);
+}
+
+/* The second step outlasts the time; it is finished, and no other begins. */
+static void step_slowly(AmdimStep *step)
+{
+    toy_model.step(step);
+    if (++steps_taken == 2)
+        sleep(1);
+}
+
+static void test_stop_after(void **state)
+{
+    (void)state;
+    train_whole("unhurried");
+    AmdimModel slow = toy_model;
+    slow.step = step_slowly;
+    steps_taken = 0;
+    Options o = train_options("in-time", STEPS);
+    o.stop_after = 1;
+    assert_int_equal(train(&slow, &o), 0);
+    assert_in_range(steps_taken, 1, 2); /* 1 on a machine that is slower still */
+    o.resume = true;
+    o.stop_after = 3600;
+    assert_int_equal(train(&toy_model, &o), 0);
+    assert_same_run("unhurried", "in-time");
+}
+
+static int priority_of_step;
+
+static void step_and_look(AmdimStep *step)
+{
+    toy_model.step(step);
+    priority_of_step = getpriority(PRIO_PROCESS, 0);
+}
+
+/* In a child, for nobody takes a lowered priority back. */
+static void test_nice(void **state)
+{
+    (void)state;
+    AmdimModel looking = toy_model;
+    looking.step = step_and_look;
+    Options o = train_options("nice", 1);
+    o.nice = true;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(train(&looking, &o) == 0 && priority_of_step == 19 ? 0 : 1);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 static void step_then_infinite(AmdimStep *step)
 {
     bool (*done)(AmdimStep *) = step->forward_done;
@@ -366,6 +441,9 @@ int main(void)
         TEST(test_resume_keeps_seed_and_limit),
         TEST(test_too_few_pictures),
         TEST(test_signal_saves),
+        TEST(test_hang_up),
+        TEST(test_stop_after),
+        TEST(test_nice),
         TEST(test_infinite_loss),
         TEST(test_full_disk_keeps_the_old),
     };

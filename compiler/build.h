@@ -1,0 +1,31 @@
+/* build.h: what the files that call clang share. */
+#ifndef BUILD_H
+#define BUILD_H
+
+#include "amdimc.h"
+
+/* A command line that grows; words_end() closes it as exec wants it. */
+typedef struct {
+    Arena *arena;
+    int count, capacity;
+    const char **word;
+} Words;
+void words_add(Words *w, const char *word);
+const char *const *words_end(Words *w);
+
+/* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
+bool run_quietly(const char *const *argv, const char *input);
+
+/* ---- target.c: the machine a program is for ----
+ *
+ * Libraries that a program may be linked with, where its target has them. */
+typedef enum { LIBRARY_JPEG, LIBRARY_PNG, LIBRARY_OPENBLAS, LIBRARIES } Library;
+/* Tried out by linking a small program for the target. */
+bool target_has(Arena *a, const Build *b, Library library);
+void target_link(Words *w, const Build *b, Library library);
+/* --target and -static. */
+void target_flags(Words *w, const Build *b);
+/* -march, and what else clang wants to know of that processor. */
+void target_march_flags(Words *w, const Spec *s);
+
+#endif

@@ -1,0 +1,115 @@
+/* test_selfcheck.c: `selfcheck` passes a program that is right, and fails one whose kernels somebody broke.
+ */
+#include "samples.h"
+#include "shell.h"
+#include "tensor_file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char folder[256];
+
+/* Builds with kernels.h as the script for sed leaves it, and runs; what is said goes to `said`. */
+static int selfcheck_with(const char *script)
+{
+    assert_int_equal(shell("cd %s/c && sed '%s' ../kernels.h >kernels.h", folder, script), 0);
+    if (*script)
+        assert_int_equal(shell("cmp -s %s/c/kernels.h %s/kernels.h", folder, folder), 1);
+    assert_int_equal(
+        shell("cd %s/c && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -j2 CC=clang CFLAGS=-O1 "
+              "JPEG=0 PNG=0 BLAS=0",
+              folder),
+        0);
+    return shell("%s/c/tiny selfcheck >%s/said", folder, folder);
+}
+
+static void expect_last_line(const char *begin)
+{
+    TensorFile said = tensor_file_read(scratch_path("said"));
+    assert_true(said.count > 0 && said.bytes[said.count - 1] == '\n');
+    said.bytes[said.count - 1] = '\0';
+    const char *last = strrchr(said.bytes, '\n');
+    if (!last || strncmp(last + 1, begin, strlen(begin)) != 0)
+        fail_msg("the last line is no \"%s\" in:\n%s", begin, said.bytes);
+    free(said.bytes);
+}
+
+static void expect_failure(const char *script, const char *begin)
+{
+    assert_int_equal(selfcheck_with(script), 1);
+    expect_last_line(begin);
+}
+
+static void passes_what_is_right(void **state)
+{
+    (void)state;
+    assert_int_equal(selfcheck_with(""), 0);
+    expect_last_line("selfcheck: passed");
+    assert_int_equal(shell("grep -q '^encoder.3 .*2 of 2 tensors' %s/said", folder), 0);
+    assert_int_equal(shell("grep -q '^embed.7 .*6 of 6 tensors' %s/said", folder), 0);
+    assert_int_equal(shell("%s/c/tiny selfcheck --threads 1 >%s/said", folder, folder), 0);
+    expect_last_line("selfcheck: passed");
+}
+
+static void fails_without_a_bias(void **state)
+{
+    (void)state;
+    expect_failure("s/sum += load(bias);/(void)bias;/; s/s += t.bias\\[i\\];/s += 0;/",
+                   "selfcheck: FAILED: the gradient of");
+}
+
+static void fails_without_a_mask(void **state)
+{
+    (void)state;
+    expect_failure(
+        "s/sum = where_positive(load(mask), sum);/(void)mask;/; s/s = t.mask\\[at\\] > 0 ? s : 0;/;/",
+        "selfcheck: FAILED: the gradient of");
+}
+
+static void fails_without_rows_of_a_gradient(void **state)
+{
+    (void)state;
+    expect_failure("s/grad_w_tile(MIN_OF(n, ROWS),/grad_w_tile(MIN_OF(n, ROWS) - (n > 2),/",
+                   "selfcheck: FAILED: the gradient of");
+}
+
+/* A sum that depends on how often it was asked for. */
+static void fails_what_does_not_repeat(void **state)
+{
+    (void)state;
+    expect_failure("s/sum += load(bias);/{ static unsigned calls; sum += load(bias) + 1e-9f * (calls++ \\& "
+                   "1023); }/; s/s += t.bias\\[i\\];/{ static unsigned calls; s += t.bias[i] + 1e-9f * "
+                   "(calls++ \\& 1023); }/",
+                   "selfcheck: FAILED: ");
+    assert_int_equal(shell("grep -q '^the step again, on .*: DIFFERENT' %s/said", folder), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "%s", scratch_begin());
+    if (shell("%s --emit=c specs/tiny.yaml --blas none -o %s/c", amdimc_path(), folder))
+        return 1;
+    return shell("cp %s/c/kernels.h %s/kernels.h", folder, folder);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(passes_what_is_right),       cmocka_unit_test(fails_without_a_bias),
+        cmocka_unit_test(fails_without_a_mask),       cmocka_unit_test(fails_without_rows_of_a_gradient),
+        cmocka_unit_test(fails_what_does_not_repeat),
+    };
+    return cmocka_run_group_tests_name("selfcheck", tests, set_up, tear_down);
+}
