@@ -3,8 +3,9 @@
  * Two things give memory back for products made twice: activations computed again in the backward pass
  * (recompute.c), and the encoder run a chunk of the images at a time, once for the features and once more for
  * the gradients, so that all its activations are a chunk's. Gradients are the same sums either way, in
- * another order. Every combination of a few amounts of the first with every size of the second is compiled as
- * far as its plan, which tells its peak and its FLOP exactly; the one that runs the least wins. */
+ * another order. Every combination of a few amounts of the first with sizes of the second that halve is
+ * compiled as far as its plan, which tells its peak and its FLOP exactly; the one that runs the least wins.
+ */
 #include "amdimc.h"
 #include <math.h>
 
@@ -74,10 +75,11 @@ Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products product
     if (s.best)
         return s.best;
     try_chunk(&s, 0);
-    if (encoder_layers_below_batchnorm(n))
-        for (int chunk = n->images / 2; chunk > 0; chunk--)
-            if (n->images % chunk == 0)
-                try_chunk(&s, chunk);
+    for (int chunk = n->images / 2, last = n->images; chunk > 0 && encoder_layers_below_batchnorm(n); chunk--)
+        if (n->images % chunk == 0 && 2 * chunk <= last) {
+            try_chunk(&s, chunk);
+            last = chunk;
+        }
     if (!s.best)
         refuse(d, &s);
     return s.best;
