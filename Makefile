@@ -7,10 +7,10 @@ WARN      = -Wall -Wextra -Wpedantic -Wshadow
 NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
 COMPILER_LIBS = -lyaml -lm
-RUNTIME_LIBS  = -ljpeg -lpng -lm
+RUNTIME_LIBS  = -ljpeg -lpng -lz -lm
 JSMN          = /usr/include/jsmn.h
 
-PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev libjsmn-dev
+PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev
 TEST_PACKAGES = gcc libcmocka-dev
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user

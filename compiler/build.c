@@ -275,6 +275,7 @@ static bool add_runtime_of_target(Words *w, const Build *b)
         return false;
     add_picture_library(w, b, LIBRARY_JPEG, "JPEG");
     add_picture_library(w, b, LIBRARY_PNG, "PNG");
+    add_picture_library(w, b, LIBRARY_GZIP, "GZIP");
     return true;
 }
 
@@ -289,6 +290,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
         words_add(&w, b->library);
         target_link(&w, b, LIBRARY_JPEG);
         target_link(&w, b, LIBRARY_PNG);
+        target_link(&w, b, LIBRARY_GZIP);
     }
     if (b->openblas)
         target_link(&w, b, LIBRARY_OPENBLAS);

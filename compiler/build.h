@@ -19,7 +19,7 @@ bool run_quietly(const char *const *argv, const char *input);
 /* ---- target.c: the machine a program is for ----
  *
  * Libraries that a program may be linked with, where its target has them. */
-typedef enum { LIBRARY_JPEG, LIBRARY_PNG, LIBRARY_OPENBLAS, LIBRARIES } Library;
+typedef enum { LIBRARY_JPEG, LIBRARY_PNG, LIBRARY_GZIP, LIBRARY_OPENBLAS, LIBRARIES } Library;
 /* Tried out by linking a small program for the target. */
 bool target_has(Arena *a, const Build *b, Library library);
 void target_link(Words *w, const Build *b, Library library);

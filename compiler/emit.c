@@ -197,15 +197,18 @@ static void emit_outer(Emit *e, const Value *v)
 static void emit_chunk(Emit *e, const Op *of)
 {
     const Graph *g = of->chunk;
-    fprintf(e->out,
-            "/* %s %d images, chunk %s%d of %d, with temporaries of %.1f MiB that the next chunk reuses. */\n"
-            "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
-            "    char *const arena = s->arena + %zu;\n    const float *const params = s->params;\n"
-            "    const float *const x = s->x + (size_t)chunk * %zu;\n",
-            of->kind == OP_ENCODE ? "Encodes"
-                                  : "Encodes again, and adds to the gradients of the encoder's weights,",
-            g->net->images, "0 to ", of->chunks - 1, of->chunks, (double)g->arena_bytes / (1 << 20), g->name,
-            of->scratch->offset, value_count(g->x));
+    fprintf(
+        e->out,
+        "/* %s %d images, chunk 0 to %d of %d, with temporaries of %.1f MiB that the next chunk reuses. */\n"
+        "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
+        "    const float *const params = s->params;\n"
+        "    const float *const x = s->x + (size_t)chunk * %zu;\n",
+        of->kind == OP_ENCODE ? "Encodes"
+                              : "Encodes again, and adds to the gradients of the encoder's weights,",
+        g->net->images, of->chunks - 1, of->chunks, (double)g->arena_bytes / (1 << 20), g->name,
+        value_count(g->x));
+    if (of->scratch)
+        fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
     for (int i = 0; i < g->values; i++)
         if (g->value[i]->kind == VALUE_OUTER)
             emit_outer(e, g->value[i]);

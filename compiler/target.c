@@ -66,6 +66,7 @@ typedef struct {
 static const LibraryRow libraries[LIBRARIES] = {
     [LIBRARY_JPEG] = {{"stdio.h", "jpeglib.h"}, "(void)jpeg_mem_src; jpeg_std_error(0)", "-ljpeg", NULL},
     [LIBRARY_PNG] = {{"png.h", NULL}, "png_access_version_number()", "-lpng", "-lz"},
+    [LIBRARY_GZIP] = {{"zlib.h", NULL}, "zlibVersion()", "-lz", NULL},
     [LIBRARY_OPENBLAS] = {{"cblas.h", NULL},
                           "(void)cblas_sgemm; openblas_set_num_threads(1)",
                           "-lopenblas",

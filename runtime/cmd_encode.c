@@ -96,9 +96,11 @@ static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
 static bool encode_split(Machine *k, const AmdimFeature *feature, const Options *o, Fault *f)
 {
     Split split = strcmp(o->split, "train") == 0 ? SPLIT_TRAIN : SPLIT_TEST;
-    Dataset *d = data_open(o->data, split, 0, f);
+    Dataset *d = data_request(&(DataRequest){.dir = o->data, .split = split, .coarse = o->coarse}, f);
     if (!d)
         return false;
+    if (o->data)
+        data_say(d, split);
     bool ok = encode(k, feature, d, o->out, f) && write_labels(d, o->out, f);
     if (ok)
         printf("encoded %u images of the %s split; features in %s\n", (unsigned)d->count, o->split, o->out);

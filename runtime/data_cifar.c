@@ -3,12 +3,7 @@
  * are read when they are asked for. */
 #include "runtime.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
     SIDE = 32,
@@ -23,9 +18,9 @@ typedef struct {
     const char *format;
     const char *below;                   /* the folder in which the archive packs the files */
     const char *files[2][MAX_FILES + 1]; /* of each split, ended by NULL; any of them may be missing */
-    const char *names;
-    int classes;
-    int labels; /* bytes; the last one counts */
+    int labels;                          /* bytes: coarse, fine; or the one there is */
+    const char *names[MAX_LABELS];       /* files, one a byte */
+    int classes[MAX_LABELS];
 } Variant;
 
 static const Variant variants[] = {
@@ -34,25 +29,25 @@ static const Variant variants[] = {
      .files = {[SPLIT_TRAIN] = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                                 "data_batch_4.bin", "data_batch_5.bin"},
                [SPLIT_TEST] = {"test_batch.bin"}},
-     .names = "batches.meta.txt",
-     .classes = 10,
-     .labels = 1},
+     .labels = 1,
+     .names = {"batches.meta.txt"},
+     .classes = {10}},
     {.format = "CIFAR-100 binary",
      .below = "cifar-100-binary",
      .files = {[SPLIT_TRAIN] = {"train.bin"}, [SPLIT_TEST] = {"test.bin"}},
-     .names = "fine_label_names.txt",
-     .classes = 100,
-     .labels = 2},
+     .labels = 2,
+     .names = {"coarse_label_names.txt", "fine_label_names.txt"},
+     .classes = {20, 100}},
 };
 
 typedef struct {
-    char *path;
-    int descriptor;
+    DataFile file;
     uint32_t first, records; /* numbers of its images in the split */
 } Batch;
 
 typedef struct {
     const Variant *variant;
+    int label; /* the byte that counts */
     int batches;
     Batch batch[MAX_FILES];
 } Cifar;
@@ -63,20 +58,6 @@ static size_t record_size(const Variant *v)
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
-
-static bool read_at(const Batch *b, void *out, size_t bytes, uint64_t offset, Fault *f)
-{
-    for (size_t done = 0; done < bytes;) {
-        ssize_t got = pread(b->descriptor, (char *)out + done, bytes - done, (off_t)(offset + done));
-        if (got < 0 && errno != EINTR)
-            return fault_errno(f, "%s: reading failed", b->path);
-        if (got == 0)
-            return fault(f, "%s: the file has become shorter while in use; fetch it again", b->path);
-        if (got > 0)
-            done += (size_t)got;
-    }
-    return true;
-}
 
 static const Batch *batch_of(const Cifar *c, uint32_t index)
 {
@@ -93,7 +74,7 @@ static bool cifar_read(const Dataset *d, uint32_t i, int channels, Picture *out,
     uint8_t record[MAX_RECORD];
     size_t size = record_size(c->variant);
     if (!picture_reserve(out, SIDE, SIDE, 3, f) ||
-        !read_at(b, record, size, (uint64_t)(d->index[i] - b->first) * size, f))
+        !data_file_read(&b->file, record, size, (uint64_t)(d->index[i] - b->first) * size, f))
         return false;
     const uint8_t *planes = record + c->variant->labels;
     for (int pixel = 0; pixel < PIXELS; pixel++)
@@ -104,19 +85,20 @@ static bool cifar_read(const Dataset *d, uint32_t i, int channels, Picture *out,
 
 /* ---- opening ------------------------------------------------------------------------------------------ */
 
-static bool read_labels(const Variant *v, const Batch *b, uint16_t *label, Fault *f)
+static bool read_labels(const Cifar *c, const Batch *b, uint16_t *label, Fault *f)
 {
     uint8_t block[BLOCK * MAX_RECORD];
-    size_t size = record_size(v);
+    size_t size = record_size(c->variant);
+    int classes = c->variant->classes[c->label];
     for (uint32_t first = 0; first < b->records; first += BLOCK) {
         uint32_t count = b->records - first < BLOCK ? b->records - first : BLOCK;
-        if (!read_at(b, block, count * size, (uint64_t)first * size, f))
+        if (!data_file_read(&b->file, block, count * size, (uint64_t)first * size, f))
             return false;
         for (uint32_t i = 0; i < count; i++) {
-            label[first + i] = block[i * size + (size_t)v->labels - 1];
-            if (label[first + i] >= v->classes)
+            label[first + i] = block[i * size + (size_t)c->label];
+            if (label[first + i] >= classes)
                 return fault(f, "%s: image %u has label %u, but %s has labels 0 to %d; fetch the file again",
-                             b->path, first + i, label[first + i], v->format, v->classes - 1);
+                             b->file.path, first + i, label[first + i], c->variant->format, classes - 1);
         }
     }
     return true;
@@ -124,10 +106,8 @@ static bool read_labels(const Variant *v, const Batch *b, uint16_t *label, Fault
 
 static void cifar_free(Cifar *c)
 {
-    for (int i = 0; i < c->batches; i++) {
-        close(c->batch[i].descriptor);
-        free(c->batch[i].path);
-    }
+    for (int i = 0; i < c->batches; i++)
+        data_file_close(&c->batch[i].file);
     free(c);
 }
 
@@ -139,15 +119,12 @@ static void cifar_close(Dataset *d)
 /* Whole records only, and no more images than a split can number. */
 static bool measure_batch(const Variant *v, Batch *b, Fault *f)
 {
-    struct stat status;
-    if (fstat(b->descriptor, &status) != 0)
-        return fault_errno(f, "%s", b->path);
-    uint64_t bytes = (uint64_t)status.st_size, size = record_size(v);
+    uint64_t bytes = b->file.bytes, size = record_size(v);
     if (bytes % size)
         return fault(f, "%s: %llu bytes are not a whole number of %s records of %llu; fetch the file again",
-                     b->path, (unsigned long long)bytes, v->format, (unsigned long long)size);
+                     b->file.path, (unsigned long long)bytes, v->format, (unsigned long long)size);
     if (bytes / size > UINT32_MAX - b->first)
-        return fault(f, "%s: more than %u images in a split", b->path, UINT32_MAX);
+        return fault(f, "%s: more than %u images in a split", b->file.path, UINT32_MAX);
     b->records = (uint32_t)(bytes / size);
     return true;
 }
@@ -155,33 +132,29 @@ static bool measure_batch(const Variant *v, Batch *b, Fault *f)
 /* Opens dir/name as the next file of the split; a file that is not there is passed over. */
 static bool add_batch(Cifar *c, const char *dir, const char *name, Fault *f)
 {
+    if (!data_file_exists(dir, name))
+        return true;
     Batch *b = &c->batch[c->batches];
-    char *path = path_join(dir, name);
-    int descriptor = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (descriptor < 0) {
-        bool missing = path && errno == ENOENT;
-        if (!missing)
-            fault_errno(f, "%s", path ? path : name);
-        free(path);
-        return missing;
-    }
-    uint32_t first = c->batches ? b[-1].first + b[-1].records : 0;
-    *b = (Batch){.path = path, .descriptor = descriptor, .first = first};
+    *b = (Batch){.first = c->batches ? b[-1].first + b[-1].records : 0};
+    if (!data_file_open(&b->file, dir, name, f))
+        return false;
     c->batches++;
     return measure_batch(c->variant, b, f);
 }
 
-static Cifar *open_batches(const Variant *v, const char *dir, Split split, Fault *f)
+static Cifar *open_batches(const Variant *v, const char *dir, const DataRequest *r, Fault *f)
 {
     Cifar *c = allocate_zero(sizeof *c, "a data set", f);
     if (!c)
         return NULL;
     c->variant = v;
+    c->label = r->coarse ? 0 : v->labels - 1;
+    const char *const *name = v->files[r->split == SPLIT_TEST ? SPLIT_TEST : SPLIT_TRAIN];
     bool fine = true;
-    for (const char *const *name = v->files[split]; fine && *name; name++)
-        fine = add_batch(c, dir, *name, f);
+    for (int i = 0; fine && name[i]; i++)
+        fine = add_batch(c, dir, name[i], f);
     if (fine && c->batches == 0)
-        fine = fault(f, "%s: %s without %s; fetch it too", dir, v->format, v->files[split][0]);
+        fine = fault(f, "%s: %s without %s; fetch it too", dir, v->format, name[0]);
     if (!fine) {
         cifar_free(c);
         return NULL;
@@ -189,30 +162,13 @@ static Cifar *open_batches(const Variant *v, const char *dir, Split split, Fault
     return c;
 }
 
-/* One name a line. Names only make reports nicer, so a missing file or line is no fault. */
-static void read_names(Dataset *d, const char *dir, const char *file)
+static Dataset *open_variant(const Variant *v, const char *dir, const DataRequest *r, Fault *f)
 {
-    char *path = path_join(dir, file), *line = NULL;
-    FILE *stream = path ? fopen(path, "re") : NULL;
-    size_t capacity = 0;
-    for (int c = 0; stream && c < d->classes && getline(&line, &capacity, stream) > 0;) {
-        line[strcspn(line, "\r\n")] = '\0';
-        if (*line)
-            d->class_name[c++] = strdup(line);
-    }
-    if (stream)
-        fclose(stream);
-    free(line);
-    free(path);
-}
-
-static Dataset *open_variant(const Variant *v, const char *dir, Split split, Fault *f)
-{
-    Cifar *c = open_batches(v, dir, split, f);
+    Cifar *c = open_batches(v, dir, r, f);
     if (!c)
         return NULL;
     const Batch *last = &c->batch[c->batches - 1];
-    Dataset *d = dataset_new(v->format, last->first + last->records, v->classes, f);
+    Dataset *d = dataset_new(v->format, last->first + last->records, v->classes[c->label], f);
     if (!d) {
         cifar_free(c);
         return NULL;
@@ -220,9 +176,11 @@ static Dataset *open_variant(const Variant *v, const char *dir, Split split, Fau
     d->own = c;
     d->read = cifar_read;
     d->close = cifar_close;
-    read_names(d, dir, v->names);
+    d->width = d->height = SIDE;
+    d->coarse = r->coarse && v->labels == MAX_LABELS;
+    data_names_read(d, dir, v->names[c->label]);
     for (int i = 0; i < c->batches; i++)
-        if (!read_labels(v, &c->batch[i], d->label + c->batch[i].first, f)) {
+        if (!read_labels(c, &c->batch[i], d->label + c->batch[i].first, f)) {
             data_close(d);
             return NULL;
         }
@@ -231,32 +189,23 @@ static Dataset *open_variant(const Variant *v, const char *dir, Split split, Fau
 
 /* ---- finding ------------------------------------------------------------------------------------------ */
 
-static bool file_exists(const char *dir, const char *name)
-{
-    char *path = path_join(dir, name);
-    struct stat status;
-    bool exists = path && stat(path, &status) == 0 && S_ISREG(status.st_mode);
-    free(path);
-    return exists;
-}
-
 static bool holds_variant(const Variant *v, const char *dir)
 {
     for (int split = 0; split < 2; split++)
         for (const char *const *name = v->files[split]; *name; name++)
-            if (file_exists(dir, *name))
+            if (data_file_exists(dir, *name))
                 return true;
     return false;
 }
 
-Dataset *cifar_open(const char *dir, Split split, bool *found, Fault *f)
+Dataset *cifar_open(const DataRequest *r, bool *found, Fault *f)
 {
     for (size_t i = 0; i < 2 * COUNT(variants); i++) {
         const Variant *v = &variants[i % COUNT(variants)];
-        char *below = i < COUNT(variants) ? NULL : path_join(dir, v->below);
-        const char *place = below ? below : dir;
+        char *below = i < COUNT(variants) ? NULL : path_join(r->dir, v->below);
+        const char *place = below ? below : r->dir;
         *found = holds_variant(v, place);
-        Dataset *d = *found ? open_variant(v, place, split, f) : NULL;
+        Dataset *d = *found ? open_variant(v, place, r, f) : NULL;
         free(below);
         if (*found)
             return d;

@@ -311,8 +311,9 @@ static Dataset *open_split(const char *train_root, const char *root, bool requir
     return d;
 }
 
-Dataset *folder_open(const char *dir, Split split, bool *found, Fault *f)
+Dataset *folder_open(const DataRequest *r, bool *found, Fault *f)
 {
+    const char *dir = r->dir;
     char *train = path_join(dir, "train"), *test = path_join(dir, "test");
     bool has_train = is_folder(train), has_test = is_folder(test);
     Dataset *d = NULL;
@@ -321,10 +322,10 @@ Dataset *folder_open(const char *dir, Split split, bool *found, Fault *f)
         d = NULL;
     else if (!has_train)
         fault(f, "%s: no folder train/ beside test/; the classes are numbered by it", dir);
-    else if (split == SPLIT_TEST && !has_test)
+    else if (r->split == SPLIT_TEST && !has_test)
         fault(f, "%s: no folder test/ beside train/; add test/CLASS/ with pictures to test on", dir);
     else
-        d = open_split(train, split == SPLIT_TRAIN ? train : test, split == SPLIT_TRAIN, f);
+        d = open_split(train, r->split == SPLIT_TEST ? test : train, r->split != SPLIT_TEST, f);
     free(train);
     free(test);
     return d;

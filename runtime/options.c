@@ -58,7 +58,7 @@ typedef struct {
 
 static const OptionRow options[] = {
     {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS, 0, 0, 0,
-     "CIFAR binary files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
+     "CIFAR, STL-10 or IDX files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, ENCODE | REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},
@@ -68,9 +68,11 @@ static const OptionRow options[] = {
      "instead of --weights: no encoder, the raw pixels"},
     {"--batch", "FILE", TEXT, FIELD(batch), REPLAY, REPLAY, 0, 0,
      "safetensors with x.1, x.2 and loc.n-to-m.v"},
-    {"--head", "linear", TEXT, FIELD(head), PROBE, 0, 0, 0, "the classifier"},
+    {"--head", "linear|mlp|knn", TEXT, FIELD(head), PROBE, 0, 0, 0, "the classifier; linear unless given"},
     {"--scale", "D", SMALL, FIELD(scale), ENCODE, 0, 1, 65536, "the embedding phi_D in place of f_1"},
     {"--split", "train|test", TEXT, FIELD(split), ENCODE, 0, 0, 0, "test unless given"},
+    {"--labels", "fine|coarse", TEXT, FIELD(labels), PROBE | ENCODE, 0, 0, 0,
+     "which of CIFAR-100's; fine unless given"},
     {"--epochs", "N", NUMBER, FIELD(epochs), TRAIN, 0, 0, INT64_MAX,
      "epochs from the run's first beginning; the spec's unless given"},
     {"--steps", "N", NUMBER, FIELD(steps), TRAIN, 0, 0, INT64_MAX,
@@ -242,10 +244,10 @@ static bool check_choices(const Parse *p, Fault *f)
     const Options *o = p->to;
     if (strcmp(o->split, "train") != 0 && strcmp(o->split, "test") != 0)
         return see_usage(p, f, "neither train nor test: --split", o->split);
-    if (strcmp(o->head, "mlp") == 0 || strcmp(o->head, "knn") == 0)
-        return fault(f, "--head %s is not built yet: linear is", o->head);
-    if (strcmp(o->head, "linear") != 0)
-        return see_usage(p, f, "not linear: --head", o->head);
+    if (strcmp(o->labels, "fine") != 0 && !o->coarse)
+        return see_usage(p, f, "neither fine nor coarse: --labels", o->labels);
+    if (!probe_named(o->head))
+        return see_usage(p, f, "none of linear, mlp and knn: --head", o->head);
     if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)
         return see_usage(p, f, "exactly one is needed of", "--weights FILE, --untrained and --pixels");
     return true;
@@ -259,7 +261,8 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
                    .count = -1,
                    .threads = m->threads,
                    .head = "linear",
-                   .split = "test"};
+                   .split = "test",
+                   .labels = "fine"};
     Parse parse = {.to = o, .program = options_program(argc, argv)};
     if (argc < 2)
         return fault(f, "a command is missing; see `%s --help`", parse.program);
@@ -277,6 +280,7 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
             return false;
     for (size_t i = 0; i < COUNT(options); i++)
         o->seed_given |= parse.given[i] && options[i].kind == SEED;
+    o->coarse = strcmp(o->labels, "coarse") == 0;
     return check_required(&parse, f) && check_choices(&parse, f);
 }
 

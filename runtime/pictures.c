@@ -268,17 +268,18 @@ static void pictures_close(Dataset *d)
 
 Dataset *pictures_open(Split split, Fault *f)
 {
-    uint32_t count = split == SPLIT_TRAIN ? TRAIN_COUNT : TEST_COUNT;
+    uint32_t count = split == SPLIT_TEST ? TEST_COUNT : TRAIN_COUNT;
     Dataset *d = dataset_new("built-in pictures", count, (int)COUNT(classes), f);
     Split *own = d ? allocate(sizeof *own, "a data set", f) : NULL;
     if (!own) {
         data_close(d);
         return NULL;
     }
-    *own = split;
+    *own = split == SPLIT_TEST ? SPLIT_TEST : SPLIT_TRAIN;
     d->own = own;
     d->read = pictures_read;
     d->close = pictures_close;
+    d->width = d->height = SIDE;
     for (int c = 0; c < d->classes; c++)
         d->class_name[c] = strdup(classes[c].name);
     for (uint32_t i = 0; i < count; i++)

@@ -91,36 +91,72 @@ bool picture_convert(Picture *p, int channels, Fault *f);
  * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
 bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
 
-/* ---- data.c, data_cifar.c, data_folder.c, pictures.c: labelled pictures -------------------------------- */
+/* ---- data.c, data_*.c, pictures.c: labelled pictures --------------------------------------------------- */
 
-typedef enum { SPLIT_TRAIN, SPLIT_TEST } Split;
+/* SPLIT_PRETRAIN is what training without labels reads: pictures without labels where a format has them, as
+ * STL-10, else the training split. */
+typedef enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_PRETRAIN } Split;
 typedef struct Dataset Dataset;
 struct Dataset {
     const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
     uint32_t count;     /* images of the split, after the limit */
-    int classes;
-    char **class_name; /* (classes); may hold NULL where the format has no names */
-    uint16_t *label;   /* (count) */
-    uint32_t *index;   /* (count) number of each image in the format's own order */
+    int width, height;  /* of every image; 0: each has its own */
+    int classes;        /* 1 without labels */
+    bool unlabelled;    /* all labels are 0 and mean nothing */
+    bool coarse;        /* the labels are the coarse ones */
+    char **class_name;  /* (classes); may hold NULL where the format has no names */
+    uint16_t *label;    /* (count) */
+    uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
     void *own;
 };
-/* Finds out what `dir` holds (NULL: the built-in pictures) and opens one split of it. `limit` > 0 keeps the
- * first `limit` images of each class of the training split, in file order; the test split is always whole. A
- * class has the same label in both splits: folders are numbered by the training split's names in byte order.
- */
+typedef struct {
+    const char *dir; /* NULL: the built-in pictures */
+    Split split;
+    uint32_t limit; /* 0: none */
+    bool coarse;    /* CIFAR-100's coarse labels in place of the fine ones */
+} DataRequest;
+/* Finds out what the folder holds and opens one split of it. `limit` > 0 keeps the first `limit` images of
+ * each class of the training split, in file order; the test split is always whole. A class has the same label
+ * in both splits: folders are numbered by the training split's names in byte order. */
+Dataset *data_request(const DataRequest *r, Fault *f);
+/* The same, with the fine labels. */
 Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
 void data_close(Dataset *d);
+/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes". */
+void data_describe(const Dataset *d, char *text, size_t size);
+/* The same on stderr, as what there is of `split`. */
+void data_say(const Dataset *d, Split split);
 /* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.
  */
 Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f);
-/* One opener a format; *found says whether dir holds that format at all (false: no fault is set). */
-Dataset *cifar_open(const char *dir, Split split, bool *found, Fault *f); /* CIFAR-10 and -100 binary */
-Dataset *folder_open(const char *dir, Split split, bool *found,
-                     Fault *f);                /* train/CLASS/x and test/CLASS/x */
-Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
+/* One opener a format; *found says whether r->dir holds that format at all (false: no fault is set). The
+ * limit is not theirs to keep. */
+Dataset *cifar_open(const DataRequest *r, bool *found, Fault *f);  /* CIFAR-10 and -100 binary */
+Dataset *stl_open(const DataRequest *r, bool *found, Fault *f);    /* STL-10 binary */
+Dataset *idx_open(const DataRequest *r, bool *found, Fault *f);    /* the MNIST family, packed or not */
+Dataset *folder_open(const DataRequest *r, bool *found, Fault *f); /* train/CLASS/x and test/CLASS/x */
+Dataset *pictures_open(Split split, Fault *f);                     /* drawn, not read */
+
+/* ---- data_file.c, data_gzip.c: for the openers --------------------------------------------------------- */
+
+typedef struct {
+    char *path; /* NULL: not open */
+    int descriptor;
+    uint64_t bytes; /* unpacked */
+} DataFile;
+bool data_file_exists(const char *dir, const char *name);
+/* What is wrong leaves it closed. NAME.gz is unpacked into a file without a name. */
+bool data_file_open(DataFile *d, const char *dir, const char *name, Fault *f);
+bool data_file_read(const DataFile *d, void *out, size_t bytes, uint64_t offset, Fault *f);
+void data_file_close(DataFile *d); /* harmless when closed */
+/* The names of the classes, one a line. They only make reports nicer, so a missing file or line is no fault.
+ */
+void data_names_read(Dataset *d, const char *dir, const char *name);
+/* The descriptor of the unpacked file, or -1. */
+int gzip_unpack(int packed, const char *path, Fault *f);
 
 /* ---- augment.c: from a picture to a view --------------------------------------------------------------- */
 
@@ -280,8 +316,7 @@ float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, F
 /* The pictures themselves, as testing sees them: (count, H*W*C). */
 float *features_pixels(const AmdimModel *m, const Dataset *d, Fault *f);
 
-/* ---- lbfgs.c: the minimum of a smooth function
- * ------------------------------------------------------------------ */
+/* ---- lbfgs.c: the minimum of a smooth function --------------------------------------------------------- */
 
 /* The function's value at x; writes the gradient there. */
 typedef double Objective(void *arg, const double *x, double *gradient);
@@ -290,7 +325,28 @@ typedef double Objective(void *arg, const double *x, double *gradient);
 bool lbfgs_minimise(Objective *value, void *arg, size_t count, double *x, double tolerance, int most,
                     int *iterations, Fault *f);
 
-/* ---- probe.c ------------------------------------------------------------------------------------------- */
+/* ---- probe.c: what a classifier reads out of frozen features ------------------------------------------- */
+
+typedef struct {
+    uint32_t count;
+    const float *x;        /* (count, dims) */
+    const uint16_t *label; /* (count), below classes */
+} ProbeRows;
+typedef struct {
+    double accuracy;       /* 0..1 over all test images */
+    double train_accuracy; /* over the training images; NAN where a head has none */
+    uint32_t images;       /* test images counted */
+} ProbeResult;
+/* Fits a classifier to the training rows and counts how many test rows it is right about. Only that count
+ * touches the test rows. Random draws come from `seed`; the result is the same at any number of threads. */
+typedef bool Probe(AmdimPool *pool, int classes, int dims, uint64_t seed, const ProbeRows *train,
+                   const ProbeRows *test, ProbeResult *out, Fault *f);
+Probe *probe_named(const char *head); /* "linear", "mlp" or "knn"; NULL for another name */
+/* The 95 % interval of a share of `count` trials (Wilson 1927, "Probable inference, the law of succession,
+ * and statistical inference"). */
+void probe_interval(double share, uint32_t count, double *low, double *high);
+
+/* ---- probe_linear.c ------------------------------------------------------------------------------------ */
 
 /* Multinomial logistic regression with a bias on standardised features: the scores of a row x are
  * ((x - mean) * scale, 1) times the weights, of which row `dims` is the bias. A column that does not vary has
@@ -302,36 +358,32 @@ typedef struct {
     float *weight;        /* (rows, columns) */
 } Logistic;
 /* Minimises the mean cross-entropy + |weights but the bias|^2 / (2 * count), the scale of scikit-learn's C =
- * 1, to convergence. The result is the same at any number of threads. */
-bool logistic_fit(Logistic *l, AmdimPool *pool, int classes, int dims, uint32_t count, const float *x,
-                  const uint16_t *label, int *iterations, Fault *f);
+ * 1, by L-BFGS to convergence. */
+bool logistic_fit(Logistic *l, AmdimPool *pool, int classes, int dims, const ProbeRows *rows, int *iterations,
+                  Fault *f);
 /* The share of rows whose arg max is their label. */
-bool logistic_accuracy(const Logistic *l, AmdimPool *pool, uint32_t count, const float *x,
-                       const uint16_t *label, double *accuracy, Fault *f);
+bool logistic_accuracy(const Logistic *l, AmdimPool *pool, const ProbeRows *rows, double *accuracy, Fault *f);
 void logistic_free(Logistic *l);
+Probe probe_linear;
 
-/* Multinomial logistic regression on features standardised by the training split's mean and deviation, L-BFGS
- * to convergence on the training split alone; then the share of test rows whose arg max is right. */
-typedef struct {
-    double accuracy;       /* 0..1 over all test images */
-    double train_accuracy; /* over the training images */
-    uint32_t images;       /* test images counted */
-    int iterations;
-} ProbeResult;
-bool probe_linear(AmdimPool *pool, int classes, int dims, uint32_t train_count, const float *train,
-                  const uint16_t *train_label, uint32_t test_count, const float *test,
-                  const uint16_t *test_label, ProbeResult *out, Fault *f);
+/* ---- probe_mlp.c, probe_knn.c -------------------------------------------------------------------------- */
+
+/* One hidden layer of 1024 on standardised features, batchnorm, ReLU, dropout 0.2, cross-entropy; Adam. */
+Probe probe_mlp;
+/* The 20 nearest training rows by cosine vote for their classes, a row at similarity s with exp(s / 0.07). */
+Probe probe_knn;
 
 /* ---- options.c: the command line ----------------------------------------------------------------------- */
 
 typedef struct {
     const char *command;
-    const char *data, *out, *weights, *batch, *head, *split;
+    const char *data, *out, *weights, *batch, *head, *split, *labels;
     int64_t epochs, steps, limit, count; /* -1: not given */
     int64_t stop_after;                  /* seconds; 0: not given */
     int scale;                           /* 0: not given */
     uint64_t seed;                       /* 0 unless given */
     bool seed_given;
+    bool coarse; /* --labels coarse */
     int threads; /* the model's unless given */
     bool resume, json, nice;
     bool untrained, pixels; /* what to probe instead of --weights */

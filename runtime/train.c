@@ -182,7 +182,7 @@ static bool begin_or_resume(Training *t, Fault *f)
 
 static bool open_data(Training *t, Fault *f)
 {
-    t->data = data_open(t->options->data, SPLIT_TRAIN, t->at.limit, f);
+    t->data = data_open(t->options->data, SPLIT_PRETRAIN, t->at.limit, f);
     if (!t->data)
         return false;
     t->loader = loader_new(t->model, t->data, t->at.seed, t->at.step, t->options->threads, f);
@@ -235,8 +235,9 @@ static void say_plan(const Training *t)
     fprintf(stderr, "%s:", m->name);
     for (int i = 0; i < m->pairs; i++)
         fprintf(stderr, "%s %s", i ? "," : "", m->pair[i].name);
-    fprintf(stderr, " on %s, %" PRIu32 " images in %d classes\n", t->data->format, t->data->count,
-            t->data->classes);
+    char found[256];
+    data_describe(t->data, found, sizeof found);
+    fprintf(stderr, " on %s\n", found);
     fprintf(stderr,
             "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64 "\n",
             t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);

@@ -1,6 +1,6 @@
-/* test_data.c: the two formats of pictures on disk, how one is recognised, the limit, and everything that can
+/* test_data.c: CIFAR files and folders of pictures, how one is recognised, the limit, and everything that can
  * be wrong with a folder of pictures. */
-#include "runtime.h"
+#include "data_sets.h"
 #include "samples.h"
 
 #include <setjmp.h>
@@ -11,40 +11,6 @@
 #include <cmocka.h>
 
 enum { PIXELS = 32 * 32, PLANES = 3 * PIXELS, MAX_RECORD = PLANES + 2 };
-
-static const char *dir;
-
-static int begin(void **state)
-{
-    (void)state;
-    dir = scratch_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
-static Dataset *opened(Split split, uint32_t limit)
-{
-    Fault f;
-    Dataset *d = data_open(dir, split, limit, &f);
-    if (!d)
-        fail_msg("%s", f.text);
-    return d;
-}
-
-/* Opening must fail, and the message hold both texts. */
-static void refused(Split split, const char *what, const char *where)
-{
-    Fault f = {""};
-    assert_null(data_open(dir, split, 0, &f));
-    if (!strstr(f.text, what) || !strstr(f.text, where))
-        fail_msg("the message is: %s", f.text);
-}
 
 /* ---- CIFAR -------------------------------------------------------------------------------------------- */
 
@@ -74,12 +40,9 @@ static void write_cifar(const char *name, int first, int count, const uint8_t *l
 
 static void check_cifar_image(const Dataset *d, uint32_t i, int number)
 {
-    Picture p = {0};
-    Fault f;
-    assert_true(d->read(d, i, 3, &p, &f));
+    Picture p = picture_of(d, i, 3);
     assert_int_equal(p.width, 32);
     assert_int_equal(p.height, 32);
-    assert_int_equal(p.channels, 3);
     for (int pixel = 0; pixel < PIXELS; pixel++)
         for (int c = 0; c < 3; c++)
             assert_int_equal(p.pixels[3 * pixel + c], cifar_value(number, c, pixel));
@@ -152,6 +115,80 @@ static void test_cifar100_has_fine_labels(void **state)
     data_close(d);
 }
 
+static Dataset *opened_coarse(Split split, uint32_t limit, Fault *f)
+{
+    return data_request(&(DataRequest){.dir = data_folder(), .split = split, .limit = limit, .coarse = true},
+                        f);
+}
+
+/* The coarse label is 19 in all of them, and the limit counts the classes that were asked for. */
+static void test_cifar100_has_coarse_labels(void **state)
+{
+    (void)state;
+    Fault f;
+    write_cifar("train.bin", 0, 3, (uint8_t[]){99, 0, 5}, 2);
+    write_cifar("test.bin", 9, 1, (uint8_t[]){42}, 2);
+    scratch_write("coarse_label_names.txt", "aquatic_mammals\nfish\n", 21);
+    scratch_write("fine_label_names.txt", "apple\n", 6);
+    Dataset *d = opened_coarse(SPLIT_TRAIN, 2, &f);
+    assert_non_null(d);
+    assert_int_equal(d->classes, 20);
+    assert_int_equal(d->count, 2);
+    assert_int_equal(d->label[0], 19);
+    assert_int_equal(d->label[1], 19);
+    assert_string_equal(d->class_name[1], "fish");
+    check_cifar_image(d, 1, 1);
+    char text[128];
+    data_describe(d, text, sizeof text);
+    assert_string_equal(text, "CIFAR-100 binary, 2 images of 32 x 32 in 20 coarse classes");
+    data_close(d);
+    d = opened_coarse(SPLIT_TEST, 0, &f);
+    assert_non_null(d);
+    assert_int_equal(d->label[0], 19);
+    data_close(d);
+    d = opened(SPLIT_TRAIN, 2);
+    assert_int_equal(d->count, 3);
+    assert_string_equal(d->class_name[0], "apple");
+    data_close(d);
+}
+
+static void test_coarse_labels_of_others_are_refused(void **state)
+{
+    (void)state;
+    Fault f = {""};
+    write_cifar("data_batch_1.bin", 0, 1, (uint8_t[]){3}, 1);
+    assert_null(opened_coarse(SPLIT_TRAIN, 0, &f));
+    assert_non_null(strstr(f.text, "--labels coarse: there are none in CIFAR-10 binary"));
+    assert_null(data_request(&(DataRequest){.coarse = true}, &f));
+    assert_non_null(strstr(f.text, "built-in pictures"));
+}
+
+static void test_coarse_labels_are_checked(void **state)
+{
+    (void)state;
+    Fault f = {""};
+    uint8_t record[MAX_RECORD] = {20, 3};
+    scratch_write("train.bin", record, sizeof record);
+    assert_null(opened_coarse(SPLIT_TRAIN, 0, &f));
+    assert_non_null(strstr(f.text, "train.bin: image 0 has label 20"));
+}
+
+/* Where nothing is without labels, what is trained on has them. */
+static void test_pretraining_takes_the_training_split(void **state)
+{
+    (void)state;
+    write_cifar("data_batch_1.bin", 0, 3, (uint8_t[]){3, 3, 4}, 1);
+    write_cifar("test_batch.bin", 7, 1, (uint8_t[]){0}, 1);
+    Dataset *d = opened(SPLIT_PRETRAIN, 1);
+    assert_int_equal(d->count, 2);
+    assert_int_equal(d->label[1], 4);
+    check_cifar_image(d, 1, 2);
+    char text[128];
+    data_describe(d, text, sizeof text);
+    assert_string_equal(text, "CIFAR-10 binary, 2 images of 32 x 32 in 10 classes");
+    data_close(d);
+}
+
 static void test_limit_keeps_the_first_of_each_class(void **state)
 {
     (void)state;
@@ -209,10 +246,7 @@ static void write_plain(const char *name, int width, int height, uint8_t red)
 
 static void check_plain(const Dataset *d, uint32_t i, const char *class_name, uint8_t red)
 {
-    Picture p = {0};
-    Fault f;
-    if (!d->read(d, i, 3, &p, &f))
-        fail_msg("%s", f.text);
+    Picture p = picture_of(d, i, 3);
     assert_int_equal(p.pixels[0], red);
     assert_string_equal(d->class_name[d->label[i]], class_name);
     picture_free(&p);
@@ -238,6 +272,9 @@ static void test_folders_in_byte_order(void **state)
     check_plain(d, 1, "B", 2);
     check_plain(d, 2, "b", 3);
     check_plain(d, 3, "b", 4);
+    char text[128];
+    data_describe(d, text, sizeof text);
+    assert_string_equal(text, "folders of pictures, 4 images of any size in 2 classes");
     data_close(d);
     d = opened(SPLIT_TRAIN, 1);
     assert_int_equal(d->count, 2);
@@ -297,7 +334,7 @@ static void test_wrong_folders_are_refused(void **state)
 {
     (void)state;
     write_plain("train/a/x.png", 1, 1, 0);
-    refused(SPLIT_TEST, "no folder test/", dir);
+    refused(SPLIT_TEST, "no folder test/", data_folder());
     write_plain("test/a/x.png", 1, 1, 0);
     write_plain("test/aa/x.png", 1, 1, 0);
     refused(SPLIT_TEST, "lacks", "test/aa");
@@ -309,8 +346,8 @@ static void test_train_is_required(void **state)
 {
     (void)state;
     write_plain("test/a/x.png", 1, 1, 0);
-    refused(SPLIT_TEST, "no folder train/", dir);
-    refused(SPLIT_TRAIN, "no folder train/", dir);
+    refused(SPLIT_TEST, "no folder train/", data_folder());
+    refused(SPLIT_TRAIN, "no folder train/", data_folder());
 }
 
 static void test_folders_without_classes_are_refused(void **state)
@@ -325,7 +362,7 @@ static void test_empty_test_split_is_refused(void **state)
     (void)state;
     write_plain("train/a/x.png", 1, 1, 0);
     scratch_write("test/a/notes.txt", "", 0);
-    refused(SPLIT_TEST, "the test split holds no pictures", dir);
+    refused(SPLIT_TEST, "the test split holds no pictures", data_folder());
 }
 
 static void test_unreadable_pictures_are_named(void **state)
@@ -357,8 +394,9 @@ static void test_nothing_recognised(void **state)
 {
     (void)state;
     scratch_write("notes.txt", "", 0);
-    refused(SPLIT_TRAIN, "CIFAR-10", dir);
-    refused(SPLIT_TRAIN, "train/CLASS", dir);
+    refused(SPLIT_TRAIN, "CIFAR-10", data_folder());
+    refused(SPLIT_TRAIN, "train/CLASS", data_folder());
+    refused(SPLIT_TRAIN, "STL-10", "IDX");
 }
 
 static void test_no_such_folder(void **state)
@@ -372,14 +410,16 @@ static void test_no_such_folder(void **state)
     assert_non_null(strstr(f.text, "not a folder"));
 }
 
-#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, begin, end)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_cifar10_batches_in_the_order_of_their_number),
         WITH_FOLDER(test_cifar_in_one_channel),
         WITH_FOLDER(test_cifar100_has_fine_labels),
+        WITH_FOLDER(test_cifar100_has_coarse_labels),
+        WITH_FOLDER(test_coarse_labels_of_others_are_refused),
+        WITH_FOLDER(test_coarse_labels_are_checked),
+        WITH_FOLDER(test_pretraining_takes_the_training_split),
         WITH_FOLDER(test_limit_keeps_the_first_of_each_class),
         WITH_FOLDER(test_damaged_cifar_is_refused),
         WITH_FOLDER(test_cifar_that_shrinks_is_a_fault),

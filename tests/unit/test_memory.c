@@ -15,45 +15,59 @@
 #define TOLERANCE 1e-4
 
 typedef struct {
-    const char *name, *text; /* the text without its name */
+    const char *name;
+    Products products;
+    const char *text; /* without its name */
 } Case;
 
 static const Case cases[] = {
-    {"all-in-chunks", "input: {size: 21}\nbatch: 24\n"
-                      "encoder:\n"
-                      "  - conv: {out: 16, kernel: 3, pad: 1, pad_mode: reflect}\n"
-                      "  - residual: {out: 24, kernel: 3, stride: 3}\n"
-                      "  - block: {out: 32, kernel: 3, stride: 2, depth: 2}\n"
-                      "  - residual: {out: 40, kernel: 3}\n"
-                      "  - batchnorm: {}\n"
-                      "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 1-to-7, {pair: 3-to-7, weight: 0.5}]}\n"},
-    {"a-scale-within", "input: {size: 16}\nviews: 1\nbatch: 18\n"
-                       "encoder:\n"
-                       "  - conv: {out: 12, kernel: 3}\n"
-                       "  - block: {out: 24, kernel: 2, stride: 2, depth: 3}\n"
-                       "  - conv: {out: 24, kernel: 3, activation: none}\n"
-                       "  - residual: {out: 30, kernel: 5}\n"
-                       "embedding: {dim: 30, batchnorm: true}\nloss: {pairs: [1-to-5, 5-to-7, 7-to-7]}\n"},
-    {"batchnorm-above", "input: {size: 18, channels: 1}\nbatch: 14\n"
-                        "encoder:\n"
-                        "  - conv: {out: 20, kernel: 3}\n"
-                        "  - residual: {out: 32, kernel: 4, stride: 2}\n"
-                        "  - block: {out: 32, kernel: 3, depth: 2, batchnorm: true}\n"
-                        "  - residual: {out: 36, kernel: 5}\n"
-                        "embedding: {dim: 24}\nloss: {pairs: [1-to-5, 1-to-7]}\n"},
-    {"batchnorm-below", "input: {size: 12}\nbatch: 10\n"
-                        "encoder:\n"
-                        "  - conv: {out: 16, kernel: 3, batchnorm: true}\n"
-                        "  - residual: {out: 24, kernel: 4, stride: 2}\n"
-                        "  - residual: {out: 24, kernel: 4}\n"
-                        "embedding: {dim: 24}\nloss: {pairs: [1-to-4]}\n"},
+    {"all-in-chunks", PRODUCTS_FASTEST,
+     "input: {size: 21}\nbatch: 24\n"
+     "encoder:\n"
+     "  - conv: {out: 16, kernel: 3, pad: 1, pad_mode: reflect}\n"
+     "  - residual: {out: 24, kernel: 3, stride: 3}\n"
+     "  - block: {out: 32, kernel: 3, stride: 2, depth: 2}\n"
+     "  - residual: {out: 40, kernel: 3}\n"
+     "  - batchnorm: {}\n"
+     "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 1-to-7, {pair: 3-to-7, weight: 0.5}]}\n"},
+    {"a-scale-within", PRODUCTS_FASTEST,
+     "input: {size: 16}\nviews: 1\nbatch: 18\n"
+     "encoder:\n"
+     "  - conv: {out: 12, kernel: 3}\n"
+     "  - block: {out: 24, kernel: 2, stride: 2, depth: 3}\n"
+     "  - conv: {out: 24, kernel: 3, activation: none}\n"
+     "  - residual: {out: 30, kernel: 5}\n"
+     "embedding: {dim: 30, batchnorm: true}\nloss: {pairs: [1-to-5, 5-to-7, 7-to-7]}\n"},
+    {"batchnorm-above", PRODUCTS_FASTEST,
+     "input: {size: 18, channels: 1}\nbatch: 14\n"
+     "encoder:\n"
+     "  - conv: {out: 20, kernel: 3}\n"
+     "  - residual: {out: 32, kernel: 4, stride: 2}\n"
+     "  - block: {out: 32, kernel: 3, depth: 2, batchnorm: true}\n"
+     "  - residual: {out: 36, kernel: 5}\n"
+     "embedding: {dim: 24}\nloss: {pairs: [1-to-5, 1-to-7]}\n"},
+    {"batchnorm-below", PRODUCTS_FASTEST,
+     "input: {size: 12}\nbatch: 10\n"
+     "encoder:\n"
+     "  - conv: {out: 16, kernel: 3, batchnorm: true}\n"
+     "  - residual: {out: 24, kernel: 4, stride: 2}\n"
+     "  - residual: {out: 24, kernel: 4}\n"
+     "embedding: {dim: 24}\nloss: {pairs: [1-to-4]}\n"},
+    /* OpenBLAS needs no packed weight, so that a chunk has no temporaries at all. */
+    {"nothing-in-a-chunk", PRODUCTS_OPENBLAS,
+     "input: {size: 8}\nbatch: 6\n"
+     "encoder:\n"
+     "  - conv: {out: 20, kernel: 1}\n"
+     "  - conv: {out: 12, kernel: 8, batchnorm: true}\n"
+     "embedding: {dim: 9}\nloss: {pairs: [1-to-1]}\n"},
 };
 
-static pid_t compile_within_kib(const Trial *t, long budget)
+static pid_t compile_within_kib(const Trial *t, Products products, long budget)
 {
+    const char *way = products == PRODUCTS_OPENBLAS ? "openblas" : "fastest";
     char memory[32];
     snprintf(memory, sizeof memory, "%ldKiB", budget);
-    return trial_compile(t, (const char *const[]){"--memory", memory, NULL});
+    return trial_compile(t, (const char *const[]){"--memory", memory, "--products", way, NULL});
 }
 
 /* The number that stands behind `words` in what the compiler said. */
@@ -71,10 +85,10 @@ static double said(const Trial *t, const char *words)
     return number;
 }
 
-static void expect_refused(const Trial *t, long budget)
+static void expect_refused(const Trial *t, Products products, long budget)
 {
     int status;
-    const pid_t child = compile_within_kib(t, budget);
+    const pid_t child = compile_within_kib(t, products, budget);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
         fail_msg("%s: a budget of %ld KiB: status %x", t->name, budget, (unsigned)status);
@@ -107,16 +121,16 @@ static void expect_replay(const Trial *t, long budget)
 }
 
 /* What the compiler gives it without a limit, in KiB. */
-static long unlimited_kib(Trial *t)
+static long unlimited_kib(Trial *t, Products products)
 {
     const Schedule schedule = {.recompute = RECOMPUTE_BUDGET};
-    const Program *p = compile_schedule(t->l.arena, t->l.net, PRODUCTS_FASTEST, schedule);
+    const Program *p = compile_schedule(t->l.arena, t->l.net, products, schedule);
     return (long)((p->peak.total + 1023) / 1024);
 }
 
-static void expect_within(const Trial *t, long budget)
+static void expect_within(const Trial *t, Products products, long budget)
 {
-    assert_true(trial_finish(t, compile_within_kib(t, budget)));
+    assert_true(trial_finish(t, compile_within_kib(t, products, budget)));
     assert_true(1024 * (said(t, "peak of ") - 0.05) <= (double)budget); /* printed to a tenth of a MiB */
     expect_replay(t, budget);
 }
@@ -129,14 +143,15 @@ static void budgets_keep_the_gradients(void **state)
         Trial t;
         snprintf(text, sizeof text, "name: %s\n%s", cases[i].name, cases[i].text);
         trial_begin(&t, cases[i].name, text, 400 + i);
-        const long unlimited = unlimited_kib(&t);
-        expect_refused(&t, 1024);
+        const Products products = cases[i].products;
+        const long unlimited = unlimited_kib(&t, products);
+        expect_refused(&t, products, 1024);
         const long least = (long)said(&t, "needs at least ");
         assert_in_range(least, 1025, unlimited);
-        expect_refused(&t, least * 95 / 100);
-        expect_within(&t, least);
+        expect_refused(&t, products, least * 95 / 100);
+        expect_within(&t, products, least);
         if (i < 2)
-            expect_within(&t, (least + unlimited) / 2);
+            expect_within(&t, products, (least + unlimited) / 2);
         trial_end(&t);
     }
 }
@@ -150,7 +165,7 @@ static void more_memory_is_no_slower(void **state)
     snprintf(text, sizeof text, "name: %s\n%s", cases[0].name, cases[0].text);
     trial_begin(&t, cases[0].name, text, 500);
     double before = 0;
-    for (long budget = unlimited_kib(&t); budget > 0; budget -= 64) {
+    for (long budget = unlimited_kib(&t, PRODUCTS_FASTEST); budget > 0; budget -= 64) {
         Spec spec = *t.l.net->spec;
         Net net = *t.l.net;
         FILE *nowhere = fopen("/dev/null", "w");

@@ -66,6 +66,8 @@ static void test_what_is_not_given(void **state)
     assert_true(o.seed == 0 && !o.seed_given && !o.resume && !o.json && !o.help);
     assert_int_equal(o.threads, toy_model.threads);
     assert_string_equal(parsed("toy encode --weights W -o F").split, "test");
+    assert_false(parsed("toy encode --weights W -o F --labels fine").coarse);
+    assert_true(parsed("toy probe --untrained --labels coarse").coarse);
 }
 
 static void test_values_behind_an_equals_sign(void **state)
@@ -187,9 +189,10 @@ static void test_choices(void **state)
 {
     (void)state;
     refused("toy encode --weights W -o F --split both", "both");
-    refused("toy probe --untrained --head mlp", "not built yet: linear");
-    refused("toy probe --untrained --head knn", "not built yet: linear");
-    refused("toy probe --untrained --head svm", "svm");
+    refused("toy probe --untrained --labels rough", "neither fine nor coarse: --labels rough");
+    assert_string_equal(parsed("toy probe --untrained --head mlp").head, "mlp");
+    assert_string_equal(parsed("toy probe --untrained --head knn").head, "knn");
+    refused("toy probe --untrained --head svm", "none of linear, mlp and knn: --head svm");
     refused("toy probe", "exactly one");
     refused("toy probe --weights W --pixels", "exactly one");
 }

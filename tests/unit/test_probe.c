@@ -1,4 +1,5 @@
-/* test_probe.c: the regression finds the optimum of an objective written down again here, in double. */
+/* test_probe.c: what all probes share, and the linear one, whose regression finds the optimum of an objective
+ * written down again here, in double. */
 #include "runtime.h"
 
 #include <math.h>
@@ -42,7 +43,7 @@ static Logistic fit(const Rows *r, int threads)
     Fault f = {{0}};
     int iterations = 0;
     AmdimPool *pool = new_pool(threads);
-    if (!logistic_fit(&l, pool, CLASSES, DIMS, TRAIN_COUNT, r->x[0], r->label, &iterations, &f))
+    if (!logistic_fit(&l, pool, CLASSES, DIMS, &(ProbeRows){TRAIN_COUNT, r->x[0], r->label}, &iterations, &f))
         fail_msg("%s", f.text);
     assert_true(iterations > 0);
     pool_free(pool);
@@ -141,8 +142,9 @@ static ProbeResult probe(const Rows *train, const Rows *test)
     ProbeResult result;
     Fault f = {{0}};
     AmdimPool *pool = new_pool(2);
-    if (!probe_linear(pool, CLASSES, DIMS, TRAIN_COUNT, train->x[0], train->label, TEST_COUNT, test->x[0],
-                      test->label, &result, &f))
+    ProbeRows train_rows = {TRAIN_COUNT, train->x[0], train->label};
+    ProbeRows test_rows = {TEST_COUNT, test->x[0], test->label};
+    if (!probe_linear(pool, CLASSES, DIMS, 0, &train_rows, &test_rows, &result, &f))
         fail_msg("%s", f.text);
     pool_free(pool);
     return result;
@@ -192,7 +194,7 @@ static void test_accuracy(void **state)
     Fault f;
     double accuracy = 0;
     AmdimPool *pool = new_pool(2);
-    assert_true(logistic_accuracy(&l, pool, TEST_COUNT, r.x[0], r.label, &accuracy, &f));
+    assert_true(logistic_accuracy(&l, pool, &(ProbeRows){TEST_COUNT, r.x[0], r.label}, &accuracy, &f));
     assert_true(fabs(accuracy - (double)right / TEST_COUNT) < 1e-12);
     assert_true(accuracy > 0.5 && accuracy < 1);
     pool_free(pool);
@@ -215,7 +217,8 @@ static void test_many_classes(void **state)
     ProbeResult result;
     Fault f = {{0}};
     AmdimPool *pool = new_pool(2);
-    assert_true(probe_linear(pool, MANY, WIDE, ROWS, x[0], label, ROWS, x[0], label, &result, &f));
+    ProbeRows rows = {ROWS, x[0], label};
+    assert_true(probe_linear(pool, MANY, WIDE, 0, &rows, &rows, &result, &f));
     assert_true(result.accuracy == 1);
     pool_free(pool);
 }
@@ -224,26 +227,54 @@ static void test_what_cannot_be_probed(void **state)
 {
     (void)state;
     static Rows r;
-    make_rows(&r, 10, 1);
+    static const char *const heads[] = {"linear", "mlp", "knn"};
+    ProbeRows whole = {TRAIN_COUNT, r.x[0], r.label}, three = {3, r.x[0], r.label}, none = {0};
     ProbeResult result;
-    Fault f = {{0}};
     AmdimPool *pool = new_pool(1);
-    assert_false(
-        probe_linear(pool, CLASSES, DIMS, 0, r.x[0], r.label, TEST_COUNT, r.x[0], r.label, &result, &f));
-    assert_string_equal(f.text, "the training split has no images to probe with");
-    assert_false(
-        probe_linear(pool, CLASSES, DIMS, TRAIN_COUNT, r.x[0], r.label, 0, r.x[0], r.label, &result, &f));
-    assert_string_equal(f.text, "the test split has no images to probe with");
-    r.label[3] = CLASSES;
-    assert_false(
-        probe_linear(pool, CLASSES, DIMS, TRAIN_COUNT, r.x[0], r.label, 3, r.x[0], r.label, &result, &f));
-    assert_string_equal(f.text, "image 3 of the training split has label 3, but there are 3 classes");
-    r.label[3] = 0;
-    r.x[4][2] = NAN;
-    assert_false(
-        probe_linear(pool, CLASSES, DIMS, TRAIN_COUNT, r.x[0], r.label, 3, r.x[0], r.label, &result, &f));
-    assert_non_null(strstr(f.text, "not finite"));
+    for (size_t h = 0; h < COUNT(heads); h++) {
+        Fault f = {{0}};
+        Probe *head = probe_named(heads[h]);
+        make_rows(&r, 10, 1);
+        assert_false(head(pool, CLASSES, DIMS, 0, &none, &whole, &result, &f));
+        assert_string_equal(f.text, "the training split has no images to probe with");
+        assert_false(head(pool, CLASSES, DIMS, 0, &whole, &none, &result, &f));
+        assert_string_equal(f.text, "the test split has no images to probe with");
+        r.label[3] = CLASSES;
+        assert_false(head(pool, CLASSES, DIMS, 0, &whole, &three, &result, &f));
+        assert_string_equal(f.text, "image 3 of the training split has label 3, but there are 3 classes");
+        r.label[3] = 0;
+        r.x[4][2] = NAN;
+        assert_false(head(pool, CLASSES, DIMS, 0, &whole, &three, &result, &f));
+        assert_non_null(strstr(f.text, "not finite"));
+    }
     pool_free(pool);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_true(probe_named("linear") == probe_linear);
+    assert_true(probe_named("mlp") == probe_mlp);
+    assert_true(probe_named("knn") == probe_knn);
+    assert_true(probe_named("") == NULL && probe_named("kn") == NULL && probe_named("mlps") == NULL);
+}
+
+static void assert_interval(double share, uint32_t count, double low, double high)
+{
+    double found_low, found_high;
+    probe_interval(share, count, &found_low, &found_high);
+    assert_true(fabs(found_low - low) < 5e-5 && fabs(found_high - high) < 5e-5);
+}
+
+/* Worked out apart, from the roots of (p - share)^2 = z^2 p (1 - p) / count. */
+static void test_interval(void **state)
+{
+    (void)state;
+    assert_interval(0.8, 10, 0.4902, 0.9433);
+    assert_interval(0, 10, 0, 0.2775);
+    assert_interval(1, 10, 0.7225, 1);
+    assert_interval(0.5, 1, 0.0546, 0.9454);
+    assert_interval(0.6560, 10000, 0.6466, 0.6652);
 }
 
 /* Rosenbrock's valley: not convex, badly conditioned, minimum 0 at (1, 1). */
@@ -284,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_accuracy),
         cmocka_unit_test(test_many_classes),
         cmocka_unit_test(test_what_cannot_be_probed),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_interval),
         cmocka_unit_test(test_lbfgs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,7 @@ static void learns(void **state)
     assert_true(after < before - 2);
     assert_int_equal(
         shell("%s probe --json --limit 100 --weights %s/learns/last.safetensors", program, folder), 0);
-    assert_int_equal(shell("grep -q '\"images\": 2000}' %s/log", folder), 0);
+    assert_int_equal(shell("grep -q '\"images\": 2000, \"low\": ' %s/log", folder), 0);
 }
 
 static void repeats_at_any_number_of_threads(void **state)

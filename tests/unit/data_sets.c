@@ -1,0 +1,56 @@
+/* data_sets.c: each of these fails the test, with the message, where it cannot do what it is for. */
+#include "data_sets.h"
+#include "samples.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const char *dir;
+
+int data_begin(void **state)
+{
+    (void)state;
+    dir = scratch_begin();
+    return 0;
+}
+
+int data_end(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+const char *data_folder(void)
+{
+    return dir;
+}
+
+Dataset *opened(Split split, uint32_t limit)
+{
+    Fault f;
+    Dataset *d = data_open(dir, split, limit, &f);
+    if (!d)
+        fail_msg("%s", f.text);
+    return d;
+}
+
+void refused(Split split, const char *what, const char *where)
+{
+    Fault f = {""};
+    assert_null(data_open(dir, split, 0, &f));
+    if (!strstr(f.text, what) || !strstr(f.text, where) || strchr(f.text, '\n'))
+        fail_msg("the message is: %s", f.text);
+}
+
+Picture picture_of(const Dataset *d, uint32_t i, int channels)
+{
+    Picture p = {0};
+    Fault f;
+    if (!d->read(d, i, channels, &p, &f))
+        fail_msg("%s", f.text);
+    assert_int_equal(p.channels, channels);
+    return p;
+}
