@@ -306,6 +306,7 @@ Value *graph_param(Graph *g,
 /* A chunk's value that is `whole` of the step's list, or the chunk's images of it. */
 Value *graph_outer(Graph *g, const Value *whole, const char *name);
 size_t value_count(const Value *v);
+bool graph_any(const Graph *g, bool (*is)(const Op *op)); /* of its operations, those of chunks among them */
 /* Checks what every pass must keep: each value made before it is used, once; shapes that fit their operation;
  * names unique. A breach is our bug. */
 void graph_check(const Graph *g, const char *pass);
@@ -481,6 +482,7 @@ Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule sc
 /* On the fastest schedule there is: with target.memory, the fastest within it (schedule.c), or NULL with an
  * error that names the least that would do. */
 Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products);
+bool program_any(const Program *p, bool (*is)(const Op *op)); /* of the step's operations or a feature's */
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products products);
 /* The same net as if its spec said `blas: none`. */
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);

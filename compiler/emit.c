@@ -40,6 +40,20 @@ static const char *spec_name(const Emit *e)
     return base_name(e->program->net->spec->source->name);
 }
 
+/* Without what pads tensors to whole vectors. */
+static size_t trained_numbers(const Params *all)
+{
+    size_t count = 0;
+    for (int i = 0; i < all->count; i++)
+        count += all->param[i]->trained ? all->param[i]->count : 0;
+    return count;
+}
+
+static bool is_filtered(const Op *op)
+{
+    return op->winograd > 0;
+}
+
 static void emit_head(Emit *e)
 {
     const Program *p = e->program;
@@ -58,10 +72,11 @@ static void emit_head(Emit *e)
             " * one arena of %.1f MiB, each where it can while it lives; `op 3..17` says from which "
             "operation to which. */\n",
             in_comment(e->arena, spec_name(e)), n->spec->name.v, n->batch, n->views, n->views > 1 ? "s" : "",
-            p->params->trained_floats, cost_step_flop(p->step) / 1e9,
+            trained_numbers(p->params), cost_step_flop(p->step) / 1e9,
             (double)p->step->arena_bytes / (1 << 20));
-    fprintf(e->out,
-            "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n#include \"winograd.h\"\n");
+    fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
+    if (program_any(p, is_filtered))
+        fprintf(e->out, "#include \"winograd.h\"\n");
     if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "
@@ -125,12 +140,15 @@ static void emit_comment(Emit *e, const Op *op, const Op *before)
 {
     if (before && before->kind == op->kind && before->at.line == op->at.line && before->label == op->label)
         return;
-    if (op->at.source)
-        fprintf(e->out, "\n    /* %s:%d  %s of %s%s */\n",
-                in_comment(e->arena, base_name(op->at.source->name)), op->at.line, op_name(op->kind),
-                op->label, op->again ? ", again" : "");
+    const char *what = op->kind == OP_REPORT ? "losses and embeddings are known"
+                                             : arena_printf(e->arena, "%s %s %s%s", op_name(op->kind),
+                                                            op->kind == OP_ROOM ? "for" : "of", op->label,
+                                                            op->again ? ", again" : "");
+    if (op->at.source && op->kind != OP_REPORT)
+        fprintf(e->out, "\n    /* %s:%d  %s */\n", in_comment(e->arena, base_name(op->at.source->name)),
+                op->at.line, what);
     else
-        fprintf(e->out, "\n    /* %s of %s */\n", op_name(op->kind), op->label);
+        fprintf(e->out, "\n    /* %s */\n", what);
 }
 
 static void emit_results(Emit *e, const Graph *g, const Op *op)
@@ -197,16 +215,17 @@ static void emit_outer(Emit *e, const Value *v)
 static void emit_chunk(Emit *e, const Op *of)
 {
     const Graph *g = of->chunk;
-    fprintf(
-        e->out,
-        "/* %s %d images, chunk 0 to %d of %d, with temporaries of %.1f MiB that the next chunk reuses. */\n"
-        "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
-        "    const float *const params = s->params;\n"
-        "    const float *const x = s->x + (size_t)chunk * %zu;\n",
-        of->kind == OP_ENCODE ? "Encodes"
-                              : "Encodes again, and adds to the gradients of the encoder's weights,",
-        g->net->images, of->chunks - 1, of->chunks, (double)g->arena_bytes / (1 << 20), g->name,
-        value_count(g->x));
+    fprintf(e->out,
+            "/* Chunk `chunk` of %d, %d images: %s.\n"
+            " * Its temporaries, %.1f MiB, lie where those of the other chunks do. */\n"
+            "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
+            "    const float *const params = s->params;\n"
+            "    const float *const x = s->x + (size_t)chunk * %zu;\n",
+            of->chunks, g->net->images,
+            of->kind == OP_ENCODE
+                ? "the encoder, of which the step keeps what is read above it"
+                : "the encoder again, and backwards; the weights' gradients add up over the chunks",
+            (double)g->arena_bytes / (1 << 20), g->name, value_count(g->x));
     if (of->scratch)
         fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
     for (int i = 0; i < g->values; i++)

@@ -164,17 +164,21 @@ static void fill_conv(Piece *p, const Op *op, const Value *x, const Value *y)
         fill(p, "outputs", "%d", op->winograd);
 }
 
-/* "conv_grad_x", of whose templates there is one for each way to make the product. */
+/* The way to make a convolution's product, in names. */
+static const char *conv_way(const Op *op)
+{
+    return op->blas ? "_blas" : op->winograd ? "_winograd" : "";
+}
+
+/* "conv_grad_x", of whose templates there is one for each way. */
 static void conv_template(Piece *p, const Op *op, const char *kind)
 {
-    const char *way = op->blas ? "_blas" : op->winograd ? "_winograd" : "";
-    p->template_name = arena_printf(p->e->arena, "%s%s.c.tmpl", kind, way);
+    p->template_name = arena_printf(p->e->arena, "%s%s.c.tmpl", kind, conv_way(op));
 }
 
 static const char *conv_name(Piece *p, const Op *op, const char *kind, const Value *x, const Value *y)
 {
-    const char *way = op->blas ? "_blas" : op->winograd ? "_winograd" : "";
-    return arena_printf(p->e->arena, "%s%s_%s", kind, way, conv_shape(p, op, x, y));
+    return arena_printf(p->e->arena, "%s%s_%s", kind, conv_way(op), conv_shape(p, op, x, y));
 }
 
 static void piece_conv(Piece *p, const Op *op)
@@ -543,8 +547,26 @@ void emit_op_function(Emit *e, const Op *op)
         template_expand(e->arena, e->out, e->program->templates, p.template_name, p.fill, p.fills);
 }
 
+/* The fields of a call, from `column` on; a line ends before a field that would be too long for it. */
+static void emit_fields(FILE *out, const char *fields, int column)
+{
+    enum { WIDTH = 110, INDENT = 8 };
+    for (bool first = true; *fields; first = false) {
+        const char *end = strstr(fields, ", .");
+        const int length = end ? (int)(end + 1 - fields) : (int)strlen(fields);
+        if (column + length > WIDTH)
+            column = fprintf(out, "\n%*s", INDENT, "") - 1;
+        else if (!first)
+            column += fprintf(out, " ");
+        column += fprintf(out, "%.*s", length, fields);
+        fields += end ? length + 1 : length;
+    }
+}
+
 void emit_op_call(Emit *e, const Op *op)
 {
     Piece p = piece_of(e, op);
-    fprintf(e->out, "    %s(pool, (%s){%s});\n", p.name, p.job, p.call);
+    int column = fprintf(e->out, "    %s(pool, (%s){", p.name, p.job);
+    emit_fields(e->out, p.call, column);
+    fprintf(e->out, "});\n");
 }

@@ -203,15 +203,14 @@ static void grad_encode(Reverse *r, const Op *f)
 
 static void reverse_op(Reverse *r, const Op *f)
 {
-    if (f->kind == OP_NCE || f->kind == OP_ENCODE) {
-        if (f->kind == OP_NCE)
-            grad_nce(r, f);
-        else
-            grad_encode(r, f);
-        return;
-    }
     Value *dy = f->out[0] ? r->pending[f->out[0]->id] : NULL;
-    if (!dy || !r->wanted[f->out[0]->id])
+    const bool wanted = dy && r->wanted[f->out[0]->id];
+    switch (f->kind) {
+    case OP_NCE: grad_nce(r, f); return;
+    case OP_ENCODE: grad_encode(r, f); return;
+    default: break;
+    }
+    if (!wanted)
         return;
     switch (f->kind) {
     case OP_PAD: grad_pad(r, f, dy); break;

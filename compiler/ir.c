@@ -117,6 +117,14 @@ size_t value_count(const Value *v)
     return count;
 }
 
+bool graph_any(const Graph *g, bool (*is)(const Op *op))
+{
+    for (int i = 0; i < g->ops; i++)
+        if (is(g->op[i]) || (g->op[i]->chunk && graph_any(g->op[i]->chunk, is)))
+            return true;
+    return false;
+}
+
 static bool same_shape(const Value *a, const Value *b)
 {
     return a->rank == b->rank && !memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank);

@@ -52,12 +52,17 @@ static void finish_feature(Graph *g, Products products)
     place_graph(g, products);
 }
 
-static bool uses_openblas(const Graph *g)
+bool program_any(const Program *p, bool (*is)(const Op *op))
 {
-    for (int i = 0; i < g->ops; i++)
-        if (g->op[i]->blas || (g->op[i]->chunk && uses_openblas(g->op[i]->chunk)))
-            return true;
-    return false;
+    bool any = graph_any(p->step, is);
+    for (int i = 0; i < p->features; i++)
+        any |= graph_any(p->feature[i], is);
+    return any;
+}
+
+static bool is_openblas(const Op *op)
+{
+    return op->blas;
 }
 
 Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule schedule)
@@ -78,9 +83,7 @@ Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule sc
     p->step = step;
     p->schedule = schedule;
     p->params = params_place(a, step, &pool);
-    p->openblas = uses_openblas(step);
-    for (int i = 0; i < p->features; i++)
-        p->openblas |= uses_openblas(p->feature[i]);
+    p->openblas = program_any(p, is_openblas);
     p->peak = cost_peak(step, p->params, p->features, p->feature, p->openblas);
     return p;
 }

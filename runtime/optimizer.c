@@ -49,11 +49,9 @@ typedef struct {
     size_t count;
     float *params;
     const float *gradient;
-    float *moment, *second;  /* of this tensor; NULL where the rule has none */
-    float decay, rate;       /* Adam's rate holds the first moment's bias correction */
-    float beta2, new1, new2; /* new: 1 - beta, the weight of what is new, rounded once */
-    float eps, root_correction;
-    float momentum;
+    float *moment, *second; /* of this tensor; NULL where the rule has none */
+    AdamStep adam;
+    float decay, rate, momentum; /* SGD's */
 } Update;
 
 /* On x86-64 a second version with wider vectors is chosen when the program starts; the results are the same
@@ -64,16 +62,35 @@ typedef struct {
 #define WIDE
 #endif
 
-WIDE static void adam(const Update *u, size_t begin, size_t end)
+WIDE static void adam(const AdamStep *a, size_t count, float *restrict p, const float *restrict gradient,
+                      float *restrict m, float *restrict v)
 {
-    float *restrict p = u->params, *restrict m = u->moment, *restrict v = u->second;
-    const float *restrict gradient = u->gradient;
-    for (size_t i = begin; i < end; i++) {
-        float g = gradient[i] + u->decay * p[i];
-        m[i] += (g - m[i]) * u->new1;
-        v[i] = u->beta2 * v[i] + u->new2 * g * g;
-        p[i] -= u->rate * m[i] / (sqrtf(v[i]) * u->root_correction + u->eps);
+    for (size_t i = 0; i < count; i++) {
+        float g = gradient[i] + a->decay * p[i];
+        m[i] += (g - m[i]) * a->new1;
+        v[i] = a->beta2 * v[i] + a->new2 * g * g;
+        p[i] -= a->rate * m[i] / (sqrtf(v[i]) * a->root_correction + a->eps);
     }
+}
+
+void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
+                 float *second)
+{
+    adam(a, count, params, gradient, moment, second);
+}
+
+AdamStep adam_step(const AmdimOptimizer *rule, double lr, uint64_t step)
+{
+    const double steps = (double)(step + 1);
+    return (AdamStep){
+        .rate = (float)(lr / (1 - pow(rule->beta1, steps))),
+        .decay = (float)rule->weight_decay,
+        .beta2 = (float)rule->beta2,
+        .new1 = (float)(1 - rule->beta1),
+        .new2 = (float)(1 - rule->beta2),
+        .eps = (float)rule->eps,
+        .root_correction = (float)(1 / sqrt(1 - pow(rule->beta2, steps))),
+    };
 }
 
 static void sgd_momentum(const Update *u, size_t begin, size_t end)
@@ -100,7 +117,8 @@ static void update_part(void *job, int part, int worker)
     const Update *u = job;
     size_t begin = (size_t)part * BLOCK, end = begin + BLOCK < u->count ? begin + BLOCK : u->count;
     if (u->second != NULL)
-        adam(u, begin, end);
+        adam(&u->adam, end - begin, u->params + begin, u->gradient + begin, u->moment + begin,
+             u->second + begin);
     else if (u->moment != NULL)
         sgd_momentum(u, begin, end);
     else
@@ -121,14 +139,8 @@ void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, co
         .momentum = (float)rule->momentum,
     };
     if (rule->rule == AMDIM_ADAM) {
-        double step = (double)(o->steps + 1);
         u.second = u.moment + o->model->trained_floats;
-        u.beta2 = (float)rule->beta2;
-        u.new1 = (float)(1 - rule->beta1);
-        u.new2 = (float)(1 - rule->beta2);
-        u.eps = (float)rule->eps;
-        u.rate = (float)(o->lr / (1 - pow(rule->beta1, step)));
-        u.root_correction = (float)(1 / sqrt(1 - pow(rule->beta2, step)));
+        u.adam = adam_step(rule, o->lr, o->steps);
     }
     amdim_parallel(pool, update_part, &u, (int)((t->count + BLOCK - 1) / BLOCK));
 }

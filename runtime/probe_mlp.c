@@ -1,7 +1,8 @@
 /* probe_mlp.c: the MLP probe: one hidden layer with batchnorm, ReLU and dropout on standardised features.
  *
- *   scores = dropout(relu(batchnorm(x W1))) W2 + b2        cross-entropy, Adam, the rate a falling half
- * cosine
+ *   scores = dropout(relu(batchnorm(x W1))) W2 + b2
+ *
+ * Cross-entropy and Adam, its rate half a cosine that falls to 0.
  *
  * The hidden units are cut into fixed groups. A group owns its columns of W1 and rows of W2, with their
  * batchnorm, gradients and moments, so that it goes forwards and backwards on its own; only the scores are
@@ -22,11 +23,6 @@ enum {
     LEAST_STEPS = 400, /* so that few rows are learnt as well */
 };
 #define DROPOUT      0.2
-#define RATE         1e-3
-#define BETA1        0.9
-#define BETA2        0.999
-#define EPSILON      1e-8
-#define DECAY        1e-5f /* L2 */
 #define BN_EPSILON   1e-5f
 #define BN_MOMENTUM  0.1f
 #define KEPT_SCALE   ((float)(1 / (1 - DROPOUT)))
@@ -71,7 +67,7 @@ typedef struct {
     const ProbeRows *data; /* rows order[0..batch-1] of which are the batch */
     const uint32_t *order;
     uint32_t batch;
-    float rate, correction; /* Adam's, of this step */
+    AdamStep adam; /* of this step */
     uint32_t right[SLICES];
 } Mlp;
 
@@ -287,17 +283,9 @@ static void scores_part(void *job, int part, int worker)
 
 /* ---- backwards ---- */
 
-/* Adam as torch.optim has it, L2 added to the gradient. */
-static void adam(const Mlp *m, const Trained *t)
+static void learn(const Mlp *m, const Trained *t)
 {
-    const float rate = m->rate, correction = m->correction, *restrict gradient = t->gradient;
-    float *restrict value = t->value, *restrict first = t->first, *restrict second = t->second;
-    for (size_t i = 0, count = t->count; i < count; i++) {
-        float g = gradient[i] + DECAY * value[i];
-        first[i] = (float)BETA1 * first[i] + (float)(1 - BETA1) * g;
-        second[i] = (float)BETA2 * second[i] + (float)(1 - BETA2) * g * g;
-        value[i] -= rate * first[i] / (sqrtf(second[i]) * correction + (float)EPSILON);
-    }
+    adam_update(&m->adam, t->count, t->value, t->gradient, t->first, t->second);
 }
 
 static void multiply_by_w2_turned(const Mlp *m, Group *g)
@@ -366,7 +354,7 @@ static void backward_part(void *job, int part, int worker)
                        .b_step = UNITS,
                        .out = g->d_w1,
                        .out_step = UNITS});
-    adam(m, &g->all);
+    learn(m, &g->all);
 }
 
 static void bias_backward(Mlp *m)
@@ -375,7 +363,7 @@ static void bias_backward(Mlp *m)
     for (size_t i = 0; i < m->batch; i++)
         for (size_t k = 0; k < m->columns; k++)
             m->bias.gradient[k] += m->scores[i * m->columns + k];
-    adam(m, &m->bias);
+    learn(m, &m->bias);
 }
 
 /* ---- training and counting ---- */
@@ -390,13 +378,11 @@ static void batch_scores(Mlp *m, const ProbeRows *data, const uint32_t *order, u
     amdim_parallel(m->pool, scores_part, m, SLICES);
 }
 
-/* Adam's corrections of its moments, put where they cost nothing. */
-static void set_rate(Mlp *m, uint64_t steps)
+static AdamStep adam_of_step(uint64_t step, uint64_t steps)
 {
-    double taken = (double)(m->step + 1);
-    double rate = RATE * (1 + cos(M_PI * (double)m->step / (double)steps)) / 2;
-    m->rate = (float)(rate / (1 - pow(BETA1, taken)));
-    m->correction = (float)(1 / sqrt(1 - pow(BETA2, taken)));
+    static const AmdimOptimizer rule = {
+        .rule = AMDIM_ADAM, .lr = 1e-3, .weight_decay = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    return adam_step(&rule, rule.lr * (1 + cos(M_PI * (double)step / (double)steps)) / 2, step);
 }
 
 /* An epoch's last rows that fill no batch are left out of it. */
@@ -410,7 +396,7 @@ static void mlp_train(Mlp *m, const ProbeRows *data, uint32_t *order)
         uint32_t at = (uint32_t)(m->step % per_epoch);
         if (at == 0)
             random_order(m->seed, m->step / per_epoch, order, data->count);
-        set_rate(m, steps);
+        m->adam = adam_of_step(m->step, steps);
         batch_scores(m, data, order + at * batch, batch);
         amdim_parallel(m->pool, backward_part, m, GROUPS);
         bias_backward(m);

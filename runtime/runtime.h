@@ -272,6 +272,14 @@ size_t optimizer_floats(const AmdimModel *m); /* at moments */
 /* lr * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
 double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch);
 /* One tensor's update (torch.optim.Adam / SGD with L2 weight decay), in parallel; step counts from 0. */
+/* Adam's numbers of one step, worked out once: the first moment's bias correction is in the rate; new: 1 -
+ * beta, the weight of what is new. */
+typedef struct {
+    float rate, decay, beta2, new1, new2, eps, root_correction;
+} AdamStep;
+AdamStep adam_step(const AmdimOptimizer *rule, double lr, uint64_t step); /* steps count from 0 */
+void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
+                 float *second);
 void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient);
 
 /* ---- checkpoint.c: RUN/last.safetensors ---------------------------------------------------------------- */

@@ -9,7 +9,6 @@
 #include "amdim.h"
 #include "kernels.h"
 #include "nce.h"
-#include "winograd.h"
 
 static inline float *at(char *arena, size_t bytes)
 {
@@ -1584,11 +1583,13 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:10  conv of encoder.0 */
     float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..2 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight, .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
+    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
+        .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
     float *const encoder_1_0_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 1..105 */
-    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight, .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
+    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
+        .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
     float *const encoder_1_0_shortcut = at(arena, 602112); /* 32 x 7 x 7 x 32, op 2..101 */
@@ -1596,19 +1597,23 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
     float *const encoder_1_0 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 3..101, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight, .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
+        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1 */
     float *const encoder_1_1_hidden = at(arena, 802816); /* 32 x 7 x 7 x 32, op 4..99 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight, .y = encoder_1_1_hidden, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
+        .y = encoder_1_1_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
     float *const encoder_1_1 = at(arena, 1003520); /* 32 x 7 x 7 x 32, op 5..95 */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight, .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
+        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 0)});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv1 */
     float *const encoder_2_0_hidden = at(arena, 1605632); /* 32 x 5 x 5 x 32, op 6..92 */
-    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight, .y = encoder_2_0_hidden, .packed = at(arena, 0)});
+    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight,
+        .y = encoder_2_0_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
     float *const encoder_2_0_shortcut = at(arena, 1708032); /* 32 x 5 x 5 x 32, op 7..88 */
@@ -1616,11 +1621,13 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
     float *const encoder_2_0 = at(arena, 1708032); /* 32 x 5 x 5 x 32, op 8..88, in place */
-    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight, .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
+        .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 0)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
     float *const encoder_3_hidden = at(arena, 2115584); /* 32 x 1 x 1 x 48, op 9..85 */
-    conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight, .y = encoder_3_hidden, .packed = at(arena, 0)});
+    conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
+        .y = encoder_3_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:13  pool of encoder.3 */
     float *const encoder_3_shortcut = at(arena, 2121728); /* 32 x 1 x 1 x 48, op 10..81 */
@@ -1628,63 +1635,81 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
     float *const encoder_3 = at(arena, 2121728); /* 32 x 1 x 1 x 48, op 11..81, in place */
-    conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight, .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
+    conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
+        .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
 
     /* tiny.yaml:14  batchnorm of encoder.4 */
     float *const encoder_4 = at(arena, 2127872); /* 32 x 1 x 1 x 48, op 12..78 */
     float *const encoder_4_statistics = at(arena, 2146304); /* 2 x 2 x 48, op 12..81 */
-    batchnorm_48_at_1(pool, (BatchnormJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias, .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4, .statistics = encoder_4_statistics});
+    batchnorm_48_at_1(pool, (BatchnormJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
+        .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4,
+        .statistics = encoder_4_statistics});
 
     /* tiny.yaml:16  conv of embed.1.conv1 */
     float *const embed_1_hidden = at(arena, 2134016); /* 32 x 1 x 1 x 32, op 13..71 */
-    conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight, .y = embed_1_hidden, .packed = at(arena, 1810432)});
+    conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight,
+        .y = embed_1_hidden, .packed = at(arena, 1810432)});
 
     /* tiny.yaml:16  conv of embed.1.shortcut */
     float *const embed_1_shortcut = at(arena, 2138112); /* 32 x 1 x 1 x 32, op 14..67 */
-    conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight, .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 1810432)});
+    conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight,
+        .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 1810432)});
 
     /* tiny.yaml:16  conv of embed.1.conv2 */
     float *const embed_1_sum = at(arena, 2138112); /* 32 x 1 x 1 x 32, op 15..67, in place */
-    conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight, .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 1810432)});
+    conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight,
+        .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 1810432)});
 
     /* tiny.yaml:16  batchnorm of embed.1.bn */
     float *const embed_1 = at(arena, 1586048); /* 32 x 1 x 1 x 32, op 16..37 */
     float *const embed_1_bn_statistics = at(arena, 2147072); /* 2 x 2 x 32, op 16..67 */
-    batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = embed_1_bn_weight, .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean, .running_var = embed_1_bn_running_var, .y = embed_1, .statistics = embed_1_bn_statistics});
+    batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = embed_1_bn_weight,
+        .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean,
+        .running_var = embed_1_bn_running_var, .y = embed_1, .statistics = embed_1_bn_statistics});
 
     /* tiny.yaml:16  conv of embed.5.conv1 */
     float *const embed_5_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 17..19 */
-    conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight, .y = embed_5_hidden, .packed = at(arena, 1590144)});
+    conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
+        .y = embed_5_hidden, .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  conv of embed.5.shortcut */
     float *const embed_5_shortcut = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 18..52 */
-    conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight, .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1590144)});
+    conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight,
+        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  conv of embed.5.conv2 */
     float *const embed_5_sum = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 19..52, in place */
-    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight, .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1590144)});
+    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight,
+        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  batchnorm of embed.5.bn */
     float *const embed_5 = at(arena, 1404928); /* 32 x 5 x 5 x 32, op 20..32 */
     float *const embed_5_bn_statistics = at(arena, 2147584); /* 2 x 2 x 32, op 20..52 */
-    batchnorm_32_at_5(pool, (BatchnormJob){.x = embed_5_sum, .weight = embed_5_bn_weight, .bias = embed_5_bn_bias, .running_mean = embed_5_bn_running_mean, .running_var = embed_5_bn_running_var, .y = embed_5, .statistics = embed_5_bn_statistics});
+    batchnorm_32_at_5(pool, (BatchnormJob){.x = embed_5_sum, .weight = embed_5_bn_weight,
+        .bias = embed_5_bn_bias, .running_mean = embed_5_bn_running_mean,
+        .running_var = embed_5_bn_running_var, .y = embed_5, .statistics = embed_5_bn_statistics});
 
     /* tiny.yaml:16  conv of embed.7.conv1 */
     float *const embed_7_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 21..42 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight, .y = embed_7_hidden, .packed = at(arena, 1590144)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight,
+        .y = embed_7_hidden, .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  conv of embed.7.shortcut */
     float *const embed_7_shortcut = at(arena, 200704); /* 32 x 7 x 7 x 32, op 22..38 */
-    conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight, .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 1590144)});
+    conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight,
+        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  conv of embed.7.conv2 */
     float *const embed_7_sum = at(arena, 200704); /* 32 x 7 x 7 x 32, op 23..38, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight, .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 1590144)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight,
+        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  batchnorm of embed.7.bn */
     float *const embed_7 = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 24..36 */
     float *const embed_7_bn_statistics = at(arena, 1598336); /* 2 x 2 x 32, op 24..38 */
-    batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = embed_7_bn_weight, .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean, .running_var = embed_7_bn_running_var, .y = embed_7, .statistics = embed_7_bn_statistics});
+    batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = embed_7_bn_weight,
+        .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean,
+        .running_var = embed_7_bn_running_var, .y = embed_7, .statistics = embed_7_bn_statistics});
 
     /* tiny.yaml:20  scores of 1-to-7 */
     float *const scores_1_to_7 = at(arena, 2015232); /* 2 x 784 x 16, op 25..37 */
@@ -1693,7 +1718,9 @@ static void step(AmdimStep *s)
     /* tiny.yaml:20  nce of 1-to-7 */
     float *const loss_1_to_7 = at(arena, 2142208); /* 2, op 26..30 */
     float *const statistics_1_to_7 = at(arena, 1574912); /* 2 x 51 x 16, op 26..35 */
-    nce_1_to_7_loss(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .result = loss_1_to_7, .statistics = statistics_1_to_7, .squares = doubles_at(arena, 1581440), .losses = doubles_at(arena, 1581696), .sums = at(arena, 1581952)});
+    nce_1_to_7_loss(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .result = loss_1_to_7,
+        .statistics = statistics_1_to_7, .squares = doubles_at(arena, 1581440),
+        .losses = doubles_at(arena, 1581696), .sums = at(arena, 1581952)});
 
     /* tiny.yaml:20  gather of 5-to-5 */
     float *const antecedent_5_to_5 = at(arena, 1581440); /* 32 x 1 x 1 x 32, op 27..33 */
@@ -1701,14 +1728,17 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:20  scores of 5-to-5 */
     float *const scores_5_to_5 = at(arena, 1507328); /* 2 x 400 x 16, op 28..33 */
-    scores_at_5(pool, (ScoresJob){.a = antecedent_5_to_5, .t = embed_5, .r = scores_5_to_5, .packed = at(arena, 1558528)});
+    scores_at_5(pool, (ScoresJob){.a = antecedent_5_to_5, .t = embed_5, .r = scores_5_to_5,
+        .packed = at(arena, 1558528)});
 
     /* tiny.yaml:20  nce of 5-to-5 */
     float *const loss_5_to_5 = at(arena, 1585536); /* 2, op 29..30 */
     float *const statistics_5_to_5 = at(arena, 1563136); /* 2 x 27 x 16, op 29..31 */
-    nce_5_to_5_loss(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .result = loss_5_to_5, .statistics = statistics_5_to_5, .squares = doubles_at(arena, 1558528), .losses = doubles_at(arena, 1558784), .sums = at(arena, 1559040)});
+    nce_5_to_5_loss(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .result = loss_5_to_5,
+        .statistics = statistics_5_to_5, .squares = doubles_at(arena, 1558528),
+        .losses = doubles_at(arena, 1558784), .sums = at(arena, 1559040)});
 
-    /* tiny.yaml:2  report of report */
+    /* losses and embeddings are known */
     s->penalty = 0;
     s->loss = 0;
     s->pair_loss[0] = loss_1_to_7[0];
@@ -1726,52 +1756,65 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:20  nce_grad of 5-to-5 */
     float *const d_scores_5_to_5 = at(arena, 1507328); /* 2 x 400 x 16, op 31..33, in place */
-    nce_5_to_5_grad(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .statistics = statistics_5_to_5, .dr = d_scores_5_to_5});
+    nce_5_to_5_grad(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .statistics = statistics_5_to_5,
+        .dr = d_scores_5_to_5});
 
     /* tiny.yaml:20  scores_grad_a of 5-to-5 */
     float *const d_antecedent_5_to_5 = at(arena, 1590144); /* 32 x 1 x 1 x 32, op 32..34 */
-    scores_grad_a_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .t = embed_5, .da = d_antecedent_5_to_5, .packed = at(arena, 1558528)});
+    scores_grad_a_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .t = embed_5, .da = d_antecedent_5_to_5,
+        .packed = at(arena, 1558528)});
 
     /* tiny.yaml:20  scores_grad_t of 5-to-5 */
     float *const d_embed_5 = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 33..62 */
-    scores_grad_t_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5, .dt = d_embed_5, .packed = at(arena, 1594240)});
+    scores_grad_t_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5, .dt = d_embed_5,
+        .packed = at(arena, 1594240)});
 
     /* tiny.yaml:20  gather_grad of 5-to-5 */
     float *const d_embed_5_2 = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 34..52, in place */
-    gather_grad_32_at_5_add(pool, (GatherJob){.x = d_antecedent_5_to_5, .location = location_5_to_5, .addend = d_embed_5, .y = d_embed_5_2});
+    gather_grad_32_at_5_add(pool, (GatherJob){.x = d_antecedent_5_to_5, .location = location_5_to_5,
+        .addend = d_embed_5, .y = d_embed_5_2});
 
     /* tiny.yaml:20  nce_grad of 1-to-7 */
     float *const d_scores_1_to_7 = at(arena, 2015232); /* 2 x 784 x 16, op 35..37, in place */
-    nce_1_to_7_grad(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .statistics = statistics_1_to_7, .dr = d_scores_1_to_7});
+    nce_1_to_7_grad(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .statistics = statistics_1_to_7,
+        .dr = d_scores_1_to_7});
 
     /* tiny.yaml:20  scores_grad_a of 1-to-7 */
     float *const d_embed_1 = at(arena, 2142208); /* 32 x 1 x 1 x 32, op 36..76 */
-    scores_grad_a_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .t = embed_7, .da = d_embed_1, .packed = at(arena, 1404928)});
+    scores_grad_a_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .t = embed_7, .da = d_embed_1,
+        .packed = at(arena, 1404928)});
 
     /* tiny.yaml:20  scores_grad_t of 1-to-7 */
     float *const d_embed_7 = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 37..47 */
-    scores_grad_t_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .a = embed_1, .dt = d_embed_7, .packed = at(arena, 1590144)});
+    scores_grad_t_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .a = embed_1, .dt = d_embed_7,
+        .packed = at(arena, 1590144)});
 
     /* tiny.yaml:16  batchnorm_grad of embed.7.bn */
     float *const d_embed_7_sum = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 38..47, in place */
     float *const d_embed_7_bn_weight = at(arena, 1598848); /* 32, op 38..39 */
     float *const d_embed_7_bn_bias = at(arena, 1598976); /* 32, op 38..40 */
-    batchnorm_grad_32_at_7(pool, (BatchnormGradJob){.dy = d_embed_7, .x = embed_7_sum, .weight = embed_7_bn_weight, .statistics = embed_7_bn_statistics, .dx = d_embed_7_sum, .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias});
+    batchnorm_grad_32_at_7(pool, (BatchnormGradJob){.dy = d_embed_7, .x = embed_7_sum,
+        .weight = embed_7_bn_weight, .statistics = embed_7_bn_statistics, .dx = d_embed_7_sum,
+        .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias});
     s->take(s, TENSOR_embed_7_bn_weight, d_embed_7_bn_weight);
     s->take(s, TENSOR_embed_7_bn_bias, d_embed_7_bn_bias);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.conv2 */
     float *const d_embed_7_conv2_weight = at(arena, 2015232); /* 32 x 32, op 41..43 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = embed_7_hidden, .dy = d_embed_7_sum, .dw = d_embed_7_conv2_weight, .partial = at(arena, 200704)});
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = embed_7_hidden, .dy = d_embed_7_sum,
+        .dw = d_embed_7_conv2_weight, .partial = at(arena, 200704)});
 
     /* tiny.yaml:16  conv_grad_x of embed.7.conv2 */
     float *const d_embed_7_hidden_2 = at(arena, 200704); /* 32 x 7 x 7 x 32, op 42..50 */
-    conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_embed_7_sum, .weight = embed_7_conv2_weight, .mask = embed_7_hidden, .dx = d_embed_7_hidden_2, .packed = at(arena, 2019328)});
+    conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_embed_7_sum,
+        .weight = embed_7_conv2_weight, .mask = embed_7_hidden, .dx = d_embed_7_hidden_2,
+        .packed = at(arena, 2019328)});
     s->take(s, TENSOR_embed_7_conv2_weight, d_embed_7_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.shortcut */
     float *const d_embed_7_shortcut_weight = at(arena, 2015232); /* 32 x 32, op 44..48 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_sum, .dw = d_embed_7_shortcut_weight, .partial = at(arena, 0)});
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_sum,
+        .dw = d_embed_7_shortcut_weight, .partial = at(arena, 0)});
 
     /* tiny.yaml:16  bias_grad of embed.7.shortcut */
     float *const d_embed_7_shortcut_bias = at(arena, 2019328); /* 32, op 45..46 */
@@ -1780,42 +1823,53 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:16  conv_grad_x of embed.7.shortcut */
     float *const d_encoder_1_1 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 47..107 */
-    conv_grad_x_1x1_32_to_32_at_7(pool, (ConvGradXJob){.dy = d_embed_7_sum, .weight = embed_7_shortcut_weight, .dx = d_encoder_1_1, .packed = at(arena, 2019328)});
+    conv_grad_x_1x1_32_to_32_at_7(pool, (ConvGradXJob){.dy = d_embed_7_sum, .weight = embed_7_shortcut_weight,
+        .dx = d_encoder_1_1, .packed = at(arena, 2019328)});
     s->take(s, TENSOR_embed_7_shortcut_weight, d_embed_7_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.conv1 */
     float *const d_embed_7_conv1_weight = at(arena, 2015232); /* 32 x 32, op 49..51 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_hidden_2, .dw = d_embed_7_conv1_weight, .partial = at(arena, 0)});
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_hidden_2,
+        .dw = d_embed_7_conv1_weight, .partial = at(arena, 0)});
 
     /* tiny.yaml:16  conv_grad_x of embed.7.conv1 */
     float *const d_encoder_1_1_2 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 50..94, in place */
-    conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_embed_7_hidden_2, .weight = embed_7_conv1_weight, .addend = d_encoder_1_1, .dx = d_encoder_1_1_2, .packed = at(arena, 2019328)});
+    conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_embed_7_hidden_2,
+        .weight = embed_7_conv1_weight, .addend = d_encoder_1_1, .dx = d_encoder_1_1_2,
+        .packed = at(arena, 2019328)});
     s->take(s, TENSOR_embed_7_conv1_weight, d_embed_7_conv1_weight);
 
     /* tiny.yaml:16  batchnorm_grad of embed.5.bn */
     float *const d_embed_5_sum = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 52..62, in place */
     float *const d_embed_5_bn_weight = at(arena, 2015232); /* 32, op 52..53 */
     float *const d_embed_5_bn_bias = at(arena, 2015360); /* 32, op 52..54 */
-    batchnorm_grad_32_at_5(pool, (BatchnormGradJob){.dy = d_embed_5_2, .x = embed_5_sum, .weight = embed_5_bn_weight, .statistics = embed_5_bn_statistics, .dx = d_embed_5_sum, .dweight = d_embed_5_bn_weight, .dbias = d_embed_5_bn_bias});
+    batchnorm_grad_32_at_5(pool, (BatchnormGradJob){.dy = d_embed_5_2, .x = embed_5_sum,
+        .weight = embed_5_bn_weight, .statistics = embed_5_bn_statistics, .dx = d_embed_5_sum,
+        .dweight = d_embed_5_bn_weight, .dbias = d_embed_5_bn_bias});
     s->take(s, TENSOR_embed_5_bn_weight, d_embed_5_bn_weight);
     s->take(s, TENSOR_embed_5_bn_bias, d_embed_5_bn_bias);
 
     /* tiny.yaml:16  conv of embed.5.conv1, again */
     float *const embed_5_hidden_again = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 55..57 */
-    conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight, .y = embed_5_hidden_again, .packed = at(arena, 2015232)});
+    conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
+        .y = embed_5_hidden_again, .packed = at(arena, 2015232)});
 
     /* tiny.yaml:16  conv_grad_w of embed.5.conv2 */
     float *const d_embed_5_conv2_weight = at(arena, 1306624); /* 32 x 32, op 56..58 */
-    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = embed_5_hidden_again, .dy = d_embed_5_sum, .dw = d_embed_5_conv2_weight, .partial = at(arena, 1204224)});
+    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = embed_5_hidden_again, .dy = d_embed_5_sum,
+        .dw = d_embed_5_conv2_weight, .partial = at(arena, 1204224)});
 
     /* tiny.yaml:16  conv_grad_x of embed.5.conv2 */
     float *const d_embed_5_hidden_2 = at(arena, 1204224); /* 32 x 5 x 5 x 32, op 57..65 */
-    conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_embed_5_sum, .weight = embed_5_conv2_weight, .mask = embed_5_hidden_again, .dx = d_embed_5_hidden_2, .packed = at(arena, 1310720)});
+    conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_embed_5_sum,
+        .weight = embed_5_conv2_weight, .mask = embed_5_hidden_again, .dx = d_embed_5_hidden_2,
+        .packed = at(arena, 1310720)});
     s->take(s, TENSOR_embed_5_conv2_weight, d_embed_5_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.5.shortcut */
     float *const d_embed_5_shortcut_weight = at(arena, 1339392); /* 32 x 32, op 59..63 */
-    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_sum, .dw = d_embed_5_shortcut_weight, .partial = at(arena, 1306624)});
+    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_sum,
+        .dw = d_embed_5_shortcut_weight, .partial = at(arena, 1306624)});
 
     /* tiny.yaml:16  bias_grad of embed.5.shortcut */
     float *const d_embed_5_shortcut_bias = at(arena, 1306624); /* 32, op 60..61 */
@@ -1824,38 +1878,48 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:16  conv_grad_x of embed.5.shortcut */
     float *const d_encoder_2_0 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 62..94 */
-    conv_grad_x_1x1_32_to_32_at_5(pool, (ConvGradXJob){.dy = d_embed_5_sum, .weight = embed_5_shortcut_weight, .dx = d_encoder_2_0, .packed = at(arena, 1306624)});
+    conv_grad_x_1x1_32_to_32_at_5(pool, (ConvGradXJob){.dy = d_embed_5_sum, .weight = embed_5_shortcut_weight,
+        .dx = d_encoder_2_0, .packed = at(arena, 1306624)});
     s->take(s, TENSOR_embed_5_shortcut_weight, d_embed_5_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.5.conv1 */
     float *const d_embed_5_conv1_weight = at(arena, 1339392); /* 32 x 32, op 64..66 */
-    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_hidden_2, .dw = d_embed_5_conv1_weight, .partial = at(arena, 1306624)});
+    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_hidden_2,
+        .dw = d_embed_5_conv1_weight, .partial = at(arena, 1306624)});
 
     /* tiny.yaml:16  conv_grad_x of embed.5.conv1 */
     float *const d_encoder_2_0_2 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 65..87, in place */
-    conv_grad_x_1x1_32_to_32_at_5_add(pool, (ConvGradXJob){.dy = d_embed_5_hidden_2, .weight = embed_5_conv1_weight, .addend = d_encoder_2_0, .dx = d_encoder_2_0_2, .packed = at(arena, 1306624)});
+    conv_grad_x_1x1_32_to_32_at_5_add(pool, (ConvGradXJob){.dy = d_embed_5_hidden_2,
+        .weight = embed_5_conv1_weight, .addend = d_encoder_2_0, .dx = d_encoder_2_0_2,
+        .packed = at(arena, 1306624)});
     s->take(s, TENSOR_embed_5_conv1_weight, d_embed_5_conv1_weight);
 
     /* tiny.yaml:16  batchnorm_grad of embed.1.bn */
     float *const d_embed_1_sum = at(arena, 2142208); /* 32 x 1 x 1 x 32, op 67..76, in place */
     float *const d_embed_1_bn_weight = at(arena, 1204224); /* 32, op 67..68 */
     float *const d_embed_1_bn_bias = at(arena, 1204352); /* 32, op 67..69 */
-    batchnorm_grad_32_at_1(pool, (BatchnormGradJob){.dy = d_embed_1, .x = embed_1_sum, .weight = embed_1_bn_weight, .statistics = embed_1_bn_statistics, .dx = d_embed_1_sum, .dweight = d_embed_1_bn_weight, .dbias = d_embed_1_bn_bias});
+    batchnorm_grad_32_at_1(pool, (BatchnormGradJob){.dy = d_embed_1, .x = embed_1_sum,
+        .weight = embed_1_bn_weight, .statistics = embed_1_bn_statistics, .dx = d_embed_1_sum,
+        .dweight = d_embed_1_bn_weight, .dbias = d_embed_1_bn_bias});
     s->take(s, TENSOR_embed_1_bn_weight, d_embed_1_bn_weight);
     s->take(s, TENSOR_embed_1_bn_bias, d_embed_1_bn_bias);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.conv2 */
     float *const d_embed_1_conv2_weight = at(arena, 2138112); /* 32 x 32, op 70..72 */
-    conv_grad_w_1x1_32_to_32_at_1(pool, (ConvGradWJob){.x = embed_1_hidden, .dy = d_embed_1_sum, .dw = d_embed_1_conv2_weight, .partial = at(arena, 1204224)});
+    conv_grad_w_1x1_32_to_32_at_1(pool, (ConvGradWJob){.x = embed_1_hidden, .dy = d_embed_1_sum,
+        .dw = d_embed_1_conv2_weight, .partial = at(arena, 1204224)});
 
     /* tiny.yaml:16  conv_grad_x of embed.1.conv2 */
     float *const d_embed_1_hidden_2 = at(arena, 1259520); /* 32 x 1 x 1 x 32, op 71..79 */
-    conv_grad_x_1x1_32_to_32_at_1_mask(pool, (ConvGradXJob){.dy = d_embed_1_sum, .weight = embed_1_conv2_weight, .mask = embed_1_hidden, .dx = d_embed_1_hidden_2, .packed = at(arena, 1204224)});
+    conv_grad_x_1x1_32_to_32_at_1_mask(pool, (ConvGradXJob){.dy = d_embed_1_sum,
+        .weight = embed_1_conv2_weight, .mask = embed_1_hidden, .dx = d_embed_1_hidden_2,
+        .packed = at(arena, 1204224)});
     s->take(s, TENSOR_embed_1_conv2_weight, d_embed_1_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.shortcut */
     float *const d_embed_1_shortcut_weight = at(arena, 1253376); /* 48 x 32, op 73..77 */
-    conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_sum, .dw = d_embed_1_shortcut_weight, .partial = at(arena, 1204224)});
+    conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_sum,
+        .dw = d_embed_1_shortcut_weight, .partial = at(arena, 1204224)});
 
     /* tiny.yaml:16  bias_grad of embed.1.shortcut */
     float *const d_embed_1_shortcut_bias = at(arena, 2134016); /* 32, op 74..75 */
@@ -1864,95 +1928,124 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:16  conv_grad_x of embed.1.shortcut */
     float *const d_encoder_4 = at(arena, 1287168); /* 32 x 1 x 1 x 48, op 76..87 */
-    conv_grad_x_1x1_48_to_32_at_1(pool, (ConvGradXJob){.dy = d_embed_1_sum, .weight = embed_1_shortcut_weight, .dx = d_encoder_4, .packed = at(arena, 1204224)});
+    conv_grad_x_1x1_48_to_32_at_1(pool, (ConvGradXJob){.dy = d_embed_1_sum, .weight = embed_1_shortcut_weight,
+        .dx = d_encoder_4, .packed = at(arena, 1204224)});
     s->take(s, TENSOR_embed_1_shortcut_weight, d_embed_1_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.conv1 */
     float *const d_embed_1_conv1_weight = at(arena, 1253376); /* 48 x 32, op 78..80 */
-    conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_hidden_2, .dw = d_embed_1_conv1_weight, .partial = at(arena, 1204224)});
+    conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_hidden_2,
+        .dw = d_embed_1_conv1_weight, .partial = at(arena, 1204224)});
 
     /* tiny.yaml:16  conv_grad_x of embed.1.conv1 */
     float *const d_encoder_4_2 = at(arena, 1287168); /* 32 x 1 x 1 x 48, op 79..81, in place */
-    conv_grad_x_1x1_48_to_32_at_1_add(pool, (ConvGradXJob){.dy = d_embed_1_hidden_2, .weight = embed_1_conv1_weight, .addend = d_encoder_4, .dx = d_encoder_4_2, .packed = at(arena, 1204224)});
+    conv_grad_x_1x1_48_to_32_at_1_add(pool, (ConvGradXJob){.dy = d_embed_1_hidden_2,
+        .weight = embed_1_conv1_weight, .addend = d_encoder_4, .dx = d_encoder_4_2,
+        .packed = at(arena, 1204224)});
     s->take(s, TENSOR_embed_1_conv1_weight, d_embed_1_conv1_weight);
 
     /* tiny.yaml:14  batchnorm_grad of encoder.4 */
     float *const d_encoder_3 = at(arena, 1287168); /* 32 x 1 x 1 x 48, op 81..87, in place */
     float *const d_encoder_4_weight = at(arena, 2127872); /* 48, op 81..82 */
     float *const d_encoder_4_bias = at(arena, 2128064); /* 48, op 81..83 */
-    batchnorm_grad_48_at_1(pool, (BatchnormGradJob){.dy = d_encoder_4_2, .x = encoder_3, .weight = encoder_4_weight, .statistics = encoder_4_statistics, .dx = d_encoder_3, .dweight = d_encoder_4_weight, .dbias = d_encoder_4_bias});
+    batchnorm_grad_48_at_1(pool, (BatchnormGradJob){.dy = d_encoder_4_2, .x = encoder_3,
+        .weight = encoder_4_weight, .statistics = encoder_4_statistics, .dx = d_encoder_3,
+        .dweight = d_encoder_4_weight, .dbias = d_encoder_4_bias});
     s->take(s, TENSOR_encoder_4_weight, d_encoder_4_weight);
     s->take(s, TENSOR_encoder_4_bias, d_encoder_4_bias);
 
     /* tiny.yaml:13  conv_grad_w of encoder.3.conv2 */
     float *const d_encoder_3_conv2_weight = at(arena, 1277952); /* 48 x 48, op 84..86 */
-    conv_grad_w_1x1_48_to_48_at_1(pool, (ConvGradWJob){.x = encoder_3_hidden, .dy = d_encoder_3, .dw = d_encoder_3_conv2_weight, .partial = at(arena, 1204224)});
+    conv_grad_w_1x1_48_to_48_at_1(pool, (ConvGradWJob){.x = encoder_3_hidden, .dy = d_encoder_3,
+        .dw = d_encoder_3_conv2_weight, .partial = at(arena, 1204224)});
 
     /* tiny.yaml:13  conv_grad_x of encoder.3.conv2 */
     float *const d_encoder_3_hidden_2 = at(arena, 1357824); /* 32 x 1 x 1 x 48, op 85..89 */
-    conv_grad_x_1x1_48_to_48_at_1_mask(pool, (ConvGradXJob){.dy = d_encoder_3, .weight = encoder_3_conv2_weight, .mask = encoder_3_hidden, .dx = d_encoder_3_hidden_2, .packed = at(arena, 1204224)});
+    conv_grad_x_1x1_48_to_48_at_1_mask(pool, (ConvGradXJob){.dy = d_encoder_3,
+        .weight = encoder_3_conv2_weight, .mask = encoder_3_hidden, .dx = d_encoder_3_hidden_2,
+        .packed = at(arena, 1204224)});
     s->take(s, TENSOR_encoder_3_conv2_weight, d_encoder_3_conv2_weight);
 
     /* tiny.yaml:13  pool_grad of encoder.3 */
     float *const d_encoder_2_0_3 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 87..89, in place */
-    pool_grad_5x5_32_to_48_at_5_add(pool, (MapJob){.x = d_encoder_3, .addend = d_encoder_2_0_2, .y = d_encoder_2_0_3});
+    pool_grad_5x5_32_to_48_at_5_add(pool, (MapJob){.x = d_encoder_3, .addend = d_encoder_2_0_2,
+        .y = d_encoder_2_0_3});
 
     /* tiny.yaml:13  conv_grad_w of encoder.3.conv1 */
     float *const d_encoder_3_conv1_weight = at(arena, 1204224); /* 800 x 48, op 88..90 */
-    conv_grad_w_5x5_32_to_48_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_encoder_3_hidden_2, .dw = d_encoder_3_conv1_weight});
+    conv_grad_w_5x5_32_to_48_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_encoder_3_hidden_2,
+        .dw = d_encoder_3_conv1_weight});
 
     /* tiny.yaml:13  conv_grad_x of encoder.3.conv1 */
     float *const d_encoder_2_0_4 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 89..94, in place */
-    conv_grad_x_5x5_32_to_48_at_5_add(pool, (ConvGradXJob){.dy = d_encoder_3_hidden_2, .weight = encoder_3_conv1_weight, .addend = d_encoder_2_0_3, .dx = d_encoder_2_0_4, .packed = at(arena, 0)});
+    conv_grad_x_5x5_32_to_48_at_5_add(pool, (ConvGradXJob){.dy = d_encoder_3_hidden_2,
+        .weight = encoder_3_conv1_weight, .addend = d_encoder_2_0_3, .dx = d_encoder_2_0_4,
+        .packed = at(arena, 0)});
     s->take(s, TENSOR_encoder_3_conv1_weight, d_encoder_3_conv1_weight);
 
     /* tiny.yaml:12  conv_grad_w of encoder.2.0.conv2 */
     float *const d_encoder_2_0_conv2_weight = at(arena, 1204224); /* 32 x 32, op 91..93 */
-    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0_hidden, .dy = d_encoder_2_0_4, .dw = d_encoder_2_0_conv2_weight, .partial = at(arena, 1708032)});
+    conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0_hidden, .dy = d_encoder_2_0_4,
+        .dw = d_encoder_2_0_conv2_weight, .partial = at(arena, 1708032)});
 
     /* tiny.yaml:12  conv_grad_x of encoder.2.0.conv2 */
     float *const d_encoder_2_0_hidden_2 = at(arena, 1708032); /* 32 x 5 x 5 x 32, op 92..96 */
-    conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_encoder_2_0_4, .weight = encoder_2_0_conv2_weight, .mask = encoder_2_0_hidden, .dx = d_encoder_2_0_hidden_2, .packed = at(arena, 1208320)});
+    conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_encoder_2_0_4,
+        .weight = encoder_2_0_conv2_weight, .mask = encoder_2_0_hidden, .dx = d_encoder_2_0_hidden_2,
+        .packed = at(arena, 1208320)});
     s->take(s, TENSOR_encoder_2_0_conv2_weight, d_encoder_2_0_conv2_weight);
 
     /* tiny.yaml:12  pool_grad of encoder.2.0 */
     float *const d_encoder_1_1_3 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 94..96, in place */
-    pool_grad_3x3_32_to_32_at_7_add(pool, (MapJob){.x = d_encoder_2_0_4, .addend = d_encoder_1_1_2, .y = d_encoder_1_1_3});
+    pool_grad_3x3_32_to_32_at_7_add(pool, (MapJob){.x = d_encoder_2_0_4, .addend = d_encoder_1_1_2,
+        .y = d_encoder_1_1_3});
 
     /* tiny.yaml:12  conv_grad_w of encoder.2.0.conv1 */
     float *const d_encoder_2_0_conv1_weight = at(arena, 1605632); /* 288 x 32, op 95..97 */
-    conv_grad_w_3x3_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_encoder_2_0_hidden_2, .dw = d_encoder_2_0_conv1_weight, .partial = at(arena, 0)});
+    conv_grad_w_3x3_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_encoder_2_0_hidden_2,
+        .dw = d_encoder_2_0_conv1_weight, .partial = at(arena, 0)});
 
     /* tiny.yaml:12  conv_grad_x of encoder.2.0.conv1 */
     float *const d_encoder_1_1_4 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 96..102, in place */
-    conv_grad_x_3x3_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_2_0_hidden_2, .weight = encoder_2_0_conv1_weight, .addend = d_encoder_1_1_3, .dx = d_encoder_1_1_4, .packed = at(arena, 1642496)});
+    conv_grad_x_3x3_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_2_0_hidden_2,
+        .weight = encoder_2_0_conv1_weight, .addend = d_encoder_1_1_3, .dx = d_encoder_1_1_4,
+        .packed = at(arena, 1642496)});
     s->take(s, TENSOR_encoder_2_0_conv1_weight, d_encoder_2_0_conv1_weight);
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.1.conv2 */
     float *const d_encoder_1_1_conv2_weight = at(arena, 200704); /* 32 x 32, op 98..100 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1_hidden, .dy = d_encoder_1_1_4, .dw = d_encoder_1_1_conv2_weight, .partial = at(arena, 0)});
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1_hidden, .dy = d_encoder_1_1_4,
+        .dw = d_encoder_1_1_conv2_weight, .partial = at(arena, 0)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.1.conv2 */
     float *const d_encoder_1_1_hidden_2 = at(arena, 0); /* 32 x 7 x 7 x 32, op 99..102 */
-    conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_1_4, .weight = encoder_1_1_conv2_weight, .mask = encoder_1_1_hidden, .dx = d_encoder_1_1_hidden_2, .packed = at(arena, 204800)});
+    conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_1_4,
+        .weight = encoder_1_1_conv2_weight, .mask = encoder_1_1_hidden, .dx = d_encoder_1_1_hidden_2,
+        .packed = at(arena, 204800)});
     s->take(s, TENSOR_encoder_1_1_conv2_weight, d_encoder_1_1_conv2_weight);
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.1.conv1 */
     float *const d_encoder_1_1_conv1_weight = at(arena, 233472); /* 32 x 32, op 101..103 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0, .dy = d_encoder_1_1_hidden_2, .dw = d_encoder_1_1_conv1_weight, .partial = at(arena, 200704)});
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0, .dy = d_encoder_1_1_hidden_2,
+        .dw = d_encoder_1_1_conv1_weight, .partial = at(arena, 200704)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.1.conv1 */
     float *const d_encoder_1_0 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 102..107, in place */
-    conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_1_1_hidden_2, .weight = encoder_1_1_conv1_weight, .addend = d_encoder_1_1_4, .dx = d_encoder_1_0, .packed = at(arena, 200704)});
+    conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_1_1_hidden_2,
+        .weight = encoder_1_1_conv1_weight, .addend = d_encoder_1_1_4, .dx = d_encoder_1_0,
+        .packed = at(arena, 200704)});
     s->take(s, TENSOR_encoder_1_1_conv1_weight, d_encoder_1_1_conv1_weight);
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.0.conv2 */
     float *const d_encoder_1_0_conv2_weight = at(arena, 602112); /* 32 x 32, op 104..106 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0_hidden, .dy = d_encoder_1_0, .dw = d_encoder_1_0_conv2_weight, .partial = at(arena, 0)});
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0_hidden, .dy = d_encoder_1_0,
+        .dw = d_encoder_1_0_conv2_weight, .partial = at(arena, 0)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.0.conv2 */
     float *const d_encoder_1_0_hidden_2 = at(arena, 802816); /* 32 x 7 x 7 x 32, op 105..110 */
-    conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0, .weight = encoder_1_0_conv2_weight, .mask = encoder_1_0_hidden, .dx = d_encoder_1_0_hidden_2, .packed = at(arena, 606208)});
+    conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0,
+        .weight = encoder_1_0_conv2_weight, .mask = encoder_1_0_hidden, .dx = d_encoder_1_0_hidden_2,
+        .packed = at(arena, 606208)});
     s->take(s, TENSOR_encoder_1_0_conv2_weight, d_encoder_1_0_conv2_weight);
 
     /* tiny.yaml:11  pool_grad of encoder.1.0 */
@@ -1961,20 +2054,25 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:10  conv of encoder.0, again */
     float *const encoder_0_again = at(arena, 401408); /* 32 x 14 x 14 x 16, op 108..110 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight, .bias = encoder_0_bias, .y = encoder_0_again, .packed = at(arena, 1003520)});
+    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
+        .bias = encoder_0_bias, .y = encoder_0_again, .packed = at(arena, 1003520)});
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.0.conv1 */
     float *const d_encoder_1_0_conv1_weight = at(arena, 1069056); /* 64 x 32, op 109..111 */
-    conv_grad_w_2x2_stride2_16_to_32_at_14(pool, (ConvGradWJob){.x = encoder_0_again, .dy = d_encoder_1_0_hidden_2, .dw = d_encoder_1_0_conv1_weight, .partial = at(arena, 1003520)});
+    conv_grad_w_2x2_stride2_16_to_32_at_14(pool, (ConvGradWJob){.x = encoder_0_again,
+        .dy = d_encoder_1_0_hidden_2, .dw = d_encoder_1_0_conv1_weight, .partial = at(arena, 1003520)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.0.conv1 */
     float *const d_encoder_0_3 = at(arena, 0); /* 32 x 14 x 14 x 16, op 110..113, in place */
-    conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0_hidden_2, .weight = encoder_1_0_conv1_weight, .addend = d_encoder_0, .mask = encoder_0_again, .dx = d_encoder_0_3, .packed = at(arena, 1003520)});
+    conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0_hidden_2,
+        .weight = encoder_1_0_conv1_weight, .addend = d_encoder_0, .mask = encoder_0_again,
+        .dx = d_encoder_0_3, .packed = at(arena, 1003520)});
     s->take(s, TENSOR_encoder_1_0_conv1_weight, d_encoder_1_0_conv1_weight);
 
     /* tiny.yaml:10  conv_grad_w of encoder.0 */
     float *const d_encoder_0_weight = at(arena, 415232); /* 27 x 16, op 112..115 */
-    conv_grad_w_3x3_3_to_16_at_16(pool, (ConvGradWJob){.x = x, .dy = d_encoder_0_3, .dw = d_encoder_0_weight, .partial = at(arena, 401408)});
+    conv_grad_w_3x3_3_to_16_at_16(pool, (ConvGradWJob){.x = x, .dy = d_encoder_0_3, .dw = d_encoder_0_weight,
+        .partial = at(arena, 401408)});
 
     /* tiny.yaml:10  bias_grad of encoder.0 */
     float *const d_encoder_0_bias = at(arena, 401408); /* 16, op 113..114 */
@@ -2003,11 +2101,13 @@ static const float *encode_f_1(AmdimPool *pool, char *arena, const float *params
 
     /* tiny.yaml:10  conv of encoder.0 */
     float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..2 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight, .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
+    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
+        .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
     float *const encoder_1_0_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 1..3 */
-    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight, .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
+    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
+        .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
     float *const encoder_1_0_shortcut = at(arena, 602112); /* 32 x 7 x 7 x 32, op 2..7 */
@@ -2015,19 +2115,23 @@ static const float *encode_f_1(AmdimPool *pool, char *arena, const float *params
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
     float *const encoder_1_0 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 3..5, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight, .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
+        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1 */
     float *const encoder_1_1_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 4..5 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight, .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
+        .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
     float *const encoder_1_1 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 5..7, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight, .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
+        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv1 */
     float *const encoder_2_0_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 6..8 */
-    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight, .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
+    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight,
+        .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
     float *const encoder_2_0_shortcut = at(arena, 204800); /* 32 x 5 x 5 x 32, op 7..10 */
@@ -2035,11 +2139,13 @@ static const float *encode_f_1(AmdimPool *pool, char *arena, const float *params
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
     float *const encoder_2_0 = at(arena, 204800); /* 32 x 5 x 5 x 32, op 8..10, in place */
-    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight, .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 102400)});
+    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
+        .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 102400)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
     float *const encoder_3_hidden = at(arena, 307200); /* 32 x 1 x 1 x 48, op 9..11 */
-    conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight, .y = encoder_3_hidden, .packed = at(arena, 0)});
+    conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
+        .y = encoder_3_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:13  pool of encoder.3 */
     float *const encoder_3_shortcut = at(arena, 12288); /* 32 x 1 x 1 x 48, op 10..12 */
@@ -2047,11 +2153,13 @@ static const float *encode_f_1(AmdimPool *pool, char *arena, const float *params
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
     float *const encoder_3 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 11..12, in place */
-    conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight, .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
+    conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
+        .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
 
     /* tiny.yaml:14  normalize of encoder.4 */
     float *const encoder_4 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 12..12, in place */
-    normalize_48_at_1(pool, (NormalizeJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias, .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4});
+    normalize_48_at_1(pool, (NormalizeJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
+        .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4});
     return encoder_4;
 }
 
@@ -2083,11 +2191,13 @@ static const float *encode_phi_1(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:10  conv of encoder.0 */
     float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..2 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight, .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
+    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
+        .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
     float *const encoder_1_0_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 1..3 */
-    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight, .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
+    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
+        .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
     float *const encoder_1_0_shortcut = at(arena, 602112); /* 32 x 7 x 7 x 32, op 2..7 */
@@ -2095,19 +2205,23 @@ static const float *encode_phi_1(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
     float *const encoder_1_0 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 3..5, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight, .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
+        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1 */
     float *const encoder_1_1_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 4..5 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight, .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
+        .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
     float *const encoder_1_1 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 5..7, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight, .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
+        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv1 */
     float *const encoder_2_0_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 6..8 */
-    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight, .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
+    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight,
+        .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
     float *const encoder_2_0_shortcut = at(arena, 204800); /* 32 x 5 x 5 x 32, op 7..10 */
@@ -2115,11 +2229,13 @@ static const float *encode_phi_1(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
     float *const encoder_2_0 = at(arena, 204800); /* 32 x 5 x 5 x 32, op 8..10, in place */
-    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight, .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 102400)});
+    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
+        .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 102400)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
     float *const encoder_3_hidden = at(arena, 307200); /* 32 x 1 x 1 x 48, op 9..11 */
-    conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight, .y = encoder_3_hidden, .packed = at(arena, 0)});
+    conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
+        .y = encoder_3_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:13  pool of encoder.3 */
     float *const encoder_3_shortcut = at(arena, 12288); /* 32 x 1 x 1 x 48, op 10..14 */
@@ -2127,27 +2243,34 @@ static const float *encode_phi_1(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
     float *const encoder_3 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 11..12, in place */
-    conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight, .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
+    conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
+        .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
 
     /* tiny.yaml:14  normalize of encoder.4 */
     float *const encoder_4 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 12..14, in place */
-    normalize_48_at_1(pool, (NormalizeJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias, .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4});
+    normalize_48_at_1(pool, (NormalizeJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
+        .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4});
 
     /* tiny.yaml:16  conv of embed.1.conv1 */
     float *const embed_1_hidden = at(arena, 6144); /* 32 x 1 x 1 x 32, op 13..15 */
-    conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight, .y = embed_1_hidden, .packed = at(arena, 0)});
+    conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight,
+        .y = embed_1_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:16  conv of embed.1.shortcut */
     float *const embed_1_shortcut = at(arena, 18432); /* 32 x 1 x 1 x 32, op 14..16 */
-    conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight, .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 0)});
+    conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight,
+        .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 0)});
 
     /* tiny.yaml:16  conv of embed.1.conv2 */
     float *const embed_1_sum = at(arena, 18432); /* 32 x 1 x 1 x 32, op 15..16, in place */
-    conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight, .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight,
+        .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 0)});
 
     /* tiny.yaml:16  normalize of embed.1.bn */
     float *const embed_1 = at(arena, 18432); /* 32 x 1 x 1 x 32, op 16..16, in place */
-    normalize_32_at_1(pool, (NormalizeJob){.x = embed_1_sum, .weight = embed_1_bn_weight, .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean, .running_var = embed_1_bn_running_var, .y = embed_1});
+    normalize_32_at_1(pool, (NormalizeJob){.x = embed_1_sum, .weight = embed_1_bn_weight,
+        .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean,
+        .running_var = embed_1_bn_running_var, .y = embed_1});
     return embed_1;
 }
 
@@ -2173,11 +2296,13 @@ static const float *encode_phi_5(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:10  conv of encoder.0 */
     float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..2 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight, .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
+    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
+        .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
     float *const encoder_1_0_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 1..3 */
-    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight, .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
+    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
+        .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
     float *const encoder_1_0_shortcut = at(arena, 602112); /* 32 x 7 x 7 x 32, op 2..7 */
@@ -2185,19 +2310,23 @@ static const float *encode_phi_5(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
     float *const encoder_1_0 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 3..5, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight, .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
+        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1 */
     float *const encoder_1_1_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 4..5 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight, .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
+        .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
     float *const encoder_1_1 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 5..7, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight, .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
+        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv1 */
     float *const encoder_2_0_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 6..8 */
-    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight, .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
+    conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight,
+        .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
     float *const encoder_2_0_shortcut = at(arena, 102400); /* 32 x 5 x 5 x 32, op 7..10 */
@@ -2205,23 +2334,29 @@ static const float *encode_phi_5(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
     float *const encoder_2_0 = at(arena, 102400); /* 32 x 5 x 5 x 32, op 8..10, in place */
-    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight, .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 204800)});
+    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
+        .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 204800)});
 
     /* tiny.yaml:16  conv of embed.5.conv1 */
     float *const embed_5_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 9..11 */
-    conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight, .y = embed_5_hidden, .packed = at(arena, 204800)});
+    conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
+        .y = embed_5_hidden, .packed = at(arena, 204800)});
 
     /* tiny.yaml:16  conv of embed.5.shortcut */
     float *const embed_5_shortcut = at(arena, 204800); /* 32 x 5 x 5 x 32, op 10..12 */
-    conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight, .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 307200)});
+    conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight,
+        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 307200)});
 
     /* tiny.yaml:16  conv of embed.5.conv2 */
     float *const embed_5_sum = at(arena, 204800); /* 32 x 5 x 5 x 32, op 11..12, in place */
-    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight, .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 102400)});
+    conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight,
+        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 102400)});
 
     /* tiny.yaml:16  normalize of embed.5.bn */
     float *const embed_5 = at(arena, 204800); /* 32 x 5 x 5 x 32, op 12..12, in place */
-    normalize_32_at_5(pool, (NormalizeJob){.x = embed_5_sum, .weight = embed_5_bn_weight, .bias = embed_5_bn_bias, .running_mean = embed_5_bn_running_mean, .running_var = embed_5_bn_running_var, .y = embed_5});
+    normalize_32_at_5(pool, (NormalizeJob){.x = embed_5_sum, .weight = embed_5_bn_weight,
+        .bias = embed_5_bn_bias, .running_mean = embed_5_bn_running_mean,
+        .running_var = embed_5_bn_running_var, .y = embed_5});
     return embed_5;
 }
 
@@ -2245,11 +2380,13 @@ static const float *encode_phi_7(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:10  conv of encoder.0 */
     float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..2 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight, .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
+    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
+        .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
     float *const encoder_1_0_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 1..3 */
-    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight, .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
+    conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
+        .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
     float *const encoder_1_0_shortcut = at(arena, 602112); /* 32 x 7 x 7 x 32, op 2..7 */
@@ -2257,31 +2394,39 @@ static const float *encode_phi_7(AmdimPool *pool, char *arena, const float *para
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
     float *const encoder_1_0 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 3..5, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight, .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
+        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1 */
     float *const encoder_1_1_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 4..5 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight, .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
+        .y = encoder_1_1_hidden, .packed = at(arena, 200704)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
     float *const encoder_1_1 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 5..7, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight, .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
+        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 200704)});
 
     /* tiny.yaml:16  conv of embed.7.conv1 */
     float *const embed_7_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 6..8 */
-    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight, .y = embed_7_hidden, .packed = at(arena, 200704)});
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight,
+        .y = embed_7_hidden, .packed = at(arena, 200704)});
 
     /* tiny.yaml:16  conv of embed.7.shortcut */
     float *const embed_7_shortcut = at(arena, 200704); /* 32 x 7 x 7 x 32, op 7..9 */
-    conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight, .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 401408)});
+    conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight,
+        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  conv of embed.7.conv2 */
     float *const embed_7_sum = at(arena, 200704); /* 32 x 7 x 7 x 32, op 8..9, in place */
-    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight, .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 401408)});
+    conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight,
+        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  normalize of embed.7.bn */
     float *const embed_7 = at(arena, 200704); /* 32 x 7 x 7 x 32, op 9..9, in place */
-    normalize_32_at_7(pool, (NormalizeJob){.x = embed_7_sum, .weight = embed_7_bn_weight, .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean, .running_var = embed_7_bn_running_var, .y = embed_7});
+    normalize_32_at_7(pool, (NormalizeJob){.x = embed_7_sum, .weight = embed_7_bn_weight,
+        .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean,
+        .running_var = embed_7_bn_running_var, .y = embed_7});
     return embed_7;
 }
 

@@ -34,6 +34,20 @@ void scratch_end(void)
     assert_int_equal(nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
+int scratch_set_up(void **state)
+{
+    (void)state;
+    scratch_begin();
+    return 0;
+}
+
+int scratch_tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
 const char *scratch_path(const char *name)
 {
     static char path[1024];

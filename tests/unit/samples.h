@@ -8,6 +8,9 @@
 /* A new empty folder under $TMPDIR or /tmp; one at a time. */
 const char *scratch_begin(void);
 void scratch_end(void); /* removes it and all that is in it */
+/* The same as set-up and tear-down of a group of CMocka's. */
+int scratch_set_up(void **state);
+int scratch_tear_down(void **state);
 /* Writes a file of the folder, making the folders that `name` leads through. */
 void scratch_write(const char *name, const void *bytes, size_t count);
 /* The path of a file of the folder; valid until the next call. */

@@ -9,20 +9,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int begin(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 typedef struct {
     float params[192];
     Optimizer optimizer;
@@ -215,12 +201,12 @@ static void test_failing_to_save_is_reported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_round_trip, begin, end),
-        cmocka_unit_test_setup_teardown(test_same_state_same_bytes, begin, end),
-        cmocka_unit_test_setup_teardown(test_contents, begin, end),
-        cmocka_unit_test_setup_teardown(test_other_programs_are_refused, begin, end),
-        cmocka_unit_test_setup_teardown(test_other_files_are_refused, begin, end),
-        cmocka_unit_test_setup_teardown(test_failing_to_save_is_reported, begin, end),
+        cmocka_unit_test_setup_teardown(test_round_trip, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_same_state_same_bytes, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_contents, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_other_programs_are_refused, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_other_files_are_refused, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_failing_to_save_is_reported, scratch_set_up, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

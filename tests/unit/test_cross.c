@@ -12,9 +12,6 @@
 
 #include <cmocka.h>
 
-/* Of the contract. */
-#define TOLERANCE 2e-4
-
 typedef struct {
     const char *triple, *march; /* what `info` tells */
     const char *linker, *qemu;  /* what must be installed */
@@ -67,19 +64,6 @@ static void compile_for(const Target *t)
         0);
 }
 
-typedef struct {
-    const char *triple;
-    const TensorFile *got;
-} Replayed;
-
-static void expect_tensor(void *job, const char *name, const double *value, size_t count, double size)
-{
-    const Replayed *r = job;
-    const double error = trial_error(r->got, name, value, count, size);
-    if (!(error <= TOLERANCE))
-        fail_msg("%s: %s: relative error %.2e", r->triple, name, error);
-}
-
 static void expect_replay(const Target *t)
 {
     Trial trial;
@@ -89,7 +73,7 @@ static void expect_replay(const Target *t)
              trial.out);
     assert_int_equal(on_target(t, arguments), 0);
     TensorFile got = tensor_file_read(trial.out);
-    trial_each(&trial, trial.want, expect_tensor, &(Replayed){t->triple, &got});
+    trial_expect_near(&trial, t->triple, &got);
     free(got.bytes);
     trial_end(&trial);
 }
@@ -272,13 +256,6 @@ static int set_up(void **state)
                  folder);
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,5 +269,5 @@ int main(void)
         cmocka_unit_test(folder_is_for_its_target),
         cmocka_unit_test(refuses_what_the_target_lacks),
     };
-    return cmocka_run_group_tests_name("cross", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("cross", tests, set_up, scratch_tear_down);
 }

@@ -30,13 +30,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static Options write_options(int scale)
 {
     Options o = no_options(&toy_model);
@@ -174,7 +167,7 @@ static void test_more_views_than_pictures(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_embedding_of_the_test_split),
         TEST(test_representation_of_the_training_split),

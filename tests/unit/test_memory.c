@@ -12,8 +12,6 @@
 
 #include <cmocka.h>
 
-#define TOLERANCE 1e-4
-
 typedef struct {
     const char *name;
     Products products;
@@ -94,32 +92,6 @@ static void expect_refused(const Trial *t, Products products, long budget)
         fail_msg("%s: a budget of %ld KiB: status %x", t->name, budget, (unsigned)status);
 }
 
-typedef struct {
-    const Trial *trial;
-    const TensorFile *file;
-    long budget;
-} Replayed;
-
-static void expect(void *job, const char *name, const double *want, size_t count, double size)
-{
-    const Replayed *r = job;
-    const double error = trial_error(r->file, name, want, count, size);
-    if (!(error <= TOLERANCE))
-        fail_msg("%s in %ld KiB: %s: relative error %.2e", r->trial->name, r->budget, name, error);
-}
-
-static void expect_replay(const Trial *t, long budget)
-{
-    TensorFile one, two;
-    assert_true(trial_replay(t, "1", &one));
-    trial_each(t, t->want, expect, &(Replayed){t, &one, budget});
-    assert_true(trial_replay(t, "2", &two));
-    if (one.count != two.count || memcmp(one.bytes, two.bytes, one.count))
-        fail_msg("%s in %ld KiB: one thread and two differ", t->name, budget);
-    free(one.bytes);
-    free(two.bytes);
-}
-
 /* What the compiler gives it without a limit, in KiB. */
 static long unlimited_kib(Trial *t, Products products)
 {
@@ -132,7 +104,9 @@ static void expect_within(const Trial *t, Products products, long budget)
 {
     assert_true(trial_finish(t, compile_within_kib(t, products, budget)));
     assert_true(1024 * (said(t, "peak of ") - 0.05) <= (double)budget); /* printed to a tenth of a MiB */
-    expect_replay(t, budget);
+    char where[128];
+    snprintf(where, sizeof where, "%s in %ld KiB", t->name, budget);
+    trial_expect_replay(t, where);
 }
 
 static void budgets_keep_the_gradients(void **state)
@@ -185,25 +159,11 @@ static void more_memory_is_no_slower(void **state)
     trial_end(&t);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_keep_the_gradients),
         cmocka_unit_test(more_memory_is_no_slower),
     };
-    return cmocka_run_group_tests_name("memory", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("memory", tests, scratch_set_up, scratch_tear_down);
 }

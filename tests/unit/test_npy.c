@@ -11,20 +11,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int begin(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static void write_floats(const char *path, int rank, const int64_t *dims, const float *data, size_t count)
 {
     Fault f = {{0}};
@@ -175,11 +161,12 @@ static void test_paths_are_joined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_shapes, begin, end),
-        cmocka_unit_test_setup_teardown(test_what_is_missing_is_refused, begin, end),
-        cmocka_unit_test_setup_teardown(test_discarding_leaves_the_old_file, begin, end),
-        cmocka_unit_test_setup_teardown(test_links_are_followed, begin, end),
-        cmocka_unit_test_setup_teardown(test_errors_name_the_file, begin, end),
+        cmocka_unit_test_setup_teardown(test_shapes, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_missing_is_refused, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_discarding_leaves_the_old_file, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_links_are_followed, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_errors_name_the_file, scratch_set_up, scratch_tear_down),
         cmocka_unit_test(test_devices_are_written_not_replaced),
         cmocka_unit_test(test_full_disks_are_reported),
         cmocka_unit_test(test_paths_are_joined),

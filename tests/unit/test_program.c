@@ -9,10 +9,6 @@
 
 #include <cmocka.h>
 
-/* Half of what the contract allows; float32 alone reaches some 1e-5 through the batchnorms of so few images.
- */
-#define TOLERANCE 1e-4
-
 /* `way`: none and openblas are the spec's blas, every convolution through OpenBLAS with the latter, as none
  * of these small ones would go by itself; winograd is minimal filtering, likewise. */
 typedef struct {
@@ -131,31 +127,6 @@ static pid_t case_compile(const Trial *t, const Case *c)
     return trial_compile(t, (const char *const[]){"--blas", blas, "--products", products, NULL});
 }
 
-typedef struct {
-    const Trial *trial;
-    const TensorFile *file;
-} Replayed;
-
-static void expect(void *job, const char *name, const double *want, size_t count, double size)
-{
-    const Replayed *r = job;
-    const double error = trial_error(r->file, name, want, count, size);
-    if (!(error <= TOLERANCE))
-        fail_msg("%s: %s: relative error %.2e", r->trial->name, name, error);
-}
-
-static void expect_replay(const Trial *t)
-{
-    TensorFile one, two;
-    assert_true(trial_replay(t, "1", &one));
-    trial_each(t, t->want, expect, &(Replayed){t, &one});
-    assert_true(trial_replay(t, "2", &two));
-    if (one.count != two.count || memcmp(one.bytes, two.bytes, one.count))
-        fail_msg("%s: one thread and two differ", t->name);
-    free(one.bytes);
-    free(two.bytes);
-}
-
 /* Two at a time, for there is a compiler to wait for in each. */
 static void programs_agree_with_the_interpreter(void **state)
 {
@@ -169,24 +140,10 @@ static void programs_agree_with_the_interpreter(void **state)
         }
         if (i > 0) {
             assert_true(trial_finish(&trial[i - 1], child[i - 1]));
-            expect_replay(&trial[i - 1]);
+            trial_expect_replay(&trial[i - 1], trial[i - 1].name);
             trial_end(&trial[i - 1]);
         }
     }
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
 }
 
 int main(void)
@@ -194,5 +151,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_agree_with_the_interpreter),
     };
-    return cmocka_run_group_tests_name("program", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("program", tests, scratch_set_up, scratch_tear_down);
 }

@@ -42,13 +42,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static Batch *new_batch(void)
 {
     static Batch b; /* of one test at a time */
@@ -277,7 +270,7 @@ static void test_location_out_of_range(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_losses),       TEST(test_gradients),
         TEST(test_embeddings),   TEST(test_nothing_is_updated),

@@ -11,20 +11,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int set_up(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static double loss_of(uint64_t step)
 {
     return 1.0 / 3 + 10.0 / (double)step;
@@ -210,7 +196,7 @@ static void test_numbers_of_axes(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_metrics_come_back),
         TEST(test_no_file_is_no_rows),

@@ -10,20 +10,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int begin(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 /* A file of this header and so many bytes of data. */
 static void write_file(const char *header, size_t header_length, size_t data)
 {
@@ -325,15 +311,15 @@ static void test_damage_never_leads_outside(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_round_trip, begin, end),
-        cmocka_unit_test_setup_teardown(test_bytes_of_a_file, begin, end),
-        cmocka_unit_test_setup_teardown(test_too_little_given_is_a_fault, begin, end),
-        cmocka_unit_test_setup_teardown(test_what_is_allowed, begin, end),
-        cmocka_unit_test_setup_teardown(test_names_are_unescaped, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad_json, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad_tensors, begin, end),
-        cmocka_unit_test_setup_teardown(test_bad_lengths, begin, end),
-        cmocka_unit_test_setup_teardown(test_damage_never_leads_outside, begin, end),
+        cmocka_unit_test_setup_teardown(test_round_trip, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_bytes_of_a_file, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_too_little_given_is_a_fault, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_allowed, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_names_are_unescaped, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_json, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_tensors, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_bad_lengths, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_damage_never_leads_outside, scratch_set_up, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,13 +97,6 @@ static int set_up(void **state)
     return shell("cp %s/c/kernels.h %s/kernels.h", folder, folder);
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,5 +104,5 @@ int main(void)
         cmocka_unit_test(fails_without_a_mask),       cmocka_unit_test(fails_without_rows_of_a_gradient),
         cmocka_unit_test(fails_what_does_not_repeat),
     };
-    return cmocka_run_group_tests_name("selfcheck", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("selfcheck", tests, set_up, scratch_tear_down);
 }

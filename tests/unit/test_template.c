@@ -21,13 +21,6 @@ static int set_up(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static void expand(FILE *out, const char *template, const Fill *fill, int fills)
 {
     Arena *a = arena_new();
@@ -130,5 +123,5 @@ int main(void)
         cmocka_unit_test(unknown_hole_is_said_at_its_place),
         cmocka_unit_test(unused_value_is_named),
     };
-    return cmocka_run_group_tests_name("template", tests, set_up, tear_down);
+    return cmocka_run_group_tests_name("template", tests, set_up, scratch_tear_down);
 }

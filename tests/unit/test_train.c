@@ -19,20 +19,6 @@
 /* Twenty pictures are five steps an epoch. */
 enum { LIMIT = 2, STEPS = 12, STOP = 3 };
 
-static int set_up(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static Options train_options(const char *run, int64_t steps)
 {
     static char folder[2][1024]; /* a test compares two runs at most */
@@ -428,7 +414,7 @@ static void test_full_disk_keeps_the_old(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_writes_its_files),
         TEST(test_epochs_from_the_spec),

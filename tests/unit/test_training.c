@@ -1,6 +1,7 @@
 /* A spec's whole way with the real compiler and clang: it compiles without a warning, trains, learns, repeats
  * bit for bit at any number of threads, and survives being stopped. */
 #include "samples.h"
+#include "shell.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,27 +17,6 @@
 #include <unistd.h>
 
 static char folder[256], program[300];
-
-static const char *build(void)
-{
-    const char *directory = getenv("BUILD");
-    return directory ? directory : "build";
-}
-
-/* Runs a shell command, its output in the folder's log; returns its exit code. */
-static int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static int shell(const char *format, ...)
-{
-    char command[2048];
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(command, sizeof command, format, args);
-    va_end(args);
-    assert_in_range(length, 1, sizeof command - 40);
-    snprintf(command + length, sizeof command - (size_t)length, " >>%.200s/log 2>&1", folder);
-    int status = system(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 static char *read_text(const char *path)
 {
@@ -68,14 +48,7 @@ static int compile_tiny(void **state)
     (void)state;
     snprintf(folder, sizeof folder, "%s", scratch_begin());
     snprintf(program, sizeof program, "%s/tiny", folder);
-    return shell("%s/amdimc specs/tiny.yaml -o %s --gen-dir %s/c", build(), program, folder);
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
+    return shell("%s specs/tiny.yaml -o %s --gen-dir %s/c", amdimc_path(), program, folder);
 }
 
 /* The mean of "loss" over `count` lines of metrics.jsonl from line `first` on. */
@@ -189,7 +162,7 @@ static void check_compiles(const char *spec)
 {
     static const char *const compilers[] = {"clang", "gcc"};
     assert_int_equal(
-        shell("rm -rf %s/spec && %s/amdimc --emit=c specs/%s -o %s/spec", folder, build(), spec, folder), 0);
+        shell("rm -rf %s/spec && %s --emit=c specs/%s -o %s/spec", folder, amdimc_path(), spec, folder), 0);
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
         if (shell("cd %s/spec && %s -std=c17 -O1 -Wall -Wextra -Wpedantic -Werror -c *.c -o model.o", folder,
                   compilers[i]))
@@ -214,15 +187,6 @@ static void every_spec_compiles_without_a_warning(void **state)
 }
 
 /* The folder of --emit=c is all that its program needs. */
-static void folder_builds_alone(void **state)
-{
-    (void)state;
-    assert_int_equal(shell("%s/amdimc --emit=c specs/tiny.yaml --blas none -o %s/alone", build(), folder), 0);
-    assert_int_equal(shell("cd %s/alone && make -s CC=gcc CFLAGS='-O1 -Wall -Wextra'", folder), 0);
-    assert_int_equal(shell("! grep -i warning %s/log", folder), 0);
-    assert_int_equal(shell("%s/alone/tiny train --out %s/alone/run --steps 3", folder, folder), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,7 +195,6 @@ int main(void)
         cmocka_unit_test(goes_on_after_a_signal),
         cmocka_unit_test(sample_is_current),
         cmocka_unit_test(every_spec_compiles_without_a_warning),
-        cmocka_unit_test(folder_builds_alone),
     };
-    return cmocka_run_group_tests(tests, compile_tiny, remove_folder);
+    return cmocka_run_group_tests(tests, compile_tiny, scratch_tear_down);
 }

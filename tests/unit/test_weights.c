@@ -10,20 +10,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int begin(void **state)
-{
-    (void)state;
-    scratch_begin();
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    scratch_end();
-    return 0;
-}
-
 static const AmdimTensor conv = {"w", 4, {3, 2, 2, 2}, 0, 24, true, AMDIM_INIT_ZERO, 0};
 
 static void test_layout(void **state)
@@ -224,9 +210,9 @@ int main(void)
         cmocka_unit_test(test_initial_values),
         cmocka_unit_test(test_narrow_shortcuts_have_no_diagonal),
         cmocka_unit_test(test_drawn_in_pytorchs_order),
-        cmocka_unit_test_setup_teardown(test_loading, begin, end),
-        cmocka_unit_test_setup_teardown(test_what_does_not_fit, begin, end),
-        cmocka_unit_test_setup_teardown(test_types_that_do_not_fit, begin, end),
+        cmocka_unit_test_setup_teardown(test_loading, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_does_not_fit, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_types_that_do_not_fit, scratch_set_up, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

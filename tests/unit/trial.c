@@ -279,3 +279,37 @@ double trial_error(const TensorFile *f, const char *name, const double *want, si
     free(got);
     return error == 0 ? 0 : error / size;
 }
+
+/* Half of what the contract allows; float32 alone reaches some 1e-5 through the batchnorms of so few images.
+ */
+#define TOLERANCE 1e-4
+
+typedef struct {
+    const char *where;
+    const TensorFile *file;
+} Compared;
+
+static void expect_tensor(void *job, const char *name, const double *want, size_t count, double size)
+{
+    const Compared *c = job;
+    const double error = trial_error(c->file, name, want, count, size);
+    if (!(error <= TOLERANCE))
+        fail_msg("%s: %s: relative error %.2e", c->where, name, error);
+}
+
+void trial_expect_near(const Trial *t, const char *where, const TensorFile *file)
+{
+    trial_each(t, t->want, expect_tensor, &(Compared){where, file});
+}
+
+void trial_expect_replay(const Trial *t, const char *where)
+{
+    TensorFile one, two;
+    assert_true(trial_replay(t, "1", &one));
+    trial_expect_near(t, where, &one);
+    assert_true(trial_replay(t, "2", &two));
+    if (one.count != two.count || memcmp(one.bytes, two.bytes, one.count))
+        fail_msg("%s: one thread and two differ", where);
+    free(one.bytes);
+    free(two.bytes);
+}

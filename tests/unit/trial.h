@@ -34,6 +34,11 @@ bool trial_replay(const Trial *t, const char *threads, TensorFile *to);
  * the error's norm divided by. */
 typedef void EachTensor(void *job, const char *name, const double *value, size_t count, double size);
 void trial_each(const Trial *t, const Interpreter *r, EachTensor *each, void *job);
+/* Fails the test where a tensor of the file is off by more than the contract's rule leaves float32 for: 1e-4,
+ * half of what it allows. `where` is what the failure calls the program. */
+void trial_expect_near(const Trial *t, const char *where, const TensorFile *file);
+/* The same of a replay on one thread; one on two must be the same file. */
+void trial_expect_replay(const Trial *t, const char *where);
 /* The norm of the difference over `size`; INFINITY where the file has no such tensor. */
 double trial_error(const TensorFile *f, const char *name, const double *want, size_t count, double size);
 
