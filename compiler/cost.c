@@ -58,8 +58,8 @@ static size_t scratch_floats(const Graph *g, const Op *op)
     case OP_SCORES_GRAD_T: return (size_t)views * packed_floats(batch, op->out[0]->dims[3]);
     case OP_SCORES_GRAD_A: return (size_t)views * scores_slices(n) * (size_t)batch * op->out[0]->dims[3];
     case OP_NCE: {
-        size_t parts = (size_t)views * nce_parts(n), doubles = parts + (size_t)views * batch;
-        return 2 * doubles + parts * 2 * (size_t)batch;
+        size_t parts = (size_t)views * nce_parts(n), sources = (size_t)views * batch;
+        return 2 * parts + 4 * sources + parts * 2 * (size_t)batch; /* squares; NceSource; maximum and sum */
     }
     default: return 0;
     }

@@ -81,8 +81,8 @@ static void emit_head(Emit *e)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "
                     "*)(arena + bytes);\n}\n"
-                    "\nstatic inline double *doubles_at(char *arena, size_t bytes)\n{\n"
-                    "    return (double *)(void *)(arena + bytes);\n}\n\n");
+                    "\nstatic inline void *bytes_at(char *arena, size_t bytes)\n{\n"
+                    "    return arena + bytes;\n}\n\n");
 }
 
 /* encoder.2.0.conv1.weight -> TENSOR_encoder_2_0_conv1_weight */
@@ -174,6 +174,7 @@ static void emit_report(Emit *e, const Op *op)
         fprintf(e->out, "    s->loss += %.17g * s->pair_loss[%d]; /* %s */\n", n->pair[i].spec->weight.v, i,
                 n->pair[i].name);
         fprintf(e->out, "    s->penalty += %s[1];\n", op->in[i]->name);
+        fprintf(e->out, "    s->pair_accuracy[%d] = %s[2];\n", i, op->in[i]->name);
     }
     fprintf(e->out, "    s->loss += %.17g * s->penalty;\n", n->spec->loss.penalty.v);
     for (int i = 0, scale = 0; i < n->scales; i++)

@@ -486,12 +486,13 @@ static void piece_nce(Piece *p, const Op *op)
     fill_float(p, "slope", pair->spec->weight.v * share / (batch * positions));
     fill_float(p, "penalty", 2 * n->spec->loss.penalty.v * share / (batch * batch * positions));
     fill(p, "parts", "%d", parts);
-    size_t at = op->scratch->offset, squares = (size_t)n->views * parts, losses = (size_t)n->views * n->batch;
+    size_t at = op->scratch->offset, squares = (size_t)n->views * parts,
+           sources = (size_t)n->views * n->batch;
     p->call = arena_printf(p->e->arena,
-                           "%s, .result = %s, .statistics = %s, .squares = doubles_at(arena, %zu), "
-                           ".losses = doubles_at(arena, %zu), .sums = at(arena, %zu)",
+                           "%s, .result = %s, .statistics = %s, .squares = bytes_at(arena, %zu), "
+                           ".sources = bytes_at(arena, %zu), .sums = at(arena, %zu)",
                            p->call, op->out[0]->name, op->out[1]->name, at, at + 8 * squares,
-                           at + 8 * (squares + losses));
+                           at + 8 * squares + 16 * sources);
 }
 
 static Piece piece_of(Emit *e, const Op *op)

@@ -238,7 +238,7 @@ static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
     return op->out[0] = graph_map(l->g, name, 1, embedding->dims[3]);
 }
 
-/* One pair's scores and NCE; returns its result of two floats. */
+/* One pair's scores and NCE; returns its result of three floats. */
 static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
 {
     const Net *n = l->g->net;
@@ -257,7 +257,7 @@ static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
     nce->pair = pair;
     nce->in[0] = scores->out[0];
     nce->out[0] =
-        graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "loss_%s", suffix), 1, (int[]){2});
+        graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "loss_%s", suffix), 1, (int[]){3});
     nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "statistics_%s", suffix), 3,
                               (int[]){n->views, 2 + positions, n->batch});
     return nce->out[0];

@@ -71,6 +71,7 @@ struct AmdimStep {
     double loss;             /* the objective: sum of weight * pair's loss, + penalty weight * sum of P */
     double penalty;          /* sum of P over pairs, unweighted */
     double *pair_loss;       /* (pairs) unweighted */
+    double *pair_accuracy;   /* (pairs) share of the positives that score above all their negatives */
     const float **embedding; /* (scales) where each phi_d lies, (N, d, d, R), during forward_done */
     /* Called, if not NULL, when all of the above is known and the backward pass has not begun; false ends the
      * step there (no gradient is taken). */

@@ -40,6 +40,8 @@ bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault
     fprintf(s, "{\"step\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"loss\":%.9g", row->step, row->epoch, row->loss);
     for (int i = 0; i < m->pairs; i++)
         fprintf(s, ",\"%s\":%.9g", m->pair[i].name, row->pair_loss[i]);
+    for (int i = 0; i < m->pairs; i++)
+        fprintf(s, ",\"accuracy.%s\":%.9g", m->pair[i].name, row->pair_accuracy[i]);
     fprintf(s, ",\"penalty\":%.9g,\"lr\":%.9g,\"images_per_second\":%.6g}\n", row->penalty, row->lr,
             row->images_per_second);
     if (ferror(s))
@@ -65,8 +67,8 @@ typedef struct {
     char *line;
     size_t capacity;
     jsmntok_t *token;
-    unsigned tokens;
-    double *pair_loss;
+    unsigned capacity_of_tokens, tokens; /* what a line may have; what the last one had */
+    double *pair;                        /* (2, pairs) losses, accuracies */
     MetricsRow row;
 } Reader;
 
@@ -76,20 +78,21 @@ static void reader_close(Reader *r)
         fclose(r->stream);
     free(r->line);
     free(r->token);
-    free(r->pair_loss);
+    free(r->pair);
 }
 
 /* A missing file leaves r->stream NULL and is no fault. */
 static bool reader_open(Reader *r, const AmdimModel *m, const char *path, Fault *f)
 {
-    *r = (Reader){.model = m, .tokens = 1 + 2 * (6 + (unsigned)m->pairs)};
+    *r = (Reader){.model = m, .capacity_of_tokens = 1 + 2 * (6 + 2 * (unsigned)m->pairs)};
     r->stream = fopen(path, "r");
     if (!r->stream)
         return errno == ENOENT || fault_errno(f, "cannot read %s", path);
-    r->token = allocate(r->tokens * sizeof *r->token, "reading metrics", f);
-    r->pair_loss = r->token ? allocate((size_t)m->pairs * sizeof(double), "reading metrics", f) : NULL;
-    r->row.pair_loss = r->pair_loss;
-    if (r->pair_loss)
+    r->token = allocate(r->capacity_of_tokens * sizeof *r->token, "reading metrics", f);
+    r->pair = r->token ? allocate(2 * (size_t)m->pairs * sizeof(double), "reading metrics", f) : NULL;
+    r->row.pair_loss = r->pair;
+    r->row.pair_accuracy = r->pair ? r->pair + m->pairs : NULL;
+    if (r->pair)
         return true;
     reader_close(r);
     return false;
@@ -117,16 +120,28 @@ static bool token_count(const Reader *r, const char *key, uint64_t *out)
     return true;
 }
 
+/* A line's loss of pair i, and its accuracy, which lines of older programs lack. */
+static bool read_pair(Reader *r, int i)
+{
+    const char *name = r->model->pair[i].name;
+    char accuracy[64];
+    snprintf(accuracy, sizeof accuracy, "accuracy.%s", name);
+    if (!token_number(r, accuracy, &r->pair[r->model->pairs + i]))
+        r->pair[r->model->pairs + i] = NAN;
+    return token_number(r, name, &r->pair[i]);
+}
+
 static bool parse_line(Reader *r, size_t length)
 {
     jsmn_parser parser;
     MetricsRow *row = &r->row;
     jsmn_init(&parser);
-    int found = jsmn_parse(&parser, r->line, length, r->token, r->tokens);
-    if (found != (int)r->tokens || r->token[0].type != JSMN_OBJECT || r->line[length - 1] != '\n')
+    int found = jsmn_parse(&parser, r->line, length, r->token, r->capacity_of_tokens);
+    if (found < 1 || r->token[0].type != JSMN_OBJECT || r->line[length - 1] != '\n')
         return false;
+    r->tokens = (unsigned)found;
     for (int i = 0; i < r->model->pairs; i++)
-        if (!token_number(r, r->model->pair[i].name, &r->pair_loss[i]))
+        if (!read_pair(r, i))
             return false;
     return token_count(r, "step", &row->step) && token_count(r, "epoch", &row->epoch) &&
            token_number(r, "loss", &row->loss) && token_number(r, "penalty", &row->penalty) &&

@@ -431,7 +431,8 @@ bool run_make(const Run *r, Fault *f);        /* the folder, and those above it 
 typedef struct {
     uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
     double loss, penalty, lr, images_per_second;
-    const double *pair_loss; /* (pairs) */
+    const double *pair_loss;     /* (pairs) */
+    const double *pair_accuracy; /* (pairs) as in AmdimStep; NAN where a line has none */
 } MetricsRow;
 typedef struct {
     FILE *stream;

@@ -7,8 +7,11 @@ static bool allocate_results(Machine *k, const AmdimModel *m, Fault *f)
     size_t locations = (size_t)m->located * (size_t)m->views * (size_t)m->batch;
     k->locations = allocate_zero(locations * sizeof *k->locations, "the source locations", f);
     k->step.pair_loss = allocate_zero((size_t)m->pairs * sizeof *k->step.pair_loss, "the losses", f);
+    k->step.pair_accuracy =
+        allocate_zero((size_t)m->pairs * sizeof *k->step.pair_accuracy, "the accuracies", f);
     k->step.embedding = allocate_zero((size_t)m->scales * sizeof *k->step.embedding, "the embeddings", f);
-    return k->locations != NULL && k->step.pair_loss != NULL && k->step.embedding != NULL;
+    return k->locations != NULL && k->step.pair_loss != NULL && k->step.pair_accuracy != NULL &&
+           k->step.embedding != NULL;
 }
 
 bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
@@ -36,6 +39,7 @@ void machine_free(Machine *k)
     free(k->locations);
     free(k->step.arena);
     free(k->step.pair_loss);
+    free(k->step.pair_accuracy);
     free(k->step.embedding);
     *k = (Machine){0};
 }

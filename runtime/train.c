@@ -109,7 +109,8 @@ static bool train_step(Training *t, Fault *f)
                       .penalty = step->penalty,
                       .lr = t->optimizer.lr,
                       .images_per_second = t->model->batch / fmax(seconds, 1e-9),
-                      .pair_loss = step->pair_loss};
+                      .pair_loss = step->pair_loss,
+                      .pair_accuracy = step->pair_accuracy};
     meter_step(&t->meter, t->at.step, step->loss);
     return metrics_write(&t->metrics, t->model, &row, f);
 }

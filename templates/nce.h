@@ -119,11 +119,17 @@ INLINE NceStatistics nce_statistics(Nce n, float *at)
     return (NceStatistics){at, at + n.batch, at + 2 * (size_t)n.batch};
 }
 
-/* Source image b, from all parts' sums and the direction's scores r (B * P, B): the sum over l of its losses.
- */
-INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, int b, NceStatistics to)
+/* Sums over a source image's positives. */
+typedef struct {
+    double loss;
+    int picked; /* that score above every negative: told from all of them */
+} NceSource;
+
+/* Source image b, from all parts' sums and the direction's scores r (B * P, B). */
+INLINE NceSource nce_source(Nce n, const float *r, const NcePart *part, int parts, int b, NceStatistics to)
 {
-    double top = NCE_EMPTY, negatives = 0, loss = 0, weight = 0;
+    NceSource sums = {0};
+    double top = NCE_EMPTY, negatives = 0, weight = 0;
     for (int i = 0; i < parts; i++)
         top = part[i].maximum[b] > top ? part[i].maximum[b] : top;
     for (int i = 0; i < parts; i++)
@@ -132,13 +138,14 @@ INLINE double nce_source(Nce n, const float *r, const NcePart *part, int parts, 
         const double s = nce_score(n, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]),
                      m = s > top ? s : top;
         const double lse = m + log(negatives * exp(top - m) + exp(s - m));
-        loss += lse - s;
+        sums.loss += lse - s;
+        sums.picked += s > top;
         weight += exp(top - lse);
         to.slope[(size_t)l * n.batch + b] = (float)(-negatives * exp(top - lse));
     }
     to.maximum[b] = (float)top;
     to.weight[b] = (float)weight;
-    return loss;
+    return sums;
 }
 
 /* dr of one target image's rows: with w_b = sum over l of exp(-lse(b, l)), a negative's dL/ds is exp(s) *
@@ -162,8 +169,9 @@ INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics fro
 typedef struct {
     AmdimPool *pool;
     const float *r;
-    float *dr, *statistics, *result; /* result: loss, penalty */
-    double *squares, *losses;        /* of the parts; of the source images */
+    float *dr, *statistics, *result; /* result: loss, penalty, accuracy */
+    double *squares;                 /* of the parts */
+    NceSource *sources;              /* (V, B) */
     float *sums;                     /* (parts, 2, B): maximum and sum */
 } NceJob;
 

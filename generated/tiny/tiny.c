@@ -15,9 +15,9 @@ static inline float *at(char *arena, size_t bytes)
     return (float *)(void *)(arena + bytes);
 }
 
-static inline double *doubles_at(char *arena, size_t bytes)
+static inline void *bytes_at(char *arena, size_t bytes)
 {
-    return (double *)(void *)(arena + bytes);
+    return arena + bytes;
 }
 
 enum { /* rows of the table of tensors */
@@ -495,7 +495,8 @@ static void scores_at_7(AmdimPool *pool, ScoresJob job)
 
 /* The NCE of 1-to-7, weight 1: in each of 2 directions, every source image b against 49 positives
  * (all locations of its own image) and 735 negatives (all locations of the 15 others).
- *   r (2, 16 * 49, 16) raw scores -> loss and penalty P, the mean over directions; statistics */
+ *   r (2, 16 * 49, 16) raw scores -> loss, penalty P and accuracy (the share of positives
+ *   that score above all their negatives), means over directions; statistics */
 static const Nce nce_1_to_7 = {
     .batch = 16,
     .positions = 49,
@@ -524,7 +525,7 @@ static void nce_1_to_7_targets(void *job, int part, int worker)
     j->squares[part] = sums.squares;
 }
 
-/* Some source images of a direction: their losses, and what their gradients need. */
+/* Some source images of a direction: what they add to losses and accuracy, and what their gradients need. */
 static void nce_1_to_7_sources(void *job, int part, int worker)
 {
     const NceJob *j = job;
@@ -536,21 +537,24 @@ static void nce_1_to_7_sources(void *job, int part, int worker)
     for (int i = 0; i < 16; i++)
         sums[i] = nce_1_to_7_part(j, view * 16 + i);
     for (int b = piece(16, part % 16, 16); b < last; b++)
-        j->losses[view * 16 + b] = nce_source(nce_1_to_7, j->r + (size_t)view * 16 * 49 * 16, sums,
-                                                 16, b, statistics);
+        j->sources[view * 16 + b] = nce_source(nce_1_to_7, j->r + (size_t)view * 16 * 49 * 16, sums,
+                                                  16, b, statistics);
 }
 
 static void nce_1_to_7_loss(AmdimPool *pool, NceJob job)
 {
     amdim_parallel(pool, nce_1_to_7_targets, &job, 2 * 16);
     amdim_parallel(pool, nce_1_to_7_sources, &job, 2 * 16);
-    double loss = 0, squares = 0;
-    for (int i = 0; i < 2 * 16; i++)
-        loss += job.losses[i];
+    double loss = 0, squares = 0, picked = 0;
+    for (int i = 0; i < 2 * 16; i++) {
+        loss += job.sources[i].loss;
+        picked += job.sources[i].picked;
+    }
     for (int i = 0; i < 2 * 16; i++)
         squares += job.squares[i];
     job.result[0] = (float)(loss / (2.0 * 16 * 49));
     job.result[1] = (float)(squares / (2.0 * 16 * 16 * 49));
+    job.result[2] = (float)(picked / (2.0 * 16 * 49));
 }
 
 /* the antecedent at each image's drawn location */
@@ -601,7 +605,8 @@ static void scores_at_5(AmdimPool *pool, ScoresJob job)
 
 /* The NCE of 5-to-5, weight 0.5: in each of 2 directions, every source image b against 25 positives
  * (all locations of its own image) and 375 negatives (all locations of the 15 others).
- *   r (2, 16 * 25, 16) raw scores -> loss and penalty P, the mean over directions; statistics */
+ *   r (2, 16 * 25, 16) raw scores -> loss, penalty P and accuracy (the share of positives
+ *   that score above all their negatives), means over directions; statistics */
 static const Nce nce_5_to_5 = {
     .batch = 16,
     .positions = 25,
@@ -630,7 +635,7 @@ static void nce_5_to_5_targets(void *job, int part, int worker)
     j->squares[part] = sums.squares;
 }
 
-/* Some source images of a direction: their losses, and what their gradients need. */
+/* Some source images of a direction: what they add to losses and accuracy, and what their gradients need. */
 static void nce_5_to_5_sources(void *job, int part, int worker)
 {
     const NceJob *j = job;
@@ -642,21 +647,24 @@ static void nce_5_to_5_sources(void *job, int part, int worker)
     for (int i = 0; i < 16; i++)
         sums[i] = nce_5_to_5_part(j, view * 16 + i);
     for (int b = piece(16, part % 16, 16); b < last; b++)
-        j->losses[view * 16 + b] = nce_source(nce_5_to_5, j->r + (size_t)view * 16 * 25 * 16, sums,
-                                                 16, b, statistics);
+        j->sources[view * 16 + b] = nce_source(nce_5_to_5, j->r + (size_t)view * 16 * 25 * 16, sums,
+                                                  16, b, statistics);
 }
 
 static void nce_5_to_5_loss(AmdimPool *pool, NceJob job)
 {
     amdim_parallel(pool, nce_5_to_5_targets, &job, 2 * 16);
     amdim_parallel(pool, nce_5_to_5_sources, &job, 2 * 16);
-    double loss = 0, squares = 0;
-    for (int i = 0; i < 2 * 16; i++)
-        loss += job.losses[i];
+    double loss = 0, squares = 0, picked = 0;
+    for (int i = 0; i < 2 * 16; i++) {
+        loss += job.sources[i].loss;
+        picked += job.sources[i].picked;
+    }
     for (int i = 0; i < 2 * 16; i++)
         squares += job.squares[i];
     job.result[0] = (float)(loss / (2.0 * 16 * 25));
     job.result[1] = (float)(squares / (2.0 * 16 * 16 * 25));
+    job.result[2] = (float)(picked / (2.0 * 16 * 25));
 }
 
 /* The gradient of 5-to-5's weighted loss and penalty with respect to its raw scores, from its statistics. */
@@ -1661,7 +1669,7 @@ static void step(AmdimStep *s)
         .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 1810432)});
 
     /* tiny.yaml:16  batchnorm of embed.1.bn */
-    float *const embed_1 = at(arena, 1586048); /* 32 x 1 x 1 x 32, op 16..37 */
+    float *const embed_1 = at(arena, 1586304); /* 32 x 1 x 1 x 32, op 16..37 */
     float *const embed_1_bn_statistics = at(arena, 2147072); /* 2 x 2 x 32, op 16..67 */
     batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = embed_1_bn_weight,
         .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean,
@@ -1670,17 +1678,17 @@ static void step(AmdimStep *s)
     /* tiny.yaml:16  conv of embed.5.conv1 */
     float *const embed_5_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 17..19 */
     conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
-        .y = embed_5_hidden, .packed = at(arena, 1590144)});
+        .y = embed_5_hidden, .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  conv of embed.5.shortcut */
     float *const embed_5_shortcut = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 18..52 */
     conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight,
-        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1590144)});
+        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  conv of embed.5.conv2 */
     float *const embed_5_sum = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 19..52, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight,
-        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1590144)});
+        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  batchnorm of embed.5.bn */
     float *const embed_5 = at(arena, 1404928); /* 32 x 5 x 5 x 32, op 20..32 */
@@ -1692,21 +1700,21 @@ static void step(AmdimStep *s)
     /* tiny.yaml:16  conv of embed.7.conv1 */
     float *const embed_7_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 21..42 */
     conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight,
-        .y = embed_7_hidden, .packed = at(arena, 1590144)});
+        .y = embed_7_hidden, .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  conv of embed.7.shortcut */
     float *const embed_7_shortcut = at(arena, 200704); /* 32 x 7 x 7 x 32, op 22..38 */
     conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight,
-        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 1590144)});
+        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  conv of embed.7.conv2 */
     float *const embed_7_sum = at(arena, 200704); /* 32 x 7 x 7 x 32, op 23..38, in place */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight,
-        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 1590144)});
+        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  batchnorm of embed.7.bn */
     float *const embed_7 = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 24..36 */
-    float *const embed_7_bn_statistics = at(arena, 1598336); /* 2 x 2 x 32, op 24..38 */
+    float *const embed_7_bn_statistics = at(arena, 1598592); /* 2 x 2 x 32, op 24..38 */
     batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = embed_7_bn_weight,
         .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean,
         .running_var = embed_7_bn_running_var, .y = embed_7, .statistics = embed_7_bn_statistics});
@@ -1716,11 +1724,11 @@ static void step(AmdimStep *s)
     scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = scores_1_to_7, .packed = at(arena, 1507328)});
 
     /* tiny.yaml:20  nce of 1-to-7 */
-    float *const loss_1_to_7 = at(arena, 2142208); /* 2, op 26..30 */
+    float *const loss_1_to_7 = at(arena, 2142208); /* 3, op 26..30 */
     float *const statistics_1_to_7 = at(arena, 1574912); /* 2 x 51 x 16, op 26..35 */
     nce_1_to_7_loss(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .result = loss_1_to_7,
-        .statistics = statistics_1_to_7, .squares = doubles_at(arena, 1581440),
-        .losses = doubles_at(arena, 1581696), .sums = at(arena, 1581952)});
+        .statistics = statistics_1_to_7, .squares = bytes_at(arena, 1581440),
+        .sources = bytes_at(arena, 1581696), .sums = at(arena, 1582208)});
 
     /* tiny.yaml:20  gather of 5-to-5 */
     float *const antecedent_5_to_5 = at(arena, 1581440); /* 32 x 1 x 1 x 32, op 27..33 */
@@ -1732,11 +1740,11 @@ static void step(AmdimStep *s)
         .packed = at(arena, 1558528)});
 
     /* tiny.yaml:20  nce of 5-to-5 */
-    float *const loss_5_to_5 = at(arena, 1585536); /* 2, op 29..30 */
-    float *const statistics_5_to_5 = at(arena, 1563136); /* 2 x 27 x 16, op 29..31 */
+    float *const loss_5_to_5 = at(arena, 1585536); /* 3, op 29..30 */
+    float *const statistics_5_to_5 = at(arena, 1563392); /* 2 x 27 x 16, op 29..31 */
     nce_5_to_5_loss(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .result = loss_5_to_5,
-        .statistics = statistics_5_to_5, .squares = doubles_at(arena, 1558528),
-        .losses = doubles_at(arena, 1558784), .sums = at(arena, 1559040)});
+        .statistics = statistics_5_to_5, .squares = bytes_at(arena, 1558528),
+        .sources = bytes_at(arena, 1558784), .sums = at(arena, 1559296)});
 
     /* losses and embeddings are known */
     s->penalty = 0;
@@ -1744,9 +1752,11 @@ static void step(AmdimStep *s)
     s->pair_loss[0] = loss_1_to_7[0];
     s->loss += 1 * s->pair_loss[0]; /* 1-to-7 */
     s->penalty += loss_1_to_7[1];
+    s->pair_accuracy[0] = loss_1_to_7[2];
     s->pair_loss[1] = loss_5_to_5[0];
     s->loss += 0.5 * s->pair_loss[1]; /* 5-to-5 */
     s->penalty += loss_5_to_5[1];
+    s->pair_accuracy[1] = loss_5_to_5[2];
     s->loss += 0.050000000000000003 * s->penalty;
     s->embedding[0] = embed_1;
     s->embedding[1] = embed_5;
@@ -1760,14 +1770,14 @@ static void step(AmdimStep *s)
         .dr = d_scores_5_to_5});
 
     /* tiny.yaml:20  scores_grad_a of 5-to-5 */
-    float *const d_antecedent_5_to_5 = at(arena, 1590144); /* 32 x 1 x 1 x 32, op 32..34 */
+    float *const d_antecedent_5_to_5 = at(arena, 1590400); /* 32 x 1 x 1 x 32, op 32..34 */
     scores_grad_a_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .t = embed_5, .da = d_antecedent_5_to_5,
         .packed = at(arena, 1558528)});
 
     /* tiny.yaml:20  scores_grad_t of 5-to-5 */
     float *const d_embed_5 = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 33..62 */
     scores_grad_t_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5, .dt = d_embed_5,
-        .packed = at(arena, 1594240)});
+        .packed = at(arena, 1594496)});
 
     /* tiny.yaml:20  gather_grad of 5-to-5 */
     float *const d_embed_5_2 = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 34..52, in place */
@@ -1787,12 +1797,12 @@ static void step(AmdimStep *s)
     /* tiny.yaml:20  scores_grad_t of 1-to-7 */
     float *const d_embed_7 = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 37..47 */
     scores_grad_t_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .a = embed_1, .dt = d_embed_7,
-        .packed = at(arena, 1590144)});
+        .packed = at(arena, 1590400)});
 
     /* tiny.yaml:16  batchnorm_grad of embed.7.bn */
     float *const d_embed_7_sum = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 38..47, in place */
-    float *const d_embed_7_bn_weight = at(arena, 1598848); /* 32, op 38..39 */
-    float *const d_embed_7_bn_bias = at(arena, 1598976); /* 32, op 38..40 */
+    float *const d_embed_7_bn_weight = at(arena, 1599104); /* 32, op 38..39 */
+    float *const d_embed_7_bn_bias = at(arena, 1599232); /* 32, op 38..40 */
     batchnorm_grad_32_at_7(pool, (BatchnormGradJob){.dy = d_embed_7, .x = embed_7_sum,
         .weight = embed_7_bn_weight, .statistics = embed_7_bn_statistics, .dx = d_embed_7_sum,
         .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias});

@@ -180,12 +180,12 @@ static const NceCase nce_cases[] = {
 };
 
 /* As templates/nce.c.tmpl does: the targets in parts, then every source. */
-static double float_loss(Nce n, const float *r, int parts, NceStatistics statistics, double *squares)
+static NceSource float_loss(Nce n, const float *r, int parts, NceStatistics statistics, double *squares)
 {
     float *sums = malloc(sizeof *sums * (size_t)(2 * parts * n.batch)),
           *scratch = malloc(sizeof *scratch * (size_t)((n.positions + 1) * n.batch));
     NcePart *part = malloc(sizeof *part * (size_t)parts);
-    double loss = 0;
+    NceSource all = {0};
     *squares = 0;
     for (int i = 0; i < parts; i++) {
         part[i] = (NcePart){.maximum = sums + 2 * i * n.batch, .sum = sums + (2 * i + 1) * n.batch};
@@ -195,12 +195,30 @@ static double float_loss(Nce n, const float *r, int parts, NceStatistics statist
                        scratch + n.positions * n.batch);
         *squares += part[i].squares;
     }
-    for (int b = 0; b < n.batch; b++)
-        loss += nce_source(n, r, part, parts, b, statistics);
+    for (int b = 0; b < n.batch; b++) {
+        const NceSource source = nce_source(n, r, part, parts, b, statistics);
+        all.loss += source.loss;
+        all.picked += source.picked;
+    }
     free(sums);
     free(scratch);
     free(part);
-    return loss;
+    return all;
+}
+
+/* Positives above every score of another image's locations; of raw scores, which clipping leaves in order. */
+static int picked_of(const Scores *s)
+{
+    int picked = 0;
+    for (int b = 0; b < s->batch; b++)
+        for (int l = 0; l < s->positions; l++) {
+            bool above = true;
+            for (int t = 0; t < s->batch * s->positions; t++)
+                above &= t / s->positions == b ||
+                         s->r[t * s->batch + b] < s->r[(b * s->positions + l) * s->batch + b];
+            picked += above;
+        }
+    return picked;
 }
 
 static double distance(const float *got, const double *want, int count)
@@ -236,9 +254,13 @@ static void expect_float_code(const NceCase *c, uint64_t seed)
                    (float)(2 * penalty / (positives * c->batch))};
     const NceStatistics statistics = nce_statistics(n, kept);
     double squares;
-    const double loss = float_loss(n, r, c->parts, statistics, &squares) / positives;
+    const NceSource source = float_loss(n, r, c->parts, statistics, &squares);
+    const double loss = source.loss / positives;
     const double top = c->clip > 0 ? c->clip : c->size + fabs(c->shift);
     assert_true(fabs(loss - loss_of(&s)) <= 1e-6 * (loss_of(&s) + top));
+    if (c->clip == 0 ||
+        c->clip > 2 * (c->size + fabs(c->shift) + c->lead)) /* clipping makes no two scores one */
+        assert_int_equal(source.picked, picked_of(&s));
     expect_near(squares / (positives * c->batch), penalty_of(&s), 1e-6);
     for (int target = 0; target < c->batch; target++) /* in place, as the program does it */
         nce_grad_target(n, r + target * c->positions * c->batch, target, statistics,

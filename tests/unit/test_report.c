@@ -22,8 +22,8 @@ static void write_rows(uint64_t rows)
     Metrics k;
     assert_true(metrics_open(&k, scratch_path("metrics.jsonl"), &f));
     for (uint64_t step = 1; step <= rows; step++) {
-        double pair = loss_of(step) + 1;
-        MetricsRow row = {step, step / 100, loss_of(step), 2, 1e-4, 50, &pair};
+        double pair = loss_of(step) + 1, accuracy = 1 / (double)step;
+        MetricsRow row = {step, step / 100, loss_of(step), 2, 1e-4, 50, &pair, &accuracy};
         assert_true(metrics_write(&k, &toy_model, &row, &f));
     }
     assert_true(metrics_flush(&k, &f));

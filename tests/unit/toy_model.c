@@ -114,6 +114,7 @@ static void losses(AmdimStep *step, double u)
             step->penalty += (double)p[i] * p[i] / count;
         }
     }
+    step->pair_accuracy[0] = 1 / (1 + step->pair_loss[0]);
     step->loss = step->pair_loss[0] + TOY_PENALTY * step->penalty;
 }
 
