@@ -83,21 +83,27 @@ static size_t pixels_of(const Value *v)
     return (size_t)v->dims[0] * v->dims[1] * v->dims[1];
 }
 
-/* Pieces of the images, each a block of rows at least, whose rows fill their last tile best. */
+/* Pieces of whole images that keep two, four and eight threads busy for the shortest time, all in all: their
+ * rows fill their last tile, and their number leaves nobody waiting. */
 static int filled_image_parts(int images, int rows_per_image)
 {
-    enum { TILE = 12, BLOCK = 24, LEAST = 4 };
-    int best = 1;
-    double least_waste = INFINITY;
-    for (int n = 1; n <= images / LEAST && n * rows_per_image <= 16 * BLOCK; n++) {
-        int rows = n * rows_per_image, filled = (rows + TILE - 1) / TILE * TILE;
-        double waste = (double)(rows < BLOCK ? BLOCK : filled) / rows;
-        if (waste < least_waste) {
-            least_waste = waste;
-            best = n;
+    enum { TILE = 12, BLOCK = 24, MOST = 16 * BLOCK };
+    int best = images;
+    int64_t least = INT64_MAX;
+    for (int parts = 1; parts <= images; parts++) {
+        const int64_t rows = (int64_t)((images + parts - 1) / parts) * rows_per_image;
+        if (rows > MOST && parts < images)
+            continue;
+        const int64_t filled = rows < BLOCK ? BLOCK : (rows + TILE - 1) / TILE * TILE;
+        int64_t busy = 0;
+        for (int threads = 2; threads <= 8; threads *= 2)
+            busy += (parts + threads - 1) / threads * threads * filled;
+        if (busy < least) {
+            least = busy;
+            best = parts;
         }
     }
-    return (images + best - 1) / best;
+    return best;
 }
 
 static int channel_parts(int channels, int width)

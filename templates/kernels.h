@@ -496,10 +496,11 @@ typedef struct {
     AmdimPool *pool;
 } ConvGradWJob;
 
-/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] points at the pixel's first
- * of them, dy is packed (pixels, PANEL). */
-INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
-                        ptrdiff_t columns, int width, bool first)
+/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] + shift points at the pixel's
+ * first of them, dy is packed (pixels, PANEL). What lies a line behind ahead[i] + shift is asked for: the
+ * caller says what will be read soon. */
+INLINE void grad_w_tile(int rows, const float *const *x, const float *const *ahead, size_t shift,
+                        const float *dy, int pixels, float *dw, ptrdiff_t columns, int width, bool first)
 {
     /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in
      * registers. */
@@ -508,7 +509,7 @@ INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const flo
     for (int i = 0; i < pixels; i++) {
         const float *a = x[i] + shift;
         Vec b[VECTORS];
-        __builtin_prefetch(a + LINE); /* for the tiles to come */
+        __builtin_prefetch(ahead[i] + shift + LINE);
         UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + i * PANEL + v * LANES);
         UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)
         {
@@ -547,18 +548,19 @@ INLINE void grad_w_tile(int rows, const float *const *x, size_t shift, const flo
     HEIGHT(11)                                                                                               \
     HEIGHT(12)
 #define DEFINE_HEIGHT(n)                                                                                     \
-    SHARED void grad_w_rows_##n(const float *const *x, size_t shift, const float *dy, int pixels, float *dw, \
-                                ptrdiff_t columns, int width, bool first)                                    \
+    SHARED void grad_w_rows_##n(const float *const *x, const float *const *ahead, size_t shift,              \
+                                const float *dy, int pixels, float *dw, ptrdiff_t columns, int width,        \
+                                bool first)                                                                  \
     {                                                                                                        \
-        grad_w_tile(MIN_OF(n, ROWS), x, shift, dy, pixels, dw, columns, width, first);                       \
+        grad_w_tile(MIN_OF(n, ROWS), x, ahead, shift, dy, pixels, dw, columns, width, first);                \
     }
 GRAD_W_HEIGHTS(DEFINE_HEIGHT)
 
-INLINE void grad_w_rows(int rows, const float *const *x, size_t shift, const float *dy, int pixels, float *dw,
-                        ptrdiff_t columns, int width, bool first)
+INLINE void grad_w_rows(int rows, const float *const *x, const float *const *ahead, size_t shift,
+                        const float *dy, int pixels, float *dw, ptrdiff_t columns, int width, bool first)
 {
 #define CALL(n)                                                                                              \
-    case n: grad_w_rows_##n(x, shift, dy, pixels, dw, columns, width, first); break;
+    case n: grad_w_rows_##n(x, ahead, shift, dy, pixels, dw, columns, width, first); break;
     switch (rows) {
         GRAD_W_HEIGHTS(CALL)
     }
@@ -590,10 +592,11 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool mor
     const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
     for (int block = first * area; block < last * area; block += SUM_BLOCK) {
         const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
-        const float *x[SUM_BLOCK];
+        const float *x[SUM_BLOCK], *ahead[SUM_BLOCK]; /* the block's pixels, and the next one's */
         float dy[SUM_BLOCK * PANEL];
         for (int i = 0; i < pixels; i++) {
             x[i] = j->x + patch(c, block + i);
+            ahead[i] = j->x + patch(c, MIN_OF(block + SUM_BLOCK + i, last * area - 1));
             __builtin_prefetch(x[i]);
         }
         for (int panel = panel0; panel < panel1; panel++) {
@@ -601,7 +604,7 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool mor
             pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, width, dy);
             for (int tile = tile0; tile < tile1; tile++) {
                 const int ky = tile / tiles, row = piece(run, tile % tiles, tiles);
-                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x,
+                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x, ahead,
                             (size_t)ky * c.side * c.in + (size_t)row, dy, pixels,
                             dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
                             block == first * area && !more);

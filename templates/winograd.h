@@ -455,7 +455,7 @@ INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scr
             for (int panel = 0; panel < PANELS(w.c.out); panel++)
                 for (int tile = 0; tile < row_tiles; tile++) {
                     const int row = piece(rows, tile, row_tiles), column = panel * PANEL;
-                    grad_w_rows(piece(rows, tile + 1, row_tiles) - row, x, (size_t)row,
+                    grad_w_rows(piece(rows, tile + 1, row_tiles) - row, x, x, (size_t)row,
                                 m + p * m_step + (ptrdiff_t)panel * TILE_SUM_BLOCK * PANEL, tiles,
                                 dw + (size_t)row * w.c.out + column, w.c.out, MIN_OF(PANEL, w.c.out - column),
                                 block == 0);

@@ -1326,13 +1326,13 @@ static void conv_grad_x_5x5_32_to_48_at_5_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
                                   .kernel = 5, .stride = 1};
     (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 4);
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 2);
 }
 
 static void conv_grad_x_5x5_32_to_48_at_5_add(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_pack, &job, 5 * 5 * PANELS(32));
-    amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_part, &job, 4);
+    amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_part, &job, 2);
 }
 
 /* gradient through the mean over 3x3 at stride 1, 32 channels padded to 32 */
@@ -1386,13 +1386,13 @@ static void conv_grad_x_3x3_32_to_32_at_7_add_part(void *job, int part, int work
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 3, .stride = 1};
     (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 4);
+    conv_grad_x_part(shape, job, TAIL_ADD, part, 8);
 }
 
 static void conv_grad_x_3x3_32_to_32_at_7_add(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_pack, &job, 3 * 3 * PANELS(32));
-    amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_part, &job, 4);
+    amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_part, &job, 8);
 }
 
 /* gradient through the mean over 2x2 at stride 2, 16 channels padded to 32 */
@@ -1446,13 +1446,13 @@ static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part(void *job, int 
     static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
                                   .kernel = 2, .stride = 2};
     (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD | TAIL_MASK, part, 5);
+    conv_grad_x_part(shape, job, TAIL_ADD | TAIL_MASK, part, 8);
 }
 
 static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(AmdimPool *pool, ConvGradXJob job)
 {
     amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_pack, &job, 2 * 2 * PANELS(16));
-    amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part, &job, 5);
+    amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part, &job, 8);
 }
 
 /* convolution 3x3, gradient of the weight (27, 16): summed over 8 slices of the images first */
