@@ -21,9 +21,11 @@
 #define COMPILER "GCC " __VERSION__
 #endif
 
-/* INLINE: part of a fixed-shape function. SHARED: an inner loop that all shapes of a program have in common.
- */
+/* INLINE: part of a fixed-shape function; a build may define it as less, which compiles faster. SHARED: an
+ * inner loop that all shapes of a program have in common. */
+#ifndef INLINE
 #define INLINE static inline __attribute__((always_inline))
+#endif
 #define SHARED static __attribute__((noinline, unused))
 
 /* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the

@@ -320,8 +320,8 @@ static void check_winograd(Winograd w, const char *what)
     const int tiles = c.images * tiles_of(w), tail = TAIL_BIAS | TAIL_ADD | TAIL_RELU;
     for (int panel = 0; panel < PANELS(c.out); panel++)
         winograd_pack(w, weight, panel, packed);
-    winograd_conv(w, &j, scratch, tail, 0, tiles / 2);
-    winograd_conv(w, &j, scratch, tail, tiles / 2, tiles);
+    for (int half = 0; half < 2; half++)
+        winograd_conv(w, &j, scratch, tail, piece(tiles, half, 2), piece(tiles, half + 1, 2));
     expect_within(WINOGRAD_TOLERANCE, &s, op->out[0], y, what);
     free(x);
     free(weight);
@@ -350,8 +350,8 @@ static void check_winograd_grad_x(Winograd w, const char *what)
         .dy = dy, .weight = weight, .addend = dx, .mask = mask, .dx = dx, .packed = packed};
     for (int panel = 0; panel < PANELS(depth_of(w)); panel++)
         winograd_pack_transposed(w, weight, panel, packed);
-    winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, 0, 1);
-    winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, 1, c.images);
+    for (int part = 0; part < 2; part++)
+        winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, part ? 1 : 0, part ? c.images : 1);
     expect_within(WINOGRAD_TOLERANCE, &s, op->out[0], dx, what);
     free(dy);
     free(weight);
