@@ -171,6 +171,7 @@ typedef struct {
     int side_in, side, channels_in, channels;
     int receptive_field;  /* pixels one location sees along a side */
     int receptive_stride; /* pixels from one location to the next */
+    int receptive_begin;  /* the first pixel that location 0 sees, below 0 where layers pad */
 } NetLayer;
 
 typedef struct {
@@ -482,6 +483,8 @@ Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule sc
 /* On the fastest schedule there is: with target.memory, the fastest within it (schedule.c), or NULL with an
  * error that names the least that would do. */
 Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products);
+/* 16 hex digits that stand for the text. */
+const char *digest_of(Arena *a, const char *text);
 bool program_any(const Program *p, bool (*is)(const Op *op)); /* of the step's operations or a feature's */
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products products);
 /* The same net as if its spec said `blas: none`. */

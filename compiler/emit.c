@@ -298,6 +298,27 @@ static void emit_tensor_table(Emit *e)
     fprintf(e->out, "};\n\n");
 }
 
+/* What lies above the top-most trained layer is not in the program. */
+static void emit_layers(Emit *e)
+{
+    const Net *n = e->program->net;
+    fprintf(e->out, "static const AmdimLayer layers[] = {\n");
+    for (int i = 0; i <= n->top; i++) {
+        const NetLayer *l = &n->layer[i];
+        const SpecLayer *s = l->spec;
+        bool window = s->kind != LAYER_BATCHNORM;
+        fprintf(e->out,
+                "    {.kind = \"%s\", .number = %d, .side = %d, .channels = %d,\n"
+                "     .kernel = %d, .stride = %d, .pad = %d, .depth = %d,\n"
+                "     .receptive_field = %d, .receptive_stride = %d, .receptive_begin = %d},\n",
+                layer_kind_name(s->kind), l->number, l->side, l->channels, window ? (int)s->kernel.v : 0,
+                window ? (int)s->stride.v : 1, window ? (int)s->pad.v : 0,
+                s->kind == LAYER_BLOCK ? (int)s->depth.v : 1, l->receptive_field, l->receptive_stride,
+                l->receptive_begin);
+    }
+    fprintf(e->out, "};\n\n");
+}
+
 static int emit_scales(Emit *e)
 {
     const Net *n = e->program->net;
@@ -434,12 +455,15 @@ static void emit_model_table(Emit *e, int scales)
         p->params->count, p->params->floats, p->params->trained_floats);
     fprintf(
         e->out,
-        "    .scales = %d,\n    .scale = scales,\n    .pairs = %d,\n    .pair = pairs,\n    .located = %d,\n",
-        scales, n->pairs, n->located);
+        "    .layers = %d,\n    .layer = layers,\n    .scales = %d,\n    .scale = scales,\n    .pairs = %d,\n"
+        "    .pair = pairs,\n    .located = %d,\n",
+        n->top + 1, scales, n->pairs, n->located);
     fprintf(e->out,
             "    .arena_bytes = %zu,\n    .scratch_bytes = %zu,\n    .peak_bytes = %zu,\n    .flop_per_step "
             "= %.17g,\n",
             p->peak.arena, cost_worker_scratch(p->step), p->peak.total, cost_step_flop(p->step));
+    if (s->target.memory.v)
+        fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);
     fprintf(e->out,
             "    .start = %s,\n    .step = step,\n    .features = %d,\n    .feature = features,\n};\n",
             p->openblas ? "start" : "NULL", p->features);
@@ -461,6 +485,7 @@ char *emit_model(Arena *a, const Program *p)
     for (int i = 0; i < p->features; i++)
         emit_feature(&e, p->feature[i]);
     emit_tensor_table(&e);
+    emit_layers(&e);
     int scales = emit_scales(&e);
     emit_pairs(&e);
     emit_features_table(&e);

@@ -90,6 +90,7 @@ static void shape_window(const Builder *b, NetLayer *l)
     int64_t padded = l->side_in + 2 * s->pad.v;
     l->side = (int)((padded - s->kernel.v) / s->stride.v) + 1;
     l->channels = (int)s->out.v;
+    l->receptive_begin = -saturate(-l->receptive_begin + s->pad.v * l->receptive_stride);
     l->receptive_field = saturate(l->receptive_field + (s->kernel.v - 1) * l->receptive_stride);
     l->receptive_stride = saturate(l->receptive_stride * s->stride.v);
     check_layer_sizes(b, l);
@@ -99,17 +100,18 @@ static void shape_window(const Builder *b, NetLayer *l)
 static void shape_layers(const Builder *b)
 {
     const Spec *s = b->net->spec;
-    int side = (int)s->input.size.v, channels = (int)s->input.channels.v, field = 1, jump = 1;
+    int side = (int)s->input.size.v, channels = (int)s->input.channels.v, field = 1, jump = 1, begin = 0;
     check_elements(b, s->input.size.at, "input", "pictures of a step", map_elements(b->net, side, channels));
     for (int i = 0; i < s->layers && !failed(b); i++) {
         NetLayer *l = &b->net->layer[i];
-        *l = (NetLayer){&s->layer[i], i, side, side, channels, channels, field, jump};
+        *l = (NetLayer){&s->layer[i], i, side, side, channels, channels, field, jump, begin};
         if (l->spec->kind != LAYER_BATCHNORM)
             shape_window(b, l);
         side = l->side;
         channels = l->channels;
         field = l->receptive_field;
         jump = l->receptive_stride;
+        begin = l->receptive_begin;
     }
 }
 

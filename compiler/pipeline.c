@@ -1,11 +1,11 @@
 /* pipeline.c: the passes, one after the other. */
 #include "amdimc.h"
 
-/* FNV-1a, 64 bits: which specs' runs may be resumed by this program. */
-static const char *digest_of(Arena *a, const Spec *s)
+/* FNV-1a, 64 bits. */
+const char *digest_of(Arena *a, const char *text)
 {
     uint64_t hash = 14695981039346656037u;
-    for (const char *c = spec_canonical(a, s); *c; c++)
+    for (const char *c = text; *c; c++)
         hash = (hash ^ (unsigned char)*c) * 1099511628211u;
     return arena_printf(a, "%016llx", (unsigned long long)hash);
 }
@@ -95,7 +95,7 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, 
                      : compile_schedule(a, n, products, (Schedule){.recompute = RECOMPUTE_BUDGET});
     if (!p)
         return NULL;
-    p->digest = digest_of(a, n->spec);
+    p->digest = digest_of(a, spec_canonical(a, n->spec)); /* which specs' runs it may resume */
     p->triple = "native";
     p->templates = templates;
     return p;

@@ -80,6 +80,18 @@ struct AmdimStep {
 
 /* ---- the model ---------------------------------------------------------------------------------------- */
 
+/* A layer of the encoder, as the spec has it. Along a side, location i of its output sees `receptive_field`
+ * pixels from receptive_begin + i * receptive_stride on; some of them lie outside of the picture where layers
+ * pad. */
+typedef struct {
+    const char *kind; /* "residual" */
+    int number;       /* in the spec's list, from 0 */
+    int side, channels;
+    int kernel, stride, pad; /* 0, 1 and 0 for a batchnorm */
+    int depth;               /* residuals in a block; else 1 */
+    int receptive_field, receptive_stride, receptive_begin;
+} AmdimLayer;
+
 typedef struct {
     int scale;                             /* d */
     int channels;                          /* of f_d */
@@ -154,16 +166,19 @@ typedef struct {
     const AmdimTensor *tensor;
     size_t param_floats;   /* all tensors, each padded to 16 floats */
     size_t trained_floats; /* of them the trained, which come first */
+    int layers;            /* up to the top-most that a pair trains */
+    const AmdimLayer *layer;
     int scales;
     const AmdimScale *scale;
     int pairs;
     const AmdimPair *pair;
     int located; /* rows of AmdimStep.locations */
 
-    size_t arena_bytes;   /* for step and every feature's run */
-    size_t scratch_bytes; /* per worker */
-    size_t peak_bytes;    /* promised for a whole `train` at `threads` threads */
-    double flop_per_step; /* products of forward and backward, two per multiply-add */
+    size_t arena_bytes;    /* for step and every feature's run */
+    size_t scratch_bytes;  /* per worker */
+    size_t peak_bytes;     /* promised for a whole `train` at `threads` threads */
+    uint64_t memory_limit; /* the spec's target.memory in bytes, 0: none */
+    double flop_per_step;  /* products of forward and backward, two per multiply-add */
 
     void (*start)(void); /* or NULL; called once, before the first step or feature */
     void (*step)(AmdimStep *step);

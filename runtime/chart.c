@@ -1,8 +1,8 @@
-/* chart.c: curves over the steps, as inline SVG that takes its colours from the page's style sheet.
+/* chart.c: curves, as inline SVG that takes its colours from the page's style sheet.
  *
  * Ticks are at multiples of 1, 2 or 5 times a power of ten. The y axis begins and ends at a tick; the x axis
  * begins at 0 and ends with the data. */
-#include "runtime.h"
+#include "page.h"
 #include <math.h>
 
 enum { LEFT = 66, RIGHT = 20, TOP = 12, BOTTOM = 46, X_TICKS = 5, Y_TICKS = 5 };
@@ -12,19 +12,6 @@ typedef struct {
     double low, high, tick;
     double from, to;
 } Axis;
-
-void html_text(FILE *stream, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '<': fputs("&lt;", stream); break;
-        case '>': fputs("&gt;", stream); break;
-        case '&': fputs("&amp;", stream); break;
-        case '"': fputs("&quot;", stream); break;
-        default: fputc(*text, stream);
-        }
-    }
-}
 
 void chart_number(char *text, size_t size, double value)
 {
@@ -41,8 +28,7 @@ void chart_number(char *text, size_t size, double value)
     }
 }
 
-/* The smallest of 1, 2, 5 times a power of ten that cuts the range into at most `most` parts. */
-static double nice_tick(double range, int most)
+double chart_tick(double range, int most)
 {
     double least = range / most;
     double power = pow(10, floor(log10(least)));
@@ -57,20 +43,23 @@ static double nice_tick(double range, int most)
 static Axis x_axis(const Chart *c)
 {
     double last = fmax(1, c->points ? c->x[c->points - 1] : 1);
-    return (Axis){0, last, fmax(1, nice_tick(last, X_TICKS)), LEFT, c->width - RIGHT};
+    return (Axis){0, last, fmax(1, chart_tick(last, X_TICKS)), LEFT, c->width - RIGHT};
 }
 
 static Axis y_axis(const Chart *c)
 {
-    double low = c->from_zero || !c->points ? 0 : c->y[0][0], high = low;
+    double low = c->from_zero ? 0 : INFINITY, high = c->from_zero ? 0 : -INFINITY;
     for (int k = 0; k < c->curves; k++)
-        for (int i = 0; i < c->points; i++) {
-            low = fmin(low, c->y[k][i]);
-            high = fmax(high, c->y[k][i]);
-        }
+        for (int i = 0; i < c->points; i++)
+            if (isfinite(c->y[k][i])) {
+                low = fmin(low, c->y[k][i]);
+                high = fmax(high, c->y[k][i]);
+            }
+    if (low > high) /* no point at all */
+        low = high = 0;
     if (high - low <= 1e-9 * fmax(fabs(high), fabs(low))) /* flat: some room around the line */
         high = high + fmax(fabs(high) * 0.1, 1e-12);
-    double tick = nice_tick(high - low, Y_TICKS);
+    double tick = chart_tick(high - low, Y_TICKS);
     return (Axis){floor(low / tick + 1e-9) * tick, ceil(high / tick - 1e-9) * tick, tick, c->height - BOTTOM,
                   TOP};
 }
@@ -85,6 +74,11 @@ static double last_tick(const Axis *a)
     return floor((a->high - a->low) / a->tick + 1e-6);
 }
 
+static const char *x_label(const Chart *c)
+{
+    return c->x_label ? c->x_label : "step";
+}
+
 static void draw_x_axis(FILE *s, const Chart *c, const Axis *a)
 {
     int bottom = c->height - BOTTOM;
@@ -95,8 +89,10 @@ static void draw_x_axis(FILE *s, const Chart *c, const Axis *a)
         fprintf(s, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n",
                 place(a, value), bottom + 18, text);
     }
-    fprintf(s, "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">step</text>\n",
-            (a->from + a->to) / 2, c->height - 6);
+    fprintf(s, "<text class=\"label\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">", (a->from + a->to) / 2,
+            c->height - 6);
+    html_text(s, x_label(c));
+    fputs("</text>\n", s);
 }
 
 static void draw_y_axis(FILE *s, const Chart *c, const Axis *a)
@@ -119,25 +115,36 @@ static void draw_y_axis(FILE *s, const Chart *c, const Axis *a)
     fprintf(s, "</text>\n");
 }
 
-/* Past the last colour, the same ones come again dashed. The last point is marked, as it may be the only one.
- */
+/* The last point is marked, as it may be the only one. */
+static void draw_points(FILE *s, const Chart *c, int curve, const Axis *x, const Axis *y)
+{
+    int last = -1;
+    fputs("<polyline points=\"", s);
+    for (int i = 0; i < c->points; i++)
+        if (isfinite(c->y[curve][i])) {
+            fprintf(s, "%s%.1f,%.1f", last < 0 ? "" : " ", place(x, c->x[i]), place(y, c->y[curve][i]));
+            last = i;
+        }
+    fputs("\"/>\n", s);
+    if (last >= 0)
+        fprintf(s, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>\n", place(x, c->x[last]),
+                place(y, c->y[curve][last]));
+}
+
+/* Past the last colour, the same ones come again dashed. */
 static void draw_curve(FILE *s, const Chart *c, int curve, const Axis *x, const Axis *y)
 {
-    int last = c->points - 1;
-    fprintf(s, "<g class=\"c%d%s\">\n<polyline points=\"", curve % CHART_COLOURS,
-            curve < CHART_COLOURS ? "" : " dashed");
-    for (int i = 0; i <= last; i++)
-        fprintf(s, "%s%.1f,%.1f", i ? " " : "", place(x, c->x[i]), place(y, c->y[curve][i]));
-    fprintf(s, "\"/>\n<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>\n</g>\n", place(x, c->x[last]),
-            place(y, c->y[curve][last]));
+    fprintf(s, "<g class=\"c%d%s\">\n", curve % CHART_COLOURS, curve < CHART_COLOURS ? "" : " dashed");
+    draw_points(s, c, curve, x, y);
+    fputs("</g>\n", s);
 }
 
 void chart_draw(FILE *stream, const Chart *c)
 {
     Axis x = x_axis(c), y = y_axis(c);
     fprintf(stream, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", c->width, c->height);
-    html_text(stream, c->y_label);
-    fprintf(stream, " over the steps\">\n");
+    html_format(stream, "%s by %s", c->y_label, x_label(c));
+    fputs("\">\n", stream);
     draw_y_axis(stream, c, &y);
     draw_x_axis(stream, c, &x);
     for (int k = 0; k < c->curves && c->points > 0; k++)

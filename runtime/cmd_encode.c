@@ -28,9 +28,10 @@ static bool give_batch(void *sink, uint32_t first, uint32_t count, const float *
 static const AmdimFeature *find_feature(const AmdimModel *m, int scale, Fault *f)
 {
     char scales[256] = "";
+    const AmdimFeature *found = feature_of_scale(m, scale);
+    if (found)
+        return found;
     for (int i = 0; i < m->features; i++) {
-        if (m->feature[i].scale == scale)
-            return &m->feature[i];
         size_t used = strlen(scales);
         if (m->feature[i].scale > 0)
             snprintf(scales + used, sizeof scales - used, "%s%d", used ? ", " : "", m->feature[i].scale);

@@ -63,6 +63,15 @@ static void print_json(const AmdimModel *m)
     printf("\"pairs\": [");
     for (int i = 0; i < m->pairs; i++)
         printf("%s{\"pair\": \"%s\", \"weight\": %.17g}", i ? ", " : "", m->pair[i].name, m->pair[i].weight);
+    printf("], \"layers\": [");
+    for (int i = 0; i < m->layers; i++) {
+        const AmdimLayer *l = &m->layer[i];
+        printf("%s{\"kind\": \"%s\", \"number\": %d, \"side\": %d, \"channels\": %d, "
+               "\"kernel\": %d, \"stride\": %d, \"pad\": %d, \"depth\": %d, "
+               "\"receptive_field\": %d, \"receptive_stride\": %d, \"receptive_begin\": %d}",
+               i ? ", " : "", l->kind, l->number, l->side, l->channels, l->kernel, l->stride, l->pad,
+               l->depth, l->receptive_field, l->receptive_stride, l->receptive_begin);
+    }
     printf("], \"scales\": [");
     for (int i = 0; i < m->scales; i++) {
         const AmdimScale *s = &m->scale[i];

@@ -19,7 +19,7 @@ enum { MAX_CLASSES = UINT16_MAX + 1 };
 typedef struct {
     char *root;      /* DIR/train or DIR/test */
     char *pool;      /* names of the files, each ended by a zero byte */
-    size_t *name;    /* (count) where each begins in the pool */
+    uint32_t *name;  /* (count) where each begins in the pool */
     uint32_t *until; /* (classes) the number after each class's last picture */
     size_t pool_length;
     uint32_t count;
@@ -173,13 +173,13 @@ static bool reserve_names(Folder *o, const Listing *l, Fault *f)
     size_t length = o->pool_length;
     for (int i = 0; i < l->count; i++)
         length += strlen(l->entry[i]->d_name) + 1;
-    if ((uint32_t)l->count > UINT32_MAX - o->count)
-        return fault(f, "%s: more than %u pictures", o->root, UINT32_MAX);
+    if (length > UINT32_MAX) /* so there are no more names either */
+        return fault(f, "%s: the names of its pictures take more than 4 GiB; use fewer", o->root);
     size_t count = (size_t)o->count + (size_t)l->count;
     char *pool = realloc(o->pool, length);
     if (pool)
         o->pool = pool;
-    size_t *name = count <= SIZE_MAX / sizeof *name ? realloc(o->name, count * sizeof *name) : NULL;
+    uint32_t *name = count <= SIZE_MAX / sizeof *name ? realloc(o->name, count * sizeof *name) : NULL;
     if (name)
         o->name = name;
     return (pool && name) || fault(f, "out of memory for the names of %zu pictures; use fewer", count);
@@ -194,7 +194,7 @@ static bool hold_names(Folder *o, const Listing *l, Fault *f)
     for (int i = 0; i < l->count; i++) {
         size_t bytes = strlen(l->entry[i]->d_name) + 1;
         memcpy(o->pool + o->pool_length, l->entry[i]->d_name, bytes);
-        o->name[o->count++] = o->pool_length;
+        o->name[o->count++] = (uint32_t)o->pool_length;
         o->pool_length += bytes;
     }
     return true;

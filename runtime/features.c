@@ -90,6 +90,8 @@ static bool each_batch(Machine *k, const AmdimFeature *feature, Preparation *p, 
     for (uint32_t first = 0, count; first < p->data->count; first += count) {
         uint32_t left = p->data->count - first;
         count = left < batch ? left : batch;
+        if (signals_received())
+            return fault(f, "stopped by a signal");
         if (!prepare(p, k->pool, first, count, x, f))
             return false;
         memset(x + count * picture, 0, (batch - count) * picture * sizeof *x);
@@ -113,6 +115,21 @@ bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, Fe
     free(x);
     preparation_free(&p);
     return done;
+}
+
+size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int threads)
+{
+    enum { PREPARER = 1 << 20 }; /* bytes: a row of the largest picture, an encoded file, room of malloc's */
+    size_t pictures = (size_t)feature->images + 2 * (size_t)threads; /* the batch; read, and being resized */
+    return pictures * picture_floats(m) * sizeof(float) + (size_t)threads * PREPARER;
+}
+
+const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale)
+{
+    for (int i = 0; i < m->features; i++)
+        if (m->feature[i].scale == scale)
+            return &m->feature[i];
+    return NULL;
 }
 
 typedef struct {

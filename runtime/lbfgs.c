@@ -137,7 +137,7 @@ static int minimise(Search *s, double tolerance, int most)
 {
     s->f = s->value(s->arg, s->x, s->gradient);
     double enough = tolerance * gradient_norm(s), before = INFINITY;
-    for (int iteration = 0; iteration < most; iteration++) {
+    for (int iteration = 0; iteration < most && !signals_received(); iteration++) {
         bool review = iteration % REVIEW == 0;
         if (gradient_norm(s) <= enough || (review && before - s->f <= LEAST_DECREASE * fabs(s->f)))
             return iteration;
@@ -153,7 +153,7 @@ bool lbfgs_minimise(Objective *value, void *arg, size_t count, double *x, double
                     int *iterations, Fault *f)
 {
     Search s = {.value = value, .arg = arg, .count = count};
-    double *memory = allocate(VECTORS * count * sizeof *memory, "the probe's search", f), *free_part = memory;
+    double *memory = allocate(lbfgs_bytes(count), "the probe's search", f), *free_part = memory;
     if (memory == NULL)
         return false;
     double **vectors[] = {&s.x, &s.gradient, &s.next, &s.next_gradient, &s.direction};
@@ -167,5 +167,10 @@ bool lbfgs_minimise(Objective *value, void *arg, size_t count, double *x, double
     *iterations = minimise(&s, tolerance, most);
     memcpy(x, s.x, count * sizeof *x);
     free(memory);
-    return true;
+    return !signals_received() || fault(f, "stopped by a signal");
+}
+
+size_t lbfgs_bytes(size_t count)
+{
+    return VECTORS * count * sizeof(double);
 }

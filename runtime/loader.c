@@ -236,7 +236,7 @@ static void take_back(Loader *l)
     pthread_cond_broadcast(&l->room);
 }
 
-const float *loader_next(Loader *l, Fault *f)
+float *loader_next(Loader *l, Fault *f)
 {
     pthread_mutex_lock(&l->lock);
     take_back(l);

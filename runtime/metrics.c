@@ -13,6 +13,7 @@
 #define JSMN_STRICT
 #include <jsmn.h>
 
+enum { PROBE_FIELDS = 3 };           /* that a line may have */
 static const double FLUSH_EVERY = 1; /* seconds */
 
 /* ---- writing ----------------------------------------------------------------------------------------------
@@ -20,8 +21,10 @@ static const double FLUSH_EVERY = 1; /* seconds */
 
 bool metrics_open(Metrics *k, const char *path, Fault *f)
 {
-    *k = (Metrics){.stream = fopen(path, "a"), .path = strdup(path), .flushed = clock_seconds()};
-    if (k->stream && k->path)
+    *k = (Metrics){.stream = fopen(path, "r+"), .path = strdup(path), .flushed = clock_seconds()};
+    if (!k->stream && errno == ENOENT)
+        k->stream = fopen(path, "w");
+    if (k->stream && k->path && fseeko(k->stream, 0, SEEK_END) == 0)
         return true;
     fault_errno(f, "cannot write %s", path);
     metrics_close(k);
@@ -47,6 +50,19 @@ bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault
     if (ferror(s))
         return fault_errno(f, "cannot write %s", k->path);
     return clock_seconds() - k->flushed < FLUSH_EVERY || metrics_flush(k, f);
+}
+
+/* Written over the line's end, so that at no time the file lacks the line. */
+bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f)
+{
+    static const char end[] = "}\n";
+    double low, high;
+    probe_interval(r->accuracy, r->images, &low, &high);
+    if (fseeko(k->stream, -(off_t)strlen(end), SEEK_END) != 0)
+        return fault_errno(f, "cannot write %s", k->path);
+    fprintf(k->stream, ",\"probe\":%.9g,\"probe_low\":%.9g,\"probe_high\":%.9g%s", r->accuracy, low, high,
+            end);
+    return metrics_flush(k, f);
 }
 
 void metrics_close(Metrics *k)
@@ -84,7 +100,7 @@ static void reader_close(Reader *r)
 /* A missing file leaves r->stream NULL and is no fault. */
 static bool reader_open(Reader *r, const AmdimModel *m, const char *path, Fault *f)
 {
-    *r = (Reader){.model = m, .capacity_of_tokens = 1 + 2 * (6 + 2 * (unsigned)m->pairs)};
+    *r = (Reader){.model = m, .capacity_of_tokens = 1 + 2 * (6 + 2 * (unsigned)m->pairs + PROBE_FIELDS)};
     r->stream = fopen(path, "r");
     if (!r->stream)
         return errno == ENOENT || fault_errno(f, "cannot read %s", path);
@@ -120,14 +136,20 @@ static bool token_count(const Reader *r, const char *key, uint64_t *out)
     return true;
 }
 
+/* Of a field that a line may lack. */
+static double number_or_nan(const Reader *r, const char *key)
+{
+    double value;
+    return token_number(r, key, &value) ? value : NAN;
+}
+
 /* A line's loss of pair i, and its accuracy, which lines of older programs lack. */
 static bool read_pair(Reader *r, int i)
 {
     const char *name = r->model->pair[i].name;
     char accuracy[64];
     snprintf(accuracy, sizeof accuracy, "accuracy.%s", name);
-    if (!token_number(r, accuracy, &r->pair[r->model->pairs + i]))
-        r->pair[r->model->pairs + i] = NAN;
+    r->pair[r->model->pairs + i] = number_or_nan(r, accuracy);
     return token_number(r, name, &r->pair[i]);
 }
 
@@ -140,6 +162,9 @@ static bool parse_line(Reader *r, size_t length)
     if (found < 1 || r->token[0].type != JSMN_OBJECT || r->line[length - 1] != '\n')
         return false;
     r->tokens = (unsigned)found;
+    row->probe = number_or_nan(r, "probe");
+    row->probe_low = number_or_nan(r, "probe_low");
+    row->probe_high = number_or_nan(r, "probe_high");
     for (int i = 0; i < r->model->pairs; i++)
         if (!read_pair(r, i))
             return false;

@@ -85,6 +85,8 @@ static const OptionRow options[] = {
      "of everything drawn at random; 0 unless given"},
     {"--resume", NULL, FLAG, FIELD(resume), TRAIN, 0, 0, 0,
      "go on from RUN/last.safetensors where there is one"},
+    {"--probe-every", "N", NUMBER, FIELD(probe_every), TRAIN, 0, 1, UINT32_MAX,
+     "a linear probe after every N-th epoch and at the end"},
     {"--stop-after", "TIME", TIME, FIELD(stop_after), TRAIN, 0, 1, UINT32_MAX,
      "save and end after 90s, 30m, 8h or 1h30m; --resume goes on"},
     {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "run only when nobody else wants the processor"},

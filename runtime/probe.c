@@ -8,8 +8,7 @@
 #include <string.h>
 
 enum { CHUNKS = 16 };
-#define CONSTANT 1e-7              /* deviation over mean below which a column only varies by rounding */
-#define NORMAL   1.959963984540054 /* standard deviations on both sides that hold 95 % */
+#define CONSTANT 1e-7 /* deviation over mean below which a column only varies by rounding */
 
 Probe *probe_named(const char *head)
 {
@@ -21,15 +20,6 @@ Probe *probe_named(const char *head)
         if (strcmp(heads[i].name, head) == 0)
             return heads[i].probe;
     return NULL;
-}
-
-void probe_interval(double share, uint32_t count, double *low, double *high)
-{
-    double n = count, z2 = NORMAL * NORMAL;
-    double centre = (share + z2 / (2 * n)) / (1 + z2 / n);
-    double half = NORMAL / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n));
-    *low = fmax(0, centre - half);
-    *high = fmin(1, centre + half);
 }
 
 size_t round_up(size_t n, size_t step)

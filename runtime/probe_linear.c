@@ -258,6 +258,17 @@ void logistic_free(Logistic *l)
     *l = (Logistic){0};
 }
 
+size_t logistic_bytes(int classes, int dims, int threads)
+{
+    size_t rows = round_up((size_t)dims + 1, PRODUCT_ROWS),
+           columns = round_up((size_t)classes, PRODUCT_LANES);
+    size_t weights = rows * columns;
+    size_t buffers = (BLOCK * rows + (BLOCK + PRODUCT_ROWS) * columns) * sizeof(float) + sizeof(Buffer);
+    size_t model = (2 * rows + weights) * sizeof(float), start = weights * sizeof(double);
+    return model + start + lbfgs_bytes(weights) + CHUNKS * weights * sizeof(double) +
+           (size_t)threads * buffers;
+}
+
 /* Nothing is drawn at random. */
 bool probe_linear(AmdimPool *pool, int classes, int dims, uint64_t seed, const ProbeRows *train,
                   const ProbeRows *test, ProbeResult *out, Fault *f)

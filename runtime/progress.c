@@ -3,6 +3,7 @@
 #include "runtime.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,6 +76,19 @@ void meter_step(Meter *k, uint64_t finished, double loss)
         return;
     draw_line(k, finished, loss);
     k->shown = now;
+}
+
+void meter_say(Meter *k, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (k->terminal)
+        fputs("\r\033[K", k->stream);
+    vfprintf(k->stream, format, args);
+    fputc('\n', k->stream);
+    fflush(k->stream);
+    va_end(args);
+    k->stepped = clock_seconds();
 }
 
 void meter_end(Meter *k)

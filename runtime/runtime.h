@@ -6,7 +6,9 @@
 #define RUNTIME_H
 
 #include "amdim.h"
+#include "page.h"
 #include <stdio.h>
+#include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define MEBIBYTE     (1024.0 * 1024.0)
@@ -90,6 +92,13 @@ bool picture_convert(Picture *p, int channels, Fault *f);
 /* Decodes to 1 or 3 channels as asked (alpha over black is dropped, 16 bits become 8, palettes are expanded,
  * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
 bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
+
+/* ---- png_write.c --------------------------------------------------------------------------------------- */
+
+bool png_can_write(Fault *f); /* not where the program was built without libpng */
+/* Writes `data:image/png;base64,...` for a page. Channels: 1 grey, 3 RGB, 4 RGB and alpha. Fails only for
+ * want of memory; what the stream says is the caller's to ask. */
+bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, int channels, Fault *f);
 
 /* ---- data.c, data_*.c, pictures.c: labelled pictures --------------------------------------------------- */
 
@@ -177,9 +186,9 @@ typedef struct Loader Loader;
  * incomplete last batch is left out. Fails when the set is smaller than a batch. */
 Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_t step, int threads,
                    Fault *f);
-/* The next step's views (N, H, W, C); valid until the next call. NULL with a fault when a picture could not
- * be read. */
-const float *loader_next(Loader *l, Fault *f);
+/* The next step's views (N, H, W, C), the caller's to write over until the next call. NULL with a fault when
+ * a picture could not be read. */
+float *loader_next(Loader *l, Fault *f);
 void loader_free(Loader *l);
 
 /* ---- safetensors.c: tensors in files ------------------------------------------------------------------- */
@@ -319,6 +328,9 @@ void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
 typedef bool FeatureSink(void *sink, uint32_t first, uint32_t count, const float *features, Fault *f);
 bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, FeatureSink *sink, void *arg,
                    Fault *f);
+const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale); /* NULL where there is none */
+/* What features_each holds, at most; a picture that is larger than the input needs more. */
+size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int threads);
 /* All of them at once: (count, side*side*channels), by allocate. */
 float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, Fault *f);
 /* The pictures themselves, as testing sees them: (count, H*W*C). */
@@ -329,9 +341,11 @@ float *features_pixels(const AmdimModel *m, const Dataset *d, Fault *f);
 /* The function's value at x; writes the gradient there. */
 typedef double Objective(void *arg, const double *x, double *gradient);
 /* Goes from x (count) down to where the gradient's norm is `tolerance` times that at the start, or where the
- * function's own rounding lets it fall no further, or `most` iterations on. */
+ * function's own rounding lets it fall no further, or `most` iterations on. A signal received ends it with a
+ * fault. */
 bool lbfgs_minimise(Objective *value, void *arg, size_t count, double *x, double tolerance, int most,
                     int *iterations, Fault *f);
+size_t lbfgs_bytes(size_t count); /* that it holds */
 
 /* ---- probe.c: what a classifier reads out of frozen features ------------------------------------------- */
 
@@ -350,6 +364,9 @@ typedef struct {
 typedef bool Probe(AmdimPool *pool, int classes, int dims, uint64_t seed, const ProbeRows *train,
                    const ProbeRows *test, ProbeResult *out, Fault *f);
 Probe *probe_named(const char *head); /* "linear", "mlp" or "knn"; NULL for another name */
+
+/* ---- interval.c ---------------------------------------------------------------------------------------- */
+
 /* The 95 % interval of a share of `count` trials (Wilson 1927, "Probable inference, the law of succession,
  * and statistical inference"). */
 void probe_interval(double share, uint32_t count, double *low, double *high);
@@ -372,6 +389,7 @@ bool logistic_fit(Logistic *l, AmdimPool *pool, int classes, int dims, const Pro
 /* The share of rows whose arg max is their label. */
 bool logistic_accuracy(const Logistic *l, AmdimPool *pool, const ProbeRows *rows, double *accuracy, Fault *f);
 void logistic_free(Logistic *l);
+size_t logistic_bytes(int classes, int dims, int threads); /* that fitting and counting hold, at most */
 Probe probe_linear;
 
 /* ---- probe_mlp.c, probe_knn.c -------------------------------------------------------------------------- */
@@ -381,12 +399,35 @@ Probe probe_mlp;
 /* The 20 nearest training rows by cosine vote for their classes, a row at similarity s with exp(s / 0.07). */
 Probe probe_knn;
 
+/* ---- probe_split.c: a probe on a data set's labelled splits -------------------------------------------- */
+
+typedef struct {
+    DataRequest data; /* its split is not looked at */
+    bool pixels;      /* the pictures themselves in place of f_1 */
+    bool say;         /* what was found, on stderr */
+    const char *head; /* as in probe_named */
+    uint64_t seed;
+} ProbeSplits;
+/* Encodes both splits by k's weights, with running statistics; of k only the arena is written. A signal that
+ * was received ends it with a fault. */
+bool probe_splits(Machine *k, const ProbeSplits *p, ProbeResult *out, Fault *f);
+/* "61.2 % (95 % interval 60.2 to 62.2 %) of 10000 test images (training images: 70.1 %)" */
+void probe_describe(const ProbeResult *r, char *text, size_t size);
+/* What the linear probe of f_1 holds beside the machine, at most, in bytes. */
+typedef struct {
+    uint64_t training, rest; /* the training split's features, all else */
+    uint64_t image;          /* one image's features */
+    int classes;
+} ProbeMemory;
+bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads, ProbeMemory *out, Fault *f);
+
 /* ---- options.c: the command line ----------------------------------------------------------------------- */
 
 typedef struct {
     const char *command;
     const char *data, *out, *weights, *batch, *head, *split, *labels;
     int64_t epochs, steps, limit, count; /* -1: not given */
+    int64_t probe_every;                 /* epochs; 0: not given */
     int64_t stop_after;                  /* seconds; 0: not given */
     int scale;                           /* 0: not given */
     uint64_t seed;                       /* 0 unless given */
@@ -402,6 +443,23 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
 /* How to call one command, or with NULL the whole program. */
 void options_usage(const AmdimModel *m, const char *program, const char *command, FILE *stream);
 const char *options_program(int argc, char **argv); /* argv[0] without its folders */
+
+/* ---- train_probe.c: probes during training ------------------------------------------------------------- */
+
+typedef struct {
+    ProbeSplits splits;
+    uint64_t every, last; /* after how many steps, and after which one in any case; every 0: never */
+    uint64_t done;        /* the steps after which the latest probe was made; 0: none */
+    uint64_t bytes;       /* the most that the program holds while it probes */
+} Probing;
+/* Looks at both splits; refuses when the probe does not fit into the memory that the spec allows. `limit` is
+ * the run's, `per_epoch` and `total` are steps. */
+bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t limit, uint64_t per_epoch,
+                   uint64_t total, Fault *f);
+bool probing_is_due(const Probing *p, uint64_t step); /* after so many steps */
+/* Of a run that goes on after `step`: the probe after it is due still if the last line of the metrics is of
+ * that step and has none. */
+bool probing_resume(Probing *p, const AmdimModel *m, const char *metrics, uint64_t step, Fault *f);
 
 /* ---- train.c and the other commands: each returns the exit code ---------------------------------------- */
 
@@ -431,8 +489,10 @@ bool run_make(const Run *r, Fault *f);        /* the folder, and those above it 
 typedef struct {
     uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
     double loss, penalty, lr, images_per_second;
-    const double *pair_loss;     /* (pairs) */
-    const double *pair_accuracy; /* (pairs) as in AmdimStep; NAN where a line has none */
+    const double *pair_loss;             /* (pairs) */
+    const double *pair_accuracy;         /* (pairs) as in AmdimStep; NAN where a line has none */
+    double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has
+                                            none; written by metrics_probe alone */
 } MetricsRow;
 typedef struct {
     FILE *stream;
@@ -442,33 +502,53 @@ typedef struct {
 /* Keeps the lines of steps up to `step` and drops the rest, so that a run that goes on from there has the
  * file of one never stopped; *last_loss is the last kept one's, NAN without one. */
 bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f);
-bool metrics_open(Metrics *k, const char *path, Fault *f); /* to append */
+bool metrics_open(Metrics *k, const char *path, Fault *f); /* to write on */
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
+/* Adds the linear probe's result to the line written last, and flushes. */
+bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f);
 bool metrics_flush(Metrics *k, Fault *f);
 void metrics_close(Metrics *k);
 /* Hands every readable row on, in order; no file is no rows. */
 typedef void MetricsSink(void *sink, const MetricsRow *row);
 bool metrics_each(const AmdimModel *m, const char *path, MetricsSink *sink, void *arg, Fault *f);
 
-/* ---- chart.c: curves over the steps, as inline SVG ----------------------------------------------------- */
-
-enum { CHART_COLOURS = 8 }; /* curve i has the style sheet's class c(i % CHART_COLOURS) */
+/* ---- tensorboard.c: RUN/events.out.tfevents.SECONDS.HOST ----------------------------------------------- */
 
 typedef struct {
-    const char *y_label;
-    int width, height; /* units of the drawing; a letter is about 7 wide */
-    bool from_zero;    /* the y axis begins at 0 */
-    int points, curves;
-    const double *x;        /* (points), ascending */
-    const double *const *y; /* (curves)(points), finite */
-} Chart;
-void chart_draw(FILE *stream, const Chart *c);
-void chart_number(char *text, size_t size, double value); /* as on the axes: 0, 0.25, 5e-4, 2.5k */
-void html_text(FILE *stream, const char *text);           /* escaped */
+    FILE *stream;
+    char *path;
+    double written, flushed; /* when, by clock_seconds */
+} Events;
+/* A new file of a run that has finished `steps` steps; of the folder's other files, what they have of later
+ * steps is void. */
+bool events_open(Events *e, const char *folder, uint64_t steps, Fault *f);
+/* The row's scalars, unless others were written less than a second ago and it need not be `always`. */
+bool events_write(Events *e, const AmdimModel *m, const MetricsRow *row, bool always, Fault *f);
+bool events_probe(Events *e, uint64_t step, const ProbeResult *r, Fault *f);
+bool events_flush(Events *e, Fault *f);
+void events_close(Events *e);
 
-/* ---- report.c: RUN/report.html, drawn from metrics.jsonl ----------------------------------------------- */
+/* ---- page.c, chart.c: see page.h ----------------------------------------------------------------------- */
 
-bool report_write(const AmdimModel *m, const char *run, Fault *f);
+/* ---- report.c, report_*.c: RUN/report.html ------------------------------------------------------------- */
+
+typedef enum { REPORT_RUNNING, REPORT_STOPPED, REPORT_FINISHED, REPORT_FAILED } ReportPhase;
+/* How a run stands between two steps. */
+typedef struct {
+    const char *run; /* its folder, with metrics.jsonl */
+    ReportPhase phase;
+    const char *reason; /* why it failed, else NULL; the page then shows nothing of the weights */
+    time_t now;
+    uint64_t seed;
+    uint64_t step, total;   /* steps finished, and of the whole run */
+    uint64_t epoch;         /* that the last of them was in */
+    const Dataset *data;    /* what is trained on */
+    const char *data_dir;   /* where the test split is; NULL: the built-in pictures */
+    const Machine *machine; /* its arena is written, its weights are read */
+    float *room;            /* for V*B pictures, written; NULL: there is none yet */
+} ReportState;
+/* Pictures that cannot be read are no fault: the page says so in their place. */
+bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
 /* ---- progress.c: how far training is, on stderr -------------------------------------------------------- */
 
@@ -484,7 +564,9 @@ typedef struct {
 } Meter;
 void meter_begin(Meter *k, FILE *stream, int batch, uint64_t total, uint64_t per_epoch);
 void meter_step(Meter *k, uint64_t finished, double loss); /* after every step */
-void meter_end(Meter *k);                                  /* leaves the cursor on a line of its own */
+/* A line of its own; the time since the last step then counts for no step. */
+void meter_say(Meter *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void meter_end(Meter *k); /* leaves the cursor on a line of its own */
 
 /* ---- signals.c ----------------------------------------------------------------------------------------- */
 

@@ -3,7 +3,7 @@
  * A run is a function of the spec, the data, the seed and the limit: how often it was stopped and gone on
  * with, saved, or on how many threads it ran leaves no trace in its weights. It is saved at the end of every
  * epoch, every five minutes, on a signal, when its time is over, at the end, and when the data can no longer
- * be read. */
+ * be read; before a probe, too, which leaves no trace in it but its result in the metrics. */
 #include "runtime.h"
 #include <inttypes.h>
 #include <math.h>
@@ -11,7 +11,10 @@
 #include <sys/resource.h>
 
 enum { SIGNAL_EXIT = 128 };
-static const double SAVE_EVERY = 300, REPORT_EVERY = 10; /* seconds */
+static const double SAVE_EVERY = 300; /* seconds */
+/* The report is drawn at an epoch's end when ten seconds have passed, in between when thirty have, and never
+ * takes more than a hundredth of the time. */
+static const double REPORT_AT_EPOCH = 10, REPORT_BETWEEN = 30, REPORT_REST = 100;
 
 typedef struct {
     const AmdimModel *model;
@@ -22,11 +25,15 @@ typedef struct {
     Dataset *data;
     Loader *loader;
     Metrics metrics;
+    Events events;
+    Probing probing;
     Meter meter;
     Progress at;
     uint64_t per_epoch, total; /* steps */
     double last_loss;          /* NAN before the first step */
+    float *views;              /* the last step's, free between steps; NULL before the first */
     double saved, reported;    /* when, by clock_seconds */
+    double report_took;        /* seconds */
     double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
 
@@ -48,14 +55,43 @@ static bool loss_is_finite(AmdimStep *step)
 static bool save(Training *t, Fault *f)
 {
     t->saved = clock_seconds();
-    return metrics_flush(&t->metrics, f) &&
+    return metrics_flush(&t->metrics, f) && events_flush(&t->events, f) &&
            checkpoint_save(t->model, t->run.weights, t->machine.params, &t->optimizer, &t->at, f);
 }
 
-static bool report(Training *t, Fault *f)
+/* `reason` why it failed, if it did. */
+static bool report(Training *t, ReportPhase phase, const char *reason, Fault *f)
 {
+    const ReportState state = {.run = t->run.folder,
+                               .phase = phase,
+                               .reason = reason,
+                               .now = time(NULL),
+                               .seed = t->at.seed,
+                               .step = t->at.step,
+                               .epoch = t->at.step > 0 ? (t->at.step - 1) / t->per_epoch : 0,
+                               .total = t->total,
+                               .data = t->data,
+                               .data_dir = t->options->data,
+                               .machine = &t->machine,
+                               .room = t->views};
+    double begun = clock_seconds();
+    bool written = metrics_flush(&t->metrics, f) && report_write(t->model, &state, f);
     t->reported = clock_seconds();
-    return metrics_flush(&t->metrics, f) && report_write(t->model, t->run.folder, f);
+    t->report_took = t->reported - begun;
+    return written;
+}
+
+/* So that the page does not say that it runs still. Where that fails too, the first reason is told. */
+static void report_failure(Training *t, const Fault *why)
+{
+    Fault second;
+    (void)report(t, REPORT_FAILED, why->text, &second);
+}
+
+static bool report_is_due(const Training *t, bool epoch_ends)
+{
+    double waited = clock_seconds() - t->reported;
+    return waited > (epoch_ends ? REPORT_AT_EPOCH : REPORT_BETWEEN) && waited > REPORT_REST * t->report_took;
 }
 
 static bool weights_are_finite(const Training *t)
@@ -91,7 +127,7 @@ static bool train_step(Training *t, Fault *f)
     AmdimStep *step = &t->machine.step;
     double begun = clock_seconds();
     uint64_t epoch = t->at.step / t->per_epoch;
-    if (!(step->x = loader_next(t->loader, f)))
+    if (!(step->x = t->views = loader_next(t->loader, f)))
         return data_failed(t, f);
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
     t->optimizer.steps = t->at.step;
@@ -112,7 +148,9 @@ static bool train_step(Training *t, Fault *f)
                       .pair_loss = step->pair_loss,
                       .pair_accuracy = step->pair_accuracy};
     meter_step(&t->meter, t->at.step, step->loss);
-    return metrics_write(&t->metrics, t->model, &row, f);
+    bool is_last = t->at.step % t->per_epoch == 0 || t->at.step == t->total;
+    return metrics_write(&t->metrics, t->model, &row, f) &&
+           events_write(&t->events, t->model, &row, is_last, f);
 }
 
 static bool time_is_over(const Training *t)
@@ -120,19 +158,48 @@ static bool time_is_over(const Training *t)
     return clock_seconds() >= t->deadline;
 }
 
+static bool is_finished(const Training *t)
+{
+    return t->at.step >= t->total && !probing_is_due(&t->probing, t->at.step);
+}
+
+static bool is_stopping(const Training *t)
+{
+    return signals_received() || time_is_over(t);
+}
+
+/* The run is saved. A signal abandons the probe; --resume makes up for it. */
+static bool probe(Training *t, Fault *f)
+{
+    ProbeResult result;
+    char text[256];
+    if (is_stopping(t))
+        return true;
+    if (!probe_splits(&t->machine, &t->probing.splits, &result, f))
+        return signals_received() || data_failed(t, f);
+    t->probing.done = t->at.step;
+    probe_describe(&result, text, sizeof text);
+    meter_say(&t->meter, "linear probe after step %" PRIu64 ": %s", t->at.step, text);
+    return metrics_probe(&t->metrics, &result, f) && events_probe(&t->events, t->at.step, &result, f);
+}
+
 static bool train_steps(Training *t, Fault *f)
 {
     t->saved = t->reported = clock_seconds();
-    while (t->at.step < t->total && !signals_received() && !time_is_over(t)) {
+    if (probing_is_due(&t->probing, t->at.step) && !probe(t, f))
+        return false;
+    while (t->at.step < t->total && !is_stopping(t)) {
         if (!train_step(t, f))
             return false;
-        bool epoch_ends = t->at.step % t->per_epoch == 0;
-        if ((epoch_ends || clock_seconds() - t->saved > SAVE_EVERY) && !save(t, f))
+        bool epoch_ends = t->at.step % t->per_epoch == 0, probes = probing_is_due(&t->probing, t->at.step);
+        if ((epoch_ends || probes || clock_seconds() - t->saved > SAVE_EVERY) && !save(t, f))
             return false;
-        if (epoch_ends && clock_seconds() - t->reported > REPORT_EVERY && !report(t, f))
+        if (probes && !probe(t, f))
+            return false;
+        if (report_is_due(t, epoch_ends) && !report(t, REPORT_RUNNING, NULL, f))
             return false;
     }
-    return save(t, f) && report(t, f);
+    return save(t, f) && report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL, f);
 }
 
 /* ---- setting up -----------------------------------------------------------------------------------------
@@ -196,7 +263,9 @@ static bool open_data(Training *t, Fault *f)
 static bool open_run(Training *t, Fault *f)
 {
     return run_make(&t->run, f) && metrics_cut(t->model, t->run.metrics, t->at.step, &t->last_loss, f) &&
-           metrics_open(&t->metrics, t->run.metrics, f);
+           probing_resume(&t->probing, t->model, t->run.metrics, t->at.step, f) &&
+           metrics_open(&t->metrics, t->run.metrics, f) &&
+           events_open(&t->events, t->run.folder, t->at.step, f);
 }
 
 static bool set_up(Training *t, Fault *f)
@@ -206,7 +275,8 @@ static bool set_up(Training *t, Fault *f)
         return false;
     if (!machine_new(&t->machine, t->model, o->threads, f) || !optimizer_new(&t->optimizer, t->model, f))
         return false;
-    if (!begin_or_resume(t, f) || !open_data(t, f) || !open_run(t, f))
+    if (!begin_or_resume(t, f) || !open_data(t, f) ||
+        !probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f) || !open_run(t, f))
         return false;
     t->machine.step.take = take_gradient;
     t->machine.step.taker = t;
@@ -219,6 +289,7 @@ static void tear_down(Training *t)
 {
     meter_end(&t->meter);
     metrics_close(&t->metrics);
+    events_close(&t->events);
     loader_free(t->loader);
     if (t->data)
         data_close(t->data);
@@ -245,6 +316,8 @@ static void say_plan(const Training *t)
     fprintf(stderr, "%d threads", t->options->threads);
     if (t->options->threads == m->threads) /* for these the promise was made */
         fprintf(stderr, ", at most %.1f MiB of memory", (double)m->peak_bytes / MEBIBYTE);
+    if (t->probing.every > 0)
+        fprintf(stderr, ", and %.1f MiB while probing", (double)t->probing.bytes / MEBIBYTE);
     fprintf(stderr, "; %s keeps weights, metrics and report\n", t->run.folder);
 }
 
@@ -291,11 +364,14 @@ int command_train(const AmdimModel *m, const Options *o, Fault *f)
     if (set_up(&t, f)) {
         say_plan(&t);
         bool trained = train_steps(&t, f);
+        if (!trained)
+            report_failure(&t, f);
         meter_end(&t.meter);
         int stopped = signals_received();
-        if (trained && stopped && t.at.step < t.total)
+        bool finished = is_finished(&t);
+        if (trained && stopped && !finished)
             code = say_stopped(&t, stopped);
-        else if (trained && t.at.step < t.total)
+        else if (trained && !finished)
             code = say_time_over(&t);
         else if (trained) {
             say_end(&t);

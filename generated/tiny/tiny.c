@@ -2481,6 +2481,24 @@ static const AmdimTensor tensors[] = {
     [TENSOR_embed_7_bn_running_var] = {"embed.7.bn.running_var", 1, {32}, 67392, 32, false, AMDIM_INIT_ONE, 0},
 };
 
+static const AmdimLayer layers[] = {
+    {.kind = "conv", .number = 0, .side = 14, .channels = 16,
+     .kernel = 3, .stride = 1, .pad = 0, .depth = 1,
+     .receptive_field = 3, .receptive_stride = 1, .receptive_begin = 0},
+    {.kind = "block", .number = 1, .side = 7, .channels = 32,
+     .kernel = 2, .stride = 2, .pad = 0, .depth = 2,
+     .receptive_field = 4, .receptive_stride = 2, .receptive_begin = 0},
+    {.kind = "block", .number = 2, .side = 5, .channels = 32,
+     .kernel = 3, .stride = 1, .pad = 0, .depth = 1,
+     .receptive_field = 8, .receptive_stride = 2, .receptive_begin = 0},
+    {.kind = "residual", .number = 3, .side = 1, .channels = 48,
+     .kernel = 5, .stride = 1, .pad = 0, .depth = 1,
+     .receptive_field = 16, .receptive_stride = 2, .receptive_begin = 0},
+    {.kind = "batchnorm", .number = 4, .side = 1, .channels = 48,
+     .kernel = 0, .stride = 1, .pad = 0, .depth = 1,
+     .receptive_field = 16, .receptive_stride = 2, .receptive_begin = 0},
+};
+
 static const AmdimScale scales[] = {
     {.scale = 1, .channels = 48, .layer = 4, .receptive_field = 16, .receptive_stride = 2},
     {.scale = 5, .channels = 32, .layer = 2, .receptive_field = 8, .receptive_stride = 2},
@@ -2529,6 +2547,8 @@ const AmdimModel amdim_model = {
     .tensor = tensors,
     .param_floats = 67424,
     .trained_floats = 67136,
+    .layers = 5,
+    .layer = layers,
     .scales = 3,
     .scale = scales,
     .pairs = 2,
@@ -2536,7 +2556,7 @@ const AmdimModel amdim_model = {
     .located = 1,
     .arena_bytes = 2148096,
     .scratch_bytes = 3200,
-    .peak_bytes = 9582976,
+    .peak_bytes = 10869120,
     .flop_per_step = 167682048,
     .start = NULL,
     .step = step,

@@ -25,6 +25,24 @@ int shell(const char *format, ...)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+const char *find_python(const char *module)
+{
+    const char *candidates[] = {getenv("PYTHON"), "python3", "/usr/bin/python3"};
+    for (size_t i = 0; i < sizeof candidates / sizeof *candidates; i++)
+        if (candidates[i] && !shell("%s -c 'import %s'", candidates[i], module))
+            return candidates[i];
+    return NULL;
+}
+
+const char *wanted(const char *python)
+{
+    if (!python) {
+        print_message("no such Python here\n");
+        skip();
+    }
+    return python;
+}
+
 const char *amdimc_path(void)
 {
     static char path[512];

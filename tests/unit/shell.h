@@ -8,4 +8,9 @@ int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The compiler under test: $BUILD/amdimc, or build/amdimc. */
 const char *amdimc_path(void);
 
+/* $PYTHON, python3 or /usr/bin/python3, whichever has the module; NULL where none has. */
+const char *find_python(const char *module);
+/* The same Python; the test is skipped where it is NULL. */
+const char *wanted(const char *python);
+
 #endif

@@ -157,6 +157,9 @@ static void padding_and_stride_round_down(void **state)
     expect_layer(&n->layer[0], 7, 2, 5, 2);
     expect_layer(&n->layer[1], 3, 2, 9, 6);
     expect_layer(&n->layer[2], 1, 5, 27, 54);
+    assert_int_equal(n->layer[0].receptive_begin, -2);
+    assert_int_equal(n->layer[1].receptive_begin, -2 - 1 * 2);
+    assert_int_equal(n->layer[2].receptive_begin, -2 - 1 * 2 - 2 * 6);
     end(&b);
 }
 
@@ -182,6 +185,7 @@ static void receptive_fields_saturate(void **state)
                              "  - conv: {out: 1, kernel: 3, pad: 1, stride: 65536}\n"
                              "embedding: {dim: 5}\nloss: {pairs: [1-to-1]}\n");
     expect_layer(&n->layer[2], 1, 1, INT32_MAX, INT32_MAX);
+    assert_int_equal(n->layer[2].receptive_begin, -INT32_MAX);
     end(&b);
 }
 

@@ -44,7 +44,7 @@ static void test_every_option_of_train(void **state)
     (void)state;
     Options o =
         parsed("/opt/toy train --data D --out R --epochs 3 --steps 70 --seed 18446744073709551615 --resume "
-               "--threads 5 --limit 9 --nice");
+               "--threads 5 --limit 9 --nice --probe-every 4");
     assert_string_equal(o.command, "train");
     assert_string_equal(o.data, "D");
     assert_string_equal(o.out, "R");
@@ -55,6 +55,7 @@ static void test_every_option_of_train(void **state)
     assert_true(o.nice);
     assert_int_equal(o.threads, 5);
     assert_int_equal(o.limit, 9);
+    assert_int_equal(o.probe_every, 4);
 }
 
 static void test_what_is_not_given(void **state)
@@ -157,6 +158,7 @@ static void test_bad_numbers(void **state)
     refused("toy train --out R --limit 0", "from 1 to");
     refused("toy train --out R --limit 4294967296", "from 1 to 4294967295; see `toy train --help`");
     refused("toy bench --steps 0", "from 1 to");
+    refused("toy train --out R --probe-every 0", "from 1 to");
     assert_int_equal(parsed("toy train --out R --steps 0").steps, 0);
 }
 

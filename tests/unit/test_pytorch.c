@@ -1,9 +1,7 @@
 /* test_pytorch.c: the Python that --emit=pytorch writes. It is text that Python accepts, and holds what the
  * spec trains and nothing else; where PyTorch is installed, its replay agrees with the interpreter's, and
- * with the compiled program's of weights that the program trained.
- *
- * Python is $PYTHON, python3 or /usr/bin/python3, whichever has what a test needs; without one it is skipped.
- */
+ * with the compiled program's of weights that the program trained. Without a Python that has what a test
+ * needs, it is skipped. */
 #include "samples.h"
 #include "shell.h"
 #include "trial.h"
@@ -45,28 +43,8 @@ static const char lower_half[] = "name: lower-half\ninput: {size: 14}\nbatch: 3\
 
 /* ---- helpers ---- */
 
-/* The Python that has a module, or NULL. */
-static const char *find_python(const char *module)
-{
-    const char *candidates[] = {getenv("PYTHON"), "python3", "/usr/bin/python3"};
-    for (size_t i = 0; i < COUNT(candidates); i++)
-        if (candidates[i] && !shell("%s -c 'import %s'", candidates[i], module))
-            return candidates[i];
-    return NULL;
-}
-
 /* As set_up found them. */
 static const char *plain_python, *torch_python;
-
-/* The test is skipped where there is no such Python. */
-static const char *wanted(const char *python)
-{
-    if (!python) {
-        print_message("no such Python here\n");
-        skip();
-    }
-    return python;
-}
 
 /* The Python for a spec's text; lives in the arena. */
 static char *emit(Arena *a, const char *name, const char *text)

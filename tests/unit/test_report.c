@@ -1,6 +1,6 @@
 /* test_report.c: metrics come back as written, what is not readable is passed over, and the page drawn from
  * them is whole, small and escaped. */
-#include "commands.h"
+#include "reporting.h"
 #include "samples.h"
 #include "toy_model.h"
 
@@ -23,7 +23,14 @@ static void write_rows(uint64_t rows)
     assert_true(metrics_open(&k, scratch_path("metrics.jsonl"), &f));
     for (uint64_t step = 1; step <= rows; step++) {
         double pair = loss_of(step) + 1, accuracy = 1 / (double)step;
-        MetricsRow row = {step, step / 100, loss_of(step), 2, 1e-4, 50, &pair, &accuracy};
+        MetricsRow row = {.step = step,
+                          .epoch = step / 100,
+                          .loss = loss_of(step),
+                          .penalty = 2,
+                          .lr = 1e-4,
+                          .images_per_second = 50,
+                          .pair_loss = &pair,
+                          .pair_accuracy = &accuracy};
         assert_true(metrics_write(&k, &toy_model, &row, &f));
     }
     assert_true(metrics_flush(&k, &f));
@@ -32,19 +39,11 @@ static void write_rows(uint64_t rows)
 
 static char *write_report(const AmdimModel *m)
 {
-    Fault f;
-    size_t count;
-    if (!report_write(m, scratch_path(""), &f))
-        fail_msg("%s", f.text);
-    return read_whole(scratch_path("report.html"), &count);
-}
-
-static int count_of(const char *text, const char *words)
-{
-    int found = 0;
-    for (; (text = strstr(text, words)); text++)
-        found++;
-    return found;
+    Reporting r;
+    reporting_begin(&r, m, NULL);
+    char *page = reporting_page(&r);
+    reporting_end(&r);
+    return page;
 }
 
 /* ---- metrics --------------------------------------------------------------------------------------------
@@ -117,19 +116,21 @@ static void test_cut(void **state)
 /* ---- the page -------------------------------------------------------------------------------------------
  */
 
+/* Two charts for the pairs and four others. */
 static void test_page(void **state)
 {
     (void)state;
     write_rows(30);
     char *page = write_report(&toy_model);
-    assert_int_equal(count_of(page, "<svg "), 5);
-    assert_int_equal(count_of(page, "</svg>"), 5);
-    assert_int_equal(count_of(page, "<polyline "), 5);
-    assert_int_equal(count_of(page, "3-to-1"), 3); /* header, legend, facts */
+    assert_int_equal(count_of(page, "<polyline "), 6);
+    assert_int_equal(count_of(page, " by step\""), 6);
+    assert_int_equal(count_of(page, "<svg "), count_of(page, "</svg>"));
+    assert_int_equal(count_of(page, "<section"), count_of(page, "</section>"));
     assert_non_null(strstr(page, "0123456789abcdef"));
-    assert_non_null(strstr(page, "prefers-color-scheme:dark"));
+    assert_non_null(strstr(page, "prefers-color-scheme: dark"));
     assert_non_null(strstr(page, "</html>"));
-    assert_null(strstr(page, "http"));
+    assert_null(strstr(page, "://")); /* nothing is fetched */
+    assert_null(strstr(page, "<script"));
     assert_null(strstr(page, "nan"));
     free(page);
 }
@@ -138,10 +139,81 @@ static void test_page_without_steps(void **state)
 {
     (void)state;
     char *page = write_report(&toy_model);
-    assert_int_equal(count_of(page, "<svg "), 5);
+    assert_int_equal(count_of(page, " by step\""), 6);
+    assert_int_equal(count_of(page, "<polyline points=\"\"/>"), 0);
     assert_int_equal(count_of(page, "<polyline "), 0);
     assert_null(strstr(page, "nan"));
     free(page);
+}
+
+/* Also in a run so long that a point stands for several steps, of which one has a probe. */
+static void test_the_probe_has_a_curve_where_it_was_made(void **state)
+{
+    (void)state;
+    enum { ROWS = 2000 };
+    Fault f;
+    Metrics k;
+    const double one = 1;
+    assert_true(metrics_open(&k, scratch_path("metrics.jsonl"), &f));
+    for (uint64_t step = 1; step <= ROWS; step++) {
+        MetricsRow row = {.step = step, .pair_loss = &one, .pair_accuracy = &one};
+        assert_true(metrics_write(&k, &toy_model, &row, &f));
+        ProbeResult result = {.accuracy = 0.5 * (double)step / ROWS, .images = 9};
+        if (step % (ROWS / 2) == ROWS / 2 - 1) /* within a point, not at its end */
+            assert_true(metrics_probe(&k, &result, &f));
+    }
+    metrics_close(&k);
+    char *page = write_report(&toy_model);
+    const char *chart = strstr(page, "Linear probe");
+    assert_non_null(strstr(page, "<span>linear probe</span><b>50.0 %</b>"));
+    assert_non_null(chart);
+    const char *points = strstr(chart, "<polyline points=\""), *end = points ? strchr(points, '/') : NULL;
+    assert_non_null(end);
+    int commas = 0;
+    for (const char *c = points; c < end; c++)
+        commas += *c == ',';
+    assert_int_equal(commas, 2); /* two points */
+    free(page);
+}
+
+/* Lines of older programs have no accuracies: no curve, and no fault. */
+static void test_lines_without_accuracies(void **state)
+{
+    (void)state;
+    const char text[] = "{\"step\":1,\"epoch\":0,\"loss\":2,\"3-to-1\":1.5,\"penalty\":1,\"lr\":1,"
+                        "\"images_per_second\":1}\n";
+    scratch_write("metrics.jsonl", text, sizeof text - 1);
+    char *page = write_report(&toy_model);
+    assert_non_null(strstr(page, "3-to-1<span>1.5000</span>"));
+    assert_int_equal(count_of(page, "<polyline points=\"\"/>"), 1);
+    assert_null(strstr(page, "nan"));
+    free(page);
+}
+
+static void test_says_how_the_run_stands(void **state)
+{
+    (void)state;
+    const struct {
+        ReportPhase phase;
+        const char *words;
+        bool refreshes, pictures;
+    } cases[] = {{REPORT_RUNNING, "running</b>: step 12 of 40, epoch 3; drawn 1970-01-", true, true},
+                 {REPORT_STOPPED, "stopped</b> after step 12 of 40: go on with --resume; drawn", false, true},
+                 {REPORT_FINISHED, "finished</b> after step 12; drawn", false, true},
+                 {REPORT_FAILED, "failed</b> after step 12: no &lt;reason&gt;; drawn", false, false}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        Reporting r;
+        reporting_begin(&r, &toy_model, NULL);
+        r.state.phase = cases[i].phase;
+        r.state.now = 100000;
+        r.state.reason = r.state.phase == REPORT_FAILED ? "no <reason>" : NULL;
+        char *page = reporting_page(&r);
+        assert_non_null(strstr(page, cases[i].words));
+        assert_true((strstr(page, "http-equiv=\"refresh\"") != NULL) == cases[i].refreshes);
+        assert_true((strstr(page, "data:image/png") != NULL) == cases[i].pictures);
+        free(page);
+        reporting_end(&r);
+    }
 }
 
 static void test_long_runs_are_thinned(void **state)
@@ -204,6 +276,9 @@ int main(void)
         TEST(test_cut),
         TEST(test_page),
         TEST(test_page_without_steps),
+        TEST(test_the_probe_has_a_curve_where_it_was_made),
+        TEST(test_lines_without_accuracies),
+        TEST(test_says_how_the_run_stands),
         TEST(test_long_runs_are_thinned),
         TEST(test_one_page_of_the_same_metrics),
         TEST(test_names_are_escaped),

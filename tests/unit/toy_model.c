@@ -145,6 +145,10 @@ static void toy_step(AmdimStep *step)
 static const float means[TOY_CHANNELS] = {0.5f, 0.4f, 0.3f};
 static const float deviations[TOY_CHANNELS] = {0.25f, 0.2f, 0.5f};
 static const int64_t milestones[] = {2, 3};
+static const AmdimLayer layers[] = {
+    {"conv", 0, TOY_SIDE, TOY_DIM, 4, 2, 0, 1, 4, 2, 0},
+    {"residual", 1, 1, TOY_DIM, 3, 1, 0, 1, 8, 2, 0},
+};
 static const AmdimScale scales[] = {
     {.scale = 1, .channels = TOY_DIM, .layer = 1, .receptive_field = 8, .receptive_stride = 8},
     {.scale = TOY_SIDE, .channels = TOY_DIM, .layer = 0, .receptive_field = 4, .receptive_stride = 2},
@@ -183,6 +187,8 @@ const AmdimModel toy_model = {
     .tensor = tensors,
     .param_floats = 192,
     .trained_floats = 160,
+    .layers = 2,
+    .layer = layers,
     .scales = 2,
     .scale = scales,
     .pairs = 1,
