@@ -176,7 +176,7 @@ const char *const *words_end(Words *w)
     return w->word;
 }
 
-bool run_quietly(const char *const *argv, const char *input)
+bool runs_well(const char *const *argv, const char *input)
 {
     int end[2], status = -1;
     pid_t child;

@@ -14,7 +14,7 @@ void words_add(Words *w, const char *word);
 const char *const *words_end(Words *w);
 
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
-bool run_quietly(const char *const *argv, const char *input);
+bool runs_well(const char *const *argv, const char *input);
 
 /* ---- target.c: the machine a program is for ----
  *

@@ -1,5 +1,5 @@
 /* main.c: the command line, and the passes one after the other. */
-#include "amdimc.h"
+#include "sweep.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -16,6 +16,8 @@ static const char usage[] =
     "       amdimc --explain SPEC.yaml         layers, pairs, FLOPs, memory; --explain=json for machines\n"
     "       amdimc --emit=ir SPEC.yaml         the operations of a step, as text\n"
     "       amdimc --check SPEC.yaml           diagnostics only\n"
+    "       amdimc sweep SPEC.yaml --pairs LIST [--pairs LIST ...] --out DIR\n"
+    "                                          compile, train and probe every combination, and compare them\n"
     "\n"
     "options:\n"
     "  -o PATH             the program; with --emit=c the folder, with --emit=pytorch the file\n"
@@ -32,6 +34,8 @@ static const char usage[] =
     "  --static            a program that needs no shared library\n"
     "  --products NAME     fastest; to measure against: openblas, winograd or direct, every convolution so\n"
     "  --help, --version\n"
+    "\n";
+static const char exit_status[] =
     "\n"
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
 
@@ -170,7 +174,7 @@ static int parse(Command *c, int argc, char **argv)
             if (parse_explain(c, optarg))
                 return EXIT_USAGE;
             break;
-        case HELP: fputs(usage, stdout); return EXIT_DONE;
+        case HELP: printf("%s%s%s", usage, sweep_usage, exit_status); return EXIT_DONE;
         case VERSION: puts("amdimc " AMDIMC_VERSION); return EXIT_DONE;
         case ':': return usage_error("%s wants a value", argv[optind - 1]);
         default: return usage_error("unknown option %s", argv[optind - 1]);
@@ -265,6 +269,8 @@ int main(int argc, char **argv)
     Command c = {.build = {.cc = getenv("AMDIMC_CC")}};
     if (!c.build.cc || !*c.build.cc)
         c.build.cc = "clang";
+    if (argc > 1 && !strcmp(argv[1], "sweep"))
+        return sweep(argc - 1, argv + 1);
     int code = parse(&c, argc, argv);
     if (code >= 0)
         return code;

@@ -100,7 +100,7 @@ static bool links(Arena *a, const Build *b, Library library, const char *output)
     target_link(&w, b, library);
     words_add(&w, "-lm");
     words_add(&w, "-pthread");
-    return run_quietly(words_end(&w), arena_printf(a, "int main(void) { %s; return 0; }\n", row->statement));
+    return runs_well(words_end(&w), arena_printf(a, "int main(void) { %s; return 0; }\n", row->statement));
 }
 
 bool target_has(Arena *a, const Build *b, Library library)
