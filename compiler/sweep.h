@@ -146,7 +146,7 @@ void run_all(Sweep *s, Children *c, bool (*note)(const Sweep *s));
 void results_read(Sweep *s);
 void results_read_run(Sweep *s, int combination, int seed);
 bool run_complete(const SweepRun *r);               /* trained and probed, and its base line is there */
-char *results_text(Arena *a, const char *path);     /* a whole file, or NULL */
+char *results_text(Arena *a, const char *path);     /* a whole file, or NULL with errno */
 const char *last_line(Arena *a, const char *path);  /* of a file, without its end; "" where there is none */
 Score score_parse(const char *text);                /* the object that `probe --json` prints; or NULL */
 Score score_read(const Sweep *s, const char *path); /* a file with it */

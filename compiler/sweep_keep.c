@@ -63,9 +63,11 @@ static bool check_settings(const Sweep *s, const char *kept, const char *wanted)
 
 static bool keep_settings(const Sweep *s)
 {
-    const char *path = arena_printf(s->arena, "%s/settings", s->out), *kept = results_text(s->arena, path),
-               *wanted = settings_text(s);
-    return kept ? check_settings(s, kept, wanted) : sweep_write_text(path, wanted);
+    const char *path = arena_printf(s->arena, "%s/settings", s->out), *wanted = settings_text(s),
+               *kept = results_text(s->arena, path);
+    if (kept)
+        return check_settings(s, kept, wanted);
+    return errno == ENOENT ? sweep_write_text(path, wanted) : build_failed(path, strerror(errno));
 }
 
 /* ---- plan ---- */
@@ -129,7 +131,7 @@ static bool read_plan(Sweep *s, const char *path)
     const int count = s->combinations;
     const char *kept = results_text(s->arena, path);
     if (!kept)
-        return true;
+        return errno == ENOENT || build_failed(path, strerror(errno));
     s->combinations = s->capacity = 0;
     for (char *line; (line = next_line(s->arena, &kept));)
         if (!keep_line(s, line))

@@ -58,7 +58,7 @@ static Axis y_axis(const Chart *c)
     if (low > high) /* no point at all */
         low = high = 0;
     if (high - low <= 1e-9 * fmax(fabs(high), fabs(low))) /* flat: some room around the line */
-        high = high + fmax(fabs(high) * 0.1, 1e-12);
+        high += high == 0 ? 1 : fabs(high) * 0.1;
     double tick = chart_tick(high - low, Y_TICKS);
     return (Axis){floor(low / tick + 1e-9) * tick, ceil(high / tick - 1e-9) * tick, tick, c->height - BOTTOM,
                   TOP};

@@ -21,8 +21,8 @@ typedef struct {
     char *pool;      /* names of the files, each ended by a zero byte */
     uint32_t *name;  /* (count) where each begins in the pool */
     uint32_t *until; /* (classes) the number after each class's last picture */
-    size_t pool_length;
-    uint32_t count;
+    uint32_t pool_length, count;
+    size_t pool_capacity, name_capacity;
 } Folder;
 
 typedef struct {
@@ -43,26 +43,16 @@ static int may_be_folder(const struct dirent *entry)
            (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN);
 }
 
-static int may_be_picture(const struct dirent *entry)
+static bool may_be_picture(const struct dirent *entry)
 {
     static const char *const endings[] = {".jpg", ".jpeg", ".png"};
     const char *dot = strrchr(entry->d_name, '.');
     if (!dot || dot == entry->d_name || entry->d_name[0] == '.' || entry->d_type == DT_DIR)
-        return 0;
+        return false;
     for (size_t i = 0; i < COUNT(endings); i++)
         if (strcasecmp(dot, endings[i]) == 0)
-            return 1;
-    return 0;
-}
-
-static bool list(Listing *l, const char *path, int (*wanted)(const struct dirent *), Fault *f)
-{
-    l->entry = NULL;
-    l->count = scandir(path, &l->entry, wanted, by_name);
-    if (l->count >= 0)
-        return true;
-    l->count = 0;
-    return fault_errno(f, "%s", path);
+            return true;
+    return false;
 }
 
 static void listing_free(Listing *l)
@@ -81,8 +71,11 @@ static bool is_folder(const char *path)
 /* The class folders of one split; links and unknown entries count when they lead to a folder. */
 static bool list_classes(Listing *l, const char *root, Fault *f)
 {
-    if (!list(l, root, may_be_folder, f))
-        return false;
+    l->count = scandir(root, &l->entry, may_be_folder, by_name);
+    if (l->count < 0) {
+        *l = (Listing){0};
+        return fault_errno(f, "%s", root);
+    }
     int kept = 0;
     for (int i = 0; i < l->count; i++) {
         char *path = l->entry[i]->d_type == DT_DIR ? NULL : path_join(root, l->entry[i]->d_name);
@@ -167,50 +160,72 @@ static void folder_close(Dataset *d)
     folder_free(d->own);
 }
 
-/* Makes room for the names of the listing. */
-static bool reserve_names(Folder *o, const Listing *l, Fault *f)
+/* The array with room for `more`, or NULL. Room doubles: what is not used yet takes no memory. */
+static void *with_room(void *array, uint32_t used, uint32_t more, size_t *capacity, size_t size)
 {
-    size_t length = o->pool_length;
-    for (int i = 0; i < l->count; i++)
-        length += strlen(l->entry[i]->d_name) + 1;
-    if (length > UINT32_MAX) /* so there are no more names either */
-        return fault(f, "%s: the names of its pictures take more than 4 GiB; use fewer", o->root);
-    size_t count = (size_t)o->count + (size_t)l->count;
-    char *pool = realloc(o->pool, length);
-    if (pool)
-        o->pool = pool;
-    uint32_t *name = count <= SIZE_MAX / sizeof *name ? realloc(o->name, count * sizeof *name) : NULL;
-    if (name)
-        o->name = name;
-    return (pool && name) || fault(f, "out of memory for the names of %zu pictures; use fewer", count);
+    size_t wanted = (size_t)used + more, bytes;
+    if (wanted <= *capacity)
+        return array;
+    if (__builtin_mul_overflow(2 * wanted, size, &bytes))
+        return NULL;
+    void *larger = realloc(array, bytes);
+    if (larger)
+        *capacity = 2 * wanted;
+    return larger;
 }
 
-static bool hold_names(Folder *o, const Listing *l, Fault *f)
+static bool hold_name(Folder *o, const char *name, Fault *f)
 {
-    if (l->count == 0)
-        return true;
-    if (!reserve_names(o, l, f))
-        return false;
-    for (int i = 0; i < l->count; i++) {
-        size_t bytes = strlen(l->entry[i]->d_name) + 1;
-        memcpy(o->pool + o->pool_length, l->entry[i]->d_name, bytes);
-        o->name[o->count++] = (uint32_t)o->pool_length;
-        o->pool_length += bytes;
-    }
+    const uint32_t bytes = (uint32_t)strlen(name) + 1;
+    if (bytes > UINT32_MAX / 4 - o->pool_length) /* so there are no more names either */
+        return fault(f, "%s: the names of its pictures take more than 1 GiB; use fewer", o->root);
+    char *pool = with_room(o->pool, o->pool_length, bytes, &o->pool_capacity, 1);
+    if (pool)
+        o->pool = pool;
+    uint32_t *begin = with_room(o->name, o->count, 1, &o->name_capacity, sizeof *begin);
+    if (begin)
+        o->name = begin;
+    if (!pool || !begin)
+        return fault(f, "out of memory for the names of %u pictures; use fewer", (unsigned)o->count + 1);
+    memcpy(pool + o->pool_length, name, bytes);
+    begin[o->count++] = o->pool_length;
+    o->pool_length += bytes;
     return true;
+}
+
+static int by_held_name(const void *a, const void *b, void *pool)
+{
+    return strcmp((const char *)pool + *(const uint32_t *)a, (const char *)pool + *(const uint32_t *)b);
+}
+
+/* In byte order. A listing would take several times the memory. */
+static bool hold_names(Folder *o, const char *path, Fault *f)
+{
+    DIR *folder = opendir(path);
+    if (!folder)
+        return fault_errno(f, "%s", path);
+    const uint32_t first = o->count;
+    const struct dirent *entry;
+    bool held = true;
+    while (held && (errno = 0, entry = readdir(folder)))
+        if (may_be_picture(entry))
+            held = hold_name(o, entry->d_name, f);
+    if (held && errno != 0)
+        held = fault_errno(f, "%s", path);
+    closedir(folder);
+    if (o->count > first)
+        qsort_r(o->name + first, o->count - first, sizeof *o->name, by_held_name, o->pool);
+    return held;
 }
 
 /* Holds the pictures of one class of the split, which may be none in the test split. */
 static bool hold_class(Folder *o, const char *class_name, bool required, Fault *f)
 {
     char *path = path_join(o->root, class_name);
-    Listing pictures = {0};
-    bool done =
-        path ? list(&pictures, path, may_be_picture, f) : fault(f, "out of memory for a folder's name");
-    if (done && required && pictures.count == 0)
+    const uint32_t before = o->count;
+    bool done = path ? hold_names(o, path, f) : fault(f, "out of memory for a folder's name");
+    if (done && required && o->count == before)
         done = fault(f, "%s: no .jpg, .jpeg or .png files; add some or remove the folder", path);
-    done = done && hold_names(o, &pictures, f);
-    listing_free(&pictures);
     free(path);
     return done;
 }

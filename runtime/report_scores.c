@@ -184,7 +184,7 @@ static bool write_map(Album *a, const Scores *s, uint32_t image, int map, Fault 
     if (!draw_view(a, (image + (uint32_t)map) % s->images, target_view(a->model), "class=\"under\"", f))
         return false;
     draw_heat(a, s, scores);
-    double mean = mean_score(s, scores);
+    double mean = round(10 * mean_score(s, scores)) / 10;
     fprintf(a->stream, "</svg><figcaption>%s: mean %s%.1f</figcaption></figure>\n",
             map ? "another image" : "own image", mean < 0 ? "−" : "", fabs(mean));
     return true;

@@ -525,7 +525,7 @@ bool events_open(Events *e, const char *folder, uint64_t steps, Fault *f);
 /* The row's scalars, unless others were written less than a second ago and it need not be `always`. */
 bool events_write(Events *e, const AmdimModel *m, const MetricsRow *row, bool always, Fault *f);
 bool events_probe(Events *e, uint64_t step, const ProbeResult *r, Fault *f);
-bool events_flush(Events *e, Fault *f);
+bool events_flush(Events *e, Fault *f); /* of a file that is open, else nothing */
 void events_close(Events *e);
 
 /* ---- page.c, chart.c: see page.h ----------------------------------------------------------------------- */

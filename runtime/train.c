@@ -112,8 +112,8 @@ static bool diverged(Training *t, Fault *f)
         t->at.step + 1, t->model->spec);
 }
 
-/* The data failed, not the run: what was trained is kept. */
-static bool data_failed(Training *t, Fault *f)
+/* The data or the report failed, not the run: what was trained is kept. */
+static bool failed_but_saved(Training *t, Fault *f)
 {
     Fault second;
     if (!save(t, &second))
@@ -128,7 +128,7 @@ static bool train_step(Training *t, Fault *f)
     double begun = clock_seconds();
     uint64_t epoch = t->at.step / t->per_epoch;
     if (!(step->x = t->views = loader_next(t->loader, f)))
-        return data_failed(t, f);
+        return failed_but_saved(t, f);
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
     t->optimizer.steps = t->at.step;
     t->optimizer.lr = optimizer_rate(t->model, t->at.step, epoch);
@@ -176,7 +176,7 @@ static bool probe(Training *t, Fault *f)
     if (is_stopping(t))
         return true;
     if (!probe_splits(&t->machine, &t->probing.splits, &result, f))
-        return signals_received() || data_failed(t, f);
+        return signals_received() || failed_but_saved(t, f);
     t->probing.done = t->at.step;
     probe_describe(&result, text, sizeof text);
     meter_say(&t->meter, "linear probe after step %" PRIu64 ": %s", t->at.step, text);
@@ -197,7 +197,7 @@ static bool train_steps(Training *t, Fault *f)
         if (probes && !probe(t, f))
             return false;
         if (report_is_due(t, epoch_ends) && !report(t, REPORT_RUNNING, NULL, f))
-            return false;
+            return failed_but_saved(t, f);
     }
     return save(t, f) && report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL, f);
 }
@@ -265,7 +265,7 @@ static bool open_run(Training *t, Fault *f)
     return run_make(&t->run, f) && metrics_cut(t->model, t->run.metrics, t->at.step, &t->last_loss, f) &&
            probing_resume(&t->probing, t->model, t->run.metrics, t->at.step, f) &&
            metrics_open(&t->metrics, t->run.metrics, f) &&
-           events_open(&t->events, t->run.folder, t->at.step, f);
+           (is_finished(t) || events_open(&t->events, t->run.folder, t->at.step, f));
 }
 
 static bool set_up(Training *t, Fault *f)

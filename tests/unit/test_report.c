@@ -266,6 +266,31 @@ static void test_numbers_of_axes(void **state)
     }
 }
 
+static char *draw_constant(double value)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    const double x[] = {0, 1}, y[] = {value, value}, *curves[] = {y};
+    chart_draw(
+        stream,
+        &(Chart){
+            .y_label = "loss", .width = 370, .height = 230, .points = 2, .curves = 1, .x = x, .y = curves});
+    fclose(stream);
+    return text;
+}
+
+static void test_flat_curves(void **state)
+{
+    (void)state;
+    char *zero = draw_constant(0), *two = draw_constant(2);
+    assert_non_null(strstr(zero, ">0.2</text>"));
+    assert_non_null(strstr(zero, ">1</text>"));
+    assert_non_null(strstr(two, ">2.2</text>"));
+    free(zero);
+    free(two);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
@@ -283,6 +308,7 @@ int main(void)
         TEST(test_one_page_of_the_same_metrics),
         TEST(test_names_are_escaped),
         cmocka_unit_test(test_numbers_of_axes),
+        cmocka_unit_test(test_flat_curves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

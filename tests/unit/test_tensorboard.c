@@ -166,6 +166,7 @@ static void test_a_run_that_goes_on(void **state)
     EventFile file[2];
     assert_int_equal(train("run", PER_EPOCH + 2, false, &f), 0);
     assert_int_equal(train("run", 2 * PER_EPOCH + 1, true, &f), 0);
+    assert_int_equal(train("run", 2 * PER_EPOCH + 1, true, &f), 0); /* nothing is left to do */
     assert_int_equal(read_files("run", file, 2), 2);
     assert_true(file[0].event[1].start && file[0].event[1].step == 1);
     assert_true(file[1].event[1].start && file[1].event[1].step == PER_EPOCH + 3);
