@@ -57,6 +57,10 @@ void diag_error(Diagnostics *d, Mark at, const char *format, ...) __attribute__(
 /* A hint below an error: `FILE:LINE:COL: note: MESSAGE` with its line where the mark has a source, else
  * `note: MESSAGE`. */
 void diag_note(Diagnostics *d, Mark at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What a command ends with. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
+/* `WHO: MESSAGE; ...` for a wrong command line; returns EXIT_USAGE. */
+int usage_error(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Ours, not the user's: says where in the compiler, asks for a report, aborts. */
 #define bug(...) bug_at(__FILE__, __LINE__, __VA_ARGS__)
 _Noreturn void bug_at(const char *file, int line, const char *format, ...)

@@ -178,3 +178,14 @@ void bug_at(const char *file, int line, const char *format, ...)
     va_end(values);
     abort();
 }
+
+int usage_error(const char *who, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: ", who);
+    vfprintf(stderr, format, args);
+    fputs("; `amdimc --help` lists what there is\n", stderr);
+    va_end(args);
+    return EXIT_USAGE;
+}

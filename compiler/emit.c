@@ -165,18 +165,25 @@ static void emit_results(Emit *e, const Graph *g, const Op *op)
     }
 }
 
+/* As a spec would say it, where that gives the same number back. */
+static const char *real(Emit *e, double value)
+{
+    const char *text = arena_printf(e->arena, "%.15g", value);
+    return strtod(text, NULL) == value ? text : arena_printf(e->arena, "%.17g", value);
+}
+
 static void emit_report(Emit *e, const Op *op)
 {
     const Net *n = e->program->net;
     fprintf(e->out, "    s->penalty = 0;\n    s->loss = 0;\n");
     for (int i = 0; i < n->pairs; i++) {
         fprintf(e->out, "    s->pair_loss[%d] = %s[0];\n", i, op->in[i]->name);
-        fprintf(e->out, "    s->loss += %.17g * s->pair_loss[%d]; /* %s */\n", n->pair[i].spec->weight.v, i,
-                n->pair[i].name);
+        fprintf(e->out, "    s->loss += %s * s->pair_loss[%d]; /* %s */\n",
+                real(e, n->pair[i].spec->weight.v), i, n->pair[i].name);
         fprintf(e->out, "    s->penalty += %s[1];\n", op->in[i]->name);
         fprintf(e->out, "    s->pair_accuracy[%d] = %s[2];\n", i, op->in[i]->name);
     }
-    fprintf(e->out, "    s->loss += %.17g * s->penalty;\n", n->spec->loss.penalty.v);
+    fprintf(e->out, "    s->loss += %s * s->penalty;\n", real(e, n->spec->loss.penalty.v));
     for (int i = 0, scale = 0; i < n->scales; i++)
         if (n->scale[i].trained)
             fprintf(e->out, "    s->embedding[%d] = %s;\n", scale++, op->in[n->pairs + i]->name);
@@ -328,11 +335,7 @@ static int emit_scales(Emit *e)
         const NetScale *s = &n->scale[i];
         if (!s->trained)
             continue;
-        fprintf(e->out,
-                "    {.scale = %d, .channels = %d, .layer = %d, .receptive_field = %d, .receptive_stride = "
-                "%d},\n",
-                s->scale, s->layer->channels, s->layer->number, s->layer->receptive_field,
-                s->layer->receptive_stride);
+        fprintf(e->out, "    {.scale = %d, .layer = %d},\n", s->scale, s->layer->number);
         scales++;
     }
     fprintf(e->out, "};\n\n");
@@ -344,9 +347,9 @@ static void emit_pairs(Emit *e)
     const Net *n = e->program->net;
     fprintf(e->out, "static const AmdimPair pairs[] = {\n");
     for (int i = 0; i < n->pairs; i++)
-        fprintf(e->out, "    {.name = \"%s\", .from = %d, .to = %d, .weight = %.17g, .located = %d},\n",
-                n->pair[i].name, n->pair[i].from->scale, n->pair[i].to->scale, n->pair[i].spec->weight.v,
-                n->pair[i].located);
+        fprintf(e->out, "    {.name = \"%s\", .from = %d, .to = %d, .weight = %s, .located = %d},\n",
+                n->pair[i].name, n->pair[i].from->scale, n->pair[i].to->scale,
+                real(e, n->pair[i].spec->weight.v), n->pair[i].located);
     fprintf(e->out, "};\n\n");
 }
 
@@ -373,42 +376,42 @@ static void emit_reals(Emit *e, const char *name, const Real *value, int count)
 static void emit_augment(Emit *e)
 {
     const Spec *s = e->program->net->spec;
-    fprintf(e->out, "    .augment = {.flip = %.17g, .grayscale = %.17g", s->augment.flip.v,
-            s->augment.grayscale.v);
+    fprintf(e->out, "    .augment = {.flip = %s, .grayscale = %s", real(e, s->augment.flip.v),
+            real(e, s->augment.grayscale.v));
     if (s->augment.crop.on)
-        fprintf(
-            e->out,
-            ",\n                .has_crop = true, .crop_scale = {%.17g, %.17g}, .crop_ratio = {%.17g, %.17g}",
-            s->augment.crop.low.v, s->augment.crop.high.v, s->augment.crop.ratio_low.v,
-            s->augment.crop.ratio_high.v);
+        fprintf(e->out, ",\n                .has_crop = true, .crop_scale = {%s, %s}, .crop_ratio = {%s, %s}",
+                real(e, s->augment.crop.low.v), real(e, s->augment.crop.high.v),
+                real(e, s->augment.crop.ratio_low.v), real(e, s->augment.crop.ratio_high.v));
     if (s->augment.translate.on)
-        fprintf(e->out, ",\n                .has_translate = true, .translate_max = %d, .translate_p = %.17g",
-                (int)s->augment.translate.max.v, s->augment.translate.p.v);
+        fprintf(e->out, ",\n                .has_translate = true, .translate_max = %d, .translate_p = %s",
+                (int)s->augment.translate.max.v, real(e, s->augment.translate.p.v));
     if (s->augment.jitter.on)
         fprintf(e->out,
-                ",\n                .has_jitter = true, .brightness = %.17g, .contrast = %.17g, .saturation "
-                "= %.17g, "
-                ".hue = %.17g, .jitter_p = %.17g",
-                s->augment.jitter.brightness.v, s->augment.jitter.contrast.v, s->augment.jitter.saturation.v,
-                s->augment.jitter.hue.v, s->augment.jitter.p.v);
+                ",\n                .has_jitter = true, .brightness = %s, .contrast = %s, .saturation "
+                "= %s, "
+                ".hue = %s, .jitter_p = %s",
+                real(e, s->augment.jitter.brightness.v), real(e, s->augment.jitter.contrast.v),
+                real(e, s->augment.jitter.saturation.v), real(e, s->augment.jitter.hue.v),
+                real(e, s->augment.jitter.p.v));
     fprintf(e->out, "},\n");
 }
 
 static void emit_training(Emit *e)
 {
     const Spec *s = e->program->net->spec;
-    fprintf(e->out, "    .optimizer = {.rule = %s, .lr = %.17g, .weight_decay = %.17g",
-            s->optimizer.sgd ? "AMDIM_SGD" : "AMDIM_ADAM", s->optimizer.lr.v, s->optimizer.weight_decay.v);
+    fprintf(e->out, "    .optimizer = {.rule = %s, .lr = %s, .weight_decay = %s",
+            s->optimizer.sgd ? "AMDIM_SGD" : "AMDIM_ADAM", real(e, s->optimizer.lr.v),
+            real(e, s->optimizer.weight_decay.v));
     if (s->optimizer.sgd)
-        fprintf(e->out, ", .momentum = %.17g},\n", s->optimizer.momentum.v);
+        fprintf(e->out, ", .momentum = %s},\n", real(e, s->optimizer.momentum.v));
     else
-        fprintf(e->out, ", .beta1 = %.17g, .beta2 = %.17g, .eps = %.17g},\n", s->optimizer.beta1.v,
-                s->optimizer.beta2.v, s->optimizer.eps.v);
+        fprintf(e->out, ", .beta1 = %s, .beta2 = %s, .eps = %s},\n", real(e, s->optimizer.beta1.v),
+                real(e, s->optimizer.beta2.v), real(e, s->optimizer.eps.v));
     fprintf(e->out,
             "    .schedule = {.epochs = %lld, .warmup = %lld, .milestones = %d, .milestone = %s, .gamma = "
-            "%.17g},\n",
+            "%s},\n",
             (long long)s->schedule.epochs.v, (long long)s->schedule.warmup.v, s->schedule.milestones,
-            s->schedule.milestones ? "milestones" : "NULL", s->schedule.gamma.v);
+            s->schedule.milestones ? "milestones" : "NULL", real(e, s->schedule.gamma.v));
 }
 
 static void emit_start(Emit *e)
@@ -447,8 +450,8 @@ static void emit_model_table(Emit *e, int scales)
             n->views, n->batch, (int)s->input.channels.v, (int)s->input.size.v, (int)s->embedding.dim.v);
     emit_augment(e);
     emit_training(e);
-    fprintf(e->out, "    .threads = %d,\n    .clip = %.17g,\n    .penalty = %.17g,\n",
-            (int)s->target.threads.v, s->loss.clip.v, s->loss.penalty.v);
+    fprintf(e->out, "    .threads = %d,\n    .clip = %s,\n    .penalty = %s,\n", (int)s->target.threads.v,
+            real(e, s->loss.clip.v), real(e, s->loss.penalty.v));
     fprintf(
         e->out,
         "    .tensors = %d,\n    .tensor = tensors,\n    .param_floats = %zu,\n    .trained_floats = %zu,\n",
@@ -460,8 +463,8 @@ static void emit_model_table(Emit *e, int scales)
         n->top + 1, scales, n->pairs, n->located);
     fprintf(e->out,
             "    .arena_bytes = %zu,\n    .scratch_bytes = %zu,\n    .peak_bytes = %zu,\n    .flop_per_step "
-            "= %.17g,\n",
-            p->peak.arena, cost_worker_scratch(p->step), p->peak.total, cost_step_flop(p->step));
+            "= %s,\n",
+            p->peak.arena, cost_worker_scratch(p->step), p->peak.total, real(e, cost_step_flop(p->step)));
     if (s->target.memory.v)
         fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);
     fprintf(e->out,

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXIT_DONE = 0, EXIT_WRONG = 1, EXIT_USAGE = 2 };
-
 static const char usage[] =
     "usage: amdimc SPEC.yaml -o PROGRAM        compile; the generated C is kept in generated/NAME/\n"
     "       amdimc --emit=c SPEC.yaml -o DIR   the C only: a folder that builds with `make`\n"
@@ -57,17 +55,6 @@ typedef struct {
     Build build;
 } Command;
 
-static int usage_error(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("amdimc: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs("; `amdimc --help` lists what there is\n", stderr);
-    va_end(args);
-    return EXIT_USAGE;
-}
-
 static int parse_emit(Command *c, const char *what)
 {
     static const struct {
@@ -79,13 +66,13 @@ static int parse_emit(Command *c, const char *what)
             c->make = forms[i].make;
             return EXIT_DONE;
         }
-    return usage_error("--emit=%s is not built: --emit=c, --emit=pytorch or --emit=ir", what);
+    return usage_error("amdimc", "--emit=%s is not built: --emit=c, --emit=pytorch or --emit=ir", what);
 }
 
 static int parse_explain(Command *c, const char *how)
 {
     if (how && strcmp(how, "json"))
-        return usage_error("--explain=%s is not built: --explain or --explain=json", how);
+        return usage_error("amdimc", "--explain=%s is not built: --explain or --explain=json", how);
     c->make = how ? MAKE_EXPLAIN_JSON : MAKE_EXPLAIN;
     return EXIT_DONE;
 }
@@ -98,7 +85,7 @@ static int parse_products(Command *c, const char *name)
             c->products = (Products)i;
             return EXIT_DONE;
         }
-    return usage_error("--products=%s is not built: fastest, openblas, winograd or direct", name);
+    return usage_error("amdimc", "--products=%s is not built: fastest, openblas, winograd or direct", name);
 }
 
 /* What goes where -o says, or NULL. */
@@ -176,17 +163,17 @@ static int parse(Command *c, int argc, char **argv)
             break;
         case HELP: printf("%s%s%s", usage, sweep_usage, exit_status); return EXIT_DONE;
         case VERSION: puts("amdimc " AMDIMC_VERSION); return EXIT_DONE;
-        case ':': return usage_error("%s wants a value", argv[optind - 1]);
-        default: return usage_error("unknown option %s", argv[optind - 1]);
+        case ':': return usage_error("amdimc", "%s wants a value", argv[optind - 1]);
+        default: return usage_error("amdimc", "unknown option %s", argv[optind - 1]);
         }
     }
     if (argc == optind)
-        return usage_error("no spec given");
+        return usage_error("amdimc", "no spec given");
     if (argc > optind + 1)
-        return usage_error("one spec at a time: %s is one too many", argv[optind + 1]);
+        return usage_error("amdimc", "one spec at a time: %s is one too many", argv[optind + 1]);
     c->spec = argv[optind];
     if (!c->build.output && made_in_files(c->make))
-        return usage_error("-o is missing: where shall the %s go?", made_in_files(c->make));
+        return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
     return -1;
 }
 
@@ -277,5 +264,5 @@ int main(int argc, char **argv)
     Arena *a = arena_new();
     bool done = compile_and_make(a, &c);
     arena_free(a);
-    return done ? EXIT_DONE : EXIT_WRONG;
+    return done ? EXIT_DONE : EXIT_FAILED;
 }

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
-
 static const char synopsis[] =
     "usage: amdimc sweep SPEC.yaml --pairs LIST [--pairs LIST ...] --data DIR --out DIR\n"
     "                    [--epochs N] [--limit N] [--seeds K]\n";
@@ -40,17 +38,6 @@ bool sweep_write_text(const char *path, const char *text)
 
 /* ---- the command line ---- */
 
-static int usage_error(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fputs("amdimc: sweep: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs("; `amdimc --help` lists what there is\n", stderr);
-    va_end(args);
-    return EXIT_USAGE;
-}
-
 static bool parse_count(const char *text, int64_t most, int64_t *out)
 {
     char *end;
@@ -83,15 +70,15 @@ static int parse(Sweep *s, int argc, char **argv)
         case OUT: s->out = optarg; break;
         case EPOCHS:
             if (!parse_count(optarg, most_epochs, &s->epochs))
-                return usage_error(no_count, "epochs", optarg, (intmax_t)most_epochs);
+                return usage_error("amdimc: sweep", no_count, "epochs", optarg, (intmax_t)most_epochs);
             break;
         case LIMIT:
             if (!parse_count(optarg, most_limit, &s->limit))
-                return usage_error(no_count, "limit", optarg, (intmax_t)most_limit);
+                return usage_error("amdimc: sweep", no_count, "limit", optarg, (intmax_t)most_limit);
             break;
         case SEEDS:
             if (!parse_count(optarg, most_seeds, &s->seeds))
-                return usage_error(no_count, "seeds", optarg, (intmax_t)most_seeds);
+                return usage_error("amdimc: sweep", no_count, "seeds", optarg, (intmax_t)most_seeds);
             break;
         case CC: s->cc = optarg; break;
         case BATCH: s->overrides.batch = optarg; break;
@@ -100,19 +87,19 @@ static int parse(Sweep *s, int argc, char **argv)
         case BLAS: s->overrides.blas = optarg; break;
         case MEMORY: s->overrides.memory = optarg; break;
         case HELP: printf("%s\n%s", synopsis, sweep_usage); return EXIT_DONE;
-        case ':': return usage_error("%s wants a value", argv[optind - 1]);
-        default: return usage_error("unknown option %s", argv[optind - 1]);
+        case ':': return usage_error("amdimc: sweep", "%s wants a value", argv[optind - 1]);
+        default: return usage_error("amdimc: sweep", "unknown option %s", argv[optind - 1]);
         }
     }
     if (argc == optind)
-        return usage_error("no spec given");
+        return usage_error("amdimc: sweep", "no spec given");
     if (argc > optind + 1)
-        return usage_error("one spec at a time: %s is one too many", argv[optind + 1]);
+        return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", argv[optind + 1]);
     s->spec = argv[optind];
     if (!s->lists)
-        return usage_error("--pairs is missing: which combinations shall be tried?");
+        return usage_error("amdimc: sweep", "--pairs is missing: which combinations shall be tried?");
     if (!s->out || !*s->out)
-        return usage_error("--out is missing: where shall the runs go?");
+        return usage_error("amdimc: sweep", "--out is missing: where shall the runs go?");
     return -1;
 }
 

@@ -174,18 +174,6 @@ static void take_row(void *reading, const MetricsRow *row)
     k->speed[k->taken++] = row->images_per_second;
 }
 
-static int by_value(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-static double median(double *value, uint64_t count)
-{
-    qsort(value, count, sizeof *value, by_value);
-    return (value[(count - 1) / 2] + value[count / 2]) / 2;
-}
-
 /* The first step of a run warms up. */
 static double typical_speed(const Reading *k)
 {

@@ -68,25 +68,6 @@ void write_csv(const Sweep *s, FILE *out)
 
 /* ---- JSON ---- */
 
-static void json_text(FILE *out, const char *text)
-{
-    if (!text) {
-        fputs("null", out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else if (c < 0x20)
-            fprintf(out, "\\u%04x", c);
-        else
-            fputc(c, out);
-    }
-    fputc('"', out);
-}
-
 static void json_number(FILE *out, const char *key, double value)
 {
     if (isfinite(value))

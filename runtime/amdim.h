@@ -92,11 +92,11 @@ typedef struct {
     int receptive_field, receptive_stride, receptive_begin;
 } AmdimLayer;
 
+/* A trained scale. */
 typedef struct {
-    int scale;                             /* d */
-    int channels;                          /* of f_d */
-    int layer;                             /* the encoder layer (number in the spec's list) that makes it */
-    int receptive_field, receptive_stride; /* pixels: what one location sees, and the step to the next */
+    int scale; /* d */
+    int layer; /* the encoder layer that makes f_d: its number in the spec's list, and AmdimModel.layer's row
+                */
 } AmdimScale;
 
 typedef struct {

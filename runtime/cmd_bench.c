@@ -60,18 +60,6 @@ static double time_step(Bench *b, uint64_t seed, uint64_t step)
     return clock_seconds() - begun;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, by_size);
-    return (values[(count - 1) / 2] + values[count / 2]) / 2;
-}
-
 /* The largest resident size of this process so far. */
 static uint64_t resident_peak(void)
 {

@@ -24,27 +24,13 @@ static void print_text(const AmdimModel *m)
         printf("%s %s (weight %g)", i ? "," : "", m->pair[i].name, m->pair[i].weight);
     printf("\n");
     for (int i = 0; i < m->scales; i++) {
-        const AmdimScale *s = &m->scale[i];
-        printf("  scale %-5d encoder layer %d, %d channels, sees %d pixels every %d\n", s->scale, s->layer,
-               s->channels, s->receptive_field, s->receptive_stride);
+        const AmdimLayer *l = &m->layer[m->scale[i].layer];
+        printf("  scale %-5d encoder layer %d, %d channels, sees %d pixels every %d\n", l->side, l->number,
+               l->channels, l->receptive_field, l->receptive_stride);
     }
     printf("  parameters  %zu trained; embeddings of %d\n", parameters(m), m->embedding_dim);
     printf("  memory      %.1f MiB arena, %.1f MiB at most while training\n",
            (double)m->arena_bytes / MEBIBYTE, (double)m->peak_bytes / MEBIBYTE);
-}
-
-static void print_json_text(const char *key, const char *text)
-{
-    printf("\"%s\": \"", key);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            printf("\\%c", *c);
-        else if (*c < 0x20)
-            printf("\\u%04x", *c);
-        else
-            putchar(*c);
-    }
-    printf("\", ");
 }
 
 static void print_json(const AmdimModel *m)
@@ -55,8 +41,11 @@ static void print_json(const AmdimModel *m)
                  {"cc", m->cc},     {"march", m->march}, {"target", m->target}, {"blas", m->blas}};
 
     printf("{");
-    for (size_t i = 0; i < COUNT(texts); i++)
-        print_json_text(texts[i].key, texts[i].text);
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        printf("\"%s\": ", texts[i].key);
+        json_text(stdout, texts[i].text);
+        printf(", ");
+    }
     printf("\"threads\": %d, \"views\": %d, \"batch\": %d, \"channels\": %d, \"size\": %d, "
            "\"embedding_dim\": %d, ",
            m->threads, m->views, m->batch, m->channels, m->size, m->embedding_dim);
@@ -74,10 +63,10 @@ static void print_json(const AmdimModel *m)
     }
     printf("], \"scales\": [");
     for (int i = 0; i < m->scales; i++) {
-        const AmdimScale *s = &m->scale[i];
+        const AmdimLayer *l = &m->layer[m->scale[i].layer];
         printf("%s{\"scale\": %d, \"layer\": %d, \"channels\": %d, \"receptive_field\": %d, "
                "\"receptive_stride\": %d}",
-               i ? ", " : "", s->scale, s->layer, s->channels, s->receptive_field, s->receptive_stride);
+               i ? ", " : "", l->side, l->number, l->channels, l->receptive_field, l->receptive_stride);
     }
     printf("], \"parameters\": %zu, \"arena_bytes\": %zu, \"peak_bytes\": %zu}\n", parameters(m),
            m->arena_bytes, m->peak_bytes);

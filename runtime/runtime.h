@@ -42,6 +42,10 @@ bool file_commit(NewFile *n,
 void file_discard(NewFile *n); /* harmless after file_commit */
 char *path_join(const char *a, const char *b); /* a/b, by malloc */
 
+/* ---- json_text.c --------------------------------------------------------------------------------------- */
+
+void json_text(FILE *stream, const char *text); /* quoted and escaped; null for NULL */
+
 /* ---- rng.c: random numbers by address ------------------------------------------------------------------ */
 
 /* Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). What is drawn depends on
@@ -365,11 +369,12 @@ typedef bool Probe(AmdimPool *pool, int classes, int dims, uint64_t seed, const 
                    const ProbeRows *test, ProbeResult *out, Fault *f);
 Probe *probe_named(const char *head); /* "linear", "mlp" or "knn"; NULL for another name */
 
-/* ---- interval.c ---------------------------------------------------------------------------------------- */
+/* ---- statistics.c -------------------------------------------------------------------------------------- */
 
 /* The 95 % interval of a share of `count` trials (Wilson 1927, "Probable inference, the law of succession,
  * and statistical inference"). */
 void probe_interval(double share, uint32_t count, double *low, double *high);
+double median(double *value, size_t count); /* of at least one; sorts them */
 
 /* ---- probe_linear.c ------------------------------------------------------------------------------------ */
 

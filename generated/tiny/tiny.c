@@ -532,13 +532,13 @@ static void nce_1_to_7_sources(void *job, int part, int worker)
     const int view = part / 16, last = piece(16, part % 16 + 1, 16);
     const NceStatistics statistics =
         nce_statistics(nce_1_to_7, j->statistics + (size_t)view * (2 + 49) * 16);
+    const float *r = j->r + (size_t)view * 16 * 49 * 16;
     NcePart sums[16];
     (void)worker;
     for (int i = 0; i < 16; i++)
         sums[i] = nce_1_to_7_part(j, view * 16 + i);
     for (int b = piece(16, part % 16, 16); b < last; b++)
-        j->sources[view * 16 + b] = nce_source(nce_1_to_7, j->r + (size_t)view * 16 * 49 * 16, sums,
-                                                  16, b, statistics);
+        j->sources[view * 16 + b] = nce_source(nce_1_to_7, r, sums, 16, b, statistics);
 }
 
 static void nce_1_to_7_loss(AmdimPool *pool, NceJob job)
@@ -642,13 +642,13 @@ static void nce_5_to_5_sources(void *job, int part, int worker)
     const int view = part / 16, last = piece(16, part % 16 + 1, 16);
     const NceStatistics statistics =
         nce_statistics(nce_5_to_5, j->statistics + (size_t)view * (2 + 25) * 16);
+    const float *r = j->r + (size_t)view * 16 * 25 * 16;
     NcePart sums[16];
     (void)worker;
     for (int i = 0; i < 16; i++)
         sums[i] = nce_5_to_5_part(j, view * 16 + i);
     for (int b = piece(16, part % 16, 16); b < last; b++)
-        j->sources[view * 16 + b] = nce_source(nce_5_to_5, j->r + (size_t)view * 16 * 25 * 16, sums,
-                                                  16, b, statistics);
+        j->sources[view * 16 + b] = nce_source(nce_5_to_5, r, sums, 16, b, statistics);
 }
 
 static void nce_5_to_5_loss(AmdimPool *pool, NceJob job)
@@ -1757,7 +1757,7 @@ static void step(AmdimStep *s)
     s->loss += 0.5 * s->pair_loss[1]; /* 5-to-5 */
     s->penalty += loss_5_to_5[1];
     s->pair_accuracy[1] = loss_5_to_5[2];
-    s->loss += 0.050000000000000003 * s->penalty;
+    s->loss += 0.05 * s->penalty;
     s->embedding[0] = embed_1;
     s->embedding[1] = embed_5;
     s->embedding[2] = embed_7;
@@ -2500,9 +2500,9 @@ static const AmdimLayer layers[] = {
 };
 
 static const AmdimScale scales[] = {
-    {.scale = 1, .channels = 48, .layer = 4, .receptive_field = 16, .receptive_stride = 2},
-    {.scale = 5, .channels = 32, .layer = 2, .receptive_field = 8, .receptive_stride = 2},
-    {.scale = 7, .channels = 32, .layer = 1, .receptive_field = 4, .receptive_stride = 2},
+    {.scale = 1, .layer = 4},
+    {.scale = 5, .layer = 2},
+    {.scale = 7, .layer = 1},
 };
 
 static const AmdimPair pairs[] = {
@@ -2538,11 +2538,11 @@ const AmdimModel amdim_model = {
     .embedding_dim = 32,
     .augment = {.flip = 0.5, .grayscale = 0,
                 .has_translate = true, .translate_max = 2, .translate_p = 1},
-    .optimizer = {.rule = AMDIM_ADAM, .lr = 0.001, .weight_decay = 1.0000000000000001e-05, .beta1 = 0.80000000000000004, .beta2 = 0.999, .eps = 1e-08},
-    .schedule = {.epochs = 2, .warmup = 20, .milestones = 0, .milestone = NULL, .gamma = 0.20000000000000001},
+    .optimizer = {.rule = AMDIM_ADAM, .lr = 0.001, .weight_decay = 1e-05, .beta1 = 0.8, .beta2 = 0.999, .eps = 1e-08},
+    .schedule = {.epochs = 2, .warmup = 20, .milestones = 0, .milestone = NULL, .gamma = 0.2},
     .threads = 2,
     .clip = 20,
-    .penalty = 0.050000000000000003,
+    .penalty = 0.05,
     .tensors = 38,
     .tensor = tensors,
     .param_floats = 67424,

@@ -285,7 +285,7 @@ static void test_flat_curves(void **state)
     (void)state;
     char *zero = draw_constant(0), *two = draw_constant(2);
     assert_non_null(strstr(zero, ">0.2</text>"));
-    assert_non_null(strstr(zero, ">1</text>"));
+    assert_non_null(strstr(zero, ">0.8</text>"));
     assert_non_null(strstr(two, ">2.2</text>"));
     free(zero);
     free(two);

@@ -278,19 +278,24 @@ static void test_neighbours_are_the_nearest(void **state)
     reporting_end(&r);
 }
 
+/* As set/SPLIT/CLASS/NUMBER.png; frees the sample. */
+static void write_in_both_splits(Sample s, const char *class_name, int number)
+{
+    static const char *const splits[] = {"train", "test"};
+    for (size_t i = 0; i < COUNT(splits); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "set/%s/%s/%d.png", splits[i], class_name, number);
+        scratch_write(name, s.bytes, s.count);
+    }
+    free(s.bytes);
+}
+
 static void test_without_test_pictures(void **state)
 {
     (void)state;
     Reporting r;
-    for (int i = 0; i < 4; i++) {
-        char name[64];
-        Sample s = sample_plain(8, 8, (uint8_t)(40 * i), 100, 50);
-        snprintf(name, sizeof name, "set/train/one/%d.png", i);
-        scratch_write(name, s.bytes, s.count);
-        snprintf(name, sizeof name, "set/test/one/%d.png", i);
-        scratch_write(name, s.bytes, s.count);
-        free(s.bytes);
-    }
+    for (int i = 0; i < 4; i++)
+        write_in_both_splits(sample_plain(8, 8, (uint8_t)(40 * i), 100, 50), "one", i);
     char dir[1024];
     snprintf(dir, sizeof dir, "%s", scratch_path("set"));
     reporting_begin(&r, &toy_model, dir);
@@ -390,16 +395,11 @@ static void test_pages_stay_small(void **state)
     Reporting r;
     static uint8_t pixels[SIDE * SIDE * 3];
     for (int i = 0; i < PICTURES; i++) {
-        char name[64];
         Random random = random_at(1, RANDOM_PICTURE, 0, (uint64_t)i, 0);
         for (size_t k = 0; k < sizeof pixels; k++)
             pixels[k] = (uint8_t)random_u32(&random);
-        Sample s = sample_png((PngKind){SIDE, SIDE, 8, PNG_COLOR_TYPE_RGB, 0}, pixels, NULL);
-        snprintf(name, sizeof name, "set/train/noise/%d.png", i);
-        scratch_write(name, s.bytes, s.count);
-        snprintf(name, sizeof name, "set/test/noise/%d.png", i);
-        scratch_write(name, s.bytes, s.count);
-        free(s.bytes);
+        write_in_both_splits(sample_png((PngKind){SIDE, SIDE, 8, PNG_COLOR_TYPE_RGB, 0}, pixels, NULL),
+                             "noise", i);
     }
     char dir[1024];
     snprintf(dir, sizeof dir, "%s", scratch_path("set"));

@@ -150,8 +150,8 @@ static const AmdimLayer layers[] = {
     {"residual", 1, 1, TOY_DIM, 3, 1, 0, 1, 8, 2, 0},
 };
 static const AmdimScale scales[] = {
-    {.scale = 1, .channels = TOY_DIM, .layer = 1, .receptive_field = 8, .receptive_stride = 8},
-    {.scale = TOY_SIDE, .channels = TOY_DIM, .layer = 0, .receptive_field = 4, .receptive_stride = 2},
+    {.scale = 1, .layer = 1},
+    {.scale = TOY_SIDE, .layer = 0},
 };
 static const AmdimPair pairs[] = {{"3-to-1", TOY_SIDE, 1, 1.0, 0}};
 static const AmdimFeature features[] = {
