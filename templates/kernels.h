@@ -54,6 +54,15 @@ typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 #define UNROLL          _Pragma("GCC unroll 16")
 #define ROLLED          _Pragma("GCC unroll 1") /* where a compiler would unroll without end */
 
+/* In front of a loop whose rounds do not depend on each other, even where the result lies where an input
+ * does, which a compiler has to suspect otherwise. */
+#if defined __clang__
+#pragma clang diagnostic ignored "-Wpass-failed" /* where little is optimised they stay loops */
+#define ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ELEMENTWISE _Pragma("GCC ivdep")
+#endif
+
 /* Piece number `part` of `parts` even pieces of 0..count: [first, last). */
 INLINE int piece(int count, int part, int parts)
 {
@@ -815,14 +824,12 @@ INLINE void gather_grad_image(int positions, int channels, bool add, const Gathe
 
 INLINE void relu_grad_piece(size_t first, size_t last, const MapJob *j)
 {
-    for (size_t i = first; i < last; i++)
-        j->y[i] = j->mask[i] > 0 ? j->x[i] : 0;
+    ELEMENTWISE for (size_t i = first; i < last; i++) j->y[i] = j->mask[i] > 0 ? j->x[i] : 0;
 }
 
 INLINE void add_piece(size_t first, size_t last, const MapJob *j)
 {
-    for (size_t i = first; i < last; i++)
-        j->y[i] = j->x[i] + j->addend[i];
+    ELEMENTWISE for (size_t i = first; i < last; i++) j->y[i] = j->x[i] + j->addend[i];
 }
 
 /* ---- batch normalisation
@@ -896,7 +903,8 @@ INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, in
             shift[i] = (float)(j->bias[first + i] - rest * scale[i]);
         }
         for (int row = 0; row < b.rows; row++)
-            for (int i = 0; i < width; i++) {
+            ELEMENTWISE for (int i = 0; i < width; i++)
+            {
                 const size_t at = (size_t)row * b.channels + i;
                 const float value = DISTANCE * scale[i] + shift[i];
                 y[at] = relu && !(value > 0) ? 0 : value;
@@ -914,7 +922,8 @@ INLINE void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int fi
         for (int i = 0; i < width; i++)
             scale[i] = (float)(j->weight[c + i] / sqrt(j->running_var[c + i] + BATCHNORM_EPS));
         for (int row = first; row < last; row++)
-            for (int i = 0; i < width; i++) {
+            ELEMENTWISE for (int i = 0; i < width; i++)
+            {
                 const size_t at = (size_t)row * b.channels + c + i;
                 const float value = (j->x[at] - j->running_mean[c + i]) * scale[i] + j->bias[c + i];
                 j->y[at] = relu && !(value > 0) ? 0 : value;
@@ -951,8 +960,8 @@ INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJ
             slope[i] = (float)(dot[i] / b.rows) * inv[i];
         }
         for (int row = 0; row < b.rows; row++)
-            for (int i = 0; i < width; i++)
-                dx[AT] = scale[i] * (DY(AT) - shift[i] - (x[AT] - mean[i]) * slope[i]);
+            ELEMENTWISE for (int i = 0; i < width; i++) dx[AT] =
+                scale[i] * (DY(AT) - shift[i] - (x[AT] - mean[i]) * slope[i]);
 #undef DY
 #undef AT
     }

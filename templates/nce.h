@@ -62,6 +62,7 @@ INLINE float nce_slope(Nce n, float r)
     return 4 * e / ((1 + e) * (1 + e));
 }
 
+enum { NCE_BLOCK = 64 };  /* squares added up apart from each other, so that they are vectors */
 #define NCE_EMPTY (-1e9f) /* below every score that training survives: the maximum of nothing */
 
 /* What a part of the target images gives for every source image: the maximum of the negatives' s, the sum of
@@ -86,12 +87,15 @@ INLINE void nce_target(Nce n, const float *r, int target, NcePart *part, float *
     const int batch = n.batch;
     memcpy(top, part->maximum, sizeof(float) * (size_t)batch);
     for (int l = 0; l < n.positions; l++) {
-        float square = 0;
-        for (int b = 0; b < batch; b++) {
-            const float raw = r[(size_t)l * batch + b];
-            s[(size_t)l * batch + b] = nce_score(n, raw);
-            square += raw * raw;
-        }
+        float squares[NCE_BLOCK] = {0}, square = 0;
+        for (int begin = 0; begin < batch; begin += NCE_BLOCK)
+            for (int b = begin; b < MIN_OF(begin + NCE_BLOCK, batch); b++) {
+                const float raw = r[(size_t)l * batch + b];
+                s[(size_t)l * batch + b] = nce_score(n, raw);
+                squares[b - begin] += raw * raw;
+            }
+        for (int i = 0; i < NCE_BLOCK; i++)
+            square += squares[i];
         part->squares += square;
         s[(size_t)l * batch + target] = NCE_EMPTY; /* its own image is no negative */
         for (int b = 0; b < batch; b++)
@@ -157,7 +161,8 @@ INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics fro
         const float *raw = r + (size_t)l * batch;
         const float own = raw[target];
         const float positive = from.slope[(size_t)l * batch + target];
-        for (int b = 0; b < batch; b++) {
+        ELEMENTWISE for (int b = 0; b < batch; b++)
+        {
             const float s = nce_score(n, raw[b]);
             const float negative = exp_negative(s - from.maximum[b]) * from.weight[b];
             dr[(size_t)l * batch + b] = n.slope * negative * nce_slope(n, raw[b]) + n.penalty * raw[b];
