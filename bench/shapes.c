@@ -1,16 +1,17 @@
 /* shapes.c: every product of specs/amdim.yaml, of the narrower cifar10-quick.yaml, and the largest of the
  * paper's, shape by shape, on one thread: our kernels against OpenBLAS (patches unfolded a tile at a time),
  * forward with a ReLU behind it, gradient of x, gradient of the weight; then those that minimal filtering
- * makes faster, against our own kernels tap by tap. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the two
- * in turn. */
+ * makes faster, and those that skip zeros, against our own kernels tap by tap. usage: shapes [ROUNDS]; prints
+ * GFLOP/s, medians, the two in turn. */
 #include "blas.h"
 #include "kernels.h"
+#include "sparse.h"
 #include "winograd.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { IMAGES = 8, FILTERED_IMAGES = 128, MAX_ROUNDS = 99 };
+enum { IMAGES = 8, STEP_IMAGES = 128, SLICES = 8, MAX_ROUNDS = 99 };
 
 /* kernels.h wants the runtime's pool only for scratch, which this program has itself. */
 void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts)
@@ -52,6 +53,7 @@ typedef struct {
     Conv c;
     float *x, *w, *y, *dx, *dw, *packed, *packed_t, *unfolded;
     float *points, *scratch;
+    bool by_dy; /* the gradient of the weight skips dy's zeros, else x's */
     int rounds;
 } Shape;
 
@@ -150,7 +152,7 @@ typedef struct {
 
 #define FILTERED_WINOGRAD(side, in, out_side, out, kernel, stride, outputs)                                  \
     {                                                                                                        \
-        {FILTERED_IMAGES, side, in, out_side, out, kernel, stride}, outputs                                  \
+        {STEP_IMAGES, side, in, out_side, out, kernel, stride}, outputs                                      \
     }
 #define DEFINE_FILTERED(name, ...)                                                                           \
     static void name##_forward(const Shape *s)                                                               \
@@ -166,6 +168,70 @@ typedef struct {
         filtered_grad_w((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                        \
     }
 FILTERED_SHAPES(DEFINE_FILTERED)
+
+/* ---- skipping zeros ---- */
+
+static void sparse_forward(const Shape *s)
+{
+    const Conv c = s->c, to = {.images = c.images,
+                               .side = c.out_side,
+                               .in = c.out,
+                               .out_side = c.out_side,
+                               .kernel = 1,
+                               .stride = 1};
+    const SparseProduct product = {.left = s->x,
+                                   .packed = s->packed,
+                                   .y = s->y,
+                                   .depth = c.in,
+                                   .to = to,
+                                   .ends = sparse_ends_of(TAIL_RELU)};
+    sparse_product(&product, s->scratch, 0, c.images * c.out_side * c.out_side);
+}
+
+static void sparse_grad_x(const Shape *s)
+{
+    const Conv c = s->c;
+    const SparseProduct product = {.left = s->y,
+                                   .packed = s->packed_t,
+                                   .mask = s->x,
+                                   .y = s->dx,
+                                   .depth = c.out,
+                                   .to = c,
+                                   .ends = sparse_ends_of(TAIL_MASK)};
+    sparse_product(&product, s->scratch, 0, c.images * c.out_side * c.out_side);
+}
+
+/* As the compiler has it: SLICES parts at least. */
+static int sparse_slices(const Shape *s)
+{
+    const int parts = CEIL_DIV(s->by_dy ? s->c.out : s->c.in, SPARSE_ROWS);
+    return parts < SLICES ? SLICES / parts : 1;
+}
+
+static void sparse_grad_w(const Shape *s)
+{
+    const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
+    const int slices = sparse_slices(s);
+    const SparseSum sum = sparse_sum_of(s->c, s->by_dy, &j, slices);
+    for (int part = 0; part < sparse_sum_parts(sum); part++)
+        sparse_sum(&sum, s->scratch, part);
+    sparse_sum_end(s->c, s->by_dy, &j, slices, 0, 1);
+}
+
+/* What a program would do instead: a small weight's gradient is summed over slices of the images. */
+static void dense_grad_w(const Shape *s)
+{
+    enum { SMALL = 1 << 14 };
+    const size_t count = (size_t)s->c.kernel * s->c.kernel * s->c.in * s->c.out;
+    const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
+    if (count > SMALL) {
+        ours_grad_w(s);
+        return;
+    }
+    for (int slice = 0; slice < SLICES; slice++)
+        conv_grad_w_slice(s->c, &j, slice, SLICES);
+    sum_slices(s->points, SLICES, count, 1, NULL, s->dw, 0, 1);
+}
 
 /* GFLOP/s of each in turn, as many as there are tap by tap. */
 static void compare(const Shape *s, Run *ours, Run *other, double rate[2])
@@ -211,12 +277,24 @@ static void shape_free(const Shape *s)
         free(all[i]);
 }
 
+/* A product that there is no such kernel for has no rates. */
+static void print_pair(const double rate[2])
+{
+    if (rate[0] > 0)
+        printf("  %8.1f %8.1f", rate[0], rate[1]);
+    else
+        printf("  %8s %8s", "-", "-");
+}
+
 static void print_rates(const Shape *s, const double forward[2], const double grad_x[2],
                         const double grad_w[2])
 {
     const Conv c = s->c;
-    printf("%dx%d stride %d %5d to %4d at %2d  %8.1f %8.1f  %8.1f %8.1f  %8.1f %8.1f\n", c.kernel, c.kernel,
-           c.stride, c.in, c.out, c.side, forward[0], forward[1], grad_x[0], grad_x[1], grad_w[0], grad_w[1]);
+    printf("%dx%d stride %d %5d to %4d at %2d", c.kernel, c.kernel, c.stride, c.in, c.out, c.side);
+    print_pair(forward);
+    print_pair(grad_x);
+    print_pair(grad_w);
+    printf("\n");
 }
 
 static void measure(Conv c, int rounds)
@@ -242,6 +320,54 @@ static void measure_filtered(const Filtered *f, int rounds)
     compare(&s, f->grad_w, ours_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
     shape_free(&s);
+}
+
+/* Numbers of order 1, each of which is zero but for one of `every`; the same in every run. */
+static void fill_sparse(float *v, size_t count, int every)
+{
+    uint64_t state = 1;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        const uint32_t upper = (uint32_t)(state >> 33);
+        v[i] = upper % (uint32_t)every ? 0 : (float)(upper + 1.0) / 0x80000000;
+    }
+}
+
+/* Layers that change the channels make a hidden layer, so that it is their dy that has zeros. */
+static void measure_sparse(Conv c, int every, int rounds)
+{
+    Shape s = shape_new(c, rounds);
+    const size_t weight = (size_t)c.kernel * c.kernel * c.in * c.out;
+    const int depth = c.in > c.out ? c.in : c.out;
+    s.by_dy = c.kernel > 1 || c.out > c.in;
+    s.points = some(SLICES * weight);
+    s.scratch = some((size_t)(SPARSE_SCRATCH(depth) + SPARSE_SUM_SCRATCH)); /* for either */
+    fill_sparse(s.x, (size_t)c.images * c.side * c.side * c.in, every);
+    double forward[2] = {0}, grad_x[2], grad_w[2];
+    if (c.kernel == 1)
+        compare(&s, sparse_forward, ours_forward, forward);
+    fill_sparse(s.y, (size_t)c.images * c.out_side * c.out_side * c.out, every);
+    compare(&s, sparse_grad_x, ours_grad_x, grad_x);
+    compare(&s, sparse_grad_w, dense_grad_w, grad_w);
+    print_rates(&s, forward, grad_x, grad_w);
+    shape_free(&s);
+}
+
+static void print_sparse(int every, int rounds)
+{
+    static const struct {
+        int side, in, out_side, out, kernel, stride;
+    } shape[] = {
+        {30, 64, 30, 64, 1, 1}, {14, 128, 14, 128, 1, 1}, {14, 128, 7, 256, 2, 2},
+        {7, 256, 7, 256, 1, 1}, {5, 256, 5, 256, 1, 1},   {7, 256, 7, 512, 1, 1},
+        {7, 512, 7, 512, 1, 1}, {14, 64, 14, 64, 1, 1},   {7, 128, 7, 128, 1, 1},
+    };
+    printf("1 of %d numbers not zero           sparse    dense    sparse    dense    sparse    dense\n",
+           every);
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        measure_sparse((Conv){STEP_IMAGES, shape[i].side, shape[i].in, shape[i].out_side, shape[i].out,
+                              shape[i].kernel, shape[i].stride},
+                       every, rounds);
 }
 
 int main(int argc, char **argv)
@@ -274,5 +400,7 @@ int main(int argc, char **argv)
     static const Filtered filtered[] = {FILTERED_SHAPES(FILTERED_ROW)};
     for (size_t i = 0; i < sizeof filtered / sizeof *filtered; i++)
         measure_filtered(&filtered[i], rounds);
+    print_sparse(2, rounds);
+    print_sparse(3, rounds);
     return 0;
 }

@@ -281,6 +281,7 @@ struct Op {
     Value *scratch;      /* arena memory that only this operation uses, or NULL */
     bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
     int winograd;        /* by minimal filtering, tiles of so many outputs a side; 0: tap by tap */
+    const Value *sparse; /* the input by whose numbers that are not zero it goes; NULL: by all */
     bool again;          /* runs a second time, so that its result need not be kept */
     Graph *chunk;        /* encode and its gradient: what each chunk of the images runs */
     Graph *chunk_grad;   /* encode: the list that its gradient will run, forward operations so far */
@@ -378,8 +379,8 @@ Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 /* For measurements and tests, every convolution can be forced through OpenBLAS, through minimal filtering
  * where that is possible, or tap by tap. */
 typedef enum { PRODUCTS_FASTEST, PRODUCTS_OPENBLAS, PRODUCTS_WINOGRAD, PRODUCTS_DIRECT } Products;
-/* Decides which products are OpenBLAS's (Op.blas; none with `blas: none`) and which are made by minimal
- * filtering (Op.winograd). */
+/* Decides which products are OpenBLAS's (Op.blas; none with `blas: none`), which are made by minimal
+ * filtering (Op.winograd), and which skip zeros (Op.sparse). */
 void select_kernels(Graph *g, Products products);
 
 /* ---- winograd.c: minimal filtering
@@ -392,6 +393,14 @@ size_t winograd_tiles(const Op *op); /* of an image */
 /* What an operation with Op.winograd needs: of the arena, and of a worker's scratch. */
 size_t winograd_scratch_floats(const Op *op);
 size_t winograd_worker_floats(const Op *op);
+
+/* ---- sparse.c: products that skip zeros
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* The input by whose numbers that are not zero the operation is made faster, or NULL. */
+const Value *sparse_input(const Graph *g, const Op *op);
+int sparse_slices(const Op *op);           /* of the pixels, for a gradient of a weight */
+size_t sparse_worker_floats(const Op *op); /* of a worker's scratch */
 
 /* ---- cost.c: sizes and FLOPs
  * ---------------------------------------------------------------------------------------- */

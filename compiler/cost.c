@@ -49,6 +49,8 @@ static size_t scratch_floats(const Graph *g, const Op *op)
         return (size_t)taps * packed_floats(op->in[1]->dims[1], op->in[1]->dims[0] / taps);
     }
     case OP_CONV_GRAD_W: {
+        if (op->sparse)
+            return (size_t)sparse_slices(op) * value_count(op->out[0]);
         int slices = grad_w_slices(op);
         return slices == 1 ? 0 : (size_t)slices * value_count(op->out[0]);
     }
@@ -92,6 +94,8 @@ static size_t worker_floats(const Op *op)
     }
     if (op->winograd)
         return winograd_worker_floats(op);
+    if (op->sparse)
+        return sparse_worker_floats(op);
     if (!op->blas || (op->kernel == 1 && op->stride == 1))
         return 0;
     size_t patch = (size_t)(op->kind == OP_CONV_GRAD_W ? op->out[0] : op->in[1])->dims[0];

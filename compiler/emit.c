@@ -54,6 +54,11 @@ static bool is_filtered(const Op *op)
     return op->winograd > 0;
 }
 
+static bool is_sparse(const Op *op)
+{
+    return op->sparse != NULL;
+}
+
 static void emit_head(Emit *e)
 {
     const Program *p = e->program;
@@ -77,6 +82,8 @@ static void emit_head(Emit *e)
     fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
     if (program_any(p, is_filtered))
         fprintf(e->out, "#include \"winograd.h\"\n");
+    if (program_any(p, is_sparse))
+        fprintf(e->out, "#include \"sparse.h\"\n");
     if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "

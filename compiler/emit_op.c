@@ -173,7 +173,7 @@ static void fill_conv(Piece *p, const Op *op, const Value *x, const Value *y)
 /* The way to make a convolution's product, in names. */
 static const char *conv_way(const Op *op)
 {
-    return op->blas ? "_blas" : op->winograd ? "_winograd" : "";
+    return op->blas ? "_blas" : op->winograd ? "_winograd" : op->sparse ? "_sparse" : "";
 }
 
 /* "conv_grad_x", of whose templates there is one for each way. */
@@ -195,7 +195,7 @@ static void piece_conv(Piece *p, const Op *op)
     p->name = arena_printf(p->e->arena, "%s%s%s%s", conv_name(p, op, "conv", x, y), bias ? "_bias" : "",
                            addend ? "_add" : "", op->relu ? "_relu" : "");
     fill_conv(p, op, x, y);
-    if (!op->blas && !op->winograd)
+    if (!op->blas && !op->winograd && !op->sparse)
         fill(p, "depth", "%d", op->in[1]->dims[0]);
     fill_then(p, bias ? "bias" : NULL, addend ? "sum" : NULL, op->relu ? "ReLU" : NULL);
     fill_tail(p, bias ? "TAIL_BIAS" : NULL, addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
@@ -223,7 +223,9 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
     fill_conv(p, op, dx, dy);
     fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
     fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
-    if (op->kernel == 1 && op->stride == 1 && !op->blas)
+    if (op->sparse)
+        fill(p, "pixels", "%zu", pixels_of(dy));
+    if (op->sparse || (op->kernel == 1 && op->stride == 1 && !op->blas))
         fill(p, "parts", "%d", row_parts(pixels_of(dy), 240));
     else
         fill(p, "parts", "%d",
@@ -240,14 +242,23 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
 static void piece_conv_grad_w(Piece *p, const Op *op)
 {
     const Value *x = op->in[0], *dy = op->in[1], *dw = op->out[0];
-    int slices = op->blas || op->winograd ? 1 : grad_w_slices(op);
-    conv_template(p, op, slices == 1 ? "conv_grad_w" : "conv_grad_w_sliced");
+    const int slices = op->sparse ? sparse_slices(op) : op->blas || op->winograd ? 1 : grad_w_slices(op);
+    conv_template(p, op, slices == 1 || op->sparse ? "conv_grad_w" : "conv_grad_w_sliced");
     p->job = "ConvGradWJob";
     p->name = conv_name(p, op, "conv_grad_w", x, dy);
+    if (op->sparse) {
+        const char *by = op->sparse == x ? "x" : "dy";
+        p->name = arena_printf(p->e->arena, "%s_by_%s", p->name, by);
+        fill(p, "by", "%s", by);
+        fill(p, "by_dy", "%s", op->sparse == x ? "false" : "true");
+        fill(p, "slices", "%d", slices);
+        fill(p, "s", "%s", slices > 1 ? "s" : "");
+        fill(p, "parts", "%d", channel_parts(dw->dims[0], 32));
+    } else if (slices > 1) {
+        fill(p, "slices", "%d", slices);
+    }
     fill_conv(p, op, x, dy);
     fill(p, "depth", "%d", dw->dims[0]);
-    if (slices > 1)
-        fill(p, "slices", "%d", slices);
     if (op->blas)
         fill(p, "parts", "%d", channel_parts(dw->dims[0], 64));
     argument(p, "x", x);

@@ -1,5 +1,5 @@
-/* select.c: which kernel makes each product: ours tap by tap, ours by minimal filtering, or with `blas:
- * openblas` OpenBLAS's, whichever is the fastest. */
+/* select.c: which kernel makes each product: ours tap by tap, by minimal filtering, or by what a ReLU let
+ * through; or with `blas: openblas` OpenBLAS's; whichever is the fastest. */
 #include "amdimc.h"
 #include <string.h>
 
@@ -17,11 +17,13 @@ static bool blas_pays(const Op *op)
     return op->kernel == 1 && op->stride == 1 && value_count(w) >= LARGE;
 }
 
-static void select_kernel(Op *op, Products products, bool openblas)
+static void select_kernel(const Graph *g, Op *op, Products products, bool openblas)
 {
     if (products == PRODUCTS_FASTEST || products == PRODUCTS_WINOGRAD)
         op->winograd = winograd_outputs(op, products == PRODUCTS_WINOGRAD);
-    if (openblas && !op->winograd)
+    if (!op->winograd && products == PRODUCTS_FASTEST)
+        op->sparse = sparse_input(g, op);
+    if (openblas && !op->winograd && !op->sparse)
         op->blas = products == PRODUCTS_OPENBLAS || (products == PRODUCTS_FASTEST && blas_pays(op));
 }
 
@@ -30,5 +32,5 @@ void select_kernels(Graph *g, Products products)
     bool openblas = !strcmp(g->net->spec->target.blas.v, "openblas");
     for (int i = 0; i < g->ops; i++)
         if (is_convolution(g->op[i]))
-            select_kernel(g->op[i], products, openblas);
+            select_kernel(g, g->op[i], products, openblas);
 }

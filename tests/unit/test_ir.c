@@ -1,5 +1,6 @@
 /* test_ir.c: the printed operations of small specs against tests/golden/NAME.ir (BLESS=1 writes them anew),
- * what is dropped because no pair trains it, and the checks after every pass on all specs of the project. */
+ * what is dropped because no pair trains it, which products skip zeros, and the checks after every pass on
+ * all specs of the project. */
 #include "lowered.h"
 
 #include <glob.h>
@@ -202,6 +203,120 @@ static void masks_are_folded(void **state)
     lowered_end(&l);
 }
 
+/* ---- which products skip zeros ---- */
+
+static bool is_product(const Op *op)
+{
+    return op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X || op->kind == OP_CONV_GRAD_W;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    return strlen(text) >= strlen(end) && !strcmp(text + strlen(text) - strlen(end), end);
+}
+
+/* Of specs/amdim.yaml. A residual's hidden layer is behind a ReLU, and its gradient behind the ReLU's mask;
+ * its sum is behind nothing. The first residual's x is a convolution's with a ReLU. The last one has a pixel
+ * an image, too few. */
+static const Value *skipping_input(const Op *op)
+{
+    const bool gradient_of_x = op->kind == OP_CONV_GRAD_X;
+    if (op->winograd || !strncmp(op->label, "encoder.6.", strlen("encoder.6.")))
+        return NULL;
+    if (ends_with(op->label, ".conv2"))
+        return gradient_of_x ? NULL : op->in[0];
+    if (!strcmp(op->label, "encoder.1.conv1"))
+        return op->in[0];
+    if (ends_with(op->label, ".conv1") && op->kind != OP_CONV)
+        return op->in[gradient_of_x ? 0 : 1];
+    return NULL;
+}
+
+static void expect_sparse(const Op *op, const Value *want)
+{
+    if (op->sparse != want)
+        fail_msg("%s %s goes by %s instead of %s", op_name(op->kind), op->label,
+                 op->sparse ? op->sparse->name : "all", want ? want->name : "all");
+}
+
+static void products_behind_a_relu_skip_zeros(void **state)
+{
+    (void)state;
+    Lowered l;
+    int forward = 0, by_x = 0, by_dy = 0;
+    lowered_begin_file(&l, "specs/amdim.yaml", PASS_PLAN);
+    for (int i = 0; i < l.step->ops; i++) {
+        const Op *op = l.step->op[i];
+        expect_sparse(op, is_product(op) ? skipping_input(op) : NULL);
+        forward += op->sparse && op->kind == OP_CONV;
+        by_x += op->sparse && op->kind == OP_CONV_GRAD_W && op->sparse == op->in[0];
+        by_dy += op->sparse && op->kind != OP_CONV && strstr(op->sparse->name, "d_") == op->sparse->name;
+        if (op->sparse && strcmp(op->label, "encoder.1.conv1"))
+            assert_non_null(strstr(op->sparse->name, "_hidden"));
+    }
+    assert_true(forward > 10 && by_x > 10 && by_dy > 10);
+    lowered_end(&l);
+}
+
+static void products_tap_by_tap_skip_nothing(void **state)
+{
+    (void)state;
+    static const Products ways[] = {PRODUCTS_DIRECT, PRODUCTS_WINOGRAD, PRODUCTS_OPENBLAS};
+    for (size_t way = 0; way < COUNT(ways); way++) {
+        Lowered l;
+        lowered_begin_file(&l, "specs/amdim.yaml", PASS_RECOMPUTE);
+        select_kernels(l.step, ways[way]);
+        for (int i = 0; i < l.step->ops; i++)
+            expect_sparse(l.step->op[i], NULL);
+        lowered_end(&l);
+    }
+}
+
+#define RESIDUAL_16(batch, out, batchnorm)                                                                   \
+    "name: a\ninput: {size: 16}\nbatch: " batch "\n"                                                         \
+    "encoder:\n"                                                                                             \
+    "  - conv: {out: " out ", kernel: 3}\n"                                                                  \
+    "  - block: {out: " out ", kernel: 2, stride: 2, depth: 2, batchnorm: " batchnorm "}\n"                  \
+    "  - residual: {out: 80, kernel: 7}\n"                                                                   \
+    "embedding: {dim: 24}\nloss: {pairs: [1-to-7]}\n"
+
+/* How many products of the spec's block skip zeros. */
+static int count_sparse(const char *spec, OpKind kind)
+{
+    Lowered l;
+    int count = 0;
+    lowered_begin(&l, spec, PASS_PLAN);
+    for (int i = 0; i < l.step->ops; i++) {
+        const Op *op = l.step->op[i];
+        count += op->kind == kind && op->sparse && !strncmp(op->label, "encoder.1.", strlen("encoder.1."));
+    }
+    lowered_end(&l);
+    return count;
+}
+
+/* A gradient that came through a batchnorm has no zeros, unlike what goes forward. */
+static void gradients_behind_a_batchnorm_have_no_zeros(void **state)
+{
+    (void)state;
+    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "false"), OP_CONV_GRAD_X), 2);
+    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "false"), OP_CONV_GRAD_W), 4);
+    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "true"), OP_CONV_GRAD_X), 0);
+    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "true"), OP_CONV_GRAD_W), 2);
+    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "true"), OP_CONV), 2);
+}
+
+/* 8 images in two views are 784 pixels of 7 x 7, 5 are 490. */
+static void odd_channels_and_few_pixels_skip_nothing(void **state)
+{
+    (void)state;
+    static const OpKind kinds[] = {OP_CONV, OP_CONV_GRAD_X, OP_CONV_GRAD_W};
+    for (size_t i = 0; i < COUNT(kinds); i++) {
+        assert_true(count_sparse(RESIDUAL_16("8", "64", "false"), kinds[i]) > 0);
+        assert_int_equal(count_sparse(RESIDUAL_16("8", "72", "false"), kinds[i]), 0);
+        assert_int_equal(count_sparse(RESIDUAL_16("5", "64", "false"), kinds[i]), 0);
+    }
+}
+
 /* ---- all specs ---- */
 
 static void every_spec_passes_every_check(void **state)
@@ -232,6 +347,10 @@ int main(void)
         cmocka_unit_test(every_trained_tensor_is_taken_once),
         cmocka_unit_test(nothing_reads_a_tensor_that_was_taken),
         cmocka_unit_test(masks_are_folded),
+        cmocka_unit_test(products_behind_a_relu_skip_zeros),
+        cmocka_unit_test(products_tap_by_tap_skip_nothing),
+        cmocka_unit_test(gradients_behind_a_batchnorm_have_no_zeros),
+        cmocka_unit_test(odd_channels_and_few_pixels_skip_nothing),
         cmocka_unit_test(every_spec_passes_every_check),
     };
     return cmocka_run_group_tests_name("ir", tests, NULL, NULL);

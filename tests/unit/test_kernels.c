@@ -1,9 +1,7 @@
 /* test_kernels.c: the float kernels of templates/kernels.h and winograd.h against the interpreter's naive
  * loops in double, over shapes that are no multiple of anything. Arrays are as long as their contents, so
  * that a sanitizer sees what reads past. */
-#include "interpreter.h"
-#include "kernels.h"
-#include "noise.h"
+#include "single.h"
 #include "winograd.h"
 
 #include <math.h>
@@ -17,82 +15,6 @@
 #define TOLERANCE          3e-6
 #define WINOGRAD_TOLERANCE 2e-5
 enum { IMAGES = 3 };
-
-/* ---- one operation on made-up input ---- */
-
-typedef struct {
-    Arena *arena;
-    Net net;
-    Graph *g;
-    Interpreter *want;
-    uint64_t noise;
-} Single;
-
-static void single_begin(Single *s, int views, int images)
-{
-    *s = (Single){.arena = arena_new(), .net = {.views = views, .images = images}, .noise = 1};
-    s->g = graph_new(s->arena, &s->net, "single");
-}
-
-static Value *map(Single *s, const char *name, int side, int channels)
-{
-    return graph_map(s->g, name, side, channels);
-}
-
-static Value *matrix(Single *s, const char *name, int rows, int columns)
-{
-    return graph_value(s->g, VALUE_PARAM, name, 2, (int[]){rows, columns});
-}
-
-static Value *vector(Single *s, const char *name, int count)
-{
-    return graph_value(s->g, VALUE_PARAM, name, 1, &count);
-}
-
-/* All values of the list get noise; the operation then overwrites its results. */
-static void single_run(Single *s)
-{
-    s->want = interpreter_new(s->g);
-    for (int i = 0; i < s->g->values; i++)
-        for (size_t k = 0; k < value_count(s->g->value[i]); k++)
-            s->want->value[i][k] = noise(&s->noise);
-    interpret(s->want);
-}
-
-static void single_end(Single *s)
-{
-    arena_free(s->arena);
-}
-
-static float *new_floats(size_t count)
-{
-    float *p = malloc(count * sizeof *p);
-    assert_non_null(p);
-    for (size_t i = 0; i < count; i++)
-        p[i] = NAN;
-    return p;
-}
-
-static float *floats_of(const Single *s, const Value *v)
-{
-    float *p = new_floats(value_count(v));
-    for (size_t i = 0; i < value_count(v); i++)
-        p[i] = (float)s->want->value[v->id][i];
-    return p;
-}
-
-/* Compares and frees. */
-static void expect_within(double tolerance, const Single *s, const Value *v, float *got, const char *what)
-{
-    double error = 0, size = 0;
-    for (size_t i = 0; i < value_count(v); i++) {
-        error += pow(got[i] - s->want->value[v->id][i], 2);
-        size += pow(s->want->value[v->id][i], 2);
-    }
-    free(got);
-    if (!(sqrt(error) <= tolerance * sqrt(size)))
-        fail_msg("%s: relative error %.2e", what, sqrt(error / size));
-}
 
 static void expect_near(const Single *s, const Value *v, float *got, const char *what)
 {
@@ -122,34 +44,6 @@ static void each_conv(EachConv *f)
             }
 }
 
-static float *packed_forward(Conv c, const float *weight)
-{
-    const int depth = c.kernel * c.kernel * c.in;
-    float *packed = new_floats((size_t)depth * PANELS(c.out) * PANEL);
-    for (int panel = 0; panel < PANELS(c.out); panel++)
-        pack_panel(weight, depth, c.out, 1, panel, packed);
-    return packed;
-}
-
-static float *packed_backward(Conv c, const float *weight)
-{
-    const size_t tap_floats = (size_t)c.out * PANELS(c.in) * PANEL;
-    float *packed = new_floats((size_t)(c.kernel * c.kernel) * tap_floats);
-    for (int tap = 0; tap < c.kernel * c.kernel; tap++)
-        for (int panel = 0; panel < PANELS(c.in); panel++)
-            pack_panel_transposed(weight + tap * c.in * c.out, c.out, c.in, 1, panel,
-                                  packed + (size_t)tap * tap_floats);
-    return packed;
-}
-
-static Op *conv_op(Single *s, OpKind kind, Conv c)
-{
-    Op *op = graph_op(s->g, kind, (Mark){0}, "conv");
-    op->kernel = c.kernel;
-    op->stride = c.stride;
-    return op;
-}
-
 /* Pixels in two pieces, the first in the middle of an image: pieces need not begin with one. */
 static void run_conv(Conv c, const ConvJob *j, int tail)
 {
@@ -162,17 +56,11 @@ static void check_conv(Conv c, const char *what, bool whole_tail)
 {
     Single s;
     single_begin(&s, 1, c.images);
-    Op *op = conv_op(&s, OP_CONV, c);
-    op->in[0] = map(&s, "x", c.side, c.in);
-    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
-    op->in[2] = whole_tail ? vector(&s, "bias", c.out) : NULL;
-    op->in[3] = whole_tail ? map(&s, "addend", c.out_side, c.out) : NULL;
-    op->relu = whole_tail;
-    op->out[0] = map(&s, "y", c.out_side, c.out);
+    const Op *op = single_conv(&s, c, whole_tail);
     single_run(&s);
     float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
           *packed = packed_forward(c, weight);
-    float *bias = whole_tail ? floats_of(&s, op->in[2]) : NULL;
+    float *bias = floats_of(&s, op->in[2]);
     float *y = whole_tail ? floats_of(&s, op->in[3]) : new_floats(value_count(op->out[0]));
     const ConvJob j = {
         .x = x, .weight = weight, .bias = bias, .addend = whole_tail ? y : NULL, .y = y, .packed = packed};
@@ -200,17 +88,12 @@ static void check_grad_x(Conv c, const char *what, bool whole_tail)
 {
     Single s;
     single_begin(&s, 1, c.images);
-    Op *op = conv_op(&s, OP_CONV_GRAD_X, c);
-    op->in[0] = map(&s, "dy", c.out_side, c.out);
-    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
-    op->in[2] = whole_tail ? map(&s, "addend", c.side, c.in) : NULL;
-    op->in[3] = whole_tail ? map(&s, "mask", c.side, c.in) : NULL;
-    op->out[0] = map(&s, "dx", c.side, c.in);
+    const Op *op = single_grad_x(&s, c, whole_tail);
     single_run(&s);
     float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
           *packed = packed_backward(c, weight);
-    float *mask = whole_tail ? floats_of(&s, op->in[3]) : NULL;
-    float *addend = whole_tail ? floats_of(&s, op->in[2]) : NULL, *dx = new_floats(value_count(op->out[0]));
+    float *mask = floats_of(&s, op->in[3]);
+    float *addend = floats_of(&s, op->in[2]), *dx = new_floats(value_count(op->out[0]));
     const ConvGradXJob j = {
         .dy = dy, .weight = weight, .addend = addend, .mask = mask, .dx = dx, .packed = packed};
     const int tail = whole_tail ? TAIL_ADD | TAIL_MASK : 0;
@@ -239,10 +122,7 @@ static void check_grad_w(Conv c, const char *what, int slices)
 {
     Single s;
     single_begin(&s, 1, c.images);
-    Op *op = conv_op(&s, OP_CONV_GRAD_W, c);
-    op->in[0] = map(&s, "x", c.side, c.in);
-    op->in[1] = map(&s, "dy", c.out_side, c.out);
-    op->out[0] = matrix(&s, "dw", c.kernel * c.kernel * c.in, c.out);
+    const Op *op = single_grad_w(&s, c);
     single_run(&s);
     const size_t count = value_count(op->out[0]);
     float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]), *dw = new_floats(count),
@@ -305,13 +185,7 @@ static void check_winograd(Winograd w, const char *what)
     Single s;
     const Conv c = w.c;
     single_begin(&s, 1, c.images);
-    Op *op = conv_op(&s, OP_CONV, c);
-    op->in[0] = map(&s, "x", c.side, c.in);
-    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
-    op->in[2] = vector(&s, "bias", c.out);
-    op->in[3] = map(&s, "addend", c.out_side, c.out);
-    op->relu = true;
-    op->out[0] = map(&s, "y", c.out_side, c.out);
+    const Op *op = single_conv(&s, c, true);
     single_run(&s);
     float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *bias = floats_of(&s, op->in[2]),
           *y = floats_of(&s, op->in[3]), *scratch = winograd_scratch(w),
@@ -336,12 +210,7 @@ static void check_winograd_grad_x(Winograd w, const char *what)
     Single s;
     const Conv c = w.c;
     single_begin(&s, 1, c.images);
-    Op *op = conv_op(&s, OP_CONV_GRAD_X, c);
-    op->in[0] = map(&s, "dy", c.out_side, c.out);
-    op->in[1] = matrix(&s, "weight", c.kernel * c.kernel * c.in, c.out);
-    op->in[2] = map(&s, "addend", c.side, c.in);
-    op->in[3] = map(&s, "mask", c.side, c.in);
-    op->out[0] = map(&s, "dx", c.side, c.in);
+    const Op *op = single_grad_x(&s, c, true);
     single_run(&s);
     float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *dx = floats_of(&s, op->in[2]),
           *mask = floats_of(&s, op->in[3]), *scratch = winograd_scratch(w),
@@ -366,10 +235,7 @@ static void check_winograd_grad_w(Winograd w, const char *what)
     Single s;
     const Conv c = w.c;
     single_begin(&s, 1, c.images);
-    Op *op = conv_op(&s, OP_CONV_GRAD_W, c);
-    op->in[0] = map(&s, "x", c.side, c.in);
-    op->in[1] = map(&s, "dy", c.out_side, c.out);
-    op->out[0] = matrix(&s, "dw", c.kernel * c.kernel * c.in, c.out);
+    const Op *op = single_grad_w(&s, c);
     single_run(&s);
     float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]),
           *dw = new_floats(value_count(op->out[0])),
@@ -426,12 +292,12 @@ static void batchnorm_keeps_its_digits(void **state)
     Single s;
     single_begin(&s, VIEWS, VIEWS * IMAGES);
     Op *op = graph_op(s.g, OP_BATCHNORM, (Mark){0}, "batchnorm");
-    op->in[0] = map(&s, "x", SIDE, CHANNELS);
-    op->in[1] = vector(&s, "weight", CHANNELS);
-    op->in[2] = vector(&s, "bias", CHANNELS);
-    op->out[0] = map(&s, "y", SIDE, CHANNELS);
+    op->in[0] = single_map(&s, "x", SIDE, CHANNELS);
+    op->in[1] = single_vector(&s, "weight", CHANNELS);
+    op->in[2] = single_vector(&s, "bias", CHANNELS);
+    op->out[0] = single_map(&s, "y", SIDE, CHANNELS);
     op->out[1] = graph_value(s.g, VALUE_TEMPORARY, "statistics", 3, (int[]){VIEWS, 2, CHANNELS});
-    single_run(&s);
+    single_fill(&s);
     double *x = s.want->value[op->in[0]->id];
     for (size_t i = 0; i < value_count(op->in[0]); i++)
         x[i] = (float)(x[i] + 30.0 * (double)(i % CHANNELS));

@@ -130,6 +130,22 @@ static void budgets_keep_the_gradients(void **state)
     }
 }
 
+/* NULL where it does not fit. */
+static const Program *program_within(const Trial *t, long budget)
+{
+    Spec *spec = ARENA_NEW(t->l.arena, Spec);
+    Net *net = ARENA_NEW(t->l.arena, Net);
+    FILE *nowhere = fopen("/dev/null", "w");
+    Diagnostics d = {.stream = nowhere};
+    *spec = *t->l.net->spec;
+    *net = *t->l.net;
+    spec->target.memory.v = budget * 1024;
+    net->spec = spec;
+    const Program *p = compile_within(t->l.arena, &d, net, PRODUCTS_FASTEST);
+    fclose(nowhere);
+    return p;
+}
+
 /* More memory never takes more products. */
 static void more_memory_is_no_slower(void **state)
 {
@@ -140,14 +156,7 @@ static void more_memory_is_no_slower(void **state)
     trial_begin(&t, cases[0].name, text, 500);
     double before = 0;
     for (long budget = unlimited_kib(&t, PRODUCTS_FASTEST); budget > 0; budget -= 64) {
-        Spec spec = *t.l.net->spec;
-        Net net = *t.l.net;
-        FILE *nowhere = fopen("/dev/null", "w");
-        Diagnostics d = {.stream = nowhere};
-        spec.target.memory.v = budget * 1024;
-        net.spec = &spec;
-        const Program *p = compile_within(t.l.arena, &d, &net, PRODUCTS_FASTEST);
-        fclose(nowhere);
+        const Program *p = program_within(&t, budget);
         if (!p)
             break;
         assert_true(p->peak.total <= (size_t)budget * 1024);
@@ -159,11 +168,46 @@ static void more_memory_is_no_slower(void **state)
     trial_end(&t);
 }
 
+static bool skips_zeros(const Op *op)
+{
+    return op->sparse != NULL;
+}
+
+/* Pictures so large that even one alone has pixels enough for its products to skip zeros. */
+static void chunks_skip_zeros(void **state)
+{
+    (void)state;
+    Trial t;
+    trial_begin(&t, "chunks-skip-zeros",
+                "name: chunks-skip-zeros\ninput: {size: 26}\nviews: 1\nbatch: 8\n"
+                "encoder:\n"
+                "  - conv: {out: 64, kernel: 3}\n"
+                "  - block: {out: 64, kernel: 1, depth: 2}\n"
+                "  - residual: {out: 64, kernel: 6, stride: 6}\n"
+                "  - residual: {out: 64, kernel: 4}\n"
+                "embedding: {dim: 20}\nloss: {pairs: [1-to-4]}\n",
+                600);
+    expect_refused(&t, PRODUCTS_FASTEST, 1024);
+    const long least = (long)said(&t, "needs at least ");
+    const Program *p = program_within(&t, least);
+    assert_non_null(p);
+    int forward = 0, backward = 0;
+    for (int i = 0; i < p->step->ops; i++) {
+        const Op *op = p->step->op[i];
+        forward += op->kind == OP_ENCODE && graph_any(op->chunk, skips_zeros);
+        backward += op->kind == OP_ENCODE_GRAD && graph_any(op->chunk, skips_zeros);
+    }
+    assert_true(forward > 0 && backward > 0);
+    expect_within(&t, PRODUCTS_FASTEST, least);
+    trial_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_keep_the_gradients),
         cmocka_unit_test(more_memory_is_no_slower),
+        cmocka_unit_test(chunks_skip_zeros),
     };
     return cmocka_run_group_tests_name("memory", tests, scratch_set_up, scratch_tear_down);
 }

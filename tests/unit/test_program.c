@@ -113,6 +113,27 @@ static const Case cases[] = {
      "embedding: {dim: 48}\nloss: {pairs: [1-to-2, 2-to-4, 4-to-11]}\n"},
 };
 
+/* Channels and pixels such that products skip zeros: forward by a convolution's result and by hidden layers;
+ * gradients of x, with a mask and in patches; gradients of weights by x and by dy, cut into 8 slices. */
+static const Case skipping = {"skips-zeros", "none",
+                              "input: {size: 13}\nbatch: 12\n"
+                              "encoder:\n"
+                              "  - conv: {out: 64, kernel: 2}\n"
+                              "  - residual: {out: 64, kernel: 1}\n"
+                              "  - block: {out: 128, kernel: 2, stride: 2, depth: 2}\n"
+                              "  - conv: {out: 64, kernel: 2, pad: 1}\n"
+                              "  - residual: {out: 64, kernel: 7}\n"
+                              "embedding: {dim: 64}\nloss: {pairs: [1-to-6, 6-to-7]}\n"};
+static const char *const skipping_functions[] = {
+    "conv_sparse_1x1_64_to_64_at_12_relu(",
+    "conv_sparse_1x1_128_to_128_at_6_add(",
+    "conv_grad_x_sparse_1x1_64_to_64_at_12_add_mask(",
+    "conv_grad_x_sparse_2x2_stride2_64_to_128_at_12_add(",
+    "conv_grad_w_sparse_1x1_64_to_64_at_12_by_x(",
+    "conv_grad_w_sparse_1x1_128_to_128_at_6_by_dy(",
+    "conv_grad_w_sparse_2x2_stride2_64_to_128_at_12_by_dy(",
+};
+
 static void case_begin(Trial *t, const Case *c, uint64_t seed)
 {
     char text[4096];
@@ -146,10 +167,33 @@ static void programs_agree_with_the_interpreter(void **state)
     }
 }
 
+static void expect_functions(const Trial *t)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s.c", t->generated, t->name);
+    TensorFile code = tensor_file_read(path);
+    for (size_t i = 0; i < COUNT(skipping_functions); i++)
+        if (!memmem(code.bytes, code.count, skipping_functions[i], strlen(skipping_functions[i])))
+            fail_msg("%s has no %s", path, skipping_functions[i]);
+    free(code.bytes);
+}
+
+static void programs_that_skip_zeros_agree(void **state)
+{
+    (void)state;
+    Trial t;
+    case_begin(&t, &skipping, 200);
+    assert_true(trial_finish(&t, case_compile(&t, &skipping)));
+    expect_functions(&t);
+    trial_expect_replay(&t, t.name);
+    trial_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_agree_with_the_interpreter),
+        cmocka_unit_test(programs_that_skip_zeros_agree),
     };
     return cmocka_run_group_tests_name("program", tests, scratch_set_up, scratch_tear_down);
 }

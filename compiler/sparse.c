@@ -1,0 +1,112 @@
+/* sparse.c: which products go by the numbers of one factor that are not zero (templates/sparse.h), and what
+ * memory they need for it. */
+#include "amdimc.h"
+
+/* As in templates/sparse.h, where the widest target has its columns. */
+enum {
+    PIXEL_BLOCK = 240,
+    DEPTH_BLOCK = 64,
+    COLUMNS = 64,
+    WIDEST = 128,
+    PANEL = 32,
+    LINE = 16,
+    ROWS = 128,
+    STEP = ROWS + LINE
+};
+
+/* A ReLU's result, or a gradient behind its mask. */
+static bool makes_zeros(const Op *op)
+{
+    switch (op->kind) {
+    case OP_CONV:
+    case OP_BATCHNORM:
+    case OP_NORMALIZE: return op->relu;
+    case OP_CONV_GRAD_X: return op->in[3] != NULL;
+    case OP_PAD_GRAD: return op->in[2] != NULL;
+    case OP_RELU_GRAD: return true;
+    default: return false;
+    }
+}
+
+static bool is_sparse(const Graph *g, const Value *v)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->out[0] == v)
+            return makes_zeros(g->op[i]);
+    return false;
+}
+
+static bool is_pointwise(const Op *op)
+{
+    return op->kernel == 1 && op->stride == 1;
+}
+
+/* Each: whether the operation can go by that input, were it sparse. */
+
+static bool can_conv(const Op *op)
+{
+    return is_pointwise(op) && op->in[0]->dims[3] % DEPTH_BLOCK == 0 && op->out[0]->dims[3] % COLUMNS == 0;
+}
+
+/* Patches must lie side by side: each number of dx is one sum then. */
+static bool can_grad_x(const Op *op)
+{
+    const Value *dy = op->in[0], *dx = op->out[0];
+    return op->kernel == op->stride && dx->dims[1] == dy->dims[1] * op->stride &&
+           dy->dims[3] % DEPTH_BLOCK == 0 && dx->dims[3] % COLUMNS == 0;
+}
+
+/* Rows are channels of the sparse one, columns the numbers of the other one's patches. */
+static bool can_grad_w(const Value *rows, int columns)
+{
+    enum { LEAST_ROWS = 64 };
+    return rows->dims[3] % LINE == 0 && rows->dims[3] >= LEAST_ROWS && columns % COLUMNS == 0;
+}
+
+static bool can_grad_w_by_x(const Op *op)
+{
+    return is_pointwise(op) && can_grad_w(op->in[0], op->in[1]->dims[3]);
+}
+
+static bool can_grad_w_by_dy(const Op *op)
+{
+    const int run = op->kernel * op->in[0]->dims[3];
+    return run % PANEL == 0 && can_grad_w(op->in[1], op->kernel * run);
+}
+
+/* Of the product. */
+static int pixels_of(const Op *op)
+{
+    const Value *y = op->kind == OP_CONV ? op->out[0] : op->in[op->kind == OP_CONV_GRAD_W];
+    return y->dims[0] * y->dims[1] * y->dims[2];
+}
+
+const Value *sparse_input(const Graph *g, const Op *op)
+{
+    enum { LEAST_PIXELS = 512 }; /* for a block of the weight that is fetched to the first cache */
+    if (pixels_of(op) < LEAST_PIXELS)
+        return NULL;
+    const bool first = op->kind == OP_CONV          ? can_conv(op)
+                       : op->kind == OP_CONV_GRAD_X ? can_grad_x(op)
+                                                    : can_grad_w_by_x(op);
+    if (first && is_sparse(g, op->in[0]))
+        return op->in[0];
+    return op->kind == OP_CONV_GRAD_W && can_grad_w_by_dy(op) && is_sparse(g, op->in[1]) ? op->in[1] : NULL;
+}
+
+/* So many that there are PARTS parts, each slice a block of pixels at least. */
+int sparse_slices(const Op *op)
+{
+    enum { PARTS = 8 };
+    const int parts = (op->sparse->dims[3] + ROWS - 1) / ROWS,
+              blocks = (pixels_of(op) + DEPTH_BLOCK - 1) / DEPTH_BLOCK,
+              slices = parts < PARTS ? PARTS / parts : 1;
+    return slices < blocks ? slices : blocks;
+}
+
+size_t sparse_worker_floats(const Op *op)
+{
+    if (op->kind == OP_CONV_GRAD_W)
+        return DEPTH_BLOCK * (STEP + WIDEST);
+    return (size_t)PIXEL_BLOCK * (WIDEST + (size_t)op->sparse->dims[3] / DEPTH_BLOCK * 2);
+}

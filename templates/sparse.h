@@ -1,0 +1,440 @@
+/* sparse.h: products by what a ReLU has let through.
+ *
+ * Of a map behind a ReLU, and of a gradient behind its mask, half is zero when training begins and two thirds
+ * later (docs/performance.md). A product by such a matrix goes from one number that is not zero to the next:
+ * a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added up. Their
+ * sums over a group of panels stay in registers, the block of the other factor in the first cache.
+ *
+ * Depths are multiples of DEPTH_BLOCK, columns of 64: two of any target's panels. */
+#ifndef SPARSE_H
+#define SPARSE_H
+
+#include "kernels.h"
+
+enum {
+    DEPTH_BLOCK = 64,
+    WIDEST = 4, /* panels in a group; 2 where the columns ask for it */
+    WIDEST_VECTORS = WIDEST * VECTORS,
+};
+
+INLINE int group_of(int columns)
+{
+    return columns % (WIDEST * PANEL) ? 2 : WIDEST;
+}
+
+/* ---- which numbers are not zero
+ * ---------------------------------------------------------------------------------------- */
+
+/* Bit i of the result: x[i] is not zero, i < 32. */
+INLINE uint32_t nonzero_of_32(const float *x)
+{
+    Bits set = {0};
+    UNROLL for (int v = 0; v < 32 / LANES; v++)
+    {
+        Bits bit;
+        UNROLL for (int lane = 0; lane < LANES; lane++) bit[lane] = (int32_t)(1u << (v * LANES + lane));
+        set |= (load(x + v * LANES) != (Vec){0}) & bit;
+    }
+    uint32_t all = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        all |= (uint32_t)set[lane];
+    return all;
+}
+
+INLINE uint64_t nonzero_of_64(const float *x)
+{
+    return nonzero_of_32(x) | (uint64_t)nonzero_of_32(x + 32) << 32;
+}
+
+/* ---- rows of a product
+ * ------------------------------------------------------------------------------------------------ */
+
+/* What will be read soon: `lines` lines of each of `pixels` pixels, `step` floats apart. A little of it is
+ * asked for with each row, so that it arrives without holding them up. */
+typedef struct {
+    const float *at;
+    ptrdiff_t step;
+    int pixels, lines;
+} SparseAhead;
+
+/* One block of the depth, one group of panels. */
+typedef struct {
+    int group; /* panels */
+    int rows;
+    const uint64_t *set; /* of row i, set[i * set_step]: bit k for its number k */
+    ptrdiff_t set_step;
+    const float *left; /* of row i, left + i * left_step */
+    ptrdiff_t left_step;
+    const float *panel; /* the depth's rows of the other factor in the group's first panel */
+    ptrdiff_t panel_step;
+    float *sum; /* of row i, sum + i * sum_step: what the depths before add up to, if there are `more` */
+    ptrdiff_t sum_step;
+    bool more;
+    SparseAhead ahead[2];
+} SparseRows;
+
+/* Rows that share what they read of the other factor: two, where registers hold the sums of both. */
+#ifndef TOGETHER /* tests choose */
+#if defined __AVX512F__ || defined __aarch64__
+#define TOGETHER 2
+#else
+#define TOGETHER 1
+#endif
+#endif
+
+/* sum[i] += numbers `set` of left[i], which lie `step` apart . the block, for rows i from first to last. */
+INLINE void sparse_add(const SparseRows *r, uint64_t set, const float *const left[2], int first, int last,
+                       ptrdiff_t step, Vec sum[2][WIDEST_VECTORS])
+{
+    for (; set; set &= set - 1) {
+        const int k = __builtin_ctzll(set);
+        const float *panel = r->panel + (ptrdiff_t)k * PANEL;
+        const float by[2] = {first == 0 ? left[0][k * step] : 0, last == 2 ? left[1][k * step] : 0};
+        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS)
+        {
+            const Vec right = load(panel + v / VECTORS * r->panel_step + v % VECTORS * LANES);
+            UNROLL for (int i = 0; i < 2; i++) if (i >= first && i < last) sum[i][v] += by[i] * right;
+        }
+    }
+}
+
+/* The sums of row `row`, and if `count` is 2 of the next: what both have first. */
+INLINE void sparse_multiply(const SparseRows *r, int row, int count, ptrdiff_t step,
+                            Vec sum[2][WIDEST_VECTORS])
+{
+    const float *left[2] = {NULL, NULL};
+    uint64_t set[2] = {0, 0};
+    UNROLL for (int i = 0; i < 2; i++) if (i < count)
+    {
+        const float *before = r->sum + (row + i) * r->sum_step;
+        left[i] = r->left + (row + i) * r->left_step;
+        set[i] = r->set[(row + i) * r->set_step];
+        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS) sum[i][v] =
+            r->more ? load(before + v * LANES) : (Vec){0};
+    }
+    if (count == 2) {
+        sparse_add(r, set[0] & set[1], left, 0, 2, step, sum);
+        sparse_add(r, set[1] & ~set[0], left, 1, 2, step, sum);
+    }
+    sparse_add(r, set[0] & ~set[1], left, 0, 1, step, sum);
+}
+
+/* The share of `count` rows from `row` on. */
+INLINE void sparse_ask(const SparseRows *r, int row, int count)
+{
+    UNROLL for (int i = 0; i < 2; i++)
+    {
+        const SparseAhead a = r->ahead[i];
+        if (!a.lines)
+            continue;
+        for (int pixel = a.pixels * row / r->rows; pixel < a.pixels * (row + count) / r->rows; pixel++)
+            for (int line = 0; line < a.lines; line++)
+                __builtin_prefetch(a.at + pixel * a.step + line * LINE);
+    }
+}
+
+INLINE void sparse_sums_at(const SparseRows *r, int row, int count, ptrdiff_t step)
+{
+    Vec sum[2][WIDEST_VECTORS];
+    float *to = r->sum + row * r->sum_step;
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < r->group * PANEL;
+                                                           line += LINE)
+        __builtin_prefetch(to + (count + i) * r->sum_step + line, 1);
+    sparse_ask(r, row, count);
+    sparse_multiply(r, row, count, step, sum);
+    UNROLL for (int i = 0; i < 2; i++) if (i < count)
+        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS)
+            store(to + i * r->sum_step + v * LANES, sum[i][v]);
+}
+
+/* The sums of every row, whose numbers lie `step` apart. */
+INLINE void sparse_sums(SparseRows r, ptrdiff_t step)
+{
+    int row = 0;
+    for (; row + TOGETHER <= r.rows; row += TOGETHER)
+        sparse_sums_at(&r, row, TOGETHER, step);
+    for (; row < r.rows; row++)
+        sparse_sums_at(&r, row, 1, step);
+}
+
+/* Groups of known width are inlined: `with` is called with `r` in which the width is a constant. */
+#define WITH_GROUP(with, r, ...)                                                                             \
+    do {                                                                                                     \
+        SparseRows group_ = *(r);                                                                            \
+        if (group_.group == 2) {                                                                             \
+            group_.group = 2;                                                                                \
+            with(group_, __VA_ARGS__);                                                                       \
+        } else {                                                                                             \
+            group_.group = WIDEST;                                                                           \
+            with(group_, __VA_ARGS__);                                                                       \
+        }                                                                                                    \
+    } while (0)
+
+SHARED void sparse_sums_of_rows(const SparseRows *r)
+{
+    WITH_GROUP(sparse_sums, r, 1);
+}
+
+INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Target t, const size_t *at)
+{
+    Vec sum[2][WIDEST_VECTORS];
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < r->group * PANEL;
+                                                           line += LINE)
+    {
+        const size_t next = at[row + count + i] + (size_t)line;
+        __builtin_prefetch(t.y + next, 1);
+        if (tail & TAIL_ADD && t.addend != t.y)
+            __builtin_prefetch(t.addend + next);
+        if (tail & TAIL_MASK)
+            __builtin_prefetch(t.mask + next);
+    }
+    sparse_multiply(r, row, count, 1, sum);
+    UNROLL for (int i = 0; i < 2; i++) if (i < count)
+        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS)
+    {
+        const size_t to = at[row + i] + (size_t)(v * LANES);
+        tail_vector(tail, t.y + to, sum[i][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
+                    tail & TAIL_ADD ? t.addend + to : NULL, tail & TAIL_MASK ? t.mask + to : NULL);
+    }
+}
+
+/* The last block: the sums, then the tail; row i goes to y + at[i]. at[] goes TOGETHER rows further. */
+INLINE void sparse_ends(SparseRows r, int tail, Target t, const size_t *at)
+{
+    int row = 0;
+    for (; row + TOGETHER <= r.rows; row += TOGETHER)
+        sparse_ends_at(&r, row, TOGETHER, tail, t, at);
+    for (; row < r.rows; row++)
+        sparse_ends_at(&r, row, 1, tail, t, at);
+}
+
+/* One function for each tail, as for tiles. */
+#define DEFINE_SPARSE_ENDS(tail)                                                                             \
+    SHARED void sparse_ends_##tail(const SparseRows *r, const Target *t, const size_t *at)                   \
+    {                                                                                                        \
+        WITH_GROUP(sparse_ends, r, tail, *t, at);                                                            \
+    }
+TILE_TAILS(DEFINE_SPARSE_ENDS)
+
+typedef void SparseEnds(const SparseRows *r, const Target *t, const size_t *at);
+
+INLINE SparseEnds *sparse_ends_of(int tail)
+{
+#define OF(n)                                                                                                \
+    case n: return sparse_ends_##n;
+    switch (tail) {
+        TILE_TAILS(OF)
+    }
+#undef OF
+    return NULL;
+}
+
+/* ---- maps
+ * ------------------------------------------------------------------------------------------------ */
+
+/* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail. `to` says where pixel and
+ * column lie in y: column over the taps of a kernel that is as large as its stride, as in a gradient of x. */
+typedef struct {
+    const float *left, *packed, *bias, *addend, *mask;
+    float *y;
+    int depth;
+    Conv to; /* y is its x */
+    SparseEnds *ends;
+} SparseProduct;
+
+INLINE int columns_of(Conv to)
+{
+    return to.kernel * to.kernel * to.in;
+}
+
+/* Floats of scratch: sums of a block's pixels, and the bits of their rows. */
+#define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (WIDEST * PANEL + (depth) / DEPTH_BLOCK * 2))
+
+/* Pixels [first, last). One function for all shapes: what depends on the shape is the least of it. */
+SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, int last)
+{
+    const int blocks = s->depth / DEPTH_BLOCK, group = group_of(s->to.in), width = group * PANEL;
+    const Conv to = s->to;
+    float *const sums = scratch;
+    uint64_t *const sets = (uint64_t *)(void *)(scratch + PIXEL_BLOCK * WIDEST * PANEL);
+    for (int begin = first; begin < last; begin += PIXEL_BLOCK) {
+        const int pixels = MIN_OF(PIXEL_BLOCK, last - begin);
+        const float *left = s->left + (size_t)begin * s->depth;
+        size_t at[PIXEL_BLOCK + TOGETHER];
+        for (int i = 0; i < pixels * blocks; i++)
+            sets[i] = nonzero_of_64(left + (size_t)i * DEPTH_BLOCK);
+        for (int i = 0; i < pixels + TOGETHER; i++)
+            at[i] = patch(to, MIN_OF(begin + i, last - 1));
+        for (int column = 0; column < columns_of(to); column += width) {
+            const int tap = column / to.in;
+            const ptrdiff_t shift =
+                ((ptrdiff_t)(tap / to.kernel) * to.side + tap % to.kernel) * to.in + column % to.in;
+            const Target t = {.y = s->y + shift,
+                              .bias = s->bias ? s->bias + column : NULL,
+                              .addend = s->addend ? s->addend + shift : NULL,
+                              .mask = s->mask ? s->mask + shift : NULL};
+            SparseRows r = {.group = group,
+                            .rows = pixels,
+                            .set = sets,
+                            .set_step = blocks,
+                            .left = left,
+                            .left_step = s->depth,
+                            .panel = s->packed + (ptrdiff_t)column * s->depth,
+                            .panel_step = (ptrdiff_t)s->depth * PANEL,
+                            .sum = sums,
+                            .sum_step = width};
+            for (int block = 0; block < blocks - 1; block++) {
+                sparse_sums_of_rows(&r);
+                r.set++;
+                r.left += DEPTH_BLOCK;
+                r.panel += DEPTH_BLOCK * PANEL;
+                r.more = true;
+            }
+            s->ends(&r, &t, at);
+        }
+    }
+}
+
+/* ---- the gradient of a weight
+ * ------------------------------------------------------------------------------------------------ */
+
+/* dw (depth, out) = x' dy is summed over the pixels by x, of a 1x1 convolution, whose channels are its rows;
+ * or transposed by dy. A part has SPARSE_ROWS of these rows and a slice of the pixels; slices add up
+ * afterwards, in their order. */
+enum { SPARSE_ROWS = 128, SPARSE_STEP = SPARSE_ROWS + LINE /* no power of two: lines of different sets */ };
+#define SPARSE_SUM_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + WIDEST * PANEL))
+
+typedef struct {
+    const float *left, *right; /* (pixels, rows), the one with zeros; and the map of the other's patches */
+    int rows;
+    Conv of; /* right is its x, a patch `columns` long */
+    int columns, slices;
+    float *partial; /* (slices, rows, columns) */
+} SparseSum;
+
+INLINE SparseSum sparse_sum_of(Conv c, bool by_dy, const ConvGradWJob *j, int slices)
+{
+    const int depth = c.kernel * c.kernel * c.in;
+    if (by_dy)
+        return (SparseSum){j->dy, j->x, c.out, c, depth, slices, j->partial};
+    const Conv pixels = {.images = c.images, .in = c.out, .out_side = c.out_side, .kernel = 1, .stride = 1};
+    return (SparseSum){j->x, j->dy, c.in, pixels, c.out, slices, j->partial};
+}
+
+INLINE int sparse_sum_parts(SparseSum s)
+{
+    return CEIL_DIV(s.rows, SPARSE_ROWS) * s.slices;
+}
+
+/* A block of DEPTH_BLOCK pixels at most, as a part sees it. */
+typedef struct {
+    float *left;   /* (pixels, SPARSE_STEP): the part's rows */
+    float *panels; /* (WIDEST, DEPTH_BLOCK, PANEL): columns of the other factor */
+    uint64_t set[SPARSE_ROWS];
+} SparseBlock;
+
+/* `rows` numbers of each pixel, from which on, and where they are not zero. */
+INLINE void sparse_block_rows(const float *from, ptrdiff_t step, int pixels, int rows, SparseBlock *b)
+{
+    for (int i = 0; i < pixels; i++)
+        memcpy(b->left + i * SPARSE_STEP, from + i * step, sizeof(float) * (size_t)rows);
+    for (int row = 0; row < rows; row += LANES) {
+        Bits low = {0}, high = {0};
+        for (int i = 0; i < MIN_OF(pixels, 32); i++)
+            low |= (load(b->left + i * SPARSE_STEP + row) != (Vec){0}) & (int32_t)(1u << i);
+        for (int i = 32; i < pixels; i++)
+            high |= (load(b->left + i * SPARSE_STEP + row) != (Vec){0}) & (int32_t)(1u << (i - 32));
+        for (int lane = 0; lane < LANES; lane++)
+            b->set[row + lane] = (uint32_t)low[lane] | (uint64_t)(uint32_t)high[lane] << 32;
+    }
+}
+
+/* The rows of dw over a group's columns. */
+SHARED void sparse_block_sums(const SparseBlock *b, SparseAhead left, SparseAhead right, int group, int rows,
+                              float *dw, ptrdiff_t columns, bool more)
+{
+    const SparseRows r = {.ahead = {left, right},
+                          .group = group,
+                          .rows = rows,
+                          .set = b->set,
+                          .set_step = 1,
+                          .left = b->left,
+                          .left_step = 1,
+                          .panel = b->panels,
+                          .panel_step = DEPTH_BLOCK * PANEL,
+                          .sum = dw,
+                          .sum_step = columns,
+                          .more = more};
+    WITH_GROUP(sparse_sums, &r, SPARSE_STEP);
+}
+
+/* A group of columns of the patches that begin at from[]. */
+INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixels, int column, int group,
+                                SparseBlock *b)
+{
+    const int run = s->of.kernel * s->of.in; /* floats of a patch that lie together */
+    for (int panel = 0; panel < group; panel++) {
+        const int at = column + panel * PANEL;
+        const float *right = s->right + (size_t)(at / run) * s->of.side * s->of.in + at % run;
+        for (int i = 0; i < pixels; i++)
+            memcpy(b->panels + (panel * DEPTH_BLOCK + i) * PANEL, right + from[i], sizeof(float) * PANEL);
+    }
+}
+
+/* Part `part` of sparse_sum_parts. */
+SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
+{
+    const int pixels = s->of.images * s->of.out_side * s->of.out_side, blocks = CEIL_DIV(pixels, DEPTH_BLOCK),
+              slice = part % s->slices, first = piece(blocks, slice, s->slices),
+              last = piece(blocks, slice + 1, s->slices), row = part / s->slices * SPARSE_ROWS,
+              rows = MIN_OF(SPARSE_ROWS, s->rows - row), group = group_of(s->columns), width = group * PANEL;
+    /* Floats of the map that a pixel of the product stands for, and its lines that go with a group. */
+    const ptrdiff_t pixel = (ptrdiff_t)s->of.stride * s->of.stride * s->of.in;
+    const int lines = (int)(pixel * width / s->columns / LINE);
+    float *const sum = s->partial + ((size_t)slice * s->rows + (size_t)row) * s->columns;
+    SparseBlock b = {.left = scratch, .panels = scratch + DEPTH_BLOCK * SPARSE_STEP};
+    for (int block = first; block < last; block++) {
+        const int begin = block * DEPTH_BLOCK, count = MIN_OF(DEPTH_BLOCK, pixels - begin);
+        size_t from[DEPTH_BLOCK];
+        for (int i = 0; i < count; i++)
+            from[i] = patch(s->of, begin + i);
+        const float *left = s->left + (size_t)begin * s->rows + row;
+        sparse_block_rows(left, s->rows, count, rows, &b);
+        SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, DEPTH_BLOCK, rows / LINE};
+        SparseAhead patches = {s->right + from[0] + DEPTH_BLOCK * pixel, lines * LINE, DEPTH_BLOCK, lines};
+        for (int column = 0; column < s->columns; column += width) {
+            sparse_block_panels(s, from, count, column, group, &b);
+            sparse_block_sums(&b, next, patches, group, rows, sum + column, s->columns, block > first);
+            next.lines = 0;
+            patches.at += DEPTH_BLOCK * patches.step;
+        }
+    }
+}
+
+/* Part `part` of `parts` of dw (depth, out) (+)= the slices of its transposed. */
+SHARED void sum_transposed(const float *partial, int slices, int depth, int out, bool more, float *dw,
+                           int part, int parts)
+{
+    const int lines = depth / LINE, last = LINE * piece(lines, part + 1, parts);
+    for (int line = LINE * piece(lines, part, parts); line < last; line += LINE)
+        for (int column = 0; column < out; column++)
+            for (int k = line; k < line + LINE; k++) {
+                float *const to = dw + (size_t)k * out + column;
+                float sum = more ? *to : 0;
+                for (int slice = 0; slice < slices; slice++)
+                    sum += partial[((size_t)slice * out + (size_t)column) * depth + (size_t)k];
+                *to = sum;
+            }
+}
+
+/* dw from the slices. */
+INLINE void sparse_sum_end(Conv c, bool by_dy, const ConvGradWJob *j, int slices, int part, int parts)
+{
+    const int depth = c.kernel * c.kernel * c.in;
+    if (by_dy)
+        sum_transposed(j->partial, slices, depth, c.out, j->more, j->dw, part, parts);
+    else
+        sum_slices(j->partial, slices, (size_t)depth * c.out, 1, j->more ? j->dw : NULL, j->dw, part, parts);
+}
+
+#endif
