@@ -426,6 +426,7 @@ typedef struct {
     size_t threads;   /* the stack, buffers and scratch of each */
     size_t program;   /* code, shared libraries, buffers of files */
     size_t total;     /* the sum: what the program promises */
+    size_t worker;    /* of `threads`, the scratch of one worker: what the step or a feature needs most */
 } PeakMemory;
 PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature, bool openblas);
 

@@ -6,6 +6,11 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 size_t packed_floats(int depth, int columns)
 {
     return (size_t)depth * round_up((size_t)columns, MAX_PANEL);
@@ -186,12 +191,14 @@ PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *co
         .optimizer = sizeof(float) * p->trained_floats * moments,
         .arena = step->arena_bytes,
         .pictures = 2 * step->x->bytes,
-        .threads = (size_t)threads * (2 * PER_THREAD + cost_worker_scratch(step)),
+        .worker = cost_worker_scratch(step),
         .program = program_bytes(p, openblas, threads),
     };
-    for (int i = 0; i < features; i++)
-        if (feature[i]->arena_bytes > m.arena)
-            m.arena = feature[i]->arena_bytes;
+    for (int i = 0; i < features; i++) {
+        m.arena = larger(m.arena, feature[i]->arena_bytes);
+        m.worker = larger(m.worker, cost_worker_scratch(feature[i]));
+    }
+    m.threads = (size_t)threads * (2 * PER_THREAD + m.worker);
     m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program;
     return m;
 }

@@ -54,7 +54,7 @@ static bool is_filtered(const Op *op)
     return op->winograd > 0;
 }
 
-static bool is_sparse(const Op *op)
+static bool skips_zeros(const Op *op)
 {
     return op->sparse != NULL;
 }
@@ -82,7 +82,7 @@ static void emit_head(Emit *e)
     fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
     if (program_any(p, is_filtered))
         fprintf(e->out, "#include \"winograd.h\"\n");
-    if (program_any(p, is_sparse))
+    if (program_any(p, skips_zeros))
         fprintf(e->out, "#include \"sparse.h\"\n");
     if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
@@ -471,7 +471,7 @@ static void emit_model_table(Emit *e, int scales)
     fprintf(e->out,
             "    .arena_bytes = %zu,\n    .scratch_bytes = %zu,\n    .peak_bytes = %zu,\n    .flop_per_step "
             "= %s,\n",
-            p->peak.arena, cost_worker_scratch(p->step), p->peak.total, real(e, cost_step_flop(p->step)));
+            p->peak.arena, p->peak.worker, p->peak.total, real(e, cost_step_flop(p->step)));
     if (s->target.memory.v)
         fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);
     fprintf(e->out,

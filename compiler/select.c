@@ -9,7 +9,7 @@ static bool is_convolution(const Op *op)
 }
 
 /* Our kernels lead wherever they were measured but on plain products by a weight that no second cache holds a
- * panel of; there OpenBLAS's blocking pays (docs/performance.md has the table). */
+ * panel of, unless they skip zeros; there OpenBLAS's blocking pays (docs/performance.md has the table). */
 static bool blas_pays(const Op *op)
 {
     enum { LARGE = 1 << 21 }; /* numbers of the weight */

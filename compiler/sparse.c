@@ -2,17 +2,20 @@
  * memory they need for it. */
 #include "amdimc.h"
 
-/* As in templates/sparse.h, where the widest target has its columns. */
+/* As in templates/sparse.h, where the widest panel is meant. */
 enum {
     PIXEL_BLOCK = 240,
     DEPTH_BLOCK = 64,
-    COLUMNS = 64,
-    WIDEST = 128,
+    COLUMNS = 64, /* of the narrower group */
+    GROUP_COLUMNS = 128,
     PANEL = 32,
     LINE = 16,
-    ROWS = 128,
-    STEP = ROWS + LINE
+    SPARSE_ROWS = 128,
+    SPARSE_STEP = SPARSE_ROWS + LINE
 };
+
+/* Floats of a weight's gradient in all its slices. */
+enum { LARGEST_SUMS = 1 << 23 };
 
 /* A ReLU's result, or a gradient behind its mask. */
 static bool makes_zeros(const Op *op)
@@ -89,24 +92,30 @@ const Value *sparse_input(const Graph *g, const Op *op)
     const bool first = op->kind == OP_CONV          ? can_conv(op)
                        : op->kind == OP_CONV_GRAD_X ? can_grad_x(op)
                                                     : can_grad_w_by_x(op);
+    if (op->kind == OP_CONV_GRAD_W && value_count(op->out[0]) > LARGEST_SUMS)
+        return NULL;
     if (first && is_sparse(g, op->in[0]))
         return op->in[0];
     return op->kind == OP_CONV_GRAD_W && can_grad_w_by_dy(op) && is_sparse(g, op->in[1]) ? op->in[1] : NULL;
 }
 
-/* So many that there are PARTS parts, each slice a block of pixels at least. */
+/* So many that there are PARTS parts; each is a block of pixels at least, and all their sums are not too much
+ * memory. */
 int sparse_slices(const Op *op)
 {
     enum { PARTS = 8 };
-    const int parts = (op->sparse->dims[3] + ROWS - 1) / ROWS,
+    const int parts = (op->sparse->dims[3] + SPARSE_ROWS - 1) / SPARSE_ROWS,
               blocks = (pixels_of(op) + DEPTH_BLOCK - 1) / DEPTH_BLOCK,
-              slices = parts < PARTS ? PARTS / parts : 1;
-    return slices < blocks ? slices : blocks;
+              fit = LARGEST_SUMS / (int)value_count(op->out[0]);
+    int slices = (PARTS + parts - 1) / parts;
+    slices = slices < blocks ? slices : blocks;
+    slices = slices < fit ? slices : fit;
+    return slices > 1 ? slices : 1;
 }
 
 size_t sparse_worker_floats(const Op *op)
 {
     if (op->kind == OP_CONV_GRAD_W)
-        return DEPTH_BLOCK * (STEP + WIDEST);
-    return (size_t)PIXEL_BLOCK * (WIDEST + (size_t)op->sparse->dims[3] / DEPTH_BLOCK * 2);
+        return DEPTH_BLOCK * (SPARSE_STEP + GROUP_COLUMNS);
+    return (size_t)PIXEL_BLOCK * (GROUP_COLUMNS + (size_t)op->sparse->dims[3] / DEPTH_BLOCK * 2);
 }

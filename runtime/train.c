@@ -59,6 +59,26 @@ static bool save(Training *t, Fault *f)
            checkpoint_save(t->model, t->run.weights, t->machine.params, &t->optimizer, &t->at, f);
 }
 
+static bool weights_are_finite(const Training *t)
+{
+    for (size_t i = 0; i < t->model->param_floats; i++)
+        if (!isfinite(t->machine.params[i]))
+            return false;
+    return true;
+}
+
+/* Weights that are no numbers do not replace a checkpoint of ones that are: a ReLU may have kept them from
+ * the loss. */
+static bool save_finite(Training *t, Fault *f)
+{
+    if (!weights_are_finite(t))
+        return fault(f,
+                     "the weights after step %" PRIu64
+                     " are not finite; lower optimizer.lr in %s, compile and begin anew",
+                     t->at.step, t->model->spec);
+    return save(t, f);
+}
+
 /* `reason` why it failed, if it did. */
 static bool report(Training *t, ReportPhase phase, const char *reason, Fault *f)
 {
@@ -92,14 +112,6 @@ static bool report_is_due(const Training *t, bool epoch_ends)
 {
     double waited = clock_seconds() - t->reported;
     return waited > (epoch_ends ? REPORT_AT_EPOCH : REPORT_BETWEEN) && waited > REPORT_REST * t->report_took;
-}
-
-static bool weights_are_finite(const Training *t)
-{
-    for (size_t i = 0; i < t->model->param_floats; i++)
-        if (!isfinite(t->machine.params[i]))
-            return false;
-    return true;
 }
 
 /* The forward pass has moved the running statistics by now; they are saved if they are numbers still. */
@@ -192,14 +204,14 @@ static bool train_steps(Training *t, Fault *f)
         if (!train_step(t, f))
             return false;
         bool epoch_ends = t->at.step % t->per_epoch == 0, probes = probing_is_due(&t->probing, t->at.step);
-        if ((epoch_ends || probes || clock_seconds() - t->saved > SAVE_EVERY) && !save(t, f))
+        if ((epoch_ends || probes || clock_seconds() - t->saved > SAVE_EVERY) && !save_finite(t, f))
             return false;
         if (probes && !probe(t, f))
             return false;
         if (report_is_due(t, epoch_ends) && !report(t, REPORT_RUNNING, NULL, f))
             return failed_but_saved(t, f);
     }
-    return save(t, f) && report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL, f);
+    return save_finite(t, f) && report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL, f);
 }
 
 /* ---- setting up -----------------------------------------------------------------------------------------

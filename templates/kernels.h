@@ -55,7 +55,8 @@ typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 #define ROLLED          _Pragma("GCC unroll 1") /* where a compiler would unroll without end */
 
 /* In front of a loop whose rounds do not depend on each other, even where the result lies where an input
- * does, which a compiler has to suspect otherwise. */
+ * does, which a compiler has to suspect otherwise. Whatever a round reads on a condition is there without it.
+ */
 #if defined __clang__
 #pragma clang diagnostic ignored "-Wpass-failed" /* where little is optimised they stay loops */
 #define ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
@@ -943,10 +944,10 @@ INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJ
     double dweight[BATCHNORM_WIDTH] = {0}, dbias[BATCHNORM_WIDTH] = {0};
     for (int view = 0; view < b.views; view++) {
         const size_t begin = (size_t)view * b.rows * b.channels + first;
-        const float *x = j->x + begin, *dy = j->dy + begin, *mask = relu ? j->mask + begin : NULL;
+        const float *x = j->x + begin, *dy = j->dy + begin, *mask = relu ? j->mask + begin : dy;
         const float *mean = j->statistics + (size_t)view * 2 * b.channels + first, *inv = mean + b.channels;
         float *dx = j->dx + begin;
-#define DY(at) (mask && !(mask[at] > 0) ? 0 : dy[at])
+#define DY(at) (relu && !(mask[at] > 0) ? 0 : dy[at])
 #define AT     ((size_t)row * b.channels + i)
         double sum[BATCHNORM_WIDTH], dot[BATCHNORM_WIDTH];
         BATCHNORM_SUM(sum, width, b.rows, DY(AT));

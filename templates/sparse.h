@@ -5,7 +5,9 @@
  * a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added up. Their
  * sums over a group of panels stay in registers, the block of the other factor in the first cache.
  *
- * Depths are multiples of DEPTH_BLOCK, columns of 64: two of any target's panels. */
+ * Columns are a multiple of 64, two of any target's panels; the depth of a map's product of DEPTH_BLOCK, the
+ * rows of a weight's gradient of LINE, and what lies together of its patches of a panel. What a zero would
+ * make of an infinity, a NaN, does not come up here. */
 #ifndef SPARSE_H
 #define SPARSE_H
 
@@ -16,6 +18,9 @@ enum {
     WIDEST = 4, /* panels in a group; 2 where the columns ask for it */
     WIDEST_VECTORS = WIDEST * VECTORS,
 };
+
+_Static_assert(64 % (2 * PANEL) == 0, "columns are a multiple of two panels");
+_Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 
 INLINE int group_of(int columns)
 {
@@ -250,6 +255,8 @@ INLINE int columns_of(Conv to)
 /* Floats of scratch: sums of a block's pixels, and the bits of their rows. */
 #define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (WIDEST * PANEL + (depth) / DEPTH_BLOCK * 2))
 
+_Static_assert(PIXEL_BLOCK *WIDEST *PANEL % 2 == 0, "bits begin at a multiple of eight bytes");
+
 /* Pixels [first, last). One function for all shapes: what depends on the shape is the least of it. */
 SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, int last)
 {
@@ -299,7 +306,8 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
  * ------------------------------------------------------------------------------------------------ */
 
 /* dw (depth, out) = x' dy is summed over the pixels by x, of a 1x1 convolution, whose channels are its rows;
- * or transposed by dy. A part has SPARSE_ROWS of these rows and a slice of the pixels; slices add up
+ * or transposed by dy. A part has up to
+ * SPARSE_ROWS of these rows and a slice of the pixels; slices add up
  * afterwards, in their order. */
 enum { SPARSE_ROWS = 128, SPARSE_STEP = SPARSE_ROWS + LINE /* no power of two: lines of different sets */ };
 #define SPARSE_SUM_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + WIDEST * PANEL))
@@ -386,8 +394,11 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
 {
     const int pixels = s->of.images * s->of.out_side * s->of.out_side, blocks = CEIL_DIV(pixels, DEPTH_BLOCK),
               slice = part % s->slices, first = piece(blocks, slice, s->slices),
-              last = piece(blocks, slice + 1, s->slices), row = part / s->slices * SPARSE_ROWS,
-              rows = MIN_OF(SPARSE_ROWS, s->rows - row), group = group_of(s->columns), width = group * PANEL;
+              last = piece(blocks, slice + 1, s->slices);
+    const int cut = part / s->slices, cuts = CEIL_DIV(s->rows, SPARSE_ROWS),
+              row = LINE * piece(s->rows / LINE, cut, cuts),
+              rows = LINE * piece(s->rows / LINE, cut + 1, cuts) - row;
+    const int group = group_of(s->columns), width = group * PANEL;
     /* Floats of the map that a pixel of the product stands for, and its lines that go with a group. */
     const ptrdiff_t pixel = (ptrdiff_t)s->of.stride * s->of.stride * s->of.in;
     const int lines = (int)(pixel * width / s->columns / LINE);

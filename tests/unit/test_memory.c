@@ -202,12 +202,37 @@ static void chunks_skip_zeros(void **state)
     trial_end(&t);
 }
 
+/* A map that a step in chunks keeps is anything to the step, but behind a ReLU to the encoders: these skip
+ * its zeros and need scratch for it that the step does not. */
+static void encoders_have_their_scratch(void **state)
+{
+    (void)state;
+    Trial t;
+    trial_begin(&t, "encoders-scratch",
+                "name: encoders-scratch\ninput: {size: 34}\nviews: 1\nbatch: 4\n"
+                "encoder:\n"
+                "  - conv: {out: 64, kernel: 3}\n"
+                "  - conv: {out: 64, kernel: 1, batchnorm: true}\n"
+                "  - conv: {out: 20, kernel: 32}\n"
+                "embedding: {dim: 20}\nloss: {pairs: [1-to-1]}\n",
+                601);
+    const Schedule schedule = {.chunk = 1};
+    const Program *p = compile_schedule(t.l.arena, t.l.net, PRODUCTS_FASTEST, schedule);
+    size_t most = 0;
+    for (int i = 0; i < p->features; i++)
+        most = cost_worker_scratch(p->feature[i]) > most ? cost_worker_scratch(p->feature[i]) : most;
+    assert_true(most > cost_worker_scratch(p->step));
+    assert_int_equal(p->peak.worker, most);
+    trial_end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_keep_the_gradients),
         cmocka_unit_test(more_memory_is_no_slower),
         cmocka_unit_test(chunks_skip_zeros),
+        cmocka_unit_test(encoders_have_their_scratch),
     };
     return cmocka_run_group_tests_name("memory", tests, scratch_set_up, scratch_tear_down);
 }
