@@ -173,17 +173,12 @@ FILTERED_SHAPES(DEFINE_FILTERED)
 
 static void sparse_forward(const Shape *s)
 {
-    const Conv c = s->c, to = {.images = c.images,
-                               .side = c.out_side,
-                               .in = c.out,
-                               .out_side = c.out_side,
-                               .kernel = 1,
-                               .stride = 1};
+    const Conv c = s->c;
     const SparseProduct product = {.left = s->x,
                                    .packed = s->packed,
                                    .y = s->y,
                                    .depth = c.in,
-                                   .to = to,
+                                   .to = pixels_of_y(c),
                                    .ends = sparse_ends_of(TAIL_RELU)};
     sparse_product(&product, s->scratch, 0, c.images * c.out_side * c.out_side);
 }

@@ -311,6 +311,7 @@ Value *graph_param(Graph *g,
                    Param *p); /* its value in this list: weights as (k*k*in, out), vectors as they are */
 /* A chunk's value that is `whole` of the step's list, or the chunk's images of it. */
 Value *graph_outer(Graph *g, const Value *whole, const char *name);
+Op *graph_maker(const Graph *g, const Value *v); /* whose first output v is, or NULL */
 size_t value_count(const Value *v);
 bool graph_any(const Graph *g, bool (*is)(const Op *op)); /* of its operations, those of chunks among them */
 /* Checks what every pass must keep: each value made before it is used, once; shapes that fit their operation;

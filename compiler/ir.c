@@ -109,6 +109,14 @@ Op *graph_op_wide(Graph *g, OpKind kind, Mark at, const char *label, int inputs)
     return g->op[g->ops++] = op;
 }
 
+Op *graph_maker(const Graph *g, const Value *v)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->out[0] == v)
+            return g->op[i];
+    return NULL;
+}
+
 size_t value_count(const Value *v)
 {
     size_t count = 1;

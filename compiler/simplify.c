@@ -54,20 +54,12 @@ static int mask_input(const Op *op)
     }
 }
 
-static Op *maker(const Graph *g, const Value *v)
-{
-    for (int i = 0; i < g->ops; i++)
-        if (g->op[i]->out[0] == v)
-            return g->op[i];
-    return NULL;
-}
-
 static void fold_masks(Graph *g)
 {
     int ops = 0;
     Op **kept = ARENA_ARRAY(g->arena, Op *, g->ops);
     for (int i = 0; i < g->ops; i++) {
-        Op *op = g->op[i], *source = op->kind == OP_RELU_GRAD ? maker(g, op->in[0]) : NULL;
+        Op *op = g->op[i], *source = op->kind == OP_RELU_GRAD ? graph_maker(g, op->in[0]) : NULL;
         int mask = source ? mask_input(source) : 0;
         if (mask && !source->in[mask] && uses(g, op->in[0]) == 1) {
             source->in[mask] = op->in[1];

@@ -33,10 +33,8 @@ static bool makes_zeros(const Op *op)
 
 static bool is_sparse(const Graph *g, const Value *v)
 {
-    for (int i = 0; i < g->ops; i++)
-        if (g->op[i]->out[0] == v)
-            return makes_zeros(g->op[i]);
-    return false;
+    const Op *maker = graph_maker(g, v);
+    return maker && makes_zeros(maker);
 }
 
 static bool is_pointwise(const Op *op)
@@ -89,12 +87,12 @@ const Value *sparse_input(const Graph *g, const Op *op)
     enum { LEAST_PIXELS = 512 }; /* for a block of the weight that is fetched to the first cache */
     if (pixels_of(op) < LEAST_PIXELS)
         return NULL;
-    const bool first = op->kind == OP_CONV          ? can_conv(op)
-                       : op->kind == OP_CONV_GRAD_X ? can_grad_x(op)
-                                                    : can_grad_w_by_x(op);
+    const bool by_first = op->kind == OP_CONV          ? can_conv(op)
+                          : op->kind == OP_CONV_GRAD_X ? can_grad_x(op)
+                                                       : can_grad_w_by_x(op);
     if (op->kind == OP_CONV_GRAD_W && value_count(op->out[0]) > LARGEST_SUMS)
         return NULL;
-    if (first && is_sparse(g, op->in[0]))
+    if (by_first && is_sparse(g, op->in[0]))
         return op->in[0];
     return op->kind == OP_CONV_GRAD_W && can_grad_w_by_dy(op) && is_sparse(g, op->in[1]) ? op->in[1] : NULL;
 }

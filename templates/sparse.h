@@ -247,15 +247,26 @@ typedef struct {
     SparseEnds *ends;
 } SparseProduct;
 
+/* A convolution's y, pixel by pixel: what a 1x1 kernel reads. */
+INLINE Conv pixels_of_y(Conv c)
+{
+    return (Conv){.images = c.images,
+                  .side = c.out_side,
+                  .in = c.out,
+                  .out_side = c.out_side,
+                  .kernel = 1,
+                  .stride = 1};
+}
+
 INLINE int columns_of(Conv to)
 {
     return to.kernel * to.kernel * to.in;
 }
 
-/* Floats of scratch: sums of a block's pixels, and the bits of their rows. */
-#define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (WIDEST * PANEL + (depth) / DEPTH_BLOCK * 2))
-
-_Static_assert(PIXEL_BLOCK *WIDEST *PANEL % 2 == 0, "bits begin at a multiple of eight bytes");
+/* Floats of scratch: sums of a block's pixels, and behind them the bits of their rows. */
+enum { SPARSE_SUMS = PIXEL_BLOCK * WIDEST * PANEL };
+#define SPARSE_SCRATCH(depth) (SPARSE_SUMS + PIXEL_BLOCK * ((depth) / DEPTH_BLOCK) * 2)
+_Static_assert(SPARSE_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
 
 /* Pixels [first, last). One function for all shapes: what depends on the shape is the least of it. */
 SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, int last)
@@ -263,7 +274,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
     const int blocks = s->depth / DEPTH_BLOCK, group = group_of(s->to.in), width = group * PANEL;
     const Conv to = s->to;
     float *const sums = scratch;
-    uint64_t *const sets = (uint64_t *)(void *)(scratch + PIXEL_BLOCK * WIDEST * PANEL);
+    uint64_t *const sets = (uint64_t *)(void *)(scratch + SPARSE_SUMS);
     for (int begin = first; begin < last; begin += PIXEL_BLOCK) {
         const int pixels = MIN_OF(PIXEL_BLOCK, last - begin);
         const float *left = s->left + (size_t)begin * s->depth;
@@ -306,8 +317,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
  * ------------------------------------------------------------------------------------------------ */
 
 /* dw (depth, out) = x' dy is summed over the pixels by x, of a 1x1 convolution, whose channels are its rows;
- * or transposed by dy. A part has up to
- * SPARSE_ROWS of these rows and a slice of the pixels; slices add up
+ * or transposed by dy. A part has up to SPARSE_ROWS of these rows and a slice of the pixels; slices add up
  * afterwards, in their order. */
 enum { SPARSE_ROWS = 128, SPARSE_STEP = SPARSE_ROWS + LINE /* no power of two: lines of different sets */ };
 #define SPARSE_SUM_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + WIDEST * PANEL))
@@ -325,8 +335,7 @@ INLINE SparseSum sparse_sum_of(Conv c, bool by_dy, const ConvGradWJob *j, int sl
     const int depth = c.kernel * c.kernel * c.in;
     if (by_dy)
         return (SparseSum){j->dy, j->x, c.out, c, depth, slices, j->partial};
-    const Conv pixels = {.images = c.images, .in = c.out, .out_side = c.out_side, .kernel = 1, .stride = 1};
-    return (SparseSum){j->x, j->dy, c.in, pixels, c.out, slices, j->partial};
+    return (SparseSum){j->x, j->dy, c.in, pixels_of_y(c), c.out, slices, j->partial};
 }
 
 INLINE int sparse_sum_parts(SparseSum s)

@@ -144,19 +144,13 @@ static void check_conv(const Case *k, bool whole_tail)
     const size_t count = value_count(op->out[0]);
     float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *bias = floats_of(&s, op->in[2]),
           *packed = packed_forward(c, weight), *y = whole_tail ? floats_of(&s, op->in[3]) : new_floats(count);
-    const Conv to = {.images = c.images,
-                     .side = c.out_side,
-                     .in = c.out,
-                     .out_side = c.out_side,
-                     .kernel = 1,
-                     .stride = 1};
     const SparseProduct product = {.left = x,
                                    .packed = packed,
                                    .bias = bias,
                                    .addend = whole_tail ? y : NULL,
                                    .y = y,
                                    .depth = c.in,
-                                   .to = to,
+                                   .to = pixels_of_y(c),
                                    .ends = sparse_ends_of(whole_tail ? TAIL_BIAS | TAIL_ADD | TAIL_RELU : 0)};
     run_and_recut(&product, count, pixels_of(c), k->what);
     expect_within(TOLERANCE, &s, op->out[0], y, k->what);
