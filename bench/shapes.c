@@ -207,10 +207,10 @@ static void sparse_grad_w(const Shape *s)
 {
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
     const int slices = sparse_slices(s);
-    const SparseSum sum = sparse_sum_of(s->c, s->by_dy, &j, slices);
+    const SparseSum sum = (s->by_dy ? sparse_sum_by_dy : sparse_sum_by_x)(s->c, &j, slices);
     for (int part = 0; part < sparse_sum_parts(sum); part++)
         sparse_sum(&sum, s->scratch, part);
-    sparse_sum_end(s->c, s->by_dy, &j, slices, 0, 1);
+    (s->by_dy ? sparse_sum_end_by_dy : sparse_sum_end_by_x)(s->c, &j, slices, 0, 1);
 }
 
 /* What a program would do instead: a small weight's gradient is summed over slices of the images. */

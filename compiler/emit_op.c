@@ -250,7 +250,6 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
         const char *by = op->sparse == x ? "x" : "dy";
         p->name = arena_printf(p->e->arena, "%s_by_%s", p->name, by);
         fill(p, "by", "%s", by);
-        fill(p, "by_dy", "%s", op->sparse == x ? "false" : "true");
         fill(p, "slices", "%d", slices);
         fill(p, "s", "%s", slices > 1 ? "s" : "");
         fill(p, "parts", "%d", channel_parts(dw->dims[0], 32));

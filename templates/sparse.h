@@ -330,12 +330,19 @@ typedef struct {
     float *partial; /* (slices, rows, columns) */
 } SparseSum;
 
-INLINE SparseSum sparse_sum_of(Conv c, bool by_dy, const ConvGradWJob *j, int slices)
+INLINE int depth_of_weight(Conv c)
 {
-    const int depth = c.kernel * c.kernel * c.in;
-    if (by_dy)
-        return (SparseSum){j->dy, j->x, c.out, c, depth, slices, j->partial};
+    return c.kernel * c.kernel * c.in;
+}
+
+INLINE SparseSum sparse_sum_by_x(Conv c, const ConvGradWJob *j, int slices)
+{
     return (SparseSum){j->x, j->dy, c.in, pixels_of_y(c), c.out, slices, j->partial};
+}
+
+INLINE SparseSum sparse_sum_by_dy(Conv c, const ConvGradWJob *j, int slices)
+{
+    return (SparseSum){j->dy, j->x, c.out, c, depth_of_weight(c), slices, j->partial};
 }
 
 INLINE int sparse_sum_parts(SparseSum s)
@@ -447,14 +454,17 @@ SHARED void sum_transposed(const float *partial, int slices, int depth, int out,
             }
 }
 
-/* dw from the slices. */
-INLINE void sparse_sum_end(Conv c, bool by_dy, const ConvGradWJob *j, int slices, int part, int parts)
+/* Part `part` of `parts` of dw from the slices. */
+
+INLINE void sparse_sum_end_by_x(Conv c, const ConvGradWJob *j, int slices, int part, int parts)
 {
-    const int depth = c.kernel * c.kernel * c.in;
-    if (by_dy)
-        sum_transposed(j->partial, slices, depth, c.out, j->more, j->dw, part, parts);
-    else
-        sum_slices(j->partial, slices, (size_t)depth * c.out, 1, j->more ? j->dw : NULL, j->dw, part, parts);
+    sum_slices(j->partial, slices, (size_t)depth_of_weight(c) * c.out, 1, j->more ? j->dw : NULL, j->dw, part,
+               parts);
+}
+
+INLINE void sparse_sum_end_by_dy(Conv c, const ConvGradWJob *j, int slices, int part, int parts)
+{
+    sum_transposed(j->partial, slices, depth_of_weight(c), c.out, j->more, j->dw, part, parts);
 }
 
 #endif

@@ -264,7 +264,7 @@ static float *grad_w_of(const Case *k, ConvGradWJob j, const float *start, size_
     j.partial = partial;
     if (j.more)
         memcpy(dw, start, sizeof(float) * count);
-    const SparseSum sum = sparse_sum_of(k->c, k->by_dy, &j, slices);
+    const SparseSum sum = (k->by_dy ? sparse_sum_by_dy : sparse_sum_by_x)(k->c, &j, slices);
     const int parts = sparse_sum_parts(sum);
     for (int i = 0; i < parts; i++) {
         float *scratch = new_floats(SPARSE_SUM_SCRATCH);
@@ -272,7 +272,8 @@ static float *grad_w_of(const Case *k, ConvGradWJob j, const float *start, size_
         free(scratch);
     }
     for (int i = 0; i < ends; i++)
-        sparse_sum_end(k->c, k->by_dy, &j, slices, backwards ? ends - 1 - i : i, ends);
+        (k->by_dy ? sparse_sum_end_by_dy : sparse_sum_end_by_x)(k->c, &j, slices,
+                                                                backwards ? ends - 1 - i : i, ends);
     free(partial);
     return dw;
 }
