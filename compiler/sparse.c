@@ -6,8 +6,7 @@
 enum {
     PIXEL_BLOCK = 240,
     DEPTH_BLOCK = 64,
-    COLUMNS = 64, /* of the narrower group */
-    GROUP_COLUMNS = 128,
+    COLUMNS = 64,
     PANEL = 32,
     LINE = 16,
     SPARSE_ROWS = 128,
@@ -114,6 +113,6 @@ int sparse_slices(const Op *op)
 size_t sparse_worker_floats(const Op *op)
 {
     if (op->kind == OP_CONV_GRAD_W)
-        return DEPTH_BLOCK * (SPARSE_STEP + GROUP_COLUMNS);
-    return (size_t)PIXEL_BLOCK * (GROUP_COLUMNS + (size_t)op->sparse->dims[3] / DEPTH_BLOCK * 2);
+        return DEPTH_BLOCK * (SPARSE_STEP + COLUMNS);
+    return (size_t)PIXEL_BLOCK * (COLUMNS + (size_t)op->sparse->dims[3] / DEPTH_BLOCK * 2);
 }

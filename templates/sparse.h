@@ -13,19 +13,16 @@
 
 #include "kernels.h"
 
+/* A group's block of the other factor leaves half of the first cache to all else. */
 enum {
     DEPTH_BLOCK = 64,
-    WIDEST = 4, /* panels in a group; 2 where the columns ask for it */
-    WIDEST_VECTORS = WIDEST * VECTORS,
+    GROUP = LANES == 16 ? 2 : 4, /* panels */
+    GROUP_COLUMNS = GROUP * PANEL,
+    GROUP_VECTORS = GROUP * VECTORS
 };
 
-_Static_assert(64 % (2 * PANEL) == 0, "columns are a multiple of two panels");
+_Static_assert(64 % GROUP_COLUMNS == 0, "columns are a multiple of a group");
 _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
-
-INLINE int group_of(int columns)
-{
-    return columns % (WIDEST * PANEL) ? 2 : WIDEST;
-}
 
 /* ---- which numbers are not zero
  * ---------------------------------------------------------------------------------------- */
@@ -64,7 +61,6 @@ typedef struct {
 
 /* One block of the depth, one group of panels. */
 typedef struct {
-    int group; /* panels */
     int rows;
     const uint64_t *set; /* of row i, set[i * set_step]: bit k for its number k */
     ptrdiff_t set_step;
@@ -89,13 +85,13 @@ typedef struct {
 
 /* sum[i] += numbers `set` of left[i], which lie `step` apart . the block, for rows i from first to last. */
 INLINE void sparse_add(const SparseRows *r, uint64_t set, const float *const left[2], int first, int last,
-                       ptrdiff_t step, Vec sum[2][WIDEST_VECTORS])
+                       ptrdiff_t step, Vec sum[2][GROUP_VECTORS])
 {
     for (; set; set &= set - 1) {
         const int k = __builtin_ctzll(set);
         const float *panel = r->panel + (ptrdiff_t)k * PANEL;
         const float by[2] = {first == 0 ? left[0][k * step] : 0, last == 2 ? left[1][k * step] : 0};
-        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS)
+        UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
         {
             const Vec right = load(panel + v / VECTORS * r->panel_step + v % VECTORS * LANES);
             UNROLL for (int i = 0; i < 2; i++) if (i >= first && i < last) sum[i][v] += by[i] * right;
@@ -105,7 +101,7 @@ INLINE void sparse_add(const SparseRows *r, uint64_t set, const float *const lef
 
 /* The sums of row `row`, and if `count` is 2 of the next: what both have first. */
 INLINE void sparse_multiply(const SparseRows *r, int row, int count, ptrdiff_t step,
-                            Vec sum[2][WIDEST_VECTORS])
+                            Vec sum[2][GROUP_VECTORS])
 {
     const float *left[2] = {NULL, NULL};
     uint64_t set[2] = {0, 0};
@@ -114,7 +110,7 @@ INLINE void sparse_multiply(const SparseRows *r, int row, int count, ptrdiff_t s
         const float *before = r->sum + (row + i) * r->sum_step;
         left[i] = r->left + (row + i) * r->left_step;
         set[i] = r->set[(row + i) * r->set_step];
-        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS) sum[i][v] =
+        UNROLL for (int v = 0; v < GROUP_VECTORS; v++) sum[i][v] =
             r->more ? load(before + v * LANES) : (Vec){0};
     }
     if (count == 2) {
@@ -140,51 +136,35 @@ INLINE void sparse_ask(const SparseRows *r, int row, int count)
 
 INLINE void sparse_sums_at(const SparseRows *r, int row, int count, ptrdiff_t step)
 {
-    Vec sum[2][WIDEST_VECTORS];
+    Vec sum[2][GROUP_VECTORS];
     float *to = r->sum + row * r->sum_step;
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < r->group * PANEL;
-                                                           line += LINE)
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < GROUP_COLUMNS; line += LINE)
         __builtin_prefetch(to + (count + i) * r->sum_step + line, 1);
     sparse_ask(r, row, count);
     sparse_multiply(r, row, count, step, sum);
-    UNROLL for (int i = 0; i < 2; i++) if (i < count)
-        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS)
-            store(to + i * r->sum_step + v * LANES, sum[i][v]);
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
+        store(to + i * r->sum_step + v * LANES, sum[i][v]);
 }
 
 /* The sums of every row, whose numbers lie `step` apart. */
-INLINE void sparse_sums(SparseRows r, ptrdiff_t step)
+INLINE void sparse_sums(const SparseRows *r, ptrdiff_t step)
 {
     int row = 0;
-    for (; row + TOGETHER <= r.rows; row += TOGETHER)
-        sparse_sums_at(&r, row, TOGETHER, step);
-    for (; row < r.rows; row++)
-        sparse_sums_at(&r, row, 1, step);
+    for (; row + TOGETHER <= r->rows; row += TOGETHER)
+        sparse_sums_at(r, row, TOGETHER, step);
+    for (; row < r->rows; row++)
+        sparse_sums_at(r, row, 1, step);
 }
-
-/* Groups of known width are inlined: `with` is called with `r` in which the width is a constant. */
-#define WITH_GROUP(with, r, ...)                                                                             \
-    do {                                                                                                     \
-        SparseRows group_ = *(r);                                                                            \
-        if (group_.group == 2) {                                                                             \
-            group_.group = 2;                                                                                \
-            with(group_, __VA_ARGS__);                                                                       \
-        } else {                                                                                             \
-            group_.group = WIDEST;                                                                           \
-            with(group_, __VA_ARGS__);                                                                       \
-        }                                                                                                    \
-    } while (0)
 
 SHARED void sparse_sums_of_rows(const SparseRows *r)
 {
-    WITH_GROUP(sparse_sums, r, 1);
+    sparse_sums(r, 1);
 }
 
 INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Target t, const size_t *at)
 {
-    Vec sum[2][WIDEST_VECTORS];
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < r->group * PANEL;
-                                                           line += LINE)
+    Vec sum[2][GROUP_VECTORS];
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < GROUP_COLUMNS; line += LINE)
     {
         const size_t next = at[row + count + i] + (size_t)line;
         __builtin_prefetch(t.y + next, 1);
@@ -194,8 +174,7 @@ INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Ta
             __builtin_prefetch(t.mask + next);
     }
     sparse_multiply(r, row, count, 1, sum);
-    UNROLL for (int i = 0; i < 2; i++) if (i < count)
-        UNROLL for (int v = 0; v < WIDEST_VECTORS; v++) if (v < r->group * VECTORS)
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
     {
         const size_t to = at[row + i] + (size_t)(v * LANES);
         tail_vector(tail, t.y + to, sum[i][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
@@ -204,20 +183,20 @@ INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Ta
 }
 
 /* The last block: the sums, then the tail; row i goes to y + at[i]. at[] goes TOGETHER rows further. */
-INLINE void sparse_ends(SparseRows r, int tail, Target t, const size_t *at)
+INLINE void sparse_ends(const SparseRows *r, int tail, Target t, const size_t *at)
 {
     int row = 0;
-    for (; row + TOGETHER <= r.rows; row += TOGETHER)
-        sparse_ends_at(&r, row, TOGETHER, tail, t, at);
-    for (; row < r.rows; row++)
-        sparse_ends_at(&r, row, 1, tail, t, at);
+    for (; row + TOGETHER <= r->rows; row += TOGETHER)
+        sparse_ends_at(r, row, TOGETHER, tail, t, at);
+    for (; row < r->rows; row++)
+        sparse_ends_at(r, row, 1, tail, t, at);
 }
 
 /* One function for each tail, as for tiles. */
 #define DEFINE_SPARSE_ENDS(tail)                                                                             \
     SHARED void sparse_ends_##tail(const SparseRows *r, const Target *t, const size_t *at)                   \
     {                                                                                                        \
-        WITH_GROUP(sparse_ends, r, tail, *t, at);                                                            \
+        sparse_ends(r, tail, *t, at);                                                                        \
     }
 TILE_TAILS(DEFINE_SPARSE_ENDS)
 
@@ -264,14 +243,14 @@ INLINE int columns_of(Conv to)
 }
 
 /* Floats of scratch: sums of a block's pixels, and behind them the bits of their rows. */
-enum { SPARSE_SUMS = PIXEL_BLOCK * WIDEST * PANEL };
+enum { SPARSE_SUMS = PIXEL_BLOCK * GROUP_COLUMNS };
 #define SPARSE_SCRATCH(depth) (SPARSE_SUMS + PIXEL_BLOCK * ((depth) / DEPTH_BLOCK) * 2)
 _Static_assert(SPARSE_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
 
 /* Pixels [first, last). One function for all shapes: what depends on the shape is the least of it. */
 SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, int last)
 {
-    const int blocks = s->depth / DEPTH_BLOCK, group = group_of(s->to.in), width = group * PANEL;
+    const int blocks = s->depth / DEPTH_BLOCK;
     const Conv to = s->to;
     float *const sums = scratch;
     uint64_t *const sets = (uint64_t *)(void *)(scratch + SPARSE_SUMS);
@@ -283,7 +262,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
             sets[i] = nonzero_of_64(left + (size_t)i * DEPTH_BLOCK);
         for (int i = 0; i < pixels + TOGETHER; i++)
             at[i] = patch(to, MIN_OF(begin + i, last - 1));
-        for (int column = 0; column < columns_of(to); column += width) {
+        for (int column = 0; column < columns_of(to); column += GROUP_COLUMNS) {
             const int tap = column / to.in;
             const ptrdiff_t shift =
                 ((ptrdiff_t)(tap / to.kernel) * to.side + tap % to.kernel) * to.in + column % to.in;
@@ -291,8 +270,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
                               .bias = s->bias ? s->bias + column : NULL,
                               .addend = s->addend ? s->addend + shift : NULL,
                               .mask = s->mask ? s->mask + shift : NULL};
-            SparseRows r = {.group = group,
-                            .rows = pixels,
+            SparseRows r = {.rows = pixels,
                             .set = sets,
                             .set_step = blocks,
                             .left = left,
@@ -300,7 +278,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
                             .panel = s->packed + (ptrdiff_t)column * s->depth,
                             .panel_step = (ptrdiff_t)s->depth * PANEL,
                             .sum = sums,
-                            .sum_step = width};
+                            .sum_step = GROUP_COLUMNS};
             for (int block = 0; block < blocks - 1; block++) {
                 sparse_sums_of_rows(&r);
                 r.set++;
@@ -320,7 +298,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
  * or transposed by dy. A part has up to SPARSE_ROWS of these rows and a slice of the pixels; slices add up
  * afterwards, in their order. */
 enum { SPARSE_ROWS = 128, SPARSE_STEP = SPARSE_ROWS + LINE /* no power of two: lines of different sets */ };
-#define SPARSE_SUM_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + WIDEST * PANEL))
+#define SPARSE_SUM_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + GROUP_COLUMNS))
 
 typedef struct {
     const float *left, *right; /* (pixels, rows), the one with zeros; and the map of the other's patches */
@@ -353,7 +331,7 @@ INLINE int sparse_sum_parts(SparseSum s)
 /* A block of DEPTH_BLOCK pixels at most, as a part sees it. */
 typedef struct {
     float *left;   /* (pixels, SPARSE_STEP): the part's rows */
-    float *panels; /* (WIDEST, DEPTH_BLOCK, PANEL): columns of the other factor */
+    float *panels; /* (GROUP, DEPTH_BLOCK, PANEL): columns of the other factor */
     uint64_t set[SPARSE_ROWS];
 } SparseBlock;
 
@@ -374,11 +352,10 @@ INLINE void sparse_block_rows(const float *from, ptrdiff_t step, int pixels, int
 }
 
 /* The rows of dw over a group's columns. */
-SHARED void sparse_block_sums(const SparseBlock *b, SparseAhead left, SparseAhead right, int group, int rows,
-                              float *dw, ptrdiff_t columns, bool more)
+SHARED void sparse_block_sums(const SparseBlock *b, SparseAhead left, SparseAhead right, int rows, float *dw,
+                              ptrdiff_t columns, bool more)
 {
     const SparseRows r = {.ahead = {left, right},
-                          .group = group,
                           .rows = rows,
                           .set = b->set,
                           .set_step = 1,
@@ -389,15 +366,15 @@ SHARED void sparse_block_sums(const SparseBlock *b, SparseAhead left, SparseAhea
                           .sum = dw,
                           .sum_step = columns,
                           .more = more};
-    WITH_GROUP(sparse_sums, &r, SPARSE_STEP);
+    sparse_sums(&r, SPARSE_STEP);
 }
 
 /* A group of columns of the patches that begin at from[]. */
-INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixels, int column, int group,
+INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixels, int column,
                                 SparseBlock *b)
 {
     const int run = s->of.kernel * s->of.in; /* floats of a patch that lie together */
-    for (int panel = 0; panel < group; panel++) {
+    for (int panel = 0; panel < GROUP; panel++) {
         const int at = column + panel * PANEL;
         const float *right = s->right + (size_t)(at / run) * s->of.side * s->of.in + at % run;
         for (int i = 0; i < pixels; i++)
@@ -414,10 +391,9 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
     const int cut = part / s->slices, cuts = CEIL_DIV(s->rows, SPARSE_ROWS),
               row = LINE * piece(s->rows / LINE, cut, cuts),
               rows = LINE * piece(s->rows / LINE, cut + 1, cuts) - row;
-    const int group = group_of(s->columns), width = group * PANEL;
     /* Floats of the map that a pixel of the product stands for, and its lines that go with a group. */
     const ptrdiff_t pixel = (ptrdiff_t)s->of.stride * s->of.stride * s->of.in;
-    const int lines = (int)(pixel * width / s->columns / LINE);
+    const int lines = (int)(pixel * GROUP_COLUMNS / s->columns / LINE);
     float *const sum = s->partial + ((size_t)slice * s->rows + (size_t)row) * s->columns;
     SparseBlock b = {.left = scratch, .panels = scratch + DEPTH_BLOCK * SPARSE_STEP};
     for (int block = first; block < last; block++) {
@@ -429,9 +405,9 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
         sparse_block_rows(left, s->rows, count, rows, &b);
         SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, DEPTH_BLOCK, rows / LINE};
         SparseAhead patches = {s->right + from[0] + DEPTH_BLOCK * pixel, lines * LINE, DEPTH_BLOCK, lines};
-        for (int column = 0; column < s->columns; column += width) {
-            sparse_block_panels(s, from, count, column, group, &b);
-            sparse_block_sums(&b, next, patches, group, rows, sum + column, s->columns, block > first);
+        for (int column = 0; column < s->columns; column += GROUP_COLUMNS) {
+            sparse_block_panels(s, from, count, column, &b);
+            sparse_block_sums(&b, next, patches, rows, sum + column, s->columns, block > first);
             next.lines = 0;
             patches.at += DEPTH_BLOCK * patches.step;
         }

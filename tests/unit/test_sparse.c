@@ -72,8 +72,8 @@ static Case case_of(Conv c, bool by_dy, Zeros zeros)
     return k;
 }
 
-/* Those of specs; then two that need groups of two panels, however wide a panel is here. */
-static const int columns_tried[] = {64, 128, 192, 256, 2 * PANEL, 6 * PANEL};
+/* Those of specs; then one group and three, however wide they are here. */
+static const int columns_tried[] = {64, 128, 192, GROUP_COLUMNS, 3 * GROUP_COLUMNS};
 static const int depths_tried[] = {64, 192};
 /* 363 and 243 pixels: no multiple of a block of either kind. */
 enum { SIDE = 11, SMALL_SIDE = 9 };
@@ -217,7 +217,7 @@ static void check_grad_x_with_tail(const Case *k)
 static void every_tail_is_its_own(void **state)
 {
     (void)state;
-    enum { DEPTH = 64, COLUMNS = 4 * PANEL, PIXELS = 5, COUNT_OF_Y = PIXELS * COLUMNS };
+    enum { DEPTH = 64, COLUMNS = 2 * GROUP_COLUMNS, PIXELS = 5, COUNT_OF_Y = PIXELS * COLUMNS };
     uint64_t noises = 7;
     float left[PIXELS * DEPTH], packed[DEPTH * COLUMNS], bias[COLUMNS], sums[COUNT_OF_Y], y[COUNT_OF_Y];
     float addend[COUNT_OF_Y], mask[COUNT_OF_Y], *scratch = new_floats(SPARSE_SCRATCH(DEPTH));
