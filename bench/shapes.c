@@ -1,10 +1,11 @@
 /* shapes.c: every product of specs/amdim.yaml, of the narrower cifar10-quick.yaml, and the largest of the
  * paper's, shape by shape, on one thread: our kernels against OpenBLAS (patches unfolded a tile at a time),
  * forward with a ReLU behind it, gradient of x, gradient of the weight; then those that minimal filtering
- * makes faster, and those that skip zeros, against our own kernels tap by tap. usage: shapes [ROUNDS]; prints
- * GFLOP/s, medians, the two in turn. */
+ * makes faster, and those that skip zeros (and gradients of x that a mask keeps), against our own kernels tap
+ * by tap. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the two in turn. */
 #include "blas.h"
 #include "kernels.h"
+#include "masked.h"
 #include "sparse.h"
 #include "winograd.h"
 #include <stdio.h>
@@ -196,6 +197,13 @@ static void sparse_grad_x(const Shape *s)
     sparse_product(&product, s->scratch, 0, c.images * c.out_side * c.out_side);
 }
 
+/* A ReLU's mask, of which half is zero, of a residual's second convolution. */
+static void masked_grad_x(const Shape *s)
+{
+    const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
+    masked_product(s->c, &j, s->scratch, 0, s->c.images * s->c.out_side * s->c.out_side);
+}
+
 /* As the compiler has it: SLICES parts at least. */
 static int sparse_slices(const Shape *s)
 {
@@ -289,7 +297,6 @@ static void print_rates(const Shape *s, const double forward[2], const double gr
     print_pair(forward);
     print_pair(grad_x);
     print_pair(grad_w);
-    printf("\n");
 }
 
 static void measure(Conv c, int rounds)
@@ -300,6 +307,7 @@ static void measure(Conv c, int rounds)
     compare(&s, ours_grad_x, blas_grad_x, grad_x);
     compare(&s, ours_grad_w, blas_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
+    printf("\n");
     shape_free(&s);
 }
 
@@ -314,6 +322,7 @@ static void measure_filtered(const Filtered *f, int rounds)
     compare(&s, f->grad_x, ours_grad_x, grad_x);
     compare(&s, f->grad_w, ours_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
+    printf("\n");
     shape_free(&s);
 }
 
@@ -338,13 +347,17 @@ static void measure_sparse(Conv c, int every, int rounds)
     s.points = some(SLICES * weight);
     s.scratch = some((size_t)(SPARSE_SCRATCH(depth) + SPARSE_SUM_SCRATCH)); /* for either */
     fill_sparse(s.x, (size_t)c.images * c.side * c.side * c.in, every);
-    double forward[2] = {0}, grad_x[2], grad_w[2];
+    double forward[2] = {0}, grad_x[2], grad_w[2], by_mask[2] = {0};
     if (c.kernel == 1)
         compare(&s, sparse_forward, ours_forward, forward);
     fill_sparse(s.y, (size_t)c.images * c.out_side * c.out_side * c.out, every);
     compare(&s, sparse_grad_x, ours_grad_x, grad_x);
     compare(&s, sparse_grad_w, dense_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
+    if (c.kernel == 1)
+        compare(&s, masked_grad_x, ours_grad_x, by_mask);
+    print_pair(by_mask);
+    printf("\n");
     shape_free(&s);
 }
 
@@ -357,7 +370,8 @@ static void print_sparse(int every, int rounds)
         {7, 256, 7, 256, 1, 1}, {5, 256, 5, 256, 1, 1},   {7, 256, 7, 512, 1, 1},
         {7, 512, 7, 512, 1, 1}, {14, 64, 14, 64, 1, 1},   {7, 128, 7, 128, 1, 1},
     };
-    printf("1 of %d numbers not zero           sparse    dense    sparse    dense    sparse    dense\n",
+    printf("1 of %d numbers not zero           sparse    dense    sparse    dense    sparse    dense    "
+           "masked    dense\n",
            every);
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
         measure_sparse((Conv){STEP_IMAGES, shape[i].side, shape[i].in, shape[i].out_side, shape[i].out,

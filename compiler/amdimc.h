@@ -281,10 +281,11 @@ struct Op {
     Value *scratch;      /* arena memory that only this operation uses, or NULL */
     bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
     int winograd;        /* by minimal filtering, tiles of so many outputs a side; 0: tap by tap */
-    const Value *sparse; /* the input by whose numbers that are not zero it goes; NULL: by all */
-    bool again;          /* runs a second time, so that its result need not be kept */
-    Graph *chunk;        /* encode and its gradient: what each chunk of the images runs */
-    Graph *chunk_grad;   /* encode: the list that its gradient will run, forward operations so far */
+    const Value
+        *sparse;  /* the input by whose numbers that are not zero it goes, maybe the mask; NULL: by all */
+    bool again;   /* runs a second time, so that its result need not be kept */
+    Graph *chunk; /* encode and its gradient: what each chunk of the images runs */
+    Graph *chunk_grad; /* encode: the list that its gradient will run, forward operations so far */
     int chunks;
 };
 
@@ -400,6 +401,7 @@ size_t winograd_worker_floats(const Op *op);
 
 /* The input by whose numbers that are not zero the operation is made faster, or NULL. */
 const Value *sparse_input(const Graph *g, const Op *op);
+bool op_is_by_mask(const Op *op);          /* makes only what its mask keeps */
 int sparse_slices(const Op *op);           /* of the pixels, for a gradient of a weight */
 size_t sparse_worker_floats(const Op *op); /* of a worker's scratch */
 

@@ -56,7 +56,7 @@ static bool is_filtered(const Op *op)
 
 static bool skips_zeros(const Op *op)
 {
-    return op->sparse != NULL;
+    return op->sparse && !op_is_by_mask(op);
 }
 
 static void emit_head(Emit *e)
@@ -84,6 +84,8 @@ static void emit_head(Emit *e)
         fprintf(e->out, "#include \"winograd.h\"\n");
     if (program_any(p, skips_zeros))
         fprintf(e->out, "#include \"sparse.h\"\n");
+    if (program_any(p, op_is_by_mask))
+        fprintf(e->out, "#include \"masked.h\"\n");
     if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "

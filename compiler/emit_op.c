@@ -173,7 +173,9 @@ static void fill_conv(Piece *p, const Op *op, const Value *x, const Value *y)
 /* The way to make a convolution's product, in names. */
 static const char *conv_way(const Op *op)
 {
-    return op->blas ? "_blas" : op->winograd ? "_winograd" : op->sparse ? "_sparse" : "";
+    if (op->sparse)
+        return op_is_by_mask(op) ? "_masked" : "_sparse";
+    return op->blas ? "_blas" : op->winograd ? "_winograd" : "";
 }
 
 /* "conv_grad_x", of whose templates there is one for each way. */
@@ -222,7 +224,8 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
                            addend ? "_add" : "", mask ? "_mask" : "");
     fill_conv(p, op, dx, dy);
     fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
-    fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
+    if (!op_is_by_mask(op))
+        fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
     if (op->sparse)
         fill(p, "pixels", "%zu", pixels_of(dy));
     if (op->sparse || (op->kernel == 1 && op->stride == 1 && !op->blas))

@@ -1,5 +1,5 @@
-/* sparse.c: which products go by the numbers of one factor that are not zero (templates/sparse.h), and what
- * memory they need for it. */
+/* sparse.c: which products go by the numbers of one factor that are not zero (templates/sparse.h), or make
+ * only what a mask keeps (templates/masked.h), and what memory they need for it. */
 #include "amdimc.h"
 
 /* As in templates/sparse.h, where the widest panel is meant. */
@@ -16,6 +16,11 @@ enum {
 /* Floats of a weight's gradient in all its slices. */
 enum { LARGEST_SUMS = 1 << 23 };
 
+static bool is_masked(const Op *op)
+{
+    return op->kind == OP_CONV_GRAD_X && op->in[3];
+}
+
 /* A ReLU's result, or a gradient behind its mask. */
 static bool makes_zeros(const Op *op)
 {
@@ -23,7 +28,7 @@ static bool makes_zeros(const Op *op)
     case OP_CONV:
     case OP_BATCHNORM:
     case OP_NORMALIZE: return op->relu;
-    case OP_CONV_GRAD_X: return op->in[3] != NULL;
+    case OP_CONV_GRAD_X: return is_masked(op);
     case OP_PAD_GRAD: return op->in[2] != NULL;
     case OP_RELU_GRAD: return true;
     default: return false;
@@ -54,6 +59,13 @@ static bool can_grad_x(const Op *op)
     const Value *dy = op->in[0], *dx = op->out[0];
     return op->kernel == op->stride && dx->dims[1] == dy->dims[1] * op->stride &&
            dy->dims[3] % DEPTH_BLOCK == 0 && dx->dims[3] % COLUMNS == 0;
+}
+
+/* Whether only what the mask keeps can be made. */
+static bool can_mask(const Op *op)
+{
+    return is_pointwise(op) && !op->in[2] && op->in[0]->dims[3] % COLUMNS == 0 &&
+           op->out[0]->dims[3] % COLUMNS == 0;
 }
 
 /* Rows are channels of the sparse one, columns the numbers of the other one's patches. */
@@ -93,7 +105,14 @@ const Value *sparse_input(const Graph *g, const Op *op)
         return NULL;
     if (by_first && is_sparse(g, op->in[0]))
         return op->in[0];
-    return op->kind == OP_CONV_GRAD_W && can_grad_w_by_dy(op) && is_sparse(g, op->in[1]) ? op->in[1] : NULL;
+    if (op->kind == OP_CONV_GRAD_W && can_grad_w_by_dy(op) && is_sparse(g, op->in[1]))
+        return op->in[1];
+    return is_masked(op) && can_mask(op) ? op->in[3] : NULL;
+}
+
+bool op_is_by_mask(const Op *op)
+{
+    return op->sparse && is_masked(op) && op->sparse == op->in[3];
 }
 
 /* So many that there are PARTS parts; each is a block of pixels at least, and all their sums are not too much

@@ -215,16 +215,16 @@ static bool ends_with(const char *text, const char *end)
     return strlen(text) >= strlen(end) && !strcmp(text + strlen(text) - strlen(end), end);
 }
 
-/* Of specs/amdim.yaml. A residual's hidden layer is behind a ReLU, and its gradient behind the ReLU's mask;
- * its sum is behind nothing. The first residual's x is a convolution's with a ReLU. The last one has a pixel
- * an image, too few. */
+/* Of specs/amdim.yaml. A residual's hidden layer is behind a ReLU, and its gradient behind the ReLU's mask,
+ * which says what of it is made; its sum is behind nothing. The first residual's x is a convolution's with a
+ * ReLU. The last one has a pixel an image, too few. */
 static const Value *skipping_input(const Op *op)
 {
     const bool gradient_of_x = op->kind == OP_CONV_GRAD_X;
     if (op->winograd || !strncmp(op->label, "encoder.6.", strlen("encoder.6.")))
         return NULL;
     if (ends_with(op->label, ".conv2"))
-        return gradient_of_x ? NULL : op->in[0];
+        return op->in[gradient_of_x ? 3 : 0];
     if (!strcmp(op->label, "encoder.1.conv1"))
         return op->in[0];
     if (ends_with(op->label, ".conv1") && op->kind != OP_CONV)
@@ -243,18 +243,19 @@ static void products_behind_a_relu_skip_zeros(void **state)
 {
     (void)state;
     Lowered l;
-    int forward = 0, by_x = 0, by_dy = 0;
+    int forward = 0, by_x = 0, by_dy = 0, by_mask = 0;
     lowered_begin_file(&l, "specs/amdim.yaml", PASS_PLAN);
     for (int i = 0; i < l.step->ops; i++) {
         const Op *op = l.step->op[i];
         expect_sparse(op, is_product(op) ? skipping_input(op) : NULL);
         forward += op->sparse && op->kind == OP_CONV;
         by_x += op->sparse && op->kind == OP_CONV_GRAD_W && op->sparse == op->in[0];
+        by_mask += op_is_by_mask(op);
         by_dy += op->sparse && op->kind != OP_CONV && strstr(op->sparse->name, "d_") == op->sparse->name;
         if (op->sparse && strcmp(op->label, "encoder.1.conv1"))
             assert_non_null(strstr(op->sparse->name, "_hidden"));
     }
-    assert_true(forward > 10 && by_x > 10 && by_dy > 10);
+    assert_true(forward > 10 && by_x > 10 && by_dy > 10 && by_mask > 10);
     lowered_end(&l);
 }
 
@@ -294,11 +295,12 @@ static int count_sparse(const char *spec, OpKind kind)
     return count;
 }
 
-/* A gradient that came through a batchnorm has no zeros, unlike what goes forward. */
+/* A gradient that came through a batchnorm has no zeros, unlike what goes forward, and it is where the mask
+ * is. */
 static void gradients_behind_a_batchnorm_have_no_zeros(void **state)
 {
     (void)state;
-    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "false"), OP_CONV_GRAD_X), 2);
+    assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "false"), OP_CONV_GRAD_X), 4);
     assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "false"), OP_CONV_GRAD_W), 4);
     assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "true"), OP_CONV_GRAD_X), 0);
     assert_int_equal(count_sparse(RESIDUAL_16("8", "64", "true"), OP_CONV_GRAD_W), 2);

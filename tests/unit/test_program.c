@@ -114,7 +114,8 @@ static const Case cases[] = {
 };
 
 /* Channels and pixels such that products skip zeros: forward by a convolution's result and by hidden layers;
- * gradients of x, with a mask and in patches; gradients of weights by x and by dy, cut into 8 slices. */
+ * gradients of x, with a mask and in patches, or only what a mask keeps; gradients of weights by x and by dy,
+ * cut into 8 slices. */
 static const Case skipping = {"skips-zeros", "none",
                               "input: {size: 13}\nbatch: 12\n"
                               "encoder:\n"
@@ -129,6 +130,8 @@ static const char *const skipping_functions[] = {
     "conv_sparse_1x1_128_to_128_at_6_add(",
     "conv_grad_x_sparse_1x1_64_to_64_at_12_add_mask(",
     "conv_grad_x_sparse_2x2_stride2_64_to_128_at_12_add(",
+    "conv_grad_x_masked_1x1_64_to_64_at_12_mask(",
+    "conv_grad_x_masked_1x1_128_to_128_at_6_mask(",
     "conv_grad_w_sparse_1x1_64_to_64_at_12_by_x(",
     "conv_grad_w_sparse_1x1_128_to_128_at_6_by_dy(",
     "conv_grad_w_sparse_2x2_stride2_64_to_128_at_12_by_dy(",

@@ -1,0 +1,196 @@
+/* masked.h: gradients of x of which a mask keeps half.
+ *
+ * Before a residual's second convolution, a 1x1, lies a ReLU: of the gradient of its input only what the ReLU
+ * let through is wanted (docs/performance.md). Each of these numbers is a dot product of two rows, dy's and
+ * the weight's. A block of the weight, MASK_BITS rows of part of the depth, lies in the first cache; as much
+ * of a pixel's row of dy in registers. Four products go together, so that what the lanes of their sums hold
+ * is added up side by side.
+ *
+ * Channels of x and of y are multiples of 64. */
+#ifndef MASKED_H
+#define MASKED_H
+
+#include "sparse.h"
+
+enum {
+    MASK_BITS = 64,
+    MASKED_VECTORS = 8, /* of a row of dy at most */
+    MASKED_SUMS = PIXEL_BLOCK * MASK_BITS
+};
+_Static_assert(64 % (MASKED_VECTORS / 2 * LANES) == 0, "rows are a whole number of blocks");
+
+/* Floats of a row that a block of the weight has: a whole number of them makes a row. */
+INLINE int masked_depth(int out)
+{
+    return out % (MASKED_VECTORS * LANES) ? MASKED_VECTORS / 2 * LANES : MASKED_VECTORS * LANES;
+}
+
+/* ---- four dot products
+ * ------------------------------------------------------------------------------------------------ */
+
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Of each four lanes of a and the four of b those that are named: 0 to 3 are a's, 4 to 7 are b's. */
+#define LANE(k, from)              ((k) < 4 ? (from) + (k) : LANES + (from) + (k)-4)
+#define LANES_OF(from, i, j, k, l) LANE(i, from), LANE(j, from), LANE(k, from), LANE(l, from)
+#if defined __AVX512F__
+#define OF_FOURS(a, b, ...)                                                                                  \
+    __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__),                        \
+                            LANES_OF(8, __VA_ARGS__), LANES_OF(12, __VA_ARGS__))
+#elif defined __AVX__
+#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__))
+#else
+#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
+#endif
+
+/* Of each vector the sum of its lanes. */
+INLINE Four sums_of_lanes(const Vec v[4])
+{
+#if defined __has_builtin && __has_builtin(__builtin_shufflevector)
+    const Vec of_01 = OF_FOURS(v[0], v[1], 0, 4, 1, 5) + OF_FOURS(v[0], v[1], 2, 6, 3, 7),
+              of_23 = OF_FOURS(v[2], v[3], 0, 4, 1, 5) + OF_FOURS(v[2], v[3], 2, 6, 3, 7),
+              all = OF_FOURS(of_01, of_23, 0, 1, 4, 5) + OF_FOURS(of_01, of_23, 2, 3, 6, 7);
+    Four sum = *(const Four *)&all;
+    UNROLL for (int i = 1; i < LANES / 4; i++) sum += ((const Four *)&all)[i];
+#else /* before GCC 12 */
+    Four sum = {0};
+    for (int lane = 0; lane < LANES; lane++)
+        sum += (Four){v[0][lane], v[1][lane], v[2][lane], v[3][lane]};
+#endif
+    return sum;
+}
+
+/* left . the weight's rows k[0..3] */
+INLINE Four dot_products(const Vec left[MASKED_VECTORS], const float *block, int depth, const int k[4])
+{
+    Vec sum[4];
+    const float *row[4];
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        row[i] = block + (ptrdiff_t)k[i] * depth;
+        sum[i] = left[0] * load(row[i]);
+    }
+    UNROLL for (int v = 1; v < MASKED_VECTORS; v++) if (v < depth / LANES) UNROLL for (int i = 0; i < 4; i++)
+        sum[i] += left[v] * load(row[i] + v * LANES);
+    return sums_of_lanes(sum);
+}
+
+/* ---- rows
+ * ------------------------------------------------------------------------------------------------ */
+
+/* One block of the weight. */
+typedef struct {
+    int depth, rows;
+    const uint64_t *set; /* of row i, set[i * set_step]: bit k for what is wanted of the block's row k */
+    ptrdiff_t set_step;
+    const float *left; /* of row i, left + i * left_step */
+    ptrdiff_t left_step;
+    const float *block; /* (MASK_BITS, depth) */
+    float *sum;         /* of row i, sum + i * MASK_BITS: those wanted, one behind the other */
+    float *dx;          /* where row i goes, dx + i * dx_step, if this is the `last` of its blocks */
+    ptrdiff_t dx_step;
+    bool more, last; /* more: there are sums of blocks before */
+} MaskedRows;
+
+/* The next four of a set; the last of them again if they are fewer. */
+INLINE void next_four(uint64_t *set, int k[4])
+{
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        k[i] = i == 0 || *set ? __builtin_ctzll(*set) : k[i - 1];
+        *set &= *set - 1;
+    }
+}
+
+INLINE void masked_rows(const MaskedRows *r, int depth, bool more, bool last)
+{
+    for (int row = 0; row < r->rows; row++) {
+        const float *dy = r->left + row * r->left_step;
+        float *sum = r->sum + row * MASK_BITS, *dx = r->dx + row * r->dx_step;
+        Vec left[MASKED_VECTORS];
+        UNROLL for (int v = 0; v < MASKED_VECTORS; v++) if (v < depth / LANES) left[v] = load(dy + v * LANES);
+        if (last)
+            UNROLL for (int v = 0; v < MASK_BITS / LANES; v++) store(dx + v * LANES, (Vec){0});
+        for (uint64_t set = r->set[row * r->set_step]; set; sum += 4) {
+            int k[4];
+            next_four(&set, k);
+            Four four = dot_products(left, r->block, depth, k);
+            if (more)
+                four += *(const Four *)sum;
+            if (!last)
+                *(Four *)sum = four;
+            else
+                UNROLL for (int i = 0; i < 4; i++) dx[k[i]] = four[i];
+        }
+    }
+}
+
+INLINE void masked_rows_of(const MaskedRows *r, int depth)
+{
+    if (r->last && r->more)
+        masked_rows(r, depth, true, true);
+    else if (r->last)
+        masked_rows(r, depth, false, true);
+    else
+        masked_rows(r, depth, r->more, false);
+}
+
+SHARED void masked_rows_by_depth(const MaskedRows *r)
+{
+    if (r->depth == MASKED_VECTORS * LANES)
+        masked_rows_of(r, MASKED_VECTORS * LANES);
+    else
+        masked_rows_of(r, MASKED_VECTORS / 2 * LANES);
+}
+
+/* ---- maps
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Blocks of a weight (in, out). */
+INLINE int masked_blocks(int in, int out)
+{
+    return in / MASK_BITS * (out / masked_depth(out));
+}
+
+/* Block `block` of the packed weight, in order: [in / MASK_BITS][out / depth][MASK_BITS][depth]. */
+INLINE void masked_pack(const float *weight, int out, int block, float *packed)
+{
+    const int depth = masked_depth(out), blocks = out / depth;
+    const float *from = weight + (size_t)(block / blocks) * MASK_BITS * out + block % blocks * depth;
+    float *to = packed + (size_t)block * MASK_BITS * depth;
+    for (int row = 0; row < MASK_BITS; row++)
+        memcpy(to + row * depth, from + (size_t)row * out, sizeof(float) * (size_t)depth);
+}
+
+/* Floats of scratch: sums of a block's pixels, and behind them the bits of their masks. */
+#define MASKED_SCRATCH(in) (MASKED_SUMS + PIXEL_BLOCK * ((in) / MASK_BITS) * 2)
+
+/* dx of pixels [first, last), where the mask, a ReLU's result, is not zero; else 0. */
+SHARED void masked_product(Conv c, const ConvGradXJob *j, float *scratch, int first, int last)
+{
+    const int depth = masked_depth(c.out), sets = c.in / MASK_BITS;
+    uint64_t *const set = (uint64_t *)(void *)(scratch + MASKED_SUMS);
+    for (int begin = first; begin < last; begin += PIXEL_BLOCK) {
+        MaskedRows r = {.depth = depth,
+                        .rows = MIN_OF(PIXEL_BLOCK, last - begin),
+                        .set_step = sets,
+                        .left_step = c.out,
+                        .block = j->packed,
+                        .sum = scratch,
+                        .dx_step = c.in};
+        for (int i = 0; i < r.rows * sets; i++)
+            set[i] = nonzero_of_64(j->mask + (size_t)begin * c.in + (size_t)i * MASK_BITS);
+        for (int i = 0; i < sets; i++) {
+            r.set = set + i;
+            r.dx = j->dx + (size_t)begin * c.in + i * MASK_BITS;
+            for (int k = 0; k < c.out; k += depth, r.block += MASK_BITS * depth) {
+                r.left = j->dy + (size_t)begin * c.out + k;
+                r.more = k > 0;
+                r.last = k + depth == c.out;
+                masked_rows_by_depth(&r);
+            }
+        }
+    }
+}
+
+#endif
