@@ -142,8 +142,8 @@ INLINE void filtered_grad_x(Winograd w, const Shape *s)
 INLINE void filtered_grad_w(Winograd w, const Shape *s)
 {
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
-    for (int part = 0; part < WINOGRAD_GRAD_W_PARTS(w); part++)
-        winograd_grad_w(w, &j, s->scratch, part);
+    for (int part = 0; part < 2; part++)
+        winograd_grad_w(w, &j, s->scratch, part, 2);
 }
 
 typedef struct {

@@ -392,9 +392,13 @@ void select_kernels(Graph *g, Products products);
  */
 int winograd_outputs(const Op *op, bool always);
 size_t winograd_tiles(const Op *op); /* of an image */
+/* Rows that the products of a part of so many images make, unwanted ones too that fill a kernel's tile; fewer
+ * where tiles at the edge have fewer products. */
+size_t winograd_filled_rows(const Op *op, int images);
 /* What an operation with Op.winograd needs: of the arena, and of a worker's scratch. */
 size_t winograd_scratch_floats(const Op *op);
-size_t winograd_worker_floats(const Op *op);
+size_t winograd_worker_floats(const Op *op, int threads);
+int winograd_grad_w_parts(const Op *op, int threads); /* that a gradient of a weight is made in */
 
 /* ---- sparse.c: products that skip zeros
  * ------------------------------------------------------------------------------------------------------- */

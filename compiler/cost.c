@@ -88,7 +88,7 @@ void cost_scratch(Graph *g)
 static size_t worker_floats_of(const Graph *g);
 
 /* Floats of scratch that a worker needs for its part of the operation. */
-static size_t worker_floats(const Op *op)
+static size_t worker_floats(const Graph *g, const Op *op)
 {
     enum { UNFOLDED = 1 << 17 }; /* as in templates/blas.h */
     if (op->chunk)
@@ -98,7 +98,7 @@ static size_t worker_floats(const Op *op)
         return (r->dims[1] / r->dims[2] + 1) * (size_t)r->dims[2]; /* a target image's scores, and one row */
     }
     if (op->winograd)
-        return winograd_worker_floats(op);
+        return winograd_worker_floats(op, (int)g->net->spec->target.threads.v);
     if (op->sparse)
         return sparse_worker_floats(op);
     if (!op->blas || (op->kernel == 1 && op->stride == 1))
@@ -111,8 +111,8 @@ static size_t worker_floats_of(const Graph *g)
 {
     size_t floats = 1;
     for (int i = 0; i < g->ops; i++)
-        if (worker_floats(g->op[i]) > floats)
-            floats = worker_floats(g->op[i]);
+        if (worker_floats(g, g->op[i]) > floats)
+            floats = worker_floats(g, g->op[i]);
     return floats;
 }
 

@@ -115,7 +115,8 @@ static void emit_tensor_numbers(Emit *e)
 /* Operations that are statements of their own, not calls of a fixed-shape function. */
 static bool is_statement(const Op *op)
 {
-    return op->kind == OP_TAKE || op->kind == OP_REPORT || op->kind == OP_ROOM || op->chunk;
+    return op->kind == OP_TAKE || op->kind == OP_REPORT || op->kind == OP_ROOM || op->kind == OP_ZERO ||
+           op->chunk;
 }
 
 static void emit_functions(Emit *e, const Graph *g)
@@ -215,6 +216,9 @@ static void emit_op(Emit *e, const Graph *g, int i)
     if (op->chunk)
         fprintf(e->out, "    for (int chunk = 0; chunk < %d; chunk++)\n        %s(s, chunk);\n", op->chunks,
                 op->chunk->name);
+    else if (op->kind == OP_ZERO)
+        fprintf(e->out, "    memset(%s, 0, sizeof(float) * %zu);\n", op->out[0]->name,
+                value_count(op->out[0]));
     else if (op->kind != OP_ROOM)
         emit_op_call(e, op);
 }

@@ -85,16 +85,19 @@ static size_t pixels_of(const Value *v)
 
 /* Pieces of whole images that keep two, four and eight threads busy for the shortest time, all in all: their
  * rows fill their last tile, and their number leaves nobody waiting. */
-static int filled_image_parts(int images, int rows_per_image)
+static int filled_image_parts(const Op *op, int images, int rows_per_image)
 {
     enum { TILE = 12, BLOCK = 24, MOST = 16 * BLOCK };
     int best = images;
     int64_t least = INT64_MAX;
     for (int parts = 1; parts <= images; parts++) {
-        const int64_t rows = (int64_t)((images + parts - 1) / parts) * rows_per_image;
+        const int each = (images + parts - 1) / parts;
+        const int64_t rows = (int64_t)each * rows_per_image;
         if (rows > MOST && parts < images)
             continue;
-        const int64_t filled = rows < BLOCK ? BLOCK : (rows + TILE - 1) / TILE * TILE;
+        const int64_t whole = op->winograd ? (int64_t)winograd_filled_rows(op, each)
+                                           : (rows + TILE - 1) / TILE * TILE,
+                      filled = rows < BLOCK ? BLOCK : whole;
         int64_t busy = 0;
         for (int threads = 2; threads <= 8; threads *= 2)
             busy += (parts + threads - 1) / threads * threads * filled;
@@ -232,8 +235,9 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
         fill(p, "parts", "%d", row_parts(pixels_of(dy), 240));
     else
         fill(p, "parts", "%d",
-             filled_image_parts(dx->dims[0], (int)(op->winograd ? winograd_tiles(op)
-                                                                : pixels_of(dy) / (size_t)dy->dims[0])));
+             filled_image_parts(
+                 op, dx->dims[0],
+                 (int)(op->winograd ? winograd_tiles(op) : pixels_of(dy) / (size_t)dy->dims[0])));
     argument(p, "dy", dy);
     argument(p, "weight", op->in[1]);
     argument(p, "addend", addend);
@@ -263,6 +267,8 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
     fill(p, "depth", "%d", dw->dims[0]);
     if (op->blas)
         fill(p, "parts", "%d", channel_parts(dw->dims[0], 64));
+    if (op->winograd)
+        fill(p, "parts", "%d", winograd_grad_w_parts(op, (int)p->e->program->net->spec->target.threads.v));
     argument(p, "x", x);
     argument(p, "dy", dy);
     argument(p, "dw", dw);

@@ -15,6 +15,7 @@ static Purpose purpose_of_results(OpKind kind)
     case OP_CONV_GRAD_X:
     case OP_CONV_GRAD_W:
     case OP_BIAS_GRAD:
+    case OP_ZERO:
     case OP_RELU_GRAD:
     case OP_POOL_GRAD:
     case OP_BATCHNORM_GRAD:

@@ -9,7 +9,8 @@
 
 typedef struct {
     Graph *g;
-    Value **pending; /* by value number of the forward list */
+    int forward;     /* operations of the forward list */
+    Value **pending; /* by value number of it */
     bool *wanted;    /* values whose gradient something trained depends on */
     Graph *step;     /* of a chunk: the list in whose memory the weights' gradients add up; else NULL */
     Value **room;    /* of a chunk: (rooms) those gradients */
@@ -81,6 +82,37 @@ static void grad_pad(Reverse *r, const Op *f, Value *dy)
     contribute(r, op, 1, f->in[0]);
 }
 
+/* The one forward operation that reads the value, or NULL. */
+static const Op *only_reader(const Reverse *r, const Value *v)
+{
+    const Op *reader = NULL;
+    int reads = 0;
+    for (int i = 0; i < r->forward; i++)
+        for (int j = 0; j < r->g->op[i]->inputs; j++)
+            if (r->g->op[i]->in[j] == v) {
+                reader = r->g->op[i];
+                reads++;
+            }
+    return reads == 1 ? reader : NULL;
+}
+
+/* Whether a convolution's bias changes nothing: all that becomes of its result is sums that go into a
+ * batchnorm, which takes their mean away. What would be computed for its gradient is rounding. */
+static bool bias_has_no_effect(const Reverse *r, const Op *conv)
+{
+    const Op *last = conv;
+    while (!last->relu) {
+        const Value *y = last->out[0];
+        const Op *reader = only_reader(r, y);
+        if (reader && reader->kind == OP_BATCHNORM)
+            return true;
+        if (!reader || reader->kind != OP_CONV || reader->in[3] != y)
+            return false;
+        last = reader;
+    }
+    return false;
+}
+
 static void grad_conv(Reverse *r, const Op *f, Value *dy)
 {
     Value *x = f->in[0], *weight = f->in[1], *bias = f->in[2], *addend = f->in[3];
@@ -95,8 +127,9 @@ static void grad_conv(Reverse *r, const Op *f, Value *dy)
     dw->in[1] = dy;
     dw->out[0] = weight_gradient(r, f, weight);
     if (bias) {
-        Op *db = op_like(r, OP_BIAS_GRAD, f);
-        db->in[0] = dy;
+        const bool zero = bias_has_no_effect(r, f);
+        Op *db = op_like(r, zero ? OP_ZERO : OP_BIAS_GRAD, f);
+        db->in[0] = zero ? NULL : dy;
         db->out[0] = weight_gradient(r, f, bias);
         take(r, f, db->out[0], bias);
     }
@@ -237,6 +270,7 @@ static bool depends_on_trained(const Reverse *r, const Op *op)
 /* The first `forward` operations backwards; pending may hold gradients from outside. */
 static void reverse(Reverse *r, int forward)
 {
+    r->forward = forward;
     r->wanted = ARENA_ARRAY(r->g->arena, bool, r->g->values);
     for (int i = 0; i < forward; i++)
         for (int j = 0; j < OP_OUTPUTS; j++)

@@ -3,7 +3,7 @@
 #include "amdimc.h"
 
 /* As in templates/winograd.h. */
-enum { VECTOR = 16, TILE_BLOCK = 24, TILE_SUM_BLOCK = 64, GRAD_W_PARTS = 4 };
+enum { VECTOR = 16, TILE_BLOCK = 24, TILE_SUM_BLOCK = 64 };
 
 /* A convolution's geometry, whichever of its three products the operation is. */
 typedef struct {
@@ -37,10 +37,11 @@ static int square(Geometry g, int outputs)
     return points * points;
 }
 
-/* Products in one dimension of an image: those of a tile, for each tile. */
+/* Products in one dimension of an image: those of a tile, for each tile; one that hangs over goes without
+ * one. */
 static int products_across(Geometry g, int outputs)
 {
-    return tiles_across(g, outputs) * (outputs + g.taps - 1);
+    return tiles_across(g, outputs) * (outputs + g.taps - 1) - (g.out_side % outputs > 0);
 }
 
 static bool can_filter(const Op *op, Geometry g)
@@ -76,6 +77,22 @@ size_t winograd_tiles(const Op *op)
     return across * across;
 }
 
+/* Of each kind of tiles: those inside, over one edge (twice), over both. */
+size_t winograd_filled_rows(const Op *op, int images)
+{
+    enum { ROWS = 12 };
+    const Geometry g = geometry_of(op);
+    const size_t inside = (size_t)(g.out_side / op->winograd), over = g.out_side % op->winograd > 0,
+                 points = (size_t)(op->winograd + g.taps - 1);
+    const size_t tiles[] = {inside * inside, inside * over, inside * over, over},
+                 products[] = {points * points, points * (points - 1), points * (points - 1),
+                               (points - 1) * (points - 1)};
+    size_t filled = 0;
+    for (int kind = 0; kind < 4; kind++)
+        filled += ((size_t)images * tiles[kind] + ROWS - 1) / ROWS * ROWS * products[kind];
+    return filled / (points * points);
+}
+
 size_t winograd_scratch_floats(const Op *op)
 {
     const Geometry g = geometry_of(op);
@@ -87,13 +104,30 @@ size_t winograd_scratch_floats(const Op *op)
     }
 }
 
-size_t winograd_worker_floats(const Op *op)
+/* Of scratch for a weight's gradient in so many parts: points of a block of tiles. */
+static size_t grad_w_floats(const Op *op, int parts)
 {
     const Geometry g = geometry_of(op);
-    const size_t points = (size_t)square(g, op->winograd);
-    if (op->kind != OP_CONV_GRAD_W)
-        return points * TILE_BLOCK * (size_t)(g.depth + g.out);
-    const int lines = g.depth / VECTOR, parts = lines < GRAD_W_PARTS ? lines : GRAD_W_PARTS,
-              rows = (lines + parts - 1) / parts * VECTOR;
-    return points * TILE_SUM_BLOCK * ((size_t)rows + packed_floats(1, g.out));
+    const int rows = (g.depth / VECTOR + parts - 1) / parts * VECTOR;
+    return (size_t)square(g, op->winograd) * TILE_SUM_BLOCK * ((size_t)rows + packed_floats(1, g.out));
+}
+
+/* One for each thread: all make the points of dy anew. More if a block of tiles does not fit the second
+ * cache. */
+int winograd_grad_w_parts(const Op *op, int threads)
+{
+    enum { LEAST = 2, CUT = 4, MOST = 8, SECOND_CACHE = 1 << 18 /* floats */ };
+    const int lines = geometry_of(op).depth / VECTOR, most = lines < MOST ? lines : MOST;
+    int parts = threads < LEAST ? LEAST : threads;
+    while (parts < CUT && grad_w_floats(op, parts) > SECOND_CACHE)
+        parts++;
+    return parts < most ? parts : most;
+}
+
+size_t winograd_worker_floats(const Op *op, int threads)
+{
+    const Geometry g = geometry_of(op);
+    if (op->kind == OP_CONV_GRAD_W)
+        return grad_w_floats(op, winograd_grad_w_parts(op, threads));
+    return (size_t)square(g, op->winograd) * TILE_BLOCK * (size_t)(g.depth + g.out);
 }

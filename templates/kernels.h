@@ -50,6 +50,7 @@ typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 
 #define PANELS(columns) (((columns) + PANEL - 1) / PANEL)
 #define MIN_OF(a, b)    ((a) < (b) ? (a) : (b))
+#define MAX_OF(a, b)    ((a) > (b) ? (a) : (b))
 #define CEIL_DIV(a, b)  (((a) + (b)-1) / (b))
 #define UNROLL          _Pragma("GCC unroll 16")
 #define ROLLED          _Pragma("GCC unroll 1") /* where a compiler would unroll without end */

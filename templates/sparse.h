@@ -51,12 +51,13 @@ INLINE uint64_t nonzero_of_64(const float *x)
 /* ---- rows of a product
  * ------------------------------------------------------------------------------------------------ */
 
-/* What will be read soon: `lines` lines of each of `pixels` pixels, `step` floats apart. A little of it is
+/* What will be read soon: `lines` lines of each of some pixels, `step` floats apart. A little of it is
  * asked for with each row, so that it arrives without holding them up. */
 typedef struct {
     const float *at;
     ptrdiff_t step;
-    int pixels, lines;
+    int lines;
+    int share; /* pixels a row, in 1/65536 */
 } SparseAhead;
 
 /* One block of the depth, one group of panels. */
@@ -128,7 +129,7 @@ INLINE void sparse_ask(const SparseRows *r, int row, int count)
         const SparseAhead a = r->ahead[i];
         if (!a.lines)
             continue;
-        for (int pixel = a.pixels * row / r->rows; pixel < a.pixels * (row + count) / r->rows; pixel++)
+        for (int pixel = row * a.share >> 16; pixel < (row + count) * a.share >> 16; pixel++)
             for (int line = 0; line < a.lines; line++)
                 __builtin_prefetch(a.at + pixel * a.step + line * LINE);
     }
@@ -335,19 +336,31 @@ typedef struct {
     uint64_t set[SPARSE_ROWS];
 } SparseBlock;
 
+/* LANES numbers of up to 32 pixels. Bit i of each lane of the result: pixel i's is not zero. */
+INLINE Bits sparse_copy_rows(const float *from, ptrdiff_t step, int pixels, float *to)
+{
+    typedef uint32_t Set __attribute__((vector_size(4 * LANES)));
+    Set set = {0}, bit = set + 1;
+    for (int i = 0; i < pixels; i++, bit += bit) {
+        const Vec v = load(from + i * step);
+        store(to + i * SPARSE_STEP, v);
+        set |= (Set)(v != (Vec){0}) & bit;
+    }
+    return (Bits)set;
+}
+
 /* `rows` numbers of each pixel, from which on, and where they are not zero. */
 INLINE void sparse_block_rows(const float *from, ptrdiff_t step, int pixels, int rows, SparseBlock *b)
 {
-    for (int i = 0; i < pixels; i++)
-        memcpy(b->left + i * SPARSE_STEP, from + i * step, sizeof(float) * (size_t)rows);
     for (int row = 0; row < rows; row += LANES) {
-        Bits low = {0}, high = {0};
-        for (int i = 0; i < MIN_OF(pixels, 32); i++)
-            low |= (load(b->left + i * SPARSE_STEP + row) != (Vec){0}) & (int32_t)(1u << i);
-        for (int i = 32; i < pixels; i++)
-            high |= (load(b->left + i * SPARSE_STEP + row) != (Vec){0}) & (int32_t)(1u << (i - 32));
+        Bits half[2];
+        for (int i = 0; i < 2; i++) {
+            const int first = i * 32;
+            half[i] = sparse_copy_rows(from + first * step + row, step, MIN_OF(pixels - first, 32),
+                                       b->left + first * SPARSE_STEP + row);
+        }
         for (int lane = 0; lane < LANES; lane++)
-            b->set[row + lane] = (uint32_t)low[lane] | (uint64_t)(uint32_t)high[lane] << 32;
+            b->set[row + lane] = (uint32_t)half[0][lane] | (uint64_t)(uint32_t)half[1][lane] << 32;
     }
 }
 
@@ -403,8 +416,9 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
             from[i] = patch(s->of, begin + i);
         const float *left = s->left + (size_t)begin * s->rows + row;
         sparse_block_rows(left, s->rows, count, rows, &b);
-        SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, DEPTH_BLOCK, rows / LINE};
-        SparseAhead patches = {s->right + from[0] + DEPTH_BLOCK * pixel, lines * LINE, DEPTH_BLOCK, lines};
+        const int share = DEPTH_BLOCK * 65536 / rows;
+        SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, rows / LINE, share};
+        SparseAhead patches = {s->right + from[0] + DEPTH_BLOCK * pixel, lines * LINE, lines, share};
         for (int column = 0; column < s->columns; column += GROUP_COLUMNS) {
             sparse_block_panels(s, from, count, column, &b);
             sparse_block_sums(&b, next, patches, rows, sum + column, s->columns, block > first);

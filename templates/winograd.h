@@ -9,8 +9,10 @@
  * A kernel of k at stride s has r = k / s taps over cells of s x s pixels, whose s * s * in channels are one
  * cell's depth; a tile is m x m outputs, read from n x n cells, n = m + r - 1. For each of the n * n points
  * the channels make one product, (tiles, depth) . (depth, out), by the kernels of kernels.h. Backward passes
- * are the transposes of each step. Only small whole numbers, their halves and quarters stand in A and B, so
- * float loses little: 1e-6 of relative error at 256 channels, against 5e-7 without.
+ * are the transposes of each step. An output but a tile's last needs no point at infinity, so that tiles
+ * which hang over the map's edge go without it that way: F(m - 1, r) by the other points. Only small whole
+ * numbers, their halves and quarters stand in A and B, so float loses little: 1e-6 of relative error at 256
+ * channels, against 5e-7 without.
  *
  * stride * in and out are multiples of 16, a vector of any target. */
 #ifndef WINOGRAD_H
@@ -89,9 +91,31 @@ INLINE int depth_of(Winograd w)
     return w.c.stride * w.c.stride * w.c.in;
 }
 
-INLINE int tiles_of(Winograd w) /* in an image, both ways */
+/* Tiles come kind by kind, each in the order of images, rows and columns: those that lie in y, those that
+ * hang over its right edge, over its lower edge, over both. */
+enum { OVER_RIGHT = 1, OVER_BOTTOM = 2, TILE_KINDS = 4 };
+
+/* How many lie in y side by side, or hang over its edge. */
+INLINE int tiles_across(Winograd w, bool over)
+{
+    return over ? w.c.out_side % w.outputs > 0 : w.c.out_side / w.outputs;
+}
+
+INLINE int tiles_of_kind(Winograd w, int kind) /* in an image */
+{
+    return tiles_across(w, kind & OVER_BOTTOM) * tiles_across(w, kind & OVER_RIGHT);
+}
+
+INLINE int tiles_of(Winograd w) /* in an image, of all kinds */
 {
     return CEIL_DIV(w.c.out_side, w.outputs) * CEIL_DIV(w.c.out_side, w.outputs);
+}
+
+/* Whether tiles of the kind need that point: infinity is the last one each way. */
+INLINE bool has_point(Winograd w, int kind, int row, int column)
+{
+    const int last = points_of(w) - 1;
+    return !(kind & OVER_BOTTOM && row == last) && !(kind & OVER_RIGHT && column == last);
 }
 
 INLINE const Filtering *filtering_of(Winograd w)
@@ -154,12 +178,13 @@ INLINE void load_square(int side, const float *p, Square s, Vec *to)
             i < s.rows && k < s.columns ? load(p + i * s.row_step + k * s.step) : (Vec){0};
 }
 
-/* Points lie in an order of their own, `step` floats apart. */
-INLINE void load_points(int side, const float *p, ptrdiff_t step, Vec *to)
+/* Points lie in an order of their own, `step` floats apart; what the kind of tile does not need is zero. */
+INLINE void load_points(Winograd w, int kind, const float *p, ptrdiff_t step, Vec *to)
 {
+    const int side = points_of(w);
     UNROLL for (int i = 0; i < MAX_POINTS; i++)
         UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < side && k < side) to[i * MAX_POINTS + k] =
-            load(p + (i * side + k) * step);
+            has_point(w, kind, i, k) ? load(p + (i * side + k) * step) : (Vec){0};
 }
 
 INLINE void store_points(int side, float *p, ptrdiff_t step, const Vec *from)
@@ -172,17 +197,19 @@ INLINE void store_points(int side, float *p, ptrdiff_t step, const Vec *from)
 /* ---- where tiles lie
  * ------------------------------------------------------------------------------------------------ */
 
-/* Tile t, counted over all images. */
 typedef struct {
     size_t cell, pixel; /* its first float in x and, channels aside, its first pixel in y */
     Square cells, outputs;
 } Tile;
 
-INLINE Tile tile_at(Winograd w, int t)
+/* Tile t of its kind, counted over all images. */
+INLINE Tile tile_at(Winograd w, int kind, int t)
 {
     const Conv c = w.c;
-    const int across = CEIL_DIV(c.out_side, w.outputs), image = t / tiles_of(w),
-              row = t % tiles_of(w) / across * w.outputs, column = t % across * w.outputs,
+    const int across = tiles_across(w, kind & OVER_RIGHT), in_image = t % tiles_of_kind(w, kind),
+              image = t / tiles_of_kind(w, kind), inside = tiles_across(w, false) * w.outputs,
+              row = kind & OVER_BOTTOM ? inside : in_image / across * w.outputs,
+              column = kind & OVER_RIGHT ? inside : in_image % across * w.outputs,
               cells = c.out_side + taps_of(w) - 1;
     const size_t first =
         ((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride;
@@ -342,8 +369,19 @@ INLINE void store_outputs(Winograd w, const ConvJob *j, int tail, Square s, size
     }
 }
 
-/* Tiles [first, last) of y. Scratch: TILE_BLOCK tiles' points of the cells, then of the outputs. */
-INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail, int first, int last)
+/* Y of LANES channels of a tile from its points on, then the tail. */
+INLINE void points_to_outputs(Winograd w, int kind, const float *m, ptrdiff_t m_step, const ConvJob *j,
+                              int tail, Square outputs, size_t at, int channel)
+{
+    Vec points[MAX_SQUARE], y[MAX_SQUARE];
+    load_points(w, kind, m, m_step, points);
+    transform(&filtering_of(w)->output, false, points, y);
+    store_outputs(w, j, tail, outputs, at, channel, y);
+}
+
+/* Tiles [first, last) of a kind. Scratch: TILE_BLOCK tiles' points of the cells, then of the outputs. */
+INLINE void winograd_conv_kind(Winograd w, const ConvJob *j, float *scratch, int tail, int kind, int first,
+                               int last)
 {
     const int depth = depth_of(w), square = square_of(w);
     const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * w.c.out,
@@ -352,27 +390,39 @@ INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail
     for (int block = first; block < last; block += TILE_BLOCK) {
         const int tiles = MIN_OF(TILE_BLOCK, last - block);
         for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, block + t);
+            const Tile tile = tile_at(w, kind, block + t);
             cells_to_points(w, j->x, &tile, 0, depth, v + (ptrdiff_t)t * depth, v_step);
         }
         for (int p = 0; p < square; p++) {
+            if (!has_point(w, kind, p / points_of(w), p % points_of(w)))
+                continue;
             const ConvJob product = {
                 .x = v + p * v_step, .y = m + p * m_step, .packed = j->packed + p * packed_step};
             conv_rows(point_product(w), &product, 0, 0, tiles);
         }
         for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, block + t);
+            const Tile tile = tile_at(w, kind, block + t);
             for (int channel = 0; channel < w.c.out; channel += LANES) {
-                Vec points[MAX_SQUARE], y[MAX_SQUARE];
+                const float *from = m + (ptrdiff_t)t * w.c.out + channel;
                 const size_t at = tile.pixel * (size_t)w.c.out + (size_t)channel;
-                load_points(points_of(w), m + (ptrdiff_t)t * w.c.out + channel, m_step, points);
-                transform(&filtering_of(w)->output, false, points, y);
-                if (is_whole(tile.outputs, w.outputs))
-                    store_outputs(w, j, tail, whole(tile.outputs, w.outputs), at, channel, y);
+                if (kind == 0)
+                    points_to_outputs(w, 0, from, m_step, j, tail, whole(tile.outputs, w.outputs), at,
+                                      channel);
                 else
-                    store_outputs(w, j, tail, tile.outputs, at, channel, y);
+                    points_to_outputs(w, kind, from, m_step, j, tail, tile.outputs, at, channel);
             }
         }
+    }
+}
+
+/* Tiles [first, last) of all. */
+INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail, int first, int last)
+{
+    ROLLED for (int kind = 0, begin = 0, end; kind < TILE_KINDS; kind++, begin = end)
+    {
+        end = begin + w.c.images * tiles_of_kind(w, kind);
+        winograd_conv_kind(w, j, scratch, tail, kind, MAX_OF(first, begin) - begin,
+                           MIN_OF(last, end) - begin);
     }
 }
 
@@ -388,51 +438,66 @@ INLINE void add_cells(Winograd w, Square s, float *dx, const Vec *d)
     }
 }
 
-/* dx of images [first, last). Scratch as for winograd_conv. */
-INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+/* Adds what LANES channels of a tile's cells get from its points. */
+INLINE void points_to_cells(Winograd w, int kind, const float *v, ptrdiff_t v_step, Square cells, float *dx)
 {
-    const int depth = depth_of(w), square = square_of(w), end = last * tiles_of(w);
+    Vec points[MAX_SQUARE], d[MAX_SQUARE];
+    load_points(w, kind, v, v_step, points);
+    transform(&filtering_of(w)->input, true, points, d);
+    add_cells(w, cells, dx, d);
+}
+
+/* What tiles [first, last) of a kind add to dx. Scratch as for winograd_conv. */
+INLINE void winograd_grad_x_kind(Winograd w, const ConvGradXJob *j, float *scratch, int kind, int first,
+                                 int last)
+{
+    const int depth = depth_of(w), square = square_of(w);
     const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * w.c.out,
                     packed_step = (ptrdiff_t)PANELS(depth) * w.c.out * PANEL;
     float *const v = scratch, *const m = scratch + square * v_step;
-    conv_grad_x_begin(w.c, j, tail, first, last);
-    for (int block = first * tiles_of(w); block < end; block += TILE_BLOCK) {
-        const int tiles = MIN_OF(TILE_BLOCK, end - block);
+    for (int block = first; block < last; block += TILE_BLOCK) {
+        const int tiles = MIN_OF(TILE_BLOCK, last - block);
         for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, block + t);
+            const Tile tile = tile_at(w, kind, block + t);
             for (int channel = 0; channel < w.c.out; channel += LANES)
                 outputs_to_points(w, j->dy, &tile, channel, m + (ptrdiff_t)t * w.c.out + channel, m_step);
         }
         for (int p = 0; p < square; p++) {
+            if (!has_point(w, kind, p / points_of(w), p % points_of(w)))
+                continue;
             const ConvGradXJob product = {
                 .dy = m + p * m_step, .dx = v + p * v_step, .packed = j->packed + p * packed_step};
             conv_grad_x_pixels(point_product(w), &product, 0, 0, tiles);
         }
         for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, block + t);
+            const Tile tile = tile_at(w, kind, block + t);
             for (int k = 0; k < depth; k += LANES) {
-                Vec points[MAX_SQUARE], d[MAX_SQUARE];
+                const float *from = v + (ptrdiff_t)t * depth + k;
                 float *dx = j->dx + tile.cell + in_cell(w, k);
-                load_points(points_of(w), v + (ptrdiff_t)t * depth + k, v_step, points);
-                transform(&filtering_of(w)->input, true, points, d);
-                if (is_whole(tile.cells, points_of(w)))
-                    add_cells(w, whole(tile.cells, points_of(w)), dx, d);
+                if (kind == 0)
+                    points_to_cells(w, 0, from, v_step, whole(tile.cells, points_of(w)), dx);
                 else
-                    add_cells(w, tile.cells, dx, d);
+                    points_to_cells(w, kind, from, v_step, tile.cells, dx);
             }
         }
     }
+}
+
+/* dx of images [first, last). */
+INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+{
+    conv_grad_x_begin(w.c, j, tail, first, last);
+    ROLLED for (int kind = 0; kind < TILE_KINDS; kind++) winograd_grad_x_kind(
+        w, j, scratch, kind, first * tiles_of_kind(w, kind), last * tiles_of_kind(w, kind));
     conv_grad_x_end(w.c, j, tail, first, last);
 }
 
-/* The gradient of the weight is cut by the cells' channels. Each part makes the points of all of dy anew, so
- * parts are few. */
-#define WINOGRAD_GRAD_W_PARTS(w) MIN_OF(depth_of(w) / LINE, 4)
-
-/* Rows [row0, row1) of every point's dw, points[point][depth][out]: sums over blocks of tiles, in order. */
-INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scratch, int row0, int row1)
+/* Adds the tiles of a kind to rows [row0, row1) of every point's dw, points[point][depth][out]: sums over
+ * blocks of tiles, in order. begun[point]: something is there already. */
+INLINE void winograd_grad_w_kind(Winograd w, const ConvGradWJob *j, float *scratch, int kind, int row0,
+                                 int row1, bool begun[MAX_SQUARE])
 {
-    const int square = square_of(w), all = w.c.images * tiles_of(w), rows = row1 - row0,
+    const int square = square_of(w), all = w.c.images * tiles_of_kind(w, kind), rows = row1 - row0,
               row_tiles = CEIL_DIV(rows, ROWS);
     const ptrdiff_t v_step = (ptrdiff_t)TILE_SUM_BLOCK * rows,
                     m_step = (ptrdiff_t)TILE_SUM_BLOCK * PANEL * PANELS(w.c.out);
@@ -440,7 +505,7 @@ INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scr
     for (int block = 0; block < all; block += TILE_SUM_BLOCK) {
         const int tiles = MIN_OF(TILE_SUM_BLOCK, all - block);
         for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, block + t);
+            const Tile tile = tile_at(w, kind, block + t);
             cells_to_points(w, j->x, &tile, row0, row1, v + (ptrdiff_t)t * rows, v_step);
             for (int i = 0; i < w.c.out; i += LANES)
                 outputs_to_points(w, j->dy, &tile, i,
@@ -448,6 +513,8 @@ INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scr
                                   m_step);
         }
         for (int p = 0; p < square; p++) {
+            if (!has_point(w, kind, p / points_of(w), p % points_of(w)))
+                continue;
             const float *x[TILE_SUM_BLOCK];
             float *const dw = j->partial + ((size_t)p * depth_of(w) + (size_t)row0) * w.c.out;
             for (int t = 0; t < tiles; t++)
@@ -458,10 +525,23 @@ INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scr
                     grad_w_rows(piece(rows, tile + 1, row_tiles) - row, x, x, (size_t)row,
                                 m + p * m_step + (ptrdiff_t)panel * TILE_SUM_BLOCK * PANEL, tiles,
                                 dw + (size_t)row * w.c.out + column, w.c.out, MIN_OF(PANEL, w.c.out - column),
-                                block == 0);
+                                !begun[p]);
                 }
+            begun[p] = true;
         }
     }
+}
+
+/* A point that no kind of tile has is zero. */
+INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scratch, int row0, int row1)
+{
+    bool begun[MAX_SQUARE] = {false};
+    ROLLED for (int kind = 0; kind < TILE_KINDS; kind++)
+        winograd_grad_w_kind(w, j, scratch, kind, row0, row1, begun);
+    for (int p = 0; p < square_of(w); p++)
+        if (!begun[p])
+            memset(j->partial + ((size_t)p * depth_of(w) + (size_t)row0) * w.c.out, 0,
+                   sizeof(float) * (size_t)(row1 - row0) * w.c.out);
 }
 
 /* dw = G' points G of rows [row0, row1). */
@@ -471,7 +551,7 @@ INLINE void winograd_grad_w_taps(Winograd w, const ConvGradWJob *j, int row0, in
     for (int k = row0; k < row1; k++)
         for (int column = 0; column < w.c.out; column += LANES) {
             Vec points[MAX_SQUARE], g[MAX_SQUARE];
-            load_points(points_of(w), j->partial + (size_t)k * w.c.out + column, point_step, points);
+            load_points(w, 0, j->partial + (size_t)k * w.c.out + column, point_step, points);
             transform(&filtering_of(w)->filter, true, points, g);
             UNROLL for (int i = 0; i < MAX_POINTS; i++)
                 UNROLL for (int l = 0; l < MAX_POINTS; l++) if (i < taps_of(w) && l < taps_of(w))
@@ -482,12 +562,12 @@ INLINE void winograd_grad_w_taps(Winograd w, const ConvGradWJob *j, int row0, in
         }
 }
 
-/* Part `part` of WINOGRAD_GRAD_W_PARTS blocks of dw. Scratch: TILE_SUM_BLOCK tiles' points of the part's
- * channels of the cells, and of dy in panels. */
-INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part)
+/* Part `part` of `parts` of dw, cut by the cells' channels. Each makes the points of all of dy anew. Scratch:
+ * TILE_SUM_BLOCK tiles' points of the part's channels of the cells, and of dy in panels. */
+INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
 {
-    const int lines = depth_of(w) / LINE, row0 = LINE * piece(lines, part, WINOGRAD_GRAD_W_PARTS(w)),
-              row1 = LINE * piece(lines, part + 1, WINOGRAD_GRAD_W_PARTS(w));
+    const int lines = depth_of(w) / LINE, row0 = LINE * piece(lines, part, parts),
+              row1 = LINE * piece(lines, part + 1, parts);
     winograd_grad_w_points(w, j, scratch, row0, row1);
     winograd_grad_w_taps(w, j, row0, row1);
 }

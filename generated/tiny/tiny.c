@@ -5,7 +5,7 @@
  * the encoders; the tables that describe the model to the runtime.
  *
  * Maps lie as (image, row, column, channel), view 1's images before view 2's. The step's temporaries lie in
- * one arena of 2.0 MiB, each where it can while it lives; `op 3..17` says from which operation to which. */
+ * one arena of 2.3 MiB, each where it can while it lives; `op 3..17` says from which operation to which. */
 #include "amdim.h"
 #include "kernels.h"
 #include "nce.h"
@@ -900,18 +900,6 @@ static void conv_grad_x_1x1_32_to_32_at_7_mask(AmdimPool *pool, ConvGradXJob job
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_mask_part, &job, 8);
 }
 
-/* gradient of a bias (32): sums of dy (1568, 32) over pixels */
-static void bias_grad_32_at_7_part(void *job, int part, int worker)
-{
-    (void)worker;
-    bias_grad_channels(1568, 32, job, piece(32, part, 2), piece(32, part + 1, 2));
-}
-
-static void bias_grad_32_at_7(AmdimPool *pool, BiasGradJob job)
-{
-    amdim_parallel(pool, bias_grad_32_at_7_part, &job, 2);
-}
-
 /* convolution 1x1, gradient of x: dy (32, 7, 7, 32) -> dx (32, 7, 7, 32) */
 static void conv_grad_x_1x1_32_to_32_at_7_pack(void *job, int part, int worker)
 {
@@ -1018,18 +1006,6 @@ static void conv_grad_x_1x1_32_to_32_at_5_mask(AmdimPool *pool, ConvGradXJob job
 {
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_mask_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_mask_part, &job, 8);
-}
-
-/* gradient of a bias (32): sums of dy (800, 32) over pixels */
-static void bias_grad_32_at_5_part(void *job, int part, int worker)
-{
-    (void)worker;
-    bias_grad_channels(800, 32, job, piece(32, part, 2), piece(32, part + 1, 2));
-}
-
-static void bias_grad_32_at_5(AmdimPool *pool, BiasGradJob job)
-{
-    amdim_parallel(pool, bias_grad_32_at_5_part, &job, 2);
 }
 
 /* convolution 1x1, gradient of x: dy (32, 5, 5, 32) -> dx (32, 5, 5, 32) */
@@ -1161,18 +1137,6 @@ static void conv_grad_w_1x1_48_to_32_at_1(AmdimPool *pool, ConvGradWJob job)
 {
     amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_sum, &job, 8);
-}
-
-/* gradient of a bias (32): sums of dy (32, 32) over pixels */
-static void bias_grad_32_at_1_part(void *job, int part, int worker)
-{
-    (void)worker;
-    bias_grad_channels(32, 32, job, piece(32, part, 2), piece(32, part + 1, 2));
-}
-
-static void bias_grad_32_at_1(AmdimPool *pool, BiasGradJob job)
-{
-    amdim_parallel(pool, bias_grad_32_at_1_part, &job, 2);
 }
 
 /* convolution 1x1, gradient of x: dy (32, 1, 1, 32) -> dx (32, 1, 1, 48) */
@@ -1590,161 +1554,161 @@ static void step(AmdimStep *s)
     float *const embed_7_bn_running_var = params + 67392;
 
     /* tiny.yaml:10  conv of encoder.0 */
-    float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..2 */
+    float *const encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 0..110 */
     conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
         .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
-    float *const encoder_1_0_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 1..105 */
+    float *const encoder_1_0_hidden = at(arena, 696320); /* 32 x 7 x 7 x 32, op 1..106 */
     conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
-        .y = encoder_1_0_hidden, .packed = at(arena, 602112)});
+        .y = encoder_1_0_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
-    float *const encoder_1_0_shortcut = at(arena, 602112); /* 32 x 7 x 7 x 32, op 2..101 */
+    float *const encoder_1_0_shortcut = at(arena, 897024); /* 32 x 7 x 7 x 32, op 2..102 */
     pool_2x2_stride2_16_to_32_at_14(pool, (MapJob){.x = encoder_0, .y = encoder_1_0_shortcut});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
-    float *const encoder_1_0 = at(arena, 602112); /* 32 x 7 x 7 x 32, op 3..101, in place */
+    float *const encoder_1_0 = at(arena, 897024); /* 32 x 7 x 7 x 32, op 3..102, in place */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
-        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 0)});
+        .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1 */
-    float *const encoder_1_1_hidden = at(arena, 802816); /* 32 x 7 x 7 x 32, op 4..99 */
+    float *const encoder_1_1_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 4..5 */
     conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
-        .y = encoder_1_1_hidden, .packed = at(arena, 0)});
+        .y = encoder_1_1_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
-    float *const encoder_1_1 = at(arena, 1003520); /* 32 x 7 x 7 x 32, op 5..95 */
+    float *const encoder_1_1 = at(arena, 1097728); /* 32 x 7 x 7 x 32, op 5..95 */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
-        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 0)});
+        .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 602112)});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv1 */
-    float *const encoder_2_0_hidden = at(arena, 1605632); /* 32 x 5 x 5 x 32, op 6..92 */
+    float *const encoder_2_0_hidden = at(arena, 1900544); /* 32 x 5 x 5 x 32, op 6..92 */
     conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight,
-        .y = encoder_2_0_hidden, .packed = at(arena, 0)});
+        .y = encoder_2_0_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
-    float *const encoder_2_0_shortcut = at(arena, 1708032); /* 32 x 5 x 5 x 32, op 7..88 */
+    float *const encoder_2_0_shortcut = at(arena, 2002944); /* 32 x 5 x 5 x 32, op 7..88 */
     pool_3x3_32_to_32_at_7(pool, (MapJob){.x = encoder_1_1, .y = encoder_2_0_shortcut});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
-    float *const encoder_2_0 = at(arena, 1708032); /* 32 x 5 x 5 x 32, op 8..88, in place */
+    float *const encoder_2_0 = at(arena, 2002944); /* 32 x 5 x 5 x 32, op 8..88, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
-        .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 0)});
+        .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
-    float *const encoder_3_hidden = at(arena, 2115584); /* 32 x 1 x 1 x 48, op 9..85 */
+    float *const encoder_3_hidden = at(arena, 676224); /* 32 x 1 x 1 x 48, op 9..85 */
     conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
-        .y = encoder_3_hidden, .packed = at(arena, 0)});
+        .y = encoder_3_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:13  pool of encoder.3 */
-    float *const encoder_3_shortcut = at(arena, 2121728); /* 32 x 1 x 1 x 48, op 10..81 */
+    float *const encoder_3_shortcut = at(arena, 682368); /* 32 x 1 x 1 x 48, op 10..81 */
     pool_5x5_32_to_48_at_5(pool, (MapJob){.x = encoder_2_0, .y = encoder_3_shortcut});
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
-    float *const encoder_3 = at(arena, 2121728); /* 32 x 1 x 1 x 48, op 11..81, in place */
+    float *const encoder_3 = at(arena, 682368); /* 32 x 1 x 1 x 48, op 11..81, in place */
     conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
-        .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
+        .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 401408)});
 
     /* tiny.yaml:14  batchnorm of encoder.4 */
-    float *const encoder_4 = at(arena, 2127872); /* 32 x 1 x 1 x 48, op 12..78 */
-    float *const encoder_4_statistics = at(arena, 2146304); /* 2 x 2 x 48, op 12..81 */
+    float *const encoder_4 = at(arena, 688512); /* 32 x 1 x 1 x 48, op 12..78 */
+    float *const encoder_4_statistics = at(arena, 694656); /* 2 x 2 x 48, op 12..81 */
     batchnorm_48_at_1(pool, (BatchnormJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
         .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4,
         .statistics = encoder_4_statistics});
 
     /* tiny.yaml:16  conv of embed.1.conv1 */
-    float *const embed_1_hidden = at(arena, 2134016); /* 32 x 1 x 1 x 32, op 13..71 */
+    float *const embed_1_hidden = at(arena, 2410496); /* 32 x 1 x 1 x 32, op 13..71 */
     conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight,
-        .y = embed_1_hidden, .packed = at(arena, 1810432)});
+        .y = embed_1_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  conv of embed.1.shortcut */
-    float *const embed_1_shortcut = at(arena, 2138112); /* 32 x 1 x 1 x 32, op 14..67 */
+    float *const embed_1_shortcut = at(arena, 2414592); /* 32 x 1 x 1 x 32, op 14..67 */
     conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight,
-        .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 1810432)});
+        .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  conv of embed.1.conv2 */
-    float *const embed_1_sum = at(arena, 2138112); /* 32 x 1 x 1 x 32, op 15..67, in place */
+    float *const embed_1_sum = at(arena, 2414592); /* 32 x 1 x 1 x 32, op 15..67, in place */
     conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight,
-        .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 1810432)});
+        .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  batchnorm of embed.1.bn */
-    float *const embed_1 = at(arena, 1586304); /* 32 x 1 x 1 x 32, op 16..37 */
-    float *const embed_1_bn_statistics = at(arena, 2147072); /* 2 x 2 x 32, op 16..67 */
+    float *const embed_1 = at(arena, 1802240); /* 32 x 1 x 1 x 32, op 16..37 */
+    float *const embed_1_bn_statistics = at(arena, 695424); /* 2 x 2 x 32, op 16..67 */
     batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = embed_1_bn_weight,
         .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean,
         .running_var = embed_1_bn_running_var, .y = embed_1, .statistics = embed_1_bn_statistics});
 
     /* tiny.yaml:16  conv of embed.5.conv1 */
-    float *const embed_5_hidden = at(arena, 0); /* 32 x 5 x 5 x 32, op 17..19 */
+    float *const embed_5_hidden = at(arena, 401408); /* 32 x 5 x 5 x 32, op 17..19 */
     conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
-        .y = embed_5_hidden, .packed = at(arena, 1590400)});
+        .y = embed_5_hidden, .packed = at(arena, 1806336)});
 
     /* tiny.yaml:16  conv of embed.5.shortcut */
-    float *const embed_5_shortcut = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 18..52 */
+    float *const embed_5_shortcut = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 18..52 */
     conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight,
-        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1590400)});
+        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1806336)});
 
     /* tiny.yaml:16  conv of embed.5.conv2 */
-    float *const embed_5_sum = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 19..52, in place */
+    float *const embed_5_sum = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 19..52, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight,
-        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1590400)});
+        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1806336)});
 
     /* tiny.yaml:16  batchnorm of embed.5.bn */
-    float *const embed_5 = at(arena, 1404928); /* 32 x 5 x 5 x 32, op 20..32 */
-    float *const embed_5_bn_statistics = at(arena, 2147584); /* 2 x 2 x 32, op 20..52 */
+    float *const embed_5 = at(arena, 1699840); /* 32 x 5 x 5 x 32, op 20..32 */
+    float *const embed_5_bn_statistics = at(arena, 2418688); /* 2 x 2 x 32, op 20..52 */
     batchnorm_32_at_5(pool, (BatchnormJob){.x = embed_5_sum, .weight = embed_5_bn_weight,
         .bias = embed_5_bn_bias, .running_mean = embed_5_bn_running_mean,
         .running_var = embed_5_bn_running_var, .y = embed_5, .statistics = embed_5_bn_statistics});
 
     /* tiny.yaml:16  conv of embed.7.conv1 */
-    float *const embed_7_hidden = at(arena, 0); /* 32 x 7 x 7 x 32, op 21..42 */
+    float *const embed_7_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 21..42 */
     conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight,
-        .y = embed_7_hidden, .packed = at(arena, 1590400)});
+        .y = embed_7_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:16  conv of embed.7.shortcut */
-    float *const embed_7_shortcut = at(arena, 200704); /* 32 x 7 x 7 x 32, op 22..38 */
+    float *const embed_7_shortcut = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 22..38 */
     conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight,
-        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 1590400)});
+        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 602112)});
 
     /* tiny.yaml:16  conv of embed.7.conv2 */
-    float *const embed_7_sum = at(arena, 200704); /* 32 x 7 x 7 x 32, op 23..38, in place */
+    float *const embed_7_sum = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 23..38, in place */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight,
-        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 1590400)});
+        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 602112)});
 
     /* tiny.yaml:16  batchnorm of embed.7.bn */
-    float *const embed_7 = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 24..36 */
-    float *const embed_7_bn_statistics = at(arena, 1598592); /* 2 x 2 x 32, op 24..38 */
+    float *const embed_7 = at(arena, 1499136); /* 32 x 7 x 7 x 32, op 24..36 */
+    float *const embed_7_bn_statistics = at(arena, 1814528); /* 2 x 2 x 32, op 24..38 */
     batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = embed_7_bn_weight,
         .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean,
         .running_var = embed_7_bn_running_var, .y = embed_7, .statistics = embed_7_bn_statistics});
 
     /* tiny.yaml:20  scores of 1-to-7 */
-    float *const scores_1_to_7 = at(arena, 2015232); /* 2 x 784 x 16, op 25..37 */
-    scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = scores_1_to_7, .packed = at(arena, 1507328)});
+    float *const scores_1_to_7 = at(arena, 2310144); /* 2 x 784 x 16, op 25..37 */
+    scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = scores_1_to_7, .packed = at(arena, 602112)});
 
     /* tiny.yaml:20  nce of 1-to-7 */
-    float *const loss_1_to_7 = at(arena, 2142208); /* 3, op 26..30 */
-    float *const statistics_1_to_7 = at(arena, 1574912); /* 2 x 51 x 16, op 26..35 */
+    float *const loss_1_to_7 = at(arena, 695936); /* 3, op 26..30 */
+    float *const statistics_1_to_7 = at(arena, 669696); /* 2 x 51 x 16, op 26..35 */
     nce_1_to_7_loss(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .result = loss_1_to_7,
-        .statistics = statistics_1_to_7, .squares = bytes_at(arena, 1581440),
-        .sources = bytes_at(arena, 1581696), .sums = at(arena, 1582208)});
+        .statistics = statistics_1_to_7, .squares = bytes_at(arena, 602112),
+        .sources = bytes_at(arena, 602368), .sums = at(arena, 602880)});
 
     /* tiny.yaml:20  gather of 5-to-5 */
-    float *const antecedent_5_to_5 = at(arena, 1581440); /* 32 x 1 x 1 x 32, op 27..33 */
+    float *const antecedent_5_to_5 = at(arena, 1806336); /* 32 x 1 x 1 x 32, op 27..33 */
     gather_32_at_5(pool, (GatherJob){.x = embed_5, .location = location_5_to_5, .y = antecedent_5_to_5});
 
     /* tiny.yaml:20  scores of 5-to-5 */
-    float *const scores_5_to_5 = at(arena, 1507328); /* 2 x 400 x 16, op 28..33 */
+    float *const scores_5_to_5 = at(arena, 602112); /* 2 x 400 x 16, op 28..33 */
     scores_at_5(pool, (ScoresJob){.a = antecedent_5_to_5, .t = embed_5, .r = scores_5_to_5,
-        .packed = at(arena, 1558528)});
+        .packed = at(arena, 653312)});
 
     /* tiny.yaml:20  nce of 5-to-5 */
-    float *const loss_5_to_5 = at(arena, 1585536); /* 3, op 29..30 */
-    float *const statistics_5_to_5 = at(arena, 1563392); /* 2 x 27 x 16, op 29..31 */
+    float *const loss_5_to_5 = at(arena, 696000); /* 3, op 29..30 */
+    float *const statistics_5_to_5 = at(arena, 658176); /* 2 x 27 x 16, op 29..31 */
     nce_5_to_5_loss(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .result = loss_5_to_5,
-        .statistics = statistics_5_to_5, .squares = bytes_at(arena, 1558528),
-        .sources = bytes_at(arena, 1558784), .sums = at(arena, 1559296)});
+        .statistics = statistics_5_to_5, .squares = bytes_at(arena, 653312),
+        .sources = bytes_at(arena, 653568), .sums = at(arena, 654080)});
 
     /* losses and embeddings are known */
     s->penalty = 0;
@@ -1765,44 +1729,44 @@ static void step(AmdimStep *s)
         return;
 
     /* tiny.yaml:20  nce_grad of 5-to-5 */
-    float *const d_scores_5_to_5 = at(arena, 1507328); /* 2 x 400 x 16, op 31..33, in place */
+    float *const d_scores_5_to_5 = at(arena, 602112); /* 2 x 400 x 16, op 31..33, in place */
     nce_5_to_5_grad(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .statistics = statistics_5_to_5,
         .dr = d_scores_5_to_5});
 
     /* tiny.yaml:20  scores_grad_a of 5-to-5 */
-    float *const d_antecedent_5_to_5 = at(arena, 1590400); /* 32 x 1 x 1 x 32, op 32..34 */
+    float *const d_antecedent_5_to_5 = at(arena, 1810432); /* 32 x 1 x 1 x 32, op 32..34 */
     scores_grad_a_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .t = embed_5, .da = d_antecedent_5_to_5,
-        .packed = at(arena, 1558528)});
+        .packed = at(arena, 653312)});
 
     /* tiny.yaml:20  scores_grad_t of 5-to-5 */
-    float *const d_embed_5 = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 33..62 */
+    float *const d_embed_5 = at(arena, 2207744); /* 32 x 5 x 5 x 32, op 33..62 */
     scores_grad_t_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5, .dt = d_embed_5,
-        .packed = at(arena, 1594496)});
+        .packed = at(arena, 653312)});
 
     /* tiny.yaml:20  gather_grad of 5-to-5 */
-    float *const d_embed_5_2 = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 34..52, in place */
+    float *const d_embed_5_2 = at(arena, 2207744); /* 32 x 5 x 5 x 32, op 34..52, in place */
     gather_grad_32_at_5_add(pool, (GatherJob){.x = d_antecedent_5_to_5, .location = location_5_to_5,
         .addend = d_embed_5, .y = d_embed_5_2});
 
     /* tiny.yaml:20  nce_grad of 1-to-7 */
-    float *const d_scores_1_to_7 = at(arena, 2015232); /* 2 x 784 x 16, op 35..37, in place */
+    float *const d_scores_1_to_7 = at(arena, 2310144); /* 2 x 784 x 16, op 35..37, in place */
     nce_1_to_7_grad(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .statistics = statistics_1_to_7,
         .dr = d_scores_1_to_7});
 
     /* tiny.yaml:20  scores_grad_a of 1-to-7 */
-    float *const d_embed_1 = at(arena, 2142208); /* 32 x 1 x 1 x 32, op 36..76 */
+    float *const d_embed_1 = at(arena, 634880); /* 32 x 1 x 1 x 32, op 36..76 */
     scores_grad_a_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .t = embed_7, .da = d_embed_1,
-        .packed = at(arena, 1404928)});
+        .packed = at(arena, 602112)});
 
     /* tiny.yaml:20  scores_grad_t of 1-to-7 */
-    float *const d_embed_7 = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 37..47 */
+    float *const d_embed_7 = at(arena, 1499136); /* 32 x 7 x 7 x 32, op 37..47 */
     scores_grad_t_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .a = embed_1, .dt = d_embed_7,
-        .packed = at(arena, 1590400)});
+        .packed = at(arena, 602112)});
 
     /* tiny.yaml:16  batchnorm_grad of embed.7.bn */
-    float *const d_embed_7_sum = at(arena, 1204224); /* 32 x 7 x 7 x 32, op 38..47, in place */
-    float *const d_embed_7_bn_weight = at(arena, 1599104); /* 32, op 38..39 */
-    float *const d_embed_7_bn_bias = at(arena, 1599232); /* 32, op 38..40 */
+    float *const d_embed_7_sum = at(arena, 1499136); /* 32 x 7 x 7 x 32, op 38..47, in place */
+    float *const d_embed_7_bn_weight = at(arena, 695936); /* 32, op 38..39 */
+    float *const d_embed_7_bn_bias = at(arena, 696064); /* 32, op 38..40 */
     batchnorm_grad_32_at_7(pool, (BatchnormGradJob){.dy = d_embed_7, .x = embed_7_sum,
         .weight = embed_7_bn_weight, .statistics = embed_7_bn_statistics, .dx = d_embed_7_sum,
         .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias});
@@ -1810,49 +1774,49 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_7_bn_bias, d_embed_7_bn_bias);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.conv2 */
-    float *const d_embed_7_conv2_weight = at(arena, 2015232); /* 32 x 32, op 41..43 */
+    float *const d_embed_7_conv2_weight = at(arena, 638976); /* 32 x 32, op 41..43 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = embed_7_hidden, .dy = d_embed_7_sum,
-        .dw = d_embed_7_conv2_weight, .partial = at(arena, 200704)});
+        .dw = d_embed_7_conv2_weight, .partial = at(arena, 602112)});
 
     /* tiny.yaml:16  conv_grad_x of embed.7.conv2 */
-    float *const d_embed_7_hidden_2 = at(arena, 200704); /* 32 x 7 x 7 x 32, op 42..50 */
+    float *const d_embed_7_hidden_2 = at(arena, 1699840); /* 32 x 7 x 7 x 32, op 42..50 */
     conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_embed_7_sum,
         .weight = embed_7_conv2_weight, .mask = embed_7_hidden, .dx = d_embed_7_hidden_2,
-        .packed = at(arena, 2019328)});
+        .packed = at(arena, 602112)});
     s->take(s, TENSOR_embed_7_conv2_weight, d_embed_7_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.shortcut */
-    float *const d_embed_7_shortcut_weight = at(arena, 2015232); /* 32 x 32, op 44..48 */
+    float *const d_embed_7_shortcut_weight = at(arena, 638976); /* 32 x 32, op 44..48 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_sum,
-        .dw = d_embed_7_shortcut_weight, .partial = at(arena, 0)});
+        .dw = d_embed_7_shortcut_weight, .partial = at(arena, 1298432)});
 
-    /* tiny.yaml:16  bias_grad of embed.7.shortcut */
-    float *const d_embed_7_shortcut_bias = at(arena, 2019328); /* 32, op 45..46 */
-    bias_grad_32_at_7(pool, (BiasGradJob){.dy = d_embed_7_sum, .db = d_embed_7_shortcut_bias});
+    /* tiny.yaml:16  zero of embed.7.shortcut */
+    float *const d_embed_7_shortcut_bias = at(arena, 695936); /* 32, op 45..46 */
+    memset(d_embed_7_shortcut_bias, 0, sizeof(float) * 32);
     s->take(s, TENSOR_embed_7_shortcut_bias, d_embed_7_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.7.shortcut */
-    float *const d_encoder_1_1 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 47..107 */
+    float *const d_encoder_1_1 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 47..108 */
     conv_grad_x_1x1_32_to_32_at_7(pool, (ConvGradXJob){.dy = d_embed_7_sum, .weight = embed_7_shortcut_weight,
-        .dx = d_encoder_1_1, .packed = at(arena, 2019328)});
+        .dx = d_encoder_1_1, .packed = at(arena, 643072)});
     s->take(s, TENSOR_embed_7_shortcut_weight, d_embed_7_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.conv1 */
-    float *const d_embed_7_conv1_weight = at(arena, 2015232); /* 32 x 32, op 49..51 */
+    float *const d_embed_7_conv1_weight = at(arena, 638976); /* 32 x 32, op 49..51 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_hidden_2,
-        .dw = d_embed_7_conv1_weight, .partial = at(arena, 0)});
+        .dw = d_embed_7_conv1_weight, .partial = at(arena, 1499136)});
 
     /* tiny.yaml:16  conv_grad_x of embed.7.conv1 */
-    float *const d_encoder_1_1_2 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 50..94, in place */
+    float *const d_encoder_1_1_2 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 50..94, in place */
     conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_embed_7_hidden_2,
         .weight = embed_7_conv1_weight, .addend = d_encoder_1_1, .dx = d_encoder_1_1_2,
-        .packed = at(arena, 2019328)});
+        .packed = at(arena, 643072)});
     s->take(s, TENSOR_embed_7_conv1_weight, d_embed_7_conv1_weight);
 
     /* tiny.yaml:16  batchnorm_grad of embed.5.bn */
-    float *const d_embed_5_sum = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 52..62, in place */
-    float *const d_embed_5_bn_weight = at(arena, 2015232); /* 32, op 52..53 */
-    float *const d_embed_5_bn_bias = at(arena, 2015360); /* 32, op 52..54 */
+    float *const d_embed_5_sum = at(arena, 2207744); /* 32 x 5 x 5 x 32, op 52..62, in place */
+    float *const d_embed_5_bn_weight = at(arena, 695936); /* 32, op 52..53 */
+    float *const d_embed_5_bn_bias = at(arena, 696064); /* 32, op 52..54 */
     batchnorm_grad_32_at_5(pool, (BatchnormGradJob){.dy = d_embed_5_2, .x = embed_5_sum,
         .weight = embed_5_bn_weight, .statistics = embed_5_bn_statistics, .dx = d_embed_5_sum,
         .dweight = d_embed_5_bn_weight, .dbias = d_embed_5_bn_bias});
@@ -1860,54 +1824,54 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_5_bn_bias, d_embed_5_bn_bias);
 
     /* tiny.yaml:16  conv of embed.5.conv1, again */
-    float *const embed_5_hidden_again = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 55..57 */
+    float *const embed_5_hidden_again = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 55..57 */
     conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
-        .y = embed_5_hidden_again, .packed = at(arena, 2015232)});
+        .y = embed_5_hidden_again, .packed = at(arena, 638976)});
 
     /* tiny.yaml:16  conv_grad_w of embed.5.conv2 */
-    float *const d_embed_5_conv2_weight = at(arena, 1306624); /* 32 x 32, op 56..58 */
+    float *const d_embed_5_conv2_weight = at(arena, 638976); /* 32 x 32, op 56..58 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = embed_5_hidden_again, .dy = d_embed_5_sum,
-        .dw = d_embed_5_conv2_weight, .partial = at(arena, 1204224)});
+        .dw = d_embed_5_conv2_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:16  conv_grad_x of embed.5.conv2 */
-    float *const d_embed_5_hidden_2 = at(arena, 1204224); /* 32 x 5 x 5 x 32, op 57..65 */
+    float *const d_embed_5_hidden_2 = at(arena, 401408); /* 32 x 5 x 5 x 32, op 57..65 */
     conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_embed_5_sum,
         .weight = embed_5_conv2_weight, .mask = embed_5_hidden_again, .dx = d_embed_5_hidden_2,
-        .packed = at(arena, 1310720)});
+        .packed = at(arena, 643072)});
     s->take(s, TENSOR_embed_5_conv2_weight, d_embed_5_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.5.shortcut */
-    float *const d_embed_5_shortcut_weight = at(arena, 1339392); /* 32 x 32, op 59..63 */
+    float *const d_embed_5_shortcut_weight = at(arena, 638976); /* 32 x 32, op 59..63 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_sum,
-        .dw = d_embed_5_shortcut_weight, .partial = at(arena, 1306624)});
+        .dw = d_embed_5_shortcut_weight, .partial = at(arena, 2105344)});
 
-    /* tiny.yaml:16  bias_grad of embed.5.shortcut */
-    float *const d_embed_5_shortcut_bias = at(arena, 1306624); /* 32, op 60..61 */
-    bias_grad_32_at_5(pool, (BiasGradJob){.dy = d_embed_5_sum, .db = d_embed_5_shortcut_bias});
+    /* tiny.yaml:16  zero of embed.5.shortcut */
+    float *const d_embed_5_shortcut_bias = at(arena, 695936); /* 32, op 60..61 */
+    memset(d_embed_5_shortcut_bias, 0, sizeof(float) * 32);
     s->take(s, TENSOR_embed_5_shortcut_bias, d_embed_5_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.5.shortcut */
-    float *const d_encoder_2_0 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 62..94 */
+    float *const d_encoder_2_0 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 62..94 */
     conv_grad_x_1x1_32_to_32_at_5(pool, (ConvGradXJob){.dy = d_embed_5_sum, .weight = embed_5_shortcut_weight,
-        .dx = d_encoder_2_0, .packed = at(arena, 1306624)});
+        .dx = d_encoder_2_0, .packed = at(arena, 643072)});
     s->take(s, TENSOR_embed_5_shortcut_weight, d_embed_5_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.5.conv1 */
-    float *const d_embed_5_conv1_weight = at(arena, 1339392); /* 32 x 32, op 64..66 */
+    float *const d_embed_5_conv1_weight = at(arena, 638976); /* 32 x 32, op 64..66 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_hidden_2,
-        .dw = d_embed_5_conv1_weight, .partial = at(arena, 1306624)});
+        .dw = d_embed_5_conv1_weight, .partial = at(arena, 503808)});
 
     /* tiny.yaml:16  conv_grad_x of embed.5.conv1 */
-    float *const d_encoder_2_0_2 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 65..87, in place */
+    float *const d_encoder_2_0_2 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 65..87, in place */
     conv_grad_x_1x1_32_to_32_at_5_add(pool, (ConvGradXJob){.dy = d_embed_5_hidden_2,
         .weight = embed_5_conv1_weight, .addend = d_encoder_2_0, .dx = d_encoder_2_0_2,
-        .packed = at(arena, 1306624)});
+        .packed = at(arena, 643072)});
     s->take(s, TENSOR_embed_5_conv1_weight, d_embed_5_conv1_weight);
 
     /* tiny.yaml:16  batchnorm_grad of embed.1.bn */
-    float *const d_embed_1_sum = at(arena, 2142208); /* 32 x 1 x 1 x 32, op 67..76, in place */
-    float *const d_embed_1_bn_weight = at(arena, 1204224); /* 32, op 67..68 */
-    float *const d_embed_1_bn_bias = at(arena, 1204352); /* 32, op 67..69 */
+    float *const d_embed_1_sum = at(arena, 634880); /* 32 x 1 x 1 x 32, op 67..76, in place */
+    float *const d_embed_1_bn_weight = at(arena, 695936); /* 32, op 67..68 */
+    float *const d_embed_1_bn_bias = at(arena, 696064); /* 32, op 67..69 */
     batchnorm_grad_32_at_1(pool, (BatchnormGradJob){.dy = d_embed_1, .x = embed_1_sum,
         .weight = embed_1_bn_weight, .statistics = embed_1_bn_statistics, .dx = d_embed_1_sum,
         .dweight = d_embed_1_bn_weight, .dbias = d_embed_1_bn_bias});
@@ -1915,49 +1879,48 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_1_bn_bias, d_embed_1_bn_bias);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.conv2 */
-    float *const d_embed_1_conv2_weight = at(arena, 2138112); /* 32 x 32, op 70..72 */
+    float *const d_embed_1_conv2_weight = at(arena, 638976); /* 32 x 32, op 70..72 */
     conv_grad_w_1x1_32_to_32_at_1(pool, (ConvGradWJob){.x = embed_1_hidden, .dy = d_embed_1_sum,
-        .dw = d_embed_1_conv2_weight, .partial = at(arena, 1204224)});
+        .dw = d_embed_1_conv2_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:16  conv_grad_x of embed.1.conv2 */
-    float *const d_embed_1_hidden_2 = at(arena, 1259520); /* 32 x 1 x 1 x 32, op 71..79 */
+    float *const d_embed_1_hidden_2 = at(arena, 456704); /* 32 x 1 x 1 x 32, op 71..79 */
     conv_grad_x_1x1_32_to_32_at_1_mask(pool, (ConvGradXJob){.dy = d_embed_1_sum,
         .weight = embed_1_conv2_weight, .mask = embed_1_hidden, .dx = d_embed_1_hidden_2,
-        .packed = at(arena, 1204224)});
+        .packed = at(arena, 643072)});
     s->take(s, TENSOR_embed_1_conv2_weight, d_embed_1_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.shortcut */
-    float *const d_embed_1_shortcut_weight = at(arena, 1253376); /* 48 x 32, op 73..77 */
+    float *const d_embed_1_shortcut_weight = at(arena, 450560); /* 48 x 32, op 73..77 */
     conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_sum,
-        .dw = d_embed_1_shortcut_weight, .partial = at(arena, 1204224)});
+        .dw = d_embed_1_shortcut_weight, .partial = at(arena, 401408)});
 
-    /* tiny.yaml:16  bias_grad of embed.1.shortcut */
-    float *const d_embed_1_shortcut_bias = at(arena, 2134016); /* 32, op 74..75 */
-    bias_grad_32_at_1(pool, (BiasGradJob){.dy = d_embed_1_sum, .db = d_embed_1_shortcut_bias});
+    /* tiny.yaml:16  zero of embed.1.shortcut */
+    float *const d_embed_1_shortcut_bias = at(arena, 695424); /* 32, op 74..75 */
+    memset(d_embed_1_shortcut_bias, 0, sizeof(float) * 32);
     s->take(s, TENSOR_embed_1_shortcut_bias, d_embed_1_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.1.shortcut */
-    float *const d_encoder_4 = at(arena, 1287168); /* 32 x 1 x 1 x 48, op 76..87 */
+    float *const d_encoder_4 = at(arena, 484352); /* 32 x 1 x 1 x 48, op 76..87 */
     conv_grad_x_1x1_48_to_32_at_1(pool, (ConvGradXJob){.dy = d_embed_1_sum, .weight = embed_1_shortcut_weight,
-        .dx = d_encoder_4, .packed = at(arena, 1204224)});
+        .dx = d_encoder_4, .packed = at(arena, 401408)});
     s->take(s, TENSOR_embed_1_shortcut_weight, d_embed_1_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.conv1 */
-    float *const d_embed_1_conv1_weight = at(arena, 1253376); /* 48 x 32, op 78..80 */
+    float *const d_embed_1_conv1_weight = at(arena, 450560); /* 48 x 32, op 78..80 */
     conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_hidden_2,
-        .dw = d_embed_1_conv1_weight, .partial = at(arena, 1204224)});
+        .dw = d_embed_1_conv1_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:16  conv_grad_x of embed.1.conv1 */
-    float *const d_encoder_4_2 = at(arena, 1287168); /* 32 x 1 x 1 x 48, op 79..81, in place */
+    float *const d_encoder_4_2 = at(arena, 484352); /* 32 x 1 x 1 x 48, op 79..81, in place */
     conv_grad_x_1x1_48_to_32_at_1_add(pool, (ConvGradXJob){.dy = d_embed_1_hidden_2,
-        .weight = embed_1_conv1_weight, .addend = d_encoder_4, .dx = d_encoder_4_2,
-        .packed = at(arena, 1204224)});
+        .weight = embed_1_conv1_weight, .addend = d_encoder_4, .dx = d_encoder_4_2, .packed = at(arena, 401408)});
     s->take(s, TENSOR_embed_1_conv1_weight, d_embed_1_conv1_weight);
 
     /* tiny.yaml:14  batchnorm_grad of encoder.4 */
-    float *const d_encoder_3 = at(arena, 1287168); /* 32 x 1 x 1 x 48, op 81..87, in place */
-    float *const d_encoder_4_weight = at(arena, 2127872); /* 48, op 81..82 */
-    float *const d_encoder_4_bias = at(arena, 2128064); /* 48, op 81..83 */
+    float *const d_encoder_3 = at(arena, 484352); /* 32 x 1 x 1 x 48, op 81..87, in place */
+    float *const d_encoder_4_weight = at(arena, 695424); /* 48, op 81..82 */
+    float *const d_encoder_4_bias = at(arena, 695616); /* 48, op 81..83 */
     batchnorm_grad_48_at_1(pool, (BatchnormGradJob){.dy = d_encoder_4_2, .x = encoder_3,
         .weight = encoder_4_weight, .statistics = encoder_4_statistics, .dx = d_encoder_3,
         .dweight = d_encoder_4_weight, .dbias = d_encoder_4_bias});
@@ -1965,127 +1928,127 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_encoder_4_bias, d_encoder_4_bias);
 
     /* tiny.yaml:13  conv_grad_w of encoder.3.conv2 */
-    float *const d_encoder_3_conv2_weight = at(arena, 1277952); /* 48 x 48, op 84..86 */
+    float *const d_encoder_3_conv2_weight = at(arena, 475136); /* 48 x 48, op 84..86 */
     conv_grad_w_1x1_48_to_48_at_1(pool, (ConvGradWJob){.x = encoder_3_hidden, .dy = d_encoder_3,
-        .dw = d_encoder_3_conv2_weight, .partial = at(arena, 1204224)});
+        .dw = d_encoder_3_conv2_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:13  conv_grad_x of encoder.3.conv2 */
-    float *const d_encoder_3_hidden_2 = at(arena, 1357824); /* 32 x 1 x 1 x 48, op 85..89 */
+    float *const d_encoder_3_hidden_2 = at(arena, 682368); /* 32 x 1 x 1 x 48, op 85..89 */
     conv_grad_x_1x1_48_to_48_at_1_mask(pool, (ConvGradXJob){.dy = d_encoder_3,
         .weight = encoder_3_conv2_weight, .mask = encoder_3_hidden, .dx = d_encoder_3_hidden_2,
-        .packed = at(arena, 1204224)});
+        .packed = at(arena, 401408)});
     s->take(s, TENSOR_encoder_3_conv2_weight, d_encoder_3_conv2_weight);
 
     /* tiny.yaml:13  pool_grad of encoder.3 */
-    float *const d_encoder_2_0_3 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 87..89, in place */
+    float *const d_encoder_2_0_3 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 87..89, in place */
     pool_grad_5x5_32_to_48_at_5_add(pool, (MapJob){.x = d_encoder_3, .addend = d_encoder_2_0_2,
         .y = d_encoder_2_0_3});
 
     /* tiny.yaml:13  conv_grad_w of encoder.3.conv1 */
-    float *const d_encoder_3_conv1_weight = at(arena, 1204224); /* 800 x 48, op 88..90 */
+    float *const d_encoder_3_conv1_weight = at(arena, 401408); /* 800 x 48, op 88..90 */
     conv_grad_w_5x5_32_to_48_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_encoder_3_hidden_2,
         .dw = d_encoder_3_conv1_weight});
 
     /* tiny.yaml:13  conv_grad_x of encoder.3.conv1 */
-    float *const d_encoder_2_0_4 = at(arena, 1810432); /* 32 x 5 x 5 x 32, op 89..94, in place */
+    float *const d_encoder_2_0_4 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 89..94, in place */
     conv_grad_x_5x5_32_to_48_at_5_add(pool, (ConvGradXJob){.dy = d_encoder_3_hidden_2,
         .weight = encoder_3_conv1_weight, .addend = d_encoder_2_0_3, .dx = d_encoder_2_0_4,
-        .packed = at(arena, 0)});
+        .packed = at(arena, 1499136)});
     s->take(s, TENSOR_encoder_3_conv1_weight, d_encoder_3_conv1_weight);
 
     /* tiny.yaml:12  conv_grad_w of encoder.2.0.conv2 */
-    float *const d_encoder_2_0_conv2_weight = at(arena, 1204224); /* 32 x 32, op 91..93 */
+    float *const d_encoder_2_0_conv2_weight = at(arena, 401408); /* 32 x 32, op 91..93 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0_hidden, .dy = d_encoder_2_0_4,
-        .dw = d_encoder_2_0_conv2_weight, .partial = at(arena, 1708032)});
+        .dw = d_encoder_2_0_conv2_weight, .partial = at(arena, 2002944)});
 
     /* tiny.yaml:12  conv_grad_x of encoder.2.0.conv2 */
-    float *const d_encoder_2_0_hidden_2 = at(arena, 1708032); /* 32 x 5 x 5 x 32, op 92..96 */
+    float *const d_encoder_2_0_hidden_2 = at(arena, 2002944); /* 32 x 5 x 5 x 32, op 92..96 */
     conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_encoder_2_0_4,
         .weight = encoder_2_0_conv2_weight, .mask = encoder_2_0_hidden, .dx = d_encoder_2_0_hidden_2,
-        .packed = at(arena, 1208320)});
+        .packed = at(arena, 405504)});
     s->take(s, TENSOR_encoder_2_0_conv2_weight, d_encoder_2_0_conv2_weight);
 
     /* tiny.yaml:12  pool_grad of encoder.2.0 */
-    float *const d_encoder_1_1_3 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 94..96, in place */
+    float *const d_encoder_1_1_3 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 94..96, in place */
     pool_grad_3x3_32_to_32_at_7_add(pool, (MapJob){.x = d_encoder_2_0_4, .addend = d_encoder_1_1_2,
         .y = d_encoder_1_1_3});
 
     /* tiny.yaml:12  conv_grad_w of encoder.2.0.conv1 */
-    float *const d_encoder_2_0_conv1_weight = at(arena, 1605632); /* 288 x 32, op 95..97 */
+    float *const d_encoder_2_0_conv1_weight = at(arena, 1499136); /* 288 x 32, op 95..97 */
     conv_grad_w_3x3_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_encoder_2_0_hidden_2,
-        .dw = d_encoder_2_0_conv1_weight, .partial = at(arena, 0)});
+        .dw = d_encoder_2_0_conv1_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:12  conv_grad_x of encoder.2.0.conv1 */
-    float *const d_encoder_1_1_4 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 96..102, in place */
+    float *const d_encoder_1_1_4 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 96..103, in place */
     conv_grad_x_3x3_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_2_0_hidden_2,
         .weight = encoder_2_0_conv1_weight, .addend = d_encoder_1_1_3, .dx = d_encoder_1_1_4,
-        .packed = at(arena, 1642496)});
+        .packed = at(arena, 1097728)});
     s->take(s, TENSOR_encoder_2_0_conv1_weight, d_encoder_2_0_conv1_weight);
 
+    /* tiny.yaml:11  conv of encoder.1.1.conv1, again */
+    float *const encoder_1_1_hidden_again = at(arena, 401408); /* 32 x 7 x 7 x 32, op 98..100 */
+    conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_0, .weight = encoder_1_1_conv1_weight,
+        .y = encoder_1_1_hidden_again, .packed = at(arena, 602112)});
+
     /* tiny.yaml:11  conv_grad_w of encoder.1.1.conv2 */
-    float *const d_encoder_1_1_conv2_weight = at(arena, 200704); /* 32 x 32, op 98..100 */
-    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1_hidden, .dy = d_encoder_1_1_4,
-        .dw = d_encoder_1_1_conv2_weight, .partial = at(arena, 0)});
+    float *const d_encoder_1_1_conv2_weight = at(arena, 634880); /* 32 x 32, op 99..101 */
+    conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1_hidden_again, .dy = d_encoder_1_1_4,
+        .dw = d_encoder_1_1_conv2_weight, .partial = at(arena, 602112)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.1.conv2 */
-    float *const d_encoder_1_1_hidden_2 = at(arena, 0); /* 32 x 7 x 7 x 32, op 99..102 */
+    float *const d_encoder_1_1_hidden_2 = at(arena, 1097728); /* 32 x 7 x 7 x 32, op 100..103 */
     conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_1_4,
-        .weight = encoder_1_1_conv2_weight, .mask = encoder_1_1_hidden, .dx = d_encoder_1_1_hidden_2,
-        .packed = at(arena, 204800)});
+        .weight = encoder_1_1_conv2_weight, .mask = encoder_1_1_hidden_again, .dx = d_encoder_1_1_hidden_2,
+        .packed = at(arena, 602112)});
     s->take(s, TENSOR_encoder_1_1_conv2_weight, d_encoder_1_1_conv2_weight);
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.1.conv1 */
-    float *const d_encoder_1_1_conv1_weight = at(arena, 233472); /* 32 x 32, op 101..103 */
+    float *const d_encoder_1_1_conv1_weight = at(arena, 434176); /* 32 x 32, op 102..104 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0, .dy = d_encoder_1_1_hidden_2,
-        .dw = d_encoder_1_1_conv1_weight, .partial = at(arena, 200704)});
+        .dw = d_encoder_1_1_conv1_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.1.conv1 */
-    float *const d_encoder_1_0 = at(arena, 1404928); /* 32 x 7 x 7 x 32, op 102..107, in place */
+    float *const d_encoder_1_0 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 103..108, in place */
     conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_1_1_hidden_2,
         .weight = encoder_1_1_conv1_weight, .addend = d_encoder_1_1_4, .dx = d_encoder_1_0,
-        .packed = at(arena, 200704)});
+        .packed = at(arena, 401408)});
     s->take(s, TENSOR_encoder_1_1_conv1_weight, d_encoder_1_1_conv1_weight);
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.0.conv2 */
-    float *const d_encoder_1_0_conv2_weight = at(arena, 602112); /* 32 x 32, op 104..106 */
+    float *const d_encoder_1_0_conv2_weight = at(arena, 1097728); /* 32 x 32, op 105..107 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0_hidden, .dy = d_encoder_1_0,
-        .dw = d_encoder_1_0_conv2_weight, .partial = at(arena, 0)});
+        .dw = d_encoder_1_0_conv2_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.0.conv2 */
-    float *const d_encoder_1_0_hidden_2 = at(arena, 802816); /* 32 x 7 x 7 x 32, op 105..110 */
+    float *const d_encoder_1_0_hidden_2 = at(arena, 897024); /* 32 x 7 x 7 x 32, op 106..110 */
     conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0,
         .weight = encoder_1_0_conv2_weight, .mask = encoder_1_0_hidden, .dx = d_encoder_1_0_hidden_2,
-        .packed = at(arena, 606208)});
+        .packed = at(arena, 1101824)});
     s->take(s, TENSOR_encoder_1_0_conv2_weight, d_encoder_1_0_conv2_weight);
 
     /* tiny.yaml:11  pool_grad of encoder.1.0 */
-    float *const d_encoder_0 = at(arena, 0); /* 32 x 14 x 14 x 16, op 107..113 */
+    float *const d_encoder_0 = at(arena, 401408); /* 32 x 14 x 14 x 16, op 108..113 */
     pool_grad_2x2_stride2_16_to_32_at_14(pool, (MapJob){.x = d_encoder_1_0, .y = d_encoder_0});
 
-    /* tiny.yaml:10  conv of encoder.0, again */
-    float *const encoder_0_again = at(arena, 401408); /* 32 x 14 x 14 x 16, op 108..110 */
-    conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = encoder_0_weight,
-        .bias = encoder_0_bias, .y = encoder_0_again, .packed = at(arena, 1003520)});
-
     /* tiny.yaml:11  conv_grad_w of encoder.1.0.conv1 */
-    float *const d_encoder_1_0_conv1_weight = at(arena, 1069056); /* 64 x 32, op 109..111 */
-    conv_grad_w_2x2_stride2_16_to_32_at_14(pool, (ConvGradWJob){.x = encoder_0_again,
-        .dy = d_encoder_1_0_hidden_2, .dw = d_encoder_1_0_conv1_weight, .partial = at(arena, 1003520)});
+    float *const d_encoder_1_0_conv1_weight = at(arena, 868352); /* 64 x 32, op 109..111 */
+    conv_grad_w_2x2_stride2_16_to_32_at_14(pool, (ConvGradWJob){.x = encoder_0, .dy = d_encoder_1_0_hidden_2,
+        .dw = d_encoder_1_0_conv1_weight, .partial = at(arena, 802816)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.0.conv1 */
-    float *const d_encoder_0_3 = at(arena, 0); /* 32 x 14 x 14 x 16, op 110..113, in place */
+    float *const d_encoder_0_3 = at(arena, 401408); /* 32 x 14 x 14 x 16, op 110..113, in place */
     conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0_hidden_2,
-        .weight = encoder_1_0_conv1_weight, .addend = d_encoder_0, .mask = encoder_0_again,
-        .dx = d_encoder_0_3, .packed = at(arena, 1003520)});
+        .weight = encoder_1_0_conv1_weight, .addend = d_encoder_0, .mask = encoder_0, .dx = d_encoder_0_3,
+        .packed = at(arena, 802816)});
     s->take(s, TENSOR_encoder_1_0_conv1_weight, d_encoder_1_0_conv1_weight);
 
     /* tiny.yaml:10  conv_grad_w of encoder.0 */
-    float *const d_encoder_0_weight = at(arena, 415232); /* 27 x 16, op 112..115 */
+    float *const d_encoder_0_weight = at(arena, 13824); /* 27 x 16, op 112..115 */
     conv_grad_w_3x3_3_to_16_at_16(pool, (ConvGradWJob){.x = x, .dy = d_encoder_0_3, .dw = d_encoder_0_weight,
-        .partial = at(arena, 401408)});
+        .partial = at(arena, 0)});
 
     /* tiny.yaml:10  bias_grad of encoder.0 */
-    float *const d_encoder_0_bias = at(arena, 401408); /* 16, op 113..114 */
+    float *const d_encoder_0_bias = at(arena, 0); /* 16, op 113..114 */
     bias_grad_16_at_14(pool, (BiasGradJob){.dy = d_encoder_0_3, .db = d_encoder_0_bias});
     s->take(s, TENSOR_encoder_0_bias, d_encoder_0_bias);
     s->take(s, TENSOR_encoder_0_weight, d_encoder_0_weight);
@@ -2554,9 +2517,9 @@ const AmdimModel amdim_model = {
     .pairs = 2,
     .pair = pairs,
     .located = 1,
-    .arena_bytes = 2148096,
+    .arena_bytes = 2419200,
     .scratch_bytes = 3200,
-    .peak_bytes = 10869120,
+    .peak_bytes = 11140224,
     .flop_per_step = 167682048,
     .start = NULL,
     .step = step,

@@ -276,6 +276,7 @@ static void run_op(Interpreter *r, const Op *op)
         break;
     case OP_CONV_GRAD_W: windows(r, op, in[0], out[0], in[1], conv_grad_w_tap); break;
     case OP_BIAS_GRAD: bias_grad(r, op); break;
+    case OP_ZERO: break; /* results begin as zeros */
     case OP_RELU_GRAD: interpret_tail(r, out[0], in[0], in[1]); break;
     case OP_POOL_GRAD:
         windows(r, op, out[0], NULL, in[0], pool_grad_tap);
