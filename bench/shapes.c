@@ -345,7 +345,8 @@ static void measure_sparse(Conv c, int every, int rounds)
     const int depth = c.in > c.out ? c.in : c.out;
     s.by_dy = c.kernel > 1 || c.out > c.in;
     s.points = some(SLICES * weight);
-    s.scratch = some((size_t)(SPARSE_SCRATCH(depth) + SPARSE_SUM_SCRATCH)); /* for either */
+    s.scratch =
+        some((size_t)(SPARSE_SCRATCH(depth) + SPARSE_SUM_SCRATCH + MASKED_SCRATCH(depth))); /* for each */
     fill_sparse(s.x, (size_t)c.images * c.side * c.side * c.in, every);
     double forward[2] = {0}, grad_x[2], grad_w[2], by_mask[2] = {0};
     if (c.kernel == 1)

@@ -281,11 +281,10 @@ struct Op {
     Value *scratch;      /* arena memory that only this operation uses, or NULL */
     bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
     int winograd;        /* by minimal filtering, tiles of so many outputs a side; 0: tap by tap */
-    const Value
-        *sparse;  /* the input by whose numbers that are not zero it goes, maybe the mask; NULL: by all */
-    bool again;   /* runs a second time, so that its result need not be kept */
-    Graph *chunk; /* encode and its gradient: what each chunk of the images runs */
-    Graph *chunk_grad; /* encode: the list that its gradient will run, forward operations so far */
+    const Value *sparse; /* the input by whose numbers that are not zero it goes, or NULL */
+    bool again;          /* runs a second time, so that its result need not be kept */
+    Graph *chunk;        /* encode and its gradient: what each chunk of the images runs */
+    Graph *chunk_grad;   /* encode: the list that its gradient will run, forward operations so far */
     int chunks;
 };
 
@@ -357,7 +356,8 @@ void simplify(Graph *g);
 /* ---- recompute.c ----------------------------------------------------------------------------------------
  */
 
-/* Of a step's products, what may be spent where memory is not short. */
+/* Of a step's products, what may be spent where memory is not short; products that skip zeros or are filtered
+ * count 0.6 of it. */
 extern const double RECOMPUTE_BUDGET;
 /* Computes cheap activations a second time in the backward pass instead of keeping them, for `budget` of the
  * step's products at most. */

@@ -150,10 +150,11 @@ static void emit_comment(Emit *e, const Op *op, const Op *before)
 {
     if (before && before->kind == op->kind && before->at.line == op->at.line && before->label == op->label)
         return;
-    const char *what = op->kind == OP_REPORT ? "losses and embeddings are known"
-                                             : arena_printf(e->arena, "%s %s %s%s", op_name(op->kind),
-                                                            op->kind == OP_ROOM ? "for" : "of", op->label,
-                                                            op->again ? ", again" : "");
+    const char *what = op->kind == OP_REPORT
+                           ? "losses and embeddings are known"
+                           : arena_printf(e->arena, "%s %s %s%s", op_name(op->kind),
+                                          op->kind == OP_ROOM || op->kind == OP_ZERO ? "for" : "of",
+                                          op->label, op->again ? ", again" : "");
     if (op->at.source && op->kind != OP_REPORT)
         fprintf(e->out, "\n    /* %s:%d  %s */\n", in_comment(e->arena, base_name(op->at.source->name)),
                 op->at.line, what);

@@ -97,7 +97,7 @@ static int filled_image_parts(const Op *op, int images, int rows_per_image)
             continue;
         const int64_t whole = op->winograd ? (int64_t)winograd_filled_rows(op, each)
                                            : (rows + TILE - 1) / TILE * TILE,
-                      filled = rows < BLOCK ? BLOCK : whole;
+                      filled = whole < BLOCK ? BLOCK : whole;
         int64_t busy = 0;
         for (int threads = 2; threads <= 8; threads *= 2)
             busy += (parts + threads - 1) / threads * threads * filled;

@@ -97,7 +97,8 @@ static const Op *only_reader(const Reverse *r, const Value *v)
 }
 
 /* Whether a convolution's bias changes nothing: all that becomes of its result is sums that go into a
- * batchnorm, which takes their mean away. What would be computed for its gradient is rounding. */
+ * batchnorm of the same list, which takes their mean away. What would be computed for its gradient is
+ * rounding. */
 static bool bias_has_no_effect(const Reverse *r, const Op *conv)
 {
     const Op *last = conv;

@@ -68,8 +68,9 @@ static double kept_bytes(const Recompute *r)
     return bytes;
 }
 
-/* In FLOP of a product that neither skips zeros nor is filtered, which take half of the time or a little
- * more. */
+/* In FLOP of a plain product that would take as long: one that skips zeros or is filtered takes half of a
+ * plain one's time, or a little more. Whether they are made so does not count: every way has the same
+ * schedule. */
 static double time_of(const Recompute *r, const Op *op)
 {
     const bool fast = op->kind == OP_CONV && (sparse_input(r->g, op) || winograd_outputs(op, false));

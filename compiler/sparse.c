@@ -64,7 +64,7 @@ static bool can_grad_x(const Op *op)
 /* Whether only what the mask keeps can be made. */
 static bool can_mask(const Op *op)
 {
-    return is_pointwise(op) && !op->in[2] && op->in[0]->dims[3] % COLUMNS == 0 &&
+    return is_pointwise(op) && !op->in[2] && op->in[0]->dims[3] % DEPTH_BLOCK == 0 &&
            op->out[0]->dims[3] % COLUMNS == 0;
 }
 
@@ -129,6 +129,7 @@ int sparse_slices(const Op *op)
     return slices > 1 ? slices : 1;
 }
 
+/* A map's sums of COLUMNS, and a bit for each number of op->sparse, be it the left factor or the mask. */
 size_t sparse_worker_floats(const Op *op)
 {
     if (op->kind == OP_CONV_GRAD_W)

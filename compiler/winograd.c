@@ -37,8 +37,8 @@ static int square(Geometry g, int outputs)
     return points * points;
 }
 
-/* Products in one dimension of an image: those of a tile, for each tile; one that hangs over goes without
- * one. */
+/* Products in one dimension of an image: those of a tile, for each tile; a tile that hangs over makes one
+ * fewer. */
 static int products_across(Geometry g, int outputs)
 {
     return tiles_across(g, outputs) * (outputs + g.taps - 1) - (g.out_side % outputs > 0);
@@ -112,15 +112,15 @@ static size_t grad_w_floats(const Op *op, int parts)
     return (size_t)square(g, op->winograd) * TILE_SUM_BLOCK * ((size_t)rows + packed_floats(1, g.out));
 }
 
-/* One for each thread: all make the points of dy anew. More if a block of tiles does not fit the second
- * cache. */
+/* As few as threads, from 2 to 8, for each part makes the points of dy anew; from 4 on where a block of tiles
+ * would not fit the second cache. */
 int winograd_grad_w_parts(const Op *op, int threads)
 {
-    enum { LEAST = 2, CUT = 4, MOST = 8, SECOND_CACHE = 1 << 18 /* floats */ };
+    enum { LEAST = 2, LEAST_IN_CACHE = 4, MOST = 8, SECOND_CACHE = 1 << 18 /* floats */ };
     const int lines = geometry_of(op).depth / VECTOR, most = lines < MOST ? lines : MOST;
     int parts = threads < LEAST ? LEAST : threads;
-    while (parts < CUT && grad_w_floats(op, parts) > SECOND_CACHE)
-        parts++;
+    if (parts < LEAST_IN_CACHE && grad_w_floats(op, parts) > SECOND_CACHE)
+        parts = (LEAST_IN_CACHE + parts - 1) / parts * parts;
     return parts < most ? parts : most;
 }
 

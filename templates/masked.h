@@ -18,6 +18,7 @@ enum {
     MASKED_SUMS = PIXEL_BLOCK * MASK_BITS
 };
 _Static_assert(64 % (MASKED_VECTORS / 2 * LANES) == 0, "rows are a whole number of blocks");
+_Static_assert(MASKED_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
 
 /* Floats of a row that a block of the weight has: a whole number of them makes a row. */
 INLINE int masked_depth(int out)
@@ -43,10 +44,16 @@ typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 #define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
 #endif
 
+#if defined __has_builtin
+#define HAS_SHUFFLE __has_builtin(__builtin_shufflevector)
+#else
+#define HAS_SHUFFLE 0
+#endif
+
 /* Of each vector the sum of its lanes. */
 INLINE Four sums_of_lanes(const Vec v[4])
 {
-#if defined __has_builtin && __has_builtin(__builtin_shufflevector)
+#if HAS_SHUFFLE
     const Vec of_01 = OF_FOURS(v[0], v[1], 0, 4, 1, 5) + OF_FOURS(v[0], v[1], 2, 6, 3, 7),
               of_23 = OF_FOURS(v[2], v[3], 0, 4, 1, 5) + OF_FOURS(v[2], v[3], 2, 6, 3, 7),
               all = OF_FOURS(of_01, of_23, 0, 1, 4, 5) + OF_FOURS(of_01, of_23, 2, 3, 6, 7);

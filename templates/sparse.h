@@ -5,9 +5,9 @@
  * a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added up. Their
  * sums over a group of panels stay in registers, the block of the other factor in the first cache.
  *
- * Columns are a multiple of 64, two of any target's panels; the depth of a map's product of DEPTH_BLOCK, the
- * rows of a weight's gradient of LINE, and what lies together of its patches of a panel. What a zero would
- * make of an infinity, a NaN, does not come up here. */
+ * Columns are a multiple of 64, two or one of any target's groups; the depth of a map's product of
+ * DEPTH_BLOCK, the rows of a weight's gradient of LINE, and what lies together of its patches of a panel.
+ * What a zero would make of an infinity, a NaN, does not come up here. */
 #ifndef SPARSE_H
 #define SPARSE_H
 
@@ -336,31 +336,32 @@ typedef struct {
     uint64_t set[SPARSE_ROWS];
 } SparseBlock;
 
-/* LANES numbers of up to 32 pixels. Bit i of each lane of the result: pixel i's is not zero. */
-INLINE Bits sparse_copy_rows(const float *from, ptrdiff_t step, int pixels, float *to)
+/* A line of each of up to 32 pixels, `step` apart; in bit i of set[k]: number k of pixel i is not zero. */
+INLINE void sparse_copy_line(const float *from, ptrdiff_t step, int pixels, float *to, uint32_t set[LINE])
 {
-    typedef uint32_t Set __attribute__((vector_size(4 * LANES)));
-    Set set = {0}, bit = set + 1;
-    for (int i = 0; i < pixels; i++, bit += bit) {
-        const Vec v = load(from + i * step);
-        store(to + i * SPARSE_STEP, v);
-        set |= (Set)(v != (Vec){0}) & bit;
-    }
-    return (Bits)set;
+    typedef uint32_t Set __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+    Set sum[LINE / LANES], bit = {0};
+    UNROLL for (int v = 0; v < LINE / LANES; v++) sum[v] = (Set){0};
+    bit += 1;
+    for (int i = 0; i < pixels; i++, bit += bit)
+        UNROLL for (int v = 0; v < LINE / LANES; v++)
+        {
+            const Vec x = load(from + i * step + v * LANES);
+            store(to + i * SPARSE_STEP + v * LANES, x);
+            sum[v] |= (Set)(x != (Vec){0}) & bit;
+        }
+    UNROLL for (int v = 0; v < LINE / LANES; v++) * (Set *)(set + v * LANES) = sum[v];
 }
 
 /* `rows` numbers of each pixel, from which on, and where they are not zero. */
 INLINE void sparse_block_rows(const float *from, ptrdiff_t step, int pixels, int rows, SparseBlock *b)
 {
-    for (int row = 0; row < rows; row += LANES) {
-        Bits half[2];
-        for (int i = 0; i < 2; i++) {
-            const int first = i * 32;
-            half[i] = sparse_copy_rows(from + first * step + row, step, MIN_OF(pixels - first, 32),
-                                       b->left + first * SPARSE_STEP + row);
-        }
-        for (int lane = 0; lane < LANES; lane++)
-            b->set[row + lane] = (uint32_t)half[0][lane] | (uint64_t)(uint32_t)half[1][lane] << 32;
+    for (int row = 0; row < rows; row += LINE) {
+        uint32_t low[LINE], high[LINE];
+        sparse_copy_line(from + row, step, MIN_OF(pixels, 32), b->left + row, low);
+        sparse_copy_line(from + 32 * step + row, step, pixels - 32, b->left + 32 * SPARSE_STEP + row, high);
+        for (int i = 0; i < LINE; i++)
+            b->set[row + i] = low[i] | (uint64_t)high[i] << 32;
     }
 }
 

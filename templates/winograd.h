@@ -9,10 +9,10 @@
  * A kernel of k at stride s has r = k / s taps over cells of s x s pixels, whose s * s * in channels are one
  * cell's depth; a tile is m x m outputs, read from n x n cells, n = m + r - 1. For each of the n * n points
  * the channels make one product, (tiles, depth) . (depth, out), by the kernels of kernels.h. Backward passes
- * are the transposes of each step. An output but a tile's last needs no point at infinity, so that tiles
- * which hang over the map's edge go without it that way: F(m - 1, r) by the other points. Only small whole
- * numbers, their halves and quarters stand in A and B, so float loses little: 1e-6 of relative error at 256
- * channels, against 5e-7 without.
+ * are the transposes of each step. No output but a tile's last needs the point at infinity, so that tiles
+ * which hang over the map's edge go without it in that direction. Only small whole numbers, their halves and
+ * quarters stand in A and B, so float loses little: 1e-6 of relative error at 256 channels, against 5e-7
+ * without.
  *
  * stride * in and out are multiples of 16, a vector of any target. */
 #ifndef WINOGRAD_H
@@ -355,7 +355,7 @@ INLINE Conv point_product(Winograd w)
     return (Conv){.in = depth_of(w), .out = w.c.out, .kernel = 1, .stride = 1};
 }
 
-/* Y = A' m A, then the tail, of LANES channels of a tile. */
+/* The tail of LANES channels of a tile. */
 INLINE void store_outputs(Winograd w, const ConvJob *j, int tail, Square s, size_t at, int channel,
                           const Vec *y)
 {
@@ -369,7 +369,7 @@ INLINE void store_outputs(Winograd w, const ConvJob *j, int tail, Square s, size
     }
 }
 
-/* Y of LANES channels of a tile from its points on, then the tail. */
+/* Y = A' m A of LANES channels of a tile, then the tail. */
 INLINE void points_to_outputs(Winograd w, int kind, const float *m, ptrdiff_t m_step, const ConvJob *j,
                               int tail, Square outputs, size_t at, int channel)
 {
@@ -426,7 +426,7 @@ INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail
     }
 }
 
-/* Adds B v B' of LANES channels of a tile to its cells. */
+/* Adds LANES channels of a tile to its cells. */
 INLINE void add_cells(Winograd w, Square s, float *dx, const Vec *d)
 {
     UNROLL for (int i = 0; i < MAX_POINTS; i++)
@@ -438,7 +438,7 @@ INLINE void add_cells(Winograd w, Square s, float *dx, const Vec *d)
     }
 }
 
-/* Adds what LANES channels of a tile's cells get from its points. */
+/* Adds B v B' of LANES channels of a tile to its cells. */
 INLINE void points_to_cells(Winograd w, int kind, const float *v, ptrdiff_t v_step, Square cells, float *dx)
 {
     Vec points[MAX_SQUARE], d[MAX_SQUARE];

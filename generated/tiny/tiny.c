@@ -1790,7 +1790,7 @@ static void step(AmdimStep *s)
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_sum,
         .dw = d_embed_7_shortcut_weight, .partial = at(arena, 1298432)});
 
-    /* tiny.yaml:16  zero of embed.7.shortcut */
+    /* tiny.yaml:16  zero for embed.7.shortcut */
     float *const d_embed_7_shortcut_bias = at(arena, 695936); /* 32, op 45..46 */
     memset(d_embed_7_shortcut_bias, 0, sizeof(float) * 32);
     s->take(s, TENSOR_embed_7_shortcut_bias, d_embed_7_shortcut_bias);
@@ -1845,7 +1845,7 @@ static void step(AmdimStep *s)
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_sum,
         .dw = d_embed_5_shortcut_weight, .partial = at(arena, 2105344)});
 
-    /* tiny.yaml:16  zero of embed.5.shortcut */
+    /* tiny.yaml:16  zero for embed.5.shortcut */
     float *const d_embed_5_shortcut_bias = at(arena, 695936); /* 32, op 60..61 */
     memset(d_embed_5_shortcut_bias, 0, sizeof(float) * 32);
     s->take(s, TENSOR_embed_5_shortcut_bias, d_embed_5_shortcut_bias);
@@ -1895,7 +1895,7 @@ static void step(AmdimStep *s)
     conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_sum,
         .dw = d_embed_1_shortcut_weight, .partial = at(arena, 401408)});
 
-    /* tiny.yaml:16  zero of embed.1.shortcut */
+    /* tiny.yaml:16  zero for embed.1.shortcut */
     float *const d_embed_1_shortcut_bias = at(arena, 695424); /* 32, op 74..75 */
     memset(d_embed_1_shortcut_bias, 0, sizeof(float) * 32);
     s->take(s, TENSOR_embed_1_shortcut_bias, d_embed_1_shortcut_bias);

@@ -318,8 +318,8 @@ static int count_sparse(const char *spec, OpKind kind)
     return count;
 }
 
-/* A gradient that came through a batchnorm has no zeros, unlike what goes forward, and it is where the mask
- * is. */
+/* A gradient that came through a batchnorm has no zeros, unlike what goes forward; and the batchnorm's
+ * gradient applies the mask, so that no product has one. */
 static void gradients_behind_a_batchnorm_have_no_zeros(void **state)
 {
     (void)state;

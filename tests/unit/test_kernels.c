@@ -162,7 +162,7 @@ static void each_winograd(EachWinograd *f)
     for (int taps = 2; taps <= 3; taps++)
         for (int stride = 1; stride <= 3; stride++)
             for (int outputs = 2; outputs <= 3; outputs++)
-                for (int out_side = 1; out_side <= 7; out_side += 2) {
+                for (int out_side = 1; out_side <= 7; out_side++) {
                     const int kernel = taps * stride,
                               side = (out_side - 1) * stride + kernel + out_side % stride;
                     const Conv c = {IMAGES, side,  stride == 3 ? 16 : 48, out_side, outputs == 2 ? 48 : 64,
