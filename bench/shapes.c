@@ -142,8 +142,9 @@ INLINE void filtered_grad_x(Winograd w, const Shape *s)
 INLINE void filtered_grad_w(Winograd w, const Shape *s)
 {
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
-    for (int part = 0; part < 2; part++)
-        winograd_grad_w(w, &j, s->scratch, part, 2);
+    enum { PARTS = 2 }; /* as for two threads */
+    for (int part = 0; part < PARTS; part++)
+        winograd_grad_w(w, &j, s->scratch, part, PARTS);
 }
 
 typedef struct {

@@ -218,8 +218,8 @@ static void emit_op(Emit *e, const Graph *g, int i)
         fprintf(e->out, "    for (int chunk = 0; chunk < %d; chunk++)\n        %s(s, chunk);\n", op->chunks,
                 op->chunk->name);
     else if (op->kind == OP_ZERO)
-        fprintf(e->out, "    memset(%s, 0, sizeof(float) * %zu);\n", op->out[0]->name,
-                value_count(op->out[0]));
+        fprintf(e->out, "    memset(%s, 0, sizeof(float) * %zu); /* the batchnorm takes it away */\n",
+                op->out[0]->name, value_count(op->out[0]));
     else if (op->kind != OP_ROOM)
         emit_op_call(e, op);
 }

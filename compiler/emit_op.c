@@ -226,9 +226,10 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
     p->name = arena_printf(p->e->arena, "%s%s%s", conv_name(p, op, "conv_grad_x", dx, dy),
                            addend ? "_add" : "", mask ? "_mask" : "");
     fill_conv(p, op, dx, dy);
-    fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
-    if (!op_is_by_mask(op))
+    if (!op_is_by_mask(op)) {
+        fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
         fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
+    }
     if (op->sparse)
         fill(p, "pixels", "%zu", pixels_of(dy));
     if (op->sparse || (op->kernel == 1 && op->stride == 1 && !op->blas))

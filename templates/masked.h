@@ -109,6 +109,8 @@ INLINE void next_four(uint64_t *set, int k[4])
     }
 }
 
+/* Of every row what is wanted, to r->sum; with the sums of the blocks before, or to dx, as the constants say.
+ */
 INLINE void masked_rows(const MaskedRows *r, int depth, bool more, bool last)
 {
     for (int row = 0; row < r->rows; row++) {

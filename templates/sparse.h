@@ -5,7 +5,7 @@
  * a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added up. Their
  * sums over a group of panels stay in registers, the block of the other factor in the first cache.
  *
- * Columns are a multiple of 64, two or one of any target's groups; the depth of a map's product of
+ * Columns are a multiple of 64, a whole number of any target's groups; the depth of a map's product of
  * DEPTH_BLOCK, the rows of a weight's gradient of LINE, and what lies together of its patches of a panel.
  * What a zero would make of an infinity, a NaN, does not come up here. */
 #ifndef SPARSE_H

@@ -112,10 +112,10 @@ INLINE int tiles_of(Winograd w) /* in an image, of all kinds */
 }
 
 /* Whether tiles of the kind need that point: infinity is the last one each way. */
-INLINE bool has_point(Winograd w, int kind, int row, int column)
+INLINE bool has_point(Winograd w, int kind, int point)
 {
-    const int last = points_of(w) - 1;
-    return !(kind & OVER_BOTTOM && row == last) && !(kind & OVER_RIGHT && column == last);
+    const int side = points_of(w), row = point / side, column = point % side;
+    return !(kind & OVER_BOTTOM && row == side - 1) && !(kind & OVER_RIGHT && column == side - 1);
 }
 
 INLINE const Filtering *filtering_of(Winograd w)
@@ -184,7 +184,7 @@ INLINE void load_points(Winograd w, int kind, const float *p, ptrdiff_t step, Ve
     const int side = points_of(w);
     UNROLL for (int i = 0; i < MAX_POINTS; i++)
         UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < side && k < side) to[i * MAX_POINTS + k] =
-            has_point(w, kind, i, k) ? load(p + (i * side + k) * step) : (Vec){0};
+            has_point(w, kind, i * side + k) ? load(p + (i * side + k) * step) : (Vec){0};
 }
 
 INLINE void store_points(int side, float *p, ptrdiff_t step, const Vec *from)
@@ -249,11 +249,6 @@ INLINE Square whole(Square s, int side)
     return s;
 }
 
-INLINE bool is_whole(Square s, int side)
-{
-    return s.rows == side && s.columns == side;
-}
-
 /* Points of the cells' channels [first, last) of one tile: B' d B. */
 INLINE void points_of_cells(Winograd w, const float *x, Square cells, int first, int last, float *to,
                             ptrdiff_t point_step)
@@ -266,22 +261,22 @@ INLINE void points_of_cells(Winograd w, const float *x, Square cells, int first,
     }
 }
 
-INLINE void cells_to_points(Winograd w, const float *x, const Tile *tile, int first, int last, float *to,
-                            ptrdiff_t point_step)
+INLINE void cells_to_points(Winograd w, int kind, const float *x, const Tile *tile, int first, int last,
+                            float *to, ptrdiff_t point_step)
 {
-    if (is_whole(tile->cells, points_of(w)))
+    if (kind == 0)
         points_of_cells(w, x + tile->cell, whole(tile->cells, points_of(w)), first, last, to, point_step);
     else
         points_of_cells(w, x + tile->cell, tile->cells, first, last, to, point_step);
 }
 
 /* Points of a tile of dy, channels [channel, channel + LANES): A dy A'. */
-INLINE void outputs_to_points(Winograd w, const float *dy, const Tile *tile, int channel, float *to,
+INLINE void outputs_to_points(Winograd w, int kind, const float *dy, const Tile *tile, int channel, float *to,
                               ptrdiff_t point_step)
 {
     Vec d[MAX_SQUARE], v[MAX_SQUARE];
     const float *from = dy + tile->pixel * (size_t)w.c.out + channel;
-    if (is_whole(tile->outputs, w.outputs))
+    if (kind == 0)
         load_square(w.outputs, from, whole(tile->outputs, w.outputs), d);
     else
         load_square(w.outputs, from, tile->outputs, d);
@@ -391,10 +386,10 @@ INLINE void winograd_conv_kind(Winograd w, const ConvJob *j, float *scratch, int
         const int tiles = MIN_OF(TILE_BLOCK, last - block);
         for (int t = 0; t < tiles; t++) {
             const Tile tile = tile_at(w, kind, block + t);
-            cells_to_points(w, j->x, &tile, 0, depth, v + (ptrdiff_t)t * depth, v_step);
+            cells_to_points(w, kind, j->x, &tile, 0, depth, v + (ptrdiff_t)t * depth, v_step);
         }
         for (int p = 0; p < square; p++) {
-            if (!has_point(w, kind, p / points_of(w), p % points_of(w)))
+            if (!has_point(w, kind, p))
                 continue;
             const ConvJob product = {
                 .x = v + p * v_step, .y = m + p * m_step, .packed = j->packed + p * packed_step};
@@ -460,10 +455,11 @@ INLINE void winograd_grad_x_kind(Winograd w, const ConvGradXJob *j, float *scrat
         for (int t = 0; t < tiles; t++) {
             const Tile tile = tile_at(w, kind, block + t);
             for (int channel = 0; channel < w.c.out; channel += LANES)
-                outputs_to_points(w, j->dy, &tile, channel, m + (ptrdiff_t)t * w.c.out + channel, m_step);
+                outputs_to_points(w, kind, j->dy, &tile, channel, m + (ptrdiff_t)t * w.c.out + channel,
+                                  m_step);
         }
         for (int p = 0; p < square; p++) {
-            if (!has_point(w, kind, p / points_of(w), p % points_of(w)))
+            if (!has_point(w, kind, p))
                 continue;
             const ConvGradXJob product = {
                 .dy = m + p * m_step, .dx = v + p * v_step, .packed = j->packed + p * packed_step};
@@ -506,14 +502,14 @@ INLINE void winograd_grad_w_kind(Winograd w, const ConvGradWJob *j, float *scrat
         const int tiles = MIN_OF(TILE_SUM_BLOCK, all - block);
         for (int t = 0; t < tiles; t++) {
             const Tile tile = tile_at(w, kind, block + t);
-            cells_to_points(w, j->x, &tile, row0, row1, v + (ptrdiff_t)t * rows, v_step);
+            cells_to_points(w, kind, j->x, &tile, row0, row1, v + (ptrdiff_t)t * rows, v_step);
             for (int i = 0; i < w.c.out; i += LANES)
-                outputs_to_points(w, j->dy, &tile, i,
+                outputs_to_points(w, kind, j->dy, &tile, i,
                                   m + ((ptrdiff_t)(i / PANEL) * TILE_SUM_BLOCK + t) * PANEL + i % PANEL,
                                   m_step);
         }
         for (int p = 0; p < square; p++) {
-            if (!has_point(w, kind, p / points_of(w), p % points_of(w)))
+            if (!has_point(w, kind, p))
                 continue;
             const float *x[TILE_SUM_BLOCK];
             float *const dw = j->partial + ((size_t)p * depth_of(w) + (size_t)row0) * w.c.out;

@@ -1792,7 +1792,7 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:16  zero for embed.7.shortcut */
     float *const d_embed_7_shortcut_bias = at(arena, 695936); /* 32, op 45..46 */
-    memset(d_embed_7_shortcut_bias, 0, sizeof(float) * 32);
+    memset(d_embed_7_shortcut_bias, 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_7_shortcut_bias, d_embed_7_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.7.shortcut */
@@ -1847,7 +1847,7 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:16  zero for embed.5.shortcut */
     float *const d_embed_5_shortcut_bias = at(arena, 695936); /* 32, op 60..61 */
-    memset(d_embed_5_shortcut_bias, 0, sizeof(float) * 32);
+    memset(d_embed_5_shortcut_bias, 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_5_shortcut_bias, d_embed_5_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.5.shortcut */
@@ -1897,7 +1897,7 @@ static void step(AmdimStep *s)
 
     /* tiny.yaml:16  zero for embed.1.shortcut */
     float *const d_embed_1_shortcut_bias = at(arena, 695424); /* 32, op 74..75 */
-    memset(d_embed_1_shortcut_bias, 0, sizeof(float) * 32);
+    memset(d_embed_1_shortcut_bias, 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_1_shortcut_bias, d_embed_1_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.1.shortcut */
