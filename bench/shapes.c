@@ -5,14 +5,20 @@
  * by tap. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the two in turn. */
 #include "blas.h"
 #include "kernels.h"
+#if MATRIX_TILES /* every product by them, whole */
+#include "tiles.h"
+#else
 #include "masked.h"
 #include "sparse.h"
 #include "winograd.h"
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { IMAGES = 8, STEP_IMAGES = 128, SLICES = 8, MAX_ROUNDS = 99 };
+bool processor_permits_tiles(void); /* runtime/processor.c */
+
+enum { IMAGES = 8, STEP_IMAGES = 128, SLICES = 8, MAX_ROUNDS = 99, LARGEST_SCRATCH = 1 << 19 /* floats */ };
 
 /* kernels.h wants the runtime's pool only for scratch, which this program has itself. */
 void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts)
@@ -69,13 +75,13 @@ static void pack(const Shape *s)
     for (int tap = 0; tap < taps; tap++)
         for (int panel = 0; panel < PANELS(c.in); panel++)
             pack_panel_transposed(s->w + (size_t)tap * c.in * c.out, c.out, c.in, 1, panel,
-                                  s->packed_t + (size_t)tap * PANELS(c.in) * c.out * PANEL);
+                                  s->packed_t + tap * PANELS(c.in) * PANEL_FLOATS(c.out));
 }
 
 static void ours_forward(const Shape *s)
 {
     const ConvJob j = {.x = s->x, .y = s->y, .packed = s->packed};
-    conv_pixels(s->c, &j, TAIL_RELU, 0, s->c.images * s->c.out_side * s->c.out_side);
+    conv_pixels(s->c, &j, s->scratch, TAIL_RELU, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
 static void blas_forward(const Shape *s)
@@ -87,7 +93,7 @@ static void blas_forward(const Shape *s)
 static void ours_grad_x(const Shape *s)
 {
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
-    conv_grad_x_images(s->c, &j, TAIL_MASK, 0, s->c.images);
+    conv_grad_x_part(s->c, &j, s->scratch, TAIL_MASK, 0, 1);
 }
 
 static void blas_grad_x(const Shape *s)
@@ -101,7 +107,7 @@ static void ours_grad_w(const Shape *s)
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw};
     const Conv c = s->c;
     for (int part = 0; part < GRAD_W_PARTS(c); part++)
-        conv_grad_w_part(c, &j, part);
+        conv_grad_w_part(c, &j, s->scratch, part);
 }
 
 static void blas_grad_w(const Shape *s)
@@ -112,6 +118,7 @@ static void blas_grad_w(const Shape *s)
         conv_grad_w_blas(s->c, &j, s->unfolded, piece(depth, part, parts), piece(depth, part + 1, parts));
 }
 
+#if !MATRIX_TILES
 /* The shapes that minimal filtering makes faster: name, then side, in, out_side, out, kernel, stride of the
  * convolution and outputs of a tile. Transforms want them as constants, as a generated program has them. */
 #define FILTERED_SHAPES(SHAPE)                                                                               \
@@ -175,27 +182,14 @@ FILTERED_SHAPES(DEFINE_FILTERED)
 
 static void sparse_forward(const Shape *s)
 {
-    const Conv c = s->c;
-    const SparseProduct product = {.left = s->x,
-                                   .packed = s->packed,
-                                   .y = s->y,
-                                   .depth = c.in,
-                                   .to = pixels_of_y(c),
-                                   .ends = sparse_ends_of(TAIL_RELU)};
-    sparse_product(&product, s->scratch, 0, c.images * c.out_side * c.out_side);
+    const ConvJob j = {.x = s->x, .y = s->y, .packed = s->packed};
+    sparse_conv(s->c, &j, s->scratch, TAIL_RELU, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
-static void sparse_grad_x(const Shape *s)
+static void sparse_gradient_of_x(const Shape *s)
 {
-    const Conv c = s->c;
-    const SparseProduct product = {.left = s->y,
-                                   .packed = s->packed_t,
-                                   .mask = s->x,
-                                   .y = s->dx,
-                                   .depth = c.out,
-                                   .to = c,
-                                   .ends = sparse_ends_of(TAIL_MASK)};
-    sparse_product(&product, s->scratch, 0, c.images * c.out_side * c.out_side);
+    const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
+    sparse_grad_x(s->c, &j, s->scratch, TAIL_MASK, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
 /* A ReLU's mask, of which half is zero, of a residual's second convolution. */
@@ -212,14 +206,14 @@ static int sparse_slices(const Shape *s)
     return parts < SLICES ? SLICES / parts : 1;
 }
 
-static void sparse_grad_w(const Shape *s)
+static void sparse_gradient_of_w(const Shape *s)
 {
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
     const int slices = sparse_slices(s);
-    const SparseSum sum = (s->by_dy ? sparse_sum_by_dy : sparse_sum_by_x)(s->c, &j, slices);
-    for (int part = 0; part < sparse_sum_parts(sum); part++)
-        sparse_sum(&sum, s->scratch, part);
-    (s->by_dy ? sparse_sum_end_by_dy : sparse_sum_end_by_x)(s->c, &j, slices, 0, 1);
+    const int factor = s->by_dy ? BY_DY : BY_X;
+    for (int part = 0; part < sparse_grad_w_parts(s->c, factor, slices); part++)
+        sparse_grad_w(s->c, &j, s->scratch, factor, slices, part);
+    sparse_grad_w_end(s->c, &j, factor, slices, 0, 1);
 }
 
 /* What a program would do instead: a small weight's gradient is summed over slices of the images. */
@@ -233,9 +227,11 @@ static void dense_grad_w(const Shape *s)
         return;
     }
     for (int slice = 0; slice < SLICES; slice++)
-        conv_grad_w_slice(s->c, &j, slice, SLICES);
+        conv_grad_w_slice(s->c, &j, s->scratch, slice, SLICES);
     sum_slices(s->points, SLICES, count, 1, NULL, s->dw, 0, 1);
 }
+
+#endif
 
 /* GFLOP/s of each in turn, as many as there are tap by tap. */
 static void compare(const Shape *s, Run *ours, Run *other, double rate[2])
@@ -266,8 +262,9 @@ static Shape shape_new(Conv c, int rounds)
     s.y = some(y);
     s.dx = some(x);
     s.dw = some(depth * c.out);
-    s.packed = some(depth * (c.out + PANEL));
-    s.packed_t = some((size_t)c.kernel * c.kernel * c.out * (c.in + PANEL));
+    s.packed = some((size_t)(PANELS(c.out) * PANEL_FLOATS((ptrdiff_t)depth)));
+    s.packed_t = some((size_t)(c.kernel * c.kernel * PANELS(c.in) * PANEL_FLOATS(c.out)));
+    s.scratch = some(LARGEST_SCRATCH);
     s.unfolded = some(UNFOLDED > depth ? UNFOLDED : depth);
     pack(&s);
     return s;
@@ -312,11 +309,13 @@ static void measure(Conv c, int rounds)
     shape_free(&s);
 }
 
+#if !MATRIX_TILES
 static void measure_filtered(const Filtered *f, int rounds)
 {
     const Winograd w = f->w;
     Shape s = shape_new(w.c, rounds);
     s.points = some((size_t)square_of(w) * (depth_of(w) + PANEL) * (w.c.out + PANEL));
+    free(s.scratch);
     s.scratch = some((size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + w.c.out + PANEL));
     double forward[2], grad_x[2], grad_w[2];
     compare(&s, f->forward, ours_forward, forward);
@@ -346,6 +345,7 @@ static void measure_sparse(Conv c, int every, int rounds)
     const int depth = c.in > c.out ? c.in : c.out;
     s.by_dy = c.kernel > 1 || c.out > c.in;
     s.points = some(SLICES * weight);
+    free(s.scratch);
     s.scratch =
         some((size_t)(SPARSE_SCRATCH(depth) + SPARSE_SUM_SCRATCH + MASKED_SCRATCH(depth))); /* for each */
     fill_sparse(s.x, (size_t)c.images * c.side * c.side * c.in, every);
@@ -353,8 +353,8 @@ static void measure_sparse(Conv c, int every, int rounds)
     if (c.kernel == 1)
         compare(&s, sparse_forward, ours_forward, forward);
     fill_sparse(s.y, (size_t)c.images * c.out_side * c.out_side * c.out, every);
-    compare(&s, sparse_grad_x, ours_grad_x, grad_x);
-    compare(&s, sparse_grad_w, dense_grad_w, grad_w);
+    compare(&s, sparse_gradient_of_x, ours_grad_x, grad_x);
+    compare(&s, sparse_gradient_of_w, dense_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
     if (c.kernel == 1)
         compare(&s, masked_grad_x, ours_grad_x, by_mask);
@@ -381,6 +381,8 @@ static void print_sparse(int every, int rounds)
                        every, rounds);
 }
 
+#endif
+
 int main(int argc, char **argv)
 {
     const int rounds = argc > 1 ? atoi(argv[1]) : 5;
@@ -398,6 +400,10 @@ int main(int argc, char **argv)
         {14, 64, 7, 128, 2, 2},   {7, 128, 7, 128, 1, 1},   {7, 128, 5, 128, 3, 1},  {7, 1024, 7, 1024, 1, 1},
         {5, 1024, 5, 2048, 1, 1}, {5, 2048, 5, 2048, 1, 1},
     };
+    if (MATRIX_TILES && !processor_permits_tiles()) {
+        fprintf(stderr, "shapes: the system does not permit the processor's matrix tiles\n");
+        return 1;
+    }
     openblas_set_num_threads(1);
     printf("GFLOP/s, one thread             forward + ReLU       gradient of x   gradient of weight\n"
            "                                  ours OpenBLAS      ours OpenBLAS      ours OpenBLAS\n");
@@ -405,6 +411,7 @@ int main(int argc, char **argv)
         measure((Conv){IMAGES * (shape[i].side < 8 ? 4 : 1), shape[i].side, shape[i].in, shape[i].out_side,
                        shape[i].out, shape[i].kernel, shape[i].stride},
                 rounds);
+#if !MATRIX_TILES
     printf("                              filtered  by taps  filtered  by taps  filtered  by taps\n");
 #define FILTERED_ROW(name, ...)                                                                              \
     {FILTERED_WINOGRAD(__VA_ARGS__), name##_forward, name##_grad_x, name##_grad_w},
@@ -413,5 +420,6 @@ int main(int argc, char **argv)
         measure_filtered(&filtered[i], rounds);
     print_sparse(2, rounds);
     print_sparse(3, rounds);
+#endif
     return 0;
 }

@@ -225,6 +225,8 @@ static void add_model(Words *w, const Build *b, const Spec *s)
     for (size_t i = 0; i < COUNT(flags); i++)
         words_add(w, flags[i]);
     target_march_flags(w, s);
+    if (!strcmp(s->target.march.v, "native") && !processor_permits_tiles())
+        words_add(w, "-DMATRIX_TILES=0"); /* the processor may have them nevertheless */
     words_add(w, "-o");
     words_add(w, b->output);
     words_add(w, arena_printf(w->arena, "%s/%s.c", b->gen_dir, s->name.v));

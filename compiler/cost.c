@@ -16,6 +16,13 @@ size_t packed_floats(int depth, int columns)
     return (size_t)depth * round_up((size_t)columns, MAX_PANEL);
 }
 
+/* A packed matrix as vectors want it, or tiles. */
+static size_t packed_floats_of(const Net *n, int depth, int columns)
+{
+    const size_t floats = packed_floats(depth, columns);
+    return target_may_have_tiles(n->spec) ? larger(floats, tiles_packed_floats(depth, columns)) : floats;
+}
+
 /* Slices of the images suit a weight that is small, whose blocks alone would be too few parts, and maps that
  * are too large for the last cache, which would be read from memory anew for every block of the weight. */
 int grad_w_slices(const Op *op)
@@ -38,21 +45,36 @@ int nce_parts(const Net *n)
     return n->batch < 16 ? n->batch : 16;
 }
 
-/* Floats of arena that the operation alone needs while it runs. */
-static size_t scratch_floats(const Graph *g, const Op *op)
+/* A packed weight of a convolution or of its gradient of x, tap by tap. */
+static size_t packed_weight_floats(const Net *n, const Op *op)
+{
+    const Value *w = op->in[1];
+    const int taps = op->kernel * op->kernel;
+    if (op->kind == OP_CONV)
+        return packed_floats_of(n, w->dims[0], w->dims[1]);
+    return (size_t)taps * packed_floats_of(n, w->dims[1], w->dims[0] / taps);
+}
+
+/* By minimal filtering, or whole by tiles. */
+static size_t filtered_floats(const Net *n, const Op *op)
+{
+    const size_t floats = winograd_scratch_floats(op);
+    if (op->kind == OP_CONV_GRAD_W || !target_may_have_tiles(n->spec))
+        return floats;
+    return larger(floats, packed_weight_floats(n, op));
+}
+
+size_t cost_scratch_floats(const Graph *g, const Op *op)
 {
     const Net *n = g->net;
     const int views = n->views, batch = n->batch;
     if (op->blas)
         return 0;
     if (op->winograd)
-        return winograd_scratch_floats(op);
+        return filtered_floats(n, op);
     switch (op->kind) {
-    case OP_CONV: return packed_floats(op->in[1]->dims[0], op->in[1]->dims[1]);
-    case OP_CONV_GRAD_X: {
-        int taps = op->kernel * op->kernel;
-        return (size_t)taps * packed_floats(op->in[1]->dims[1], op->in[1]->dims[0] / taps);
-    }
+    case OP_CONV:
+    case OP_CONV_GRAD_X: return packed_weight_floats(n, op);
     case OP_CONV_GRAD_W: {
         if (op->sparse)
             return (size_t)sparse_slices(op) * value_count(op->out[0]);
@@ -61,8 +83,8 @@ static size_t scratch_floats(const Graph *g, const Op *op)
     }
     case OP_ENCODE:
     case OP_ENCODE_GRAD: return op->chunk->arena_bytes / sizeof(float);
-    case OP_SCORES: return (size_t)views * packed_floats(op->in[0]->dims[3], batch);
-    case OP_SCORES_GRAD_T: return (size_t)views * packed_floats(batch, op->out[0]->dims[3]);
+    case OP_SCORES: return (size_t)views * packed_floats_of(n, op->in[0]->dims[3], batch);
+    case OP_SCORES_GRAD_T: return (size_t)views * packed_floats_of(n, batch, op->out[0]->dims[3]);
     case OP_SCORES_GRAD_A: return (size_t)views * scores_slices(n) * (size_t)batch * op->out[0]->dims[3];
     case OP_NCE: {
         size_t parts = (size_t)views * nce_parts(n), sources = (size_t)views * batch;
@@ -75,7 +97,7 @@ static size_t scratch_floats(const Graph *g, const Op *op)
 void cost_scratch(Graph *g)
 {
     for (int i = 0; i < g->ops; i++) {
-        size_t floats = scratch_floats(g, g->op[i]);
+        size_t floats = cost_scratch_floats(g, g->op[i]);
         if (!floats)
             continue;
         if (floats > INT32_MAX)
@@ -87,12 +109,10 @@ void cost_scratch(Graph *g)
 
 static size_t worker_floats_of(const Graph *g);
 
-/* Floats of scratch that a worker needs for its part of the operation. */
-static size_t worker_floats(const Graph *g, const Op *op)
+/* Floats of scratch that a worker needs for its part of the operation, by vectors. */
+static size_t vector_worker_floats(const Graph *g, const Op *op)
 {
     enum { UNFOLDED = 1 << 17 }; /* as in templates/blas.h */
-    if (op->chunk)
-        return worker_floats_of(op->chunk);
     if (op->kind == OP_NCE) {
         const Value *r = op->in[0];
         return (r->dims[1] / r->dims[2] + 1) * (size_t)r->dims[2]; /* a target image's scores, and one row */
@@ -105,6 +125,15 @@ static size_t worker_floats(const Graph *g, const Op *op)
         return 0;
     size_t patch = (size_t)(op->kind == OP_CONV_GRAD_W ? op->out[0] : op->in[1])->dims[0];
     return patch > UNFOLDED ? patch : UNFOLDED;
+}
+
+static size_t worker_floats(const Graph *g, const Op *op)
+{
+    if (op->chunk)
+        return worker_floats_of(op->chunk);
+    const size_t floats = vector_worker_floats(g, op);
+    return target_may_have_tiles(g->net->spec) && !op->blas ? larger(floats, tiles_worker_floats(g, op))
+                                                            : floats;
 }
 
 static size_t worker_floats_of(const Graph *g)

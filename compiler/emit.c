@@ -59,6 +59,27 @@ static bool skips_zeros(const Op *op)
     return op->sparse && !op_is_by_mask(op);
 }
 
+/* Products are by matrix tiles or by vectors, as the processor is that the C is compiled for. */
+static void emit_includes(Emit *e)
+{
+    const Program *p = e->program;
+    const bool tiles = target_may_have_tiles(p->net->spec);
+    if (!tiles)
+        fprintf(e->out, "#define MATRIX_TILES 0 /* no memory is planned for them */\n");
+    fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
+    if (tiles)
+        fprintf(e->out, "#if MATRIX_TILES\n#include \"tiles.h\"\n#else\n");
+    fprintf(e->out, "#include \"vectors.h\"\n");
+    if (program_any(p, is_filtered))
+        fprintf(e->out, "#include \"winograd.h\"\n");
+    if (program_any(p, skips_zeros))
+        fprintf(e->out, "#include \"sparse.h\"\n");
+    if (program_any(p, op_is_by_mask))
+        fprintf(e->out, "#include \"masked.h\"\n");
+    if (tiles)
+        fprintf(e->out, "#endif\n");
+}
+
 static void emit_head(Emit *e)
 {
     const Program *p = e->program;
@@ -79,13 +100,7 @@ static void emit_head(Emit *e)
             in_comment(e->arena, spec_name(e)), n->spec->name.v, n->batch, n->views, n->views > 1 ? "s" : "",
             trained_numbers(p->params), cost_step_flop(p->step) / 1e9,
             (double)p->step->arena_bytes / (1 << 20));
-    fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
-    if (program_any(p, is_filtered))
-        fprintf(e->out, "#include \"winograd.h\"\n");
-    if (program_any(p, skips_zeros))
-        fprintf(e->out, "#include \"sparse.h\"\n");
-    if (program_any(p, op_is_by_mask))
-        fprintf(e->out, "#include \"masked.h\"\n");
+    emit_includes(e);
     if (p->openblas)
         fprintf(e->out, "#include \"blas.h\"\n");
     fprintf(e->out, "\nstatic inline float *at(char *arena, size_t bytes)\n{\n    return (float *)(void "
@@ -455,7 +470,8 @@ static void emit_model_table(Emit *e, int scales)
         s->name.v, quoted(e->arena, spec_name(e)), p->digest);
     fprintf(e->out,
             "    .compiler = \"amdimc " AMDIMC_VERSION
-            "\",\n    .cc = COMPILER,\n    .march = %s,\n    .target = %s,\n    .blas = \"%s\",\n",
+            "\",\n    .cc = COMPILER,\n    .tiles = MATRIX_TILES,\n    .march = %s,\n    .target = %s,\n    "
+            ".blas = \"%s\",\n",
             quoted(e->arena, s->target.march.v), quoted(e->arena, p->triple), s->target.blas.v);
     fprintf(e->out,
             "    .views = %d,\n    .batch = %d,\n    .channels = %d,\n    .size = %d,\n    .mean = mean,\n   "

@@ -258,6 +258,7 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
         const char *by = op->sparse == x ? "x" : "dy";
         p->name = arena_printf(p->e->arena, "%s_by_%s", p->name, by);
         fill(p, "by", "%s", by);
+        fill(p, "factor", "%s", op->sparse == x ? "BY_X" : "BY_DY");
         fill(p, "slices", "%d", slices);
         fill(p, "s", "%s", slices > 1 ? "s" : "");
         fill(p, "parts", "%d", channel_parts(dw->dims[0], 32));

@@ -180,6 +180,7 @@ typedef struct {
     uint64_t memory_limit; /* the spec's target.memory in bytes, 0: none */
     double flop_per_step;  /* products of forward and backward, two per multiply-add */
 
+    bool tiles;          /* its products use the processor's matrix tiles, which the system has to permit */
     void (*start)(void); /* or NULL; called once, before the first step or feature */
     void (*step)(AmdimStep *step);
     int features;

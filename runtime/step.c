@@ -17,6 +17,8 @@ static bool allocate_results(Machine *k, const AmdimModel *m, Fault *f)
 bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
 {
     *k = (Machine){.model = m};
+    if (m->tiles && !processor_permit_tiles(f))
+        return false;
     if (m->start != NULL)
         m->start();
     k->pool = pool_new(threads, m->scratch_bytes, f);

@@ -155,16 +155,16 @@ SHARED void masked_rows_by_depth(const MaskedRows *r)
 /* ---- maps
  * ------------------------------------------------------------------------------------------------ */
 
-/* Blocks of a weight (in, out). */
-INLINE int masked_blocks(int in, int out)
+/* Blocks of a weight. */
+INLINE int masked_packs(Conv c)
 {
-    return in / MASK_BITS * (out / masked_depth(out));
+    return c.in / MASK_BITS * (c.out / masked_depth(c.out));
 }
 
 /* Block `block` of the packed weight, in order: [in / MASK_BITS][out / depth][MASK_BITS][depth]. */
-INLINE void masked_pack(const float *weight, int out, int block, float *packed)
+INLINE void masked_pack(Conv c, const float *weight, int block, float *packed)
 {
-    const int depth = masked_depth(out), blocks = out / depth;
+    const int out = c.out, depth = masked_depth(out), blocks = out / depth;
     const float *from = weight + (size_t)(block / blocks) * MASK_BITS * out + block % blocks * depth;
     float *to = packed + (size_t)block * MASK_BITS * depth;
     for (int row = 0; row < MASK_BITS; row++)

@@ -187,6 +187,7 @@ typedef struct {
     float *da, *dt;
     const float *addend; /* to da or dt */
     float *packed;
+    AmdimPool *pool; /* for a worker's scratch */
 } ScoresJob;
 
 #endif

@@ -11,7 +11,7 @@
 #ifndef SPARSE_H
 #define SPARSE_H
 
-#include "kernels.h"
+#include "vectors.h"
 
 /* A group's block of the other factor leaves half of the first cache to all else. */
 enum {
@@ -199,7 +199,7 @@ INLINE void sparse_ends(const SparseRows *r, int tail, Target t, const size_t *a
     {                                                                                                        \
         sparse_ends(r, tail, *t, at);                                                                        \
     }
-TILE_TAILS(DEFINE_SPARSE_ENDS)
+EACH_TAIL(DEFINE_SPARSE_ENDS)
 
 typedef void SparseEnds(const SparseRows *r, const Target *t, const size_t *at);
 
@@ -208,7 +208,7 @@ INLINE SparseEnds *sparse_ends_of(int tail)
 #define OF(n)                                                                                                \
     case n: return sparse_ends_##n;
     switch (tail) {
-        TILE_TAILS(OF)
+        EACH_TAIL(OF)
     }
 #undef OF
     return NULL;
@@ -226,17 +226,6 @@ typedef struct {
     Conv to; /* y is its x */
     SparseEnds *ends;
 } SparseProduct;
-
-/* A convolution's y, pixel by pixel: what a 1x1 kernel reads. */
-INLINE Conv pixels_of_y(Conv c)
-{
-    return (Conv){.images = c.images,
-                  .side = c.out_side,
-                  .in = c.out,
-                  .out_side = c.out_side,
-                  .kernel = 1,
-                  .stride = 1};
-}
 
 INLINE int columns_of(Conv to)
 {
@@ -292,6 +281,32 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
     }
 }
 
+INLINE void sparse_conv(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last)
+{
+    const SparseProduct product = {.left = j->x,
+                                   .packed = j->packed,
+                                   .bias = j->bias,
+                                   .addend = j->addend,
+                                   .y = j->y,
+                                   .depth = c.in,
+                                   .to = pixels_of_y(c),
+                                   .ends = sparse_ends_of(tail)};
+    sparse_product(&product, scratch, first, last);
+}
+
+INLINE void sparse_grad_x(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+{
+    const SparseProduct product = {.left = j->dy,
+                                   .packed = j->packed,
+                                   .addend = j->addend,
+                                   .mask = j->mask,
+                                   .y = j->dx,
+                                   .depth = c.out,
+                                   .to = c,
+                                   .ends = sparse_ends_of(tail)};
+    sparse_product(&product, scratch, first, last);
+}
+
 /* ---- the gradient of a weight
  * ------------------------------------------------------------------------------------------------ */
 
@@ -309,11 +324,6 @@ typedef struct {
     float *partial; /* (slices, rows, columns) */
 } SparseSum;
 
-INLINE int depth_of_weight(Conv c)
-{
-    return c.kernel * c.kernel * c.in;
-}
-
 INLINE SparseSum sparse_sum_by_x(Conv c, const ConvGradWJob *j, int slices)
 {
     return (SparseSum){j->x, j->dy, c.in, pixels_of_y(c), c.out, slices, j->partial};
@@ -321,12 +331,7 @@ INLINE SparseSum sparse_sum_by_x(Conv c, const ConvGradWJob *j, int slices)
 
 INLINE SparseSum sparse_sum_by_dy(Conv c, const ConvGradWJob *j, int slices)
 {
-    return (SparseSum){j->dy, j->x, c.out, c, depth_of_weight(c), slices, j->partial};
-}
-
-INLINE int sparse_sum_parts(SparseSum s)
-{
-    return CEIL_DIV(s.rows, SPARSE_ROWS) * s.slices;
+    return (SparseSum){j->dy, j->x, c.out, c, depth_of_patch(c), slices, j->partial};
 }
 
 /* A block of DEPTH_BLOCK pixels at most, as a part sees it. */
@@ -396,7 +401,7 @@ INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixe
     }
 }
 
-/* Part `part` of sparse_sum_parts. */
+/* Part `part` of sparse_grad_w_parts. */
 SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
 {
     const int pixels = s->of.images * s->of.out_side * s->of.out_side, blocks = CEIL_DIV(pixels, DEPTH_BLOCK),
@@ -445,17 +450,30 @@ SHARED void sum_transposed(const float *partial, int slices, int depth, int out,
             }
 }
 
-/* Part `part` of `parts` of dw from the slices. */
-
-INLINE void sparse_sum_end_by_x(Conv c, const ConvGradWJob *j, int slices, int part, int parts)
+INLINE SparseSum sparse_sum_by(int factor, Conv c, const ConvGradWJob *j, int slices)
 {
-    sum_slices(j->partial, slices, (size_t)depth_of_weight(c) * c.out, 1, j->more ? j->dw : NULL, j->dw, part,
-               parts);
+    return factor == BY_DY ? sparse_sum_by_dy(c, j, slices) : sparse_sum_by_x(c, j, slices);
 }
 
-INLINE void sparse_sum_end_by_dy(Conv c, const ConvGradWJob *j, int slices, int part, int parts)
+INLINE int sparse_grad_w_parts(Conv c, int factor, int slices)
 {
-    sum_transposed(j->partial, slices, depth_of_weight(c), c.out, j->more, j->dw, part, parts);
+    return CEIL_DIV(factor == BY_DY ? c.out : c.in, SPARSE_ROWS) * slices;
+}
+
+INLINE void sparse_grad_w(Conv c, const ConvGradWJob *j, float *scratch, int factor, int slices, int part)
+{
+    const SparseSum sum = sparse_sum_by(factor, c, j, slices);
+    sparse_sum(&sum, scratch, part);
+}
+
+/* Part `part` of `parts` of dw from the slices. */
+INLINE void sparse_grad_w_end(Conv c, const ConvGradWJob *j, int factor, int slices, int part, int parts)
+{
+    if (factor == BY_DY)
+        sum_transposed(j->partial, slices, depth_of_patch(c), c.out, j->more, j->dw, part, parts);
+    else
+        sum_slices(j->partial, slices, (size_t)depth_of_patch(c) * c.out, 1, j->more ? j->dw : NULL, j->dw,
+                   part, parts);
 }
 
 #endif

@@ -18,7 +18,7 @@
 #ifndef WINOGRAD_H
 #define WINOGRAD_H
 
-#include "kernels.h"
+#include "vectors.h"
 
 enum { MAX_POINTS = 5, MAX_SQUARE = MAX_POINTS * MAX_POINTS, TILE_BLOCK = 24, TILE_SUM_BLOCK = 64 };
 

@@ -5,10 +5,15 @@
  * the encoders; the tables that describe the model to the runtime.
  *
  * Maps lie as (image, row, column, channel), view 1's images before view 2's. The step's temporaries lie in
- * one arena of 2.3 MiB, each where it can while it lives; `op 3..17` says from which operation to which. */
+ * one arena of 2.2 MiB, each where it can while it lives; `op 3..17` says from which operation to which. */
 #include "amdim.h"
 #include "kernels.h"
 #include "nce.h"
+#if MATRIX_TILES
+#include "tiles.h"
+#else
+#include "vectors.h"
+#endif
 
 static inline float *at(char *arena, size_t bytes)
 {
@@ -73,12 +78,14 @@ static void conv_3x3_3_to_16_at_16_bias_relu_part(void *job, int part, int worke
 {
     static const Conv shape = {.images = 32, .side = 16, .in = 3, .out_side = 14, .out = 16,
                                   .kernel = 3, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_BIAS | TAIL_RELU, tile_piece(6272, part, 28), tile_piece(6272, part + 1, 28));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_BIAS | TAIL_RELU, tile_piece(6272, part, 28),
+                tile_piece(6272, part + 1, 28));
 }
 
 static void conv_3x3_3_to_16_at_16_bias_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_3x3_3_to_16_at_16_bias_relu_pack, &job, PANELS(16));
     amdim_parallel(pool, conv_3x3_3_to_16_at_16_bias_relu_part, &job, 28);
 }
@@ -95,12 +102,14 @@ static void conv_2x2_stride2_16_to_32_at_14_relu_part(void *job, int part, int w
 {
     static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
                                   .kernel = 2, .stride = 2};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_RELU, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_RELU, tile_piece(1568, part, 8),
+                tile_piece(1568, part + 1, 8));
 }
 
 static void conv_2x2_stride2_16_to_32_at_14_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_2x2_stride2_16_to_32_at_14_relu_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_2x2_stride2_16_to_32_at_14_relu_part, &job, 8);
 }
@@ -130,12 +139,14 @@ static void conv_1x1_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_ADD, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, tile_piece(1568, part, 8),
+                tile_piece(1568, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_7_add(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_7_add_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_7_add_part, &job, 8);
 }
@@ -152,12 +163,14 @@ static void conv_1x1_32_to_32_at_7_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_RELU, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_RELU, tile_piece(1568, part, 8),
+                tile_piece(1568, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_7_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_7_relu_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_7_relu_part, &job, 8);
 }
@@ -174,12 +187,14 @@ static void conv_3x3_32_to_32_at_7_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 3, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_RELU, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_RELU, tile_piece(800, part, 8),
+                tile_piece(800, part + 1, 8));
 }
 
 static void conv_3x3_32_to_32_at_7_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_3x3_32_to_32_at_7_relu_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_3x3_32_to_32_at_7_relu_part, &job, 8);
 }
@@ -209,12 +224,14 @@ static void conv_1x1_32_to_32_at_5_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_ADD, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, tile_piece(800, part, 8),
+                tile_piece(800, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_5_add(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_5_add_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_5_add_part, &job, 8);
 }
@@ -231,12 +248,14 @@ static void conv_5x5_32_to_48_at_5_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
                                   .kernel = 5, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_RELU, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_RELU, tile_piece(32, part, 3),
+                tile_piece(32, part + 1, 3));
 }
 
 static void conv_5x5_32_to_48_at_5_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_5x5_32_to_48_at_5_relu_pack, &job, PANELS(48));
     amdim_parallel(pool, conv_5x5_32_to_48_at_5_relu_part, &job, 3);
 }
@@ -266,12 +285,14 @@ static void conv_1x1_48_to_48_at_1_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_ADD, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, tile_piece(32, part, 3),
+                tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_48_to_48_at_1_add(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_48_to_48_at_1_add_pack, &job, PANELS(48));
     amdim_parallel(pool, conv_1x1_48_to_48_at_1_add_part, &job, 3);
 }
@@ -301,12 +322,14 @@ static void conv_1x1_48_to_32_at_1_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_RELU, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_RELU, tile_piece(32, part, 3),
+                tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_48_to_32_at_1_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_48_to_32_at_1_relu_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_48_to_32_at_1_relu_part, &job, 3);
 }
@@ -323,12 +346,14 @@ static void conv_1x1_48_to_32_at_1_bias_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_BIAS, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_BIAS, tile_piece(32, part, 3),
+                tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_48_to_32_at_1_bias(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_48_to_32_at_1_bias_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_48_to_32_at_1_bias_part, &job, 3);
 }
@@ -345,12 +370,14 @@ static void conv_1x1_32_to_32_at_1_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_ADD, tile_piece(32, part, 3), tile_piece(32, part + 1, 3));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, tile_piece(32, part, 3),
+                tile_piece(32, part + 1, 3));
 }
 
 static void conv_1x1_32_to_32_at_1_add(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_1_add_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_1_add_part, &job, 3);
 }
@@ -380,12 +407,14 @@ static void conv_1x1_32_to_32_at_5_relu_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_RELU, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_RELU, tile_piece(800, part, 8),
+                tile_piece(800, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_5_relu(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_5_relu_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_5_relu_part, &job, 8);
 }
@@ -402,12 +431,14 @@ static void conv_1x1_32_to_32_at_5_bias_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_BIAS, tile_piece(800, part, 8), tile_piece(800, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_BIAS, tile_piece(800, part, 8),
+                tile_piece(800, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_5_bias(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_5_bias_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_5_bias_part, &job, 8);
 }
@@ -437,12 +468,14 @@ static void conv_1x1_32_to_32_at_7_bias_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_pixels(shape, job, TAIL_BIAS, tile_piece(1568, part, 8), tile_piece(1568, part + 1, 8));
+    const ConvJob *j = job;
+    conv_pixels(shape, j, amdim_scratch(j->pool, worker), TAIL_BIAS, tile_piece(1568, part, 8),
+                tile_piece(1568, part + 1, 8));
 }
 
 static void conv_1x1_32_to_32_at_7_bias(AmdimPool *pool, ConvJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_1x1_32_to_32_at_7_bias_pack, &job, PANELS(32));
     amdim_parallel(pool, conv_1x1_32_to_32_at_7_bias_part, &job, 8);
 }
@@ -472,23 +505,23 @@ static void scores_at_7_pack(void *job, int part, int worker)
     const int view = part / PANELS(16), panel = part % PANELS(16);
     (void)worker;
     pack_panel_transposed(j->a + (size_t)view * 16 * 32, 32, 16, 0.176776695f, panel,
-                          j->packed + (size_t)view * PANELS(16) * 32 * PANEL);
+                          j->packed + view * PANELS(16) * PANEL_FLOATS(32));
 }
 
 static void scores_at_7_part(void *job, int part, int worker)
 {
     const ScoresJob *j = job;
     const int view = part / 8, other = 2 - 1 - view, piece_of = part % 8;
-    (void)worker;
     const ConvJob product = {.x = j->t + (size_t)other * 16 * 49 * 32,
                              .y = j->r + (size_t)view * 16 * 49 * 16,
-                             .packed = j->packed + (size_t)view * PANELS(16) * 32 * PANEL};
-    conv_pixels(scores_at_7_shape, &product, 0, 49 * piece(16, piece_of, 8),
+                             .packed = j->packed + view * PANELS(16) * PANEL_FLOATS(32)};
+    conv_pixels(scores_at_7_shape, &product, amdim_scratch(j->pool, worker), 0, 49 * piece(16, piece_of, 8),
                 49 * piece(16, piece_of + 1, 8));
 }
 
 static void scores_at_7(AmdimPool *pool, ScoresJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, scores_at_7_pack, &job, 2 * PANELS(16));
     amdim_parallel(pool, scores_at_7_part, &job, 2 * 8);
 }
@@ -582,23 +615,23 @@ static void scores_at_5_pack(void *job, int part, int worker)
     const int view = part / PANELS(16), panel = part % PANELS(16);
     (void)worker;
     pack_panel_transposed(j->a + (size_t)view * 16 * 32, 32, 16, 0.176776695f, panel,
-                          j->packed + (size_t)view * PANELS(16) * 32 * PANEL);
+                          j->packed + view * PANELS(16) * PANEL_FLOATS(32));
 }
 
 static void scores_at_5_part(void *job, int part, int worker)
 {
     const ScoresJob *j = job;
     const int view = part / 8, other = 2 - 1 - view, piece_of = part % 8;
-    (void)worker;
     const ConvJob product = {.x = j->t + (size_t)other * 16 * 25 * 32,
                              .y = j->r + (size_t)view * 16 * 25 * 16,
-                             .packed = j->packed + (size_t)view * PANELS(16) * 32 * PANEL};
-    conv_pixels(scores_at_5_shape, &product, 0, 25 * piece(16, piece_of, 8),
+                             .packed = j->packed + view * PANELS(16) * PANEL_FLOATS(32)};
+    conv_pixels(scores_at_5_shape, &product, amdim_scratch(j->pool, worker), 0, 25 * piece(16, piece_of, 8),
                 25 * piece(16, piece_of + 1, 8));
 }
 
 static void scores_at_5(AmdimPool *pool, ScoresJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, scores_at_5_pack, &job, 2 * PANELS(16));
     amdim_parallel(pool, scores_at_5_part, &job, 2 * 8);
 }
@@ -692,11 +725,10 @@ static void scores_grad_a_at_5_part(void *job, int part, int worker)
 {
     const ScoresJob *j = job;
     const int view = part / 4, other = 2 - 1 - view;
-    (void)worker;
     const ConvGradWJob product = {.x = j->r + (size_t)view * 16 * 25 * 16,
                                   .dy = j->t + (size_t)other * 16 * 25 * 32,
                                   .partial = j->packed + (size_t)view * 4 * 16 * 32};
-    conv_grad_w_slice(scores_grad_a_at_5_shape, &product, part % 4, 4);
+    conv_grad_w_slice(scores_grad_a_at_5_shape, &product, amdim_scratch(j->pool, worker), part % 4, 4);
 }
 
 static void scores_grad_a_at_5_sum(void *job, int part, int worker)
@@ -710,6 +742,7 @@ static void scores_grad_a_at_5_sum(void *job, int part, int worker)
 
 static void scores_grad_a_at_5(AmdimPool *pool, ScoresJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, scores_grad_a_at_5_part, &job, 2 * 4);
     amdim_parallel(pool, scores_grad_a_at_5_sum, &job, 4);
 }
@@ -724,7 +757,7 @@ static void scores_grad_t_at_5_pack(void *job, int part, int worker)
     const int view = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel(j->a + (size_t)view * 16 * 32, 16, 32, 0.176776695f, panel,
-               j->packed + (size_t)view * PANELS(32) * 16 * PANEL);
+               j->packed + view * PANELS(32) * PANEL_FLOATS(16));
 }
 
 static void scores_grad_t_at_5_part(void *job, int part, int worker)
@@ -732,17 +765,17 @@ static void scores_grad_t_at_5_part(void *job, int part, int worker)
     const ScoresJob *j = job;
     const int view = part / 8, other = 2 - 1 - view, piece_of = part % 8;
     const size_t target = (size_t)other * 16 * 25 * 32;
-    (void)worker;
     const ConvJob product = {.x = j->r + (size_t)view * 16 * 25 * 16,
                              .y = j->dt + target,
                              .addend = NULL,
-                             .packed = j->packed + (size_t)view * PANELS(32) * 16 * PANEL};
-    conv_pixels(scores_grad_t_at_5_shape, &product, 0, 25 * piece(16, piece_of, 8),
+                             .packed = j->packed + view * PANELS(32) * PANEL_FLOATS(16)};
+    conv_pixels(scores_grad_t_at_5_shape, &product, amdim_scratch(j->pool, worker), 0, 25 * piece(16, piece_of, 8),
                 25 * piece(16, piece_of + 1, 8));
 }
 
 static void scores_grad_t_at_5(AmdimPool *pool, ScoresJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, scores_grad_t_at_5_pack, &job, 2 * PANELS(32));
     amdim_parallel(pool, scores_grad_t_at_5_part, &job, 2 * 8);
 }
@@ -785,11 +818,10 @@ static void scores_grad_a_at_7_part(void *job, int part, int worker)
 {
     const ScoresJob *j = job;
     const int view = part / 4, other = 2 - 1 - view;
-    (void)worker;
     const ConvGradWJob product = {.x = j->r + (size_t)view * 16 * 49 * 16,
                                   .dy = j->t + (size_t)other * 16 * 49 * 32,
                                   .partial = j->packed + (size_t)view * 4 * 16 * 32};
-    conv_grad_w_slice(scores_grad_a_at_7_shape, &product, part % 4, 4);
+    conv_grad_w_slice(scores_grad_a_at_7_shape, &product, amdim_scratch(j->pool, worker), part % 4, 4);
 }
 
 static void scores_grad_a_at_7_sum(void *job, int part, int worker)
@@ -803,6 +835,7 @@ static void scores_grad_a_at_7_sum(void *job, int part, int worker)
 
 static void scores_grad_a_at_7(AmdimPool *pool, ScoresJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, scores_grad_a_at_7_part, &job, 2 * 4);
     amdim_parallel(pool, scores_grad_a_at_7_sum, &job, 4);
 }
@@ -817,7 +850,7 @@ static void scores_grad_t_at_7_pack(void *job, int part, int worker)
     const int view = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel(j->a + (size_t)view * 16 * 32, 16, 32, 0.176776695f, panel,
-               j->packed + (size_t)view * PANELS(32) * 16 * PANEL);
+               j->packed + view * PANELS(32) * PANEL_FLOATS(16));
 }
 
 static void scores_grad_t_at_7_part(void *job, int part, int worker)
@@ -825,17 +858,17 @@ static void scores_grad_t_at_7_part(void *job, int part, int worker)
     const ScoresJob *j = job;
     const int view = part / 8, other = 2 - 1 - view, piece_of = part % 8;
     const size_t target = (size_t)other * 16 * 49 * 32;
-    (void)worker;
     const ConvJob product = {.x = j->r + (size_t)view * 16 * 49 * 16,
                              .y = j->dt + target,
                              .addend = NULL,
-                             .packed = j->packed + (size_t)view * PANELS(32) * 16 * PANEL};
-    conv_pixels(scores_grad_t_at_7_shape, &product, 0, 49 * piece(16, piece_of, 8),
+                             .packed = j->packed + view * PANELS(32) * PANEL_FLOATS(16)};
+    conv_pixels(scores_grad_t_at_7_shape, &product, amdim_scratch(j->pool, worker), 0, 49 * piece(16, piece_of, 8),
                 49 * piece(16, piece_of + 1, 8));
 }
 
 static void scores_grad_t_at_7(AmdimPool *pool, ScoresJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, scores_grad_t_at_7_pack, &job, 2 * PANELS(32));
     amdim_parallel(pool, scores_grad_t_at_7_part, &job, 2 * 8);
 }
@@ -859,8 +892,8 @@ static const Conv conv_grad_w_1x1_32_to_32_at_7_shape = {.images = 32, .side = 7
 
 static void conv_grad_w_1x1_32_to_32_at_7_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_7_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_7_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_1x1_32_to_32_at_7_sum(void *job, int part, int worker)
@@ -872,6 +905,7 @@ static void conv_grad_w_1x1_32_to_32_at_7_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_32_to_32_at_7(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_7_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_7_sum, &job, 8);
 }
@@ -883,19 +917,20 @@ static void conv_grad_x_1x1_32_to_32_at_7_mask_pack(void *job, int part, int wor
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_mask_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_MASK, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_MASK, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_mask(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_mask_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_mask_part, &job, 8);
 }
@@ -907,19 +942,20 @@ static void conv_grad_x_1x1_32_to_32_at_7_pack(void *job, int part, int worker)
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, 0, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), 0, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_part, &job, 8);
 }
@@ -931,19 +967,20 @@ static void conv_grad_x_1x1_32_to_32_at_7_add_pack(void *job, int part, int work
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 7, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_7_add(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_add_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_7_add_part, &job, 8);
 }
@@ -967,8 +1004,8 @@ static const Conv conv_grad_w_1x1_32_to_32_at_5_shape = {.images = 32, .side = 5
 
 static void conv_grad_w_1x1_32_to_32_at_5_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_5_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_5_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_1x1_32_to_32_at_5_sum(void *job, int part, int worker)
@@ -980,6 +1017,7 @@ static void conv_grad_w_1x1_32_to_32_at_5_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_32_to_32_at_5(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_5_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_5_sum, &job, 8);
 }
@@ -991,19 +1029,20 @@ static void conv_grad_x_1x1_32_to_32_at_5_mask_pack(void *job, int part, int wor
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_mask_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_MASK, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_MASK, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_mask(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_mask_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_mask_part, &job, 8);
 }
@@ -1015,19 +1054,20 @@ static void conv_grad_x_1x1_32_to_32_at_5_pack(void *job, int part, int worker)
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, 0, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), 0, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_part, &job, 8);
 }
@@ -1039,19 +1079,20 @@ static void conv_grad_x_1x1_32_to_32_at_5_add_pack(void *job, int part, int work
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, part, 8);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_5_add(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_add_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_5_add_part, &job, 8);
 }
@@ -1075,8 +1116,8 @@ static const Conv conv_grad_w_1x1_32_to_32_at_1_shape = {.images = 32, .side = 1
 
 static void conv_grad_w_1x1_32_to_32_at_1_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_1_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_1x1_32_to_32_at_1_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_1x1_32_to_32_at_1_sum(void *job, int part, int worker)
@@ -1088,6 +1129,7 @@ static void conv_grad_w_1x1_32_to_32_at_1_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_32_to_32_at_1(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_32_to_32_at_1_sum, &job, 8);
 }
@@ -1099,19 +1141,20 @@ static void conv_grad_x_1x1_32_to_32_at_1_mask_pack(void *job, int part, int wor
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_32_to_32_at_1_mask_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 32, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_MASK, part, 3);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_MASK, part, 3);
 }
 
 static void conv_grad_x_1x1_32_to_32_at_1_mask(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_1_mask_pack, &job, 1 * 1 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_1x1_32_to_32_at_1_mask_part, &job, 3);
 }
@@ -1122,8 +1165,8 @@ static const Conv conv_grad_w_1x1_48_to_32_at_1_shape = {.images = 32, .side = 1
 
 static void conv_grad_w_1x1_48_to_32_at_1_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_1x1_48_to_32_at_1_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_1x1_48_to_32_at_1_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_1x1_48_to_32_at_1_sum(void *job, int part, int worker)
@@ -1135,6 +1178,7 @@ static void conv_grad_w_1x1_48_to_32_at_1_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_48_to_32_at_1(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_48_to_32_at_1_sum, &job, 8);
 }
@@ -1146,19 +1190,20 @@ static void conv_grad_x_1x1_48_to_32_at_1_pack(void *job, int part, int worker)
     const int tap = part / PANELS(48), panel = part % PANELS(48);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 48 * 32, 32, 48, 1, panel,
-                          j->packed + (size_t)tap * PANELS(48) * 32 * PANEL);
+                          j->packed + tap * PANELS(48) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_48_to_32_at_1_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, 0, part, 3);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), 0, part, 3);
 }
 
 static void conv_grad_x_1x1_48_to_32_at_1(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_pack, &job, 1 * 1 * PANELS(48));
     amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_part, &job, 3);
 }
@@ -1170,19 +1215,20 @@ static void conv_grad_x_1x1_48_to_32_at_1_add_pack(void *job, int part, int work
     const int tap = part / PANELS(48), panel = part % PANELS(48);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 48 * 32, 32, 48, 1, panel,
-                          j->packed + (size_t)tap * PANELS(48) * 32 * PANEL);
+                          j->packed + tap * PANELS(48) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_1x1_48_to_32_at_1_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 32,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 3);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, part, 3);
 }
 
 static void conv_grad_x_1x1_48_to_32_at_1_add(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_add_pack, &job, 1 * 1 * PANELS(48));
     amdim_parallel(pool, conv_grad_x_1x1_48_to_32_at_1_add_part, &job, 3);
 }
@@ -1206,8 +1252,8 @@ static const Conv conv_grad_w_1x1_48_to_48_at_1_shape = {.images = 32, .side = 1
 
 static void conv_grad_w_1x1_48_to_48_at_1_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_1x1_48_to_48_at_1_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_1x1_48_to_48_at_1_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_1x1_48_to_48_at_1_sum(void *job, int part, int worker)
@@ -1219,6 +1265,7 @@ static void conv_grad_w_1x1_48_to_48_at_1_sum(void *job, int part, int worker)
 
 static void conv_grad_w_1x1_48_to_48_at_1(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_1x1_48_to_48_at_1_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_1x1_48_to_48_at_1_sum, &job, 8);
 }
@@ -1230,19 +1277,20 @@ static void conv_grad_x_1x1_48_to_48_at_1_mask_pack(void *job, int part, int wor
     const int tap = part / PANELS(48), panel = part % PANELS(48);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 48 * 48, 48, 48, 1, panel,
-                          j->packed + (size_t)tap * PANELS(48) * 48 * PANEL);
+                          j->packed + tap * PANELS(48) * PANEL_FLOATS(48));
 }
 
 static void conv_grad_x_1x1_48_to_48_at_1_mask_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 1, .in = 48, .out_side = 1, .out = 48,
                                   .kernel = 1, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_MASK, part, 3);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_MASK, part, 3);
 }
 
 static void conv_grad_x_1x1_48_to_48_at_1_mask(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_1x1_48_to_48_at_1_mask_pack, &job, 1 * 1 * PANELS(48));
     amdim_parallel(pool, conv_grad_x_1x1_48_to_48_at_1_mask_part, &job, 3);
 }
@@ -1266,12 +1314,13 @@ static const Conv conv_grad_w_5x5_32_to_48_at_5_shape = {.images = 32, .side = 5
 
 static void conv_grad_w_5x5_32_to_48_at_5_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_part(conv_grad_w_5x5_32_to_48_at_5_shape, job, part);
+    const ConvGradWJob *j = job;
+    conv_grad_w_part(conv_grad_w_5x5_32_to_48_at_5_shape, j, amdim_scratch(j->pool, worker), part);
 }
 
 static void conv_grad_w_5x5_32_to_48_at_5(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_5x5_32_to_48_at_5_part, &job, GRAD_W_PARTS(conv_grad_w_5x5_32_to_48_at_5_shape));
 }
 
@@ -1282,19 +1331,20 @@ static void conv_grad_x_5x5_32_to_48_at_5_add_pack(void *job, int part, int work
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 48, 48, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 48 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(48));
 }
 
 static void conv_grad_x_5x5_32_to_48_at_5_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 5, .in = 32, .out_side = 1, .out = 48,
                                   .kernel = 5, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 2);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, part, 2);
 }
 
 static void conv_grad_x_5x5_32_to_48_at_5_add(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_pack, &job, 5 * 5 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_5x5_32_to_48_at_5_add_part, &job, 2);
 }
@@ -1318,8 +1368,8 @@ static const Conv conv_grad_w_3x3_32_to_32_at_7_shape = {.images = 32, .side = 7
 
 static void conv_grad_w_3x3_32_to_32_at_7_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_3x3_32_to_32_at_7_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_3x3_32_to_32_at_7_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_3x3_32_to_32_at_7_sum(void *job, int part, int worker)
@@ -1331,6 +1381,7 @@ static void conv_grad_w_3x3_32_to_32_at_7_sum(void *job, int part, int worker)
 
 static void conv_grad_w_3x3_32_to_32_at_7(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_3x3_32_to_32_at_7_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_3x3_32_to_32_at_7_sum, &job, 8);
 }
@@ -1342,19 +1393,20 @@ static void conv_grad_x_3x3_32_to_32_at_7_add_pack(void *job, int part, int work
     const int tap = part / PANELS(32), panel = part % PANELS(32);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 32 * 32, 32, 32, 1, panel,
-                          j->packed + (size_t)tap * PANELS(32) * 32 * PANEL);
+                          j->packed + tap * PANELS(32) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_3x3_32_to_32_at_7_add_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 7, .in = 32, .out_side = 5, .out = 32,
                                   .kernel = 3, .stride = 1};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD, part, 8);
 }
 
 static void conv_grad_x_3x3_32_to_32_at_7_add(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_pack, &job, 3 * 3 * PANELS(32));
     amdim_parallel(pool, conv_grad_x_3x3_32_to_32_at_7_add_part, &job, 8);
 }
@@ -1378,8 +1430,8 @@ static const Conv conv_grad_w_2x2_stride2_16_to_32_at_14_shape = {.images = 32, 
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_2x2_stride2_16_to_32_at_14_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_2x2_stride2_16_to_32_at_14_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14_sum(void *job, int part, int worker)
@@ -1391,6 +1443,7 @@ static void conv_grad_w_2x2_stride2_16_to_32_at_14_sum(void *job, int part, int 
 
 static void conv_grad_w_2x2_stride2_16_to_32_at_14(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_2x2_stride2_16_to_32_at_14_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_2x2_stride2_16_to_32_at_14_sum, &job, 8);
 }
@@ -1402,19 +1455,20 @@ static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_pack(void *job, int 
     const int tap = part / PANELS(16), panel = part % PANELS(16);
     (void)worker;
     pack_panel_transposed(j->weight + (size_t)tap * 16 * 32, 32, 16, 1, panel,
-                          j->packed + (size_t)tap * PANELS(16) * 32 * PANEL);
+                          j->packed + tap * PANELS(16) * PANEL_FLOATS(32));
 }
 
 static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part(void *job, int part, int worker)
 {
     static const Conv shape = {.images = 32, .side = 14, .in = 16, .out_side = 7, .out = 32,
                                   .kernel = 2, .stride = 2};
-    (void)worker;
-    conv_grad_x_part(shape, job, TAIL_ADD | TAIL_MASK, part, 8);
+    const ConvGradXJob *j = job;
+    conv_grad_x_part(shape, j, amdim_scratch(j->pool, worker), TAIL_ADD | TAIL_MASK, part, 8);
 }
 
 static void conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask(AmdimPool *pool, ConvGradXJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_pack, &job, 2 * 2 * PANELS(16));
     amdim_parallel(pool, conv_grad_x_2x2_stride2_16_to_32_at_14_add_mask_part, &job, 8);
 }
@@ -1425,8 +1479,8 @@ static const Conv conv_grad_w_3x3_3_to_16_at_16_shape = {.images = 32, .side = 1
 
 static void conv_grad_w_3x3_3_to_16_at_16_part(void *job, int part, int worker)
 {
-    (void)worker;
-    conv_grad_w_slice(conv_grad_w_3x3_3_to_16_at_16_shape, job, part, 8);
+    const ConvGradWJob *j = job;
+    conv_grad_w_slice(conv_grad_w_3x3_3_to_16_at_16_shape, j, amdim_scratch(j->pool, worker), part, 8);
 }
 
 static void conv_grad_w_3x3_3_to_16_at_16_sum(void *job, int part, int worker)
@@ -1438,6 +1492,7 @@ static void conv_grad_w_3x3_3_to_16_at_16_sum(void *job, int part, int worker)
 
 static void conv_grad_w_3x3_3_to_16_at_16(AmdimPool *pool, ConvGradWJob job)
 {
+    job.pool = pool;
     amdim_parallel(pool, conv_grad_w_3x3_3_to_16_at_16_part, &job, 8);
     amdim_parallel(pool, conv_grad_w_3x3_3_to_16_at_16_sum, &job, 8);
 }
@@ -1559,16 +1614,16 @@ static void step(AmdimStep *s)
         .bias = encoder_0_bias, .y = encoder_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv1 */
-    float *const encoder_1_0_hidden = at(arena, 696320); /* 32 x 7 x 7 x 32, op 1..106 */
+    float *const encoder_1_0_hidden = at(arena, 708608); /* 32 x 7 x 7 x 32, op 1..106 */
     conv_2x2_stride2_16_to_32_at_14_relu(pool, (ConvJob){.x = encoder_0, .weight = encoder_1_0_conv1_weight,
         .y = encoder_1_0_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:11  pool of encoder.1.0 */
-    float *const encoder_1_0_shortcut = at(arena, 897024); /* 32 x 7 x 7 x 32, op 2..102 */
+    float *const encoder_1_0_shortcut = at(arena, 909312); /* 32 x 7 x 7 x 32, op 2..102 */
     pool_2x2_stride2_16_to_32_at_14(pool, (MapJob){.x = encoder_0, .y = encoder_1_0_shortcut});
 
     /* tiny.yaml:11  conv of encoder.1.0.conv2 */
-    float *const encoder_1_0 = at(arena, 897024); /* 32 x 7 x 7 x 32, op 3..102, in place */
+    float *const encoder_1_0 = at(arena, 909312); /* 32 x 7 x 7 x 32, op 3..102, in place */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_0_hidden, .weight = encoder_1_0_conv2_weight,
         .addend = encoder_1_0_shortcut, .y = encoder_1_0, .packed = at(arena, 401408)});
 
@@ -1578,63 +1633,63 @@ static void step(AmdimStep *s)
         .y = encoder_1_1_hidden, .packed = at(arena, 602112)});
 
     /* tiny.yaml:11  conv of encoder.1.1.conv2 */
-    float *const encoder_1_1 = at(arena, 1097728); /* 32 x 7 x 7 x 32, op 5..95 */
+    float *const encoder_1_1 = at(arena, 1110016); /* 32 x 7 x 7 x 32, op 5..95 */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = encoder_1_1_hidden, .weight = encoder_1_1_conv2_weight,
         .addend = encoder_1_0, .y = encoder_1_1, .packed = at(arena, 602112)});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv1 */
-    float *const encoder_2_0_hidden = at(arena, 1900544); /* 32 x 5 x 5 x 32, op 6..92 */
+    float *const encoder_2_0_hidden = at(arena, 1912832); /* 32 x 5 x 5 x 32, op 6..92 */
     conv_3x3_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = encoder_2_0_conv1_weight,
         .y = encoder_2_0_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
-    float *const encoder_2_0_shortcut = at(arena, 2002944); /* 32 x 5 x 5 x 32, op 7..88 */
+    float *const encoder_2_0_shortcut = at(arena, 2015232); /* 32 x 5 x 5 x 32, op 7..88 */
     pool_3x3_32_to_32_at_7(pool, (MapJob){.x = encoder_1_1, .y = encoder_2_0_shortcut});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
-    float *const encoder_2_0 = at(arena, 2002944); /* 32 x 5 x 5 x 32, op 8..88, in place */
+    float *const encoder_2_0 = at(arena, 2015232); /* 32 x 5 x 5 x 32, op 8..88, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
         .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 401408)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
-    float *const encoder_3_hidden = at(arena, 676224); /* 32 x 1 x 1 x 48, op 9..85 */
+    float *const encoder_3_hidden = at(arena, 2320384); /* 32 x 1 x 1 x 48, op 9..85 */
     conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
         .y = encoder_3_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:13  pool of encoder.3 */
-    float *const encoder_3_shortcut = at(arena, 682368); /* 32 x 1 x 1 x 48, op 10..81 */
+    float *const encoder_3_shortcut = at(arena, 2326528); /* 32 x 1 x 1 x 48, op 10..81 */
     pool_5x5_32_to_48_at_5(pool, (MapJob){.x = encoder_2_0, .y = encoder_3_shortcut});
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
-    float *const encoder_3 = at(arena, 682368); /* 32 x 1 x 1 x 48, op 11..81, in place */
+    float *const encoder_3 = at(arena, 2326528); /* 32 x 1 x 1 x 48, op 11..81, in place */
     conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
         .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 401408)});
 
     /* tiny.yaml:14  batchnorm of encoder.4 */
-    float *const encoder_4 = at(arena, 688512); /* 32 x 1 x 1 x 48, op 12..78 */
-    float *const encoder_4_statistics = at(arena, 694656); /* 2 x 2 x 48, op 12..81 */
+    float *const encoder_4 = at(arena, 2332672); /* 32 x 1 x 1 x 48, op 12..78 */
+    float *const encoder_4_statistics = at(arena, 2347008); /* 2 x 2 x 48, op 12..81 */
     batchnorm_48_at_1(pool, (BatchnormJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
         .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4,
         .statistics = encoder_4_statistics});
 
     /* tiny.yaml:16  conv of embed.1.conv1 */
-    float *const embed_1_hidden = at(arena, 2410496); /* 32 x 1 x 1 x 32, op 13..71 */
+    float *const embed_1_hidden = at(arena, 704512); /* 32 x 1 x 1 x 32, op 13..71 */
     conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight,
         .y = embed_1_hidden, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  conv of embed.1.shortcut */
-    float *const embed_1_shortcut = at(arena, 2414592); /* 32 x 1 x 1 x 32, op 14..67 */
+    float *const embed_1_shortcut = at(arena, 2338816); /* 32 x 1 x 1 x 32, op 14..67 */
     conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight,
         .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 401408)});
 
     /* tiny.yaml:16  conv of embed.1.conv2 */
-    float *const embed_1_sum = at(arena, 2414592); /* 32 x 1 x 1 x 32, op 15..67, in place */
+    float *const embed_1_sum = at(arena, 2338816); /* 32 x 1 x 1 x 32, op 15..67, in place */
     conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight,
-        .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 401408)});
+        .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 2117632)});
 
     /* tiny.yaml:16  batchnorm of embed.1.bn */
-    float *const embed_1 = at(arena, 1802240); /* 32 x 1 x 1 x 32, op 16..37 */
-    float *const embed_1_bn_statistics = at(arena, 695424); /* 2 x 2 x 32, op 16..67 */
+    float *const embed_1 = at(arena, 1893504); /* 32 x 1 x 1 x 32, op 16..37 */
+    float *const embed_1_bn_statistics = at(arena, 2347776); /* 2 x 2 x 32, op 16..67 */
     batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = embed_1_bn_weight,
         .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean,
         .running_var = embed_1_bn_running_var, .y = embed_1, .statistics = embed_1_bn_statistics});
@@ -1642,21 +1697,21 @@ static void step(AmdimStep *s)
     /* tiny.yaml:16  conv of embed.5.conv1 */
     float *const embed_5_hidden = at(arena, 401408); /* 32 x 5 x 5 x 32, op 17..19 */
     conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
-        .y = embed_5_hidden, .packed = at(arena, 1806336)});
+        .y = embed_5_hidden, .packed = at(arena, 2117632)});
 
     /* tiny.yaml:16  conv of embed.5.shortcut */
-    float *const embed_5_shortcut = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 18..52 */
+    float *const embed_5_shortcut = at(arena, 602112); /* 32 x 5 x 5 x 32, op 18..52 */
     conv_1x1_32_to_32_at_5_bias(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_shortcut_weight,
-        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 1806336)});
+        .bias = embed_5_shortcut_bias, .y = embed_5_shortcut, .packed = at(arena, 503808)});
 
     /* tiny.yaml:16  conv of embed.5.conv2 */
-    float *const embed_5_sum = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 19..52, in place */
+    float *const embed_5_sum = at(arena, 602112); /* 32 x 5 x 5 x 32, op 19..52, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden, .weight = embed_5_conv2_weight,
-        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 1806336)});
+        .addend = embed_5_shortcut, .y = embed_5_sum, .packed = at(arena, 503808)});
 
     /* tiny.yaml:16  batchnorm of embed.5.bn */
-    float *const embed_5 = at(arena, 1699840); /* 32 x 5 x 5 x 32, op 20..32 */
-    float *const embed_5_bn_statistics = at(arena, 2418688); /* 2 x 2 x 32, op 20..52 */
+    float *const embed_5 = at(arena, 1712128); /* 32 x 5 x 5 x 32, op 20..32 */
+    float *const embed_5_bn_statistics = at(arena, 2348288); /* 2 x 2 x 32, op 20..52 */
     batchnorm_32_at_5(pool, (BatchnormJob){.x = embed_5_sum, .weight = embed_5_bn_weight,
         .bias = embed_5_bn_bias, .running_mean = embed_5_bn_running_mean,
         .running_var = embed_5_bn_running_var, .y = embed_5, .statistics = embed_5_bn_statistics});
@@ -1664,51 +1719,51 @@ static void step(AmdimStep *s)
     /* tiny.yaml:16  conv of embed.7.conv1 */
     float *const embed_7_hidden = at(arena, 401408); /* 32 x 7 x 7 x 32, op 21..42 */
     conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_conv1_weight,
-        .y = embed_7_hidden, .packed = at(arena, 602112)});
+        .y = embed_7_hidden, .packed = at(arena, 1814528)});
 
     /* tiny.yaml:16  conv of embed.7.shortcut */
-    float *const embed_7_shortcut = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 22..38 */
+    float *const embed_7_shortcut = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 22..38 */
     conv_1x1_32_to_32_at_7_bias(pool, (ConvJob){.x = encoder_1_1, .weight = embed_7_shortcut_weight,
-        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 602112)});
+        .bias = embed_7_shortcut_bias, .y = embed_7_shortcut, .packed = at(arena, 1814528)});
 
     /* tiny.yaml:16  conv of embed.7.conv2 */
-    float *const embed_7_sum = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 23..38, in place */
+    float *const embed_7_sum = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 23..38, in place */
     conv_1x1_32_to_32_at_7_add(pool, (ConvJob){.x = embed_7_hidden, .weight = embed_7_conv2_weight,
-        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 602112)});
+        .addend = embed_7_shortcut, .y = embed_7_sum, .packed = at(arena, 1814528)});
 
     /* tiny.yaml:16  batchnorm of embed.7.bn */
-    float *const embed_7 = at(arena, 1499136); /* 32 x 7 x 7 x 32, op 24..36 */
-    float *const embed_7_bn_statistics = at(arena, 1814528); /* 2 x 2 x 32, op 24..38 */
+    float *const embed_7 = at(arena, 1511424); /* 32 x 7 x 7 x 32, op 24..36 */
+    float *const embed_7_bn_statistics = at(arena, 1901696); /* 2 x 2 x 32, op 24..38 */
     batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = embed_7_bn_weight,
         .bias = embed_7_bn_bias, .running_mean = embed_7_bn_running_mean,
         .running_var = embed_7_bn_running_var, .y = embed_7, .statistics = embed_7_bn_statistics});
 
     /* tiny.yaml:20  scores of 1-to-7 */
-    float *const scores_1_to_7 = at(arena, 2310144); /* 2 x 784 x 16, op 25..37 */
-    scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = scores_1_to_7, .packed = at(arena, 602112)});
+    float *const scores_1_to_7 = at(arena, 2220032); /* 2 x 784 x 16, op 25..37 */
+    scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = scores_1_to_7, .packed = at(arena, 1814528)});
 
     /* tiny.yaml:20  nce of 1-to-7 */
-    float *const loss_1_to_7 = at(arena, 695936); /* 3, op 26..30 */
-    float *const statistics_1_to_7 = at(arena, 669696); /* 2 x 51 x 16, op 26..35 */
+    float *const loss_1_to_7 = at(arena, 1878016); /* 3, op 26..30 */
+    float *const statistics_1_to_7 = at(arena, 1882112); /* 2 x 51 x 16, op 26..35 */
     nce_1_to_7_loss(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .result = loss_1_to_7,
-        .statistics = statistics_1_to_7, .squares = bytes_at(arena, 602112),
-        .sources = bytes_at(arena, 602368), .sums = at(arena, 602880)});
+        .statistics = statistics_1_to_7, .squares = bytes_at(arena, 1888640),
+        .sources = bytes_at(arena, 1888896), .sums = at(arena, 1889408)});
 
     /* tiny.yaml:20  gather of 5-to-5 */
-    float *const antecedent_5_to_5 = at(arena, 1806336); /* 32 x 1 x 1 x 32, op 27..33 */
+    float *const antecedent_5_to_5 = at(arena, 1888640); /* 32 x 1 x 1 x 32, op 27..33 */
     gather_32_at_5(pool, (GatherJob){.x = embed_5, .location = location_5_to_5, .y = antecedent_5_to_5});
 
     /* tiny.yaml:20  scores of 5-to-5 */
-    float *const scores_5_to_5 = at(arena, 602112); /* 2 x 400 x 16, op 28..33 */
+    float *const scores_5_to_5 = at(arena, 1814528); /* 2 x 400 x 16, op 28..33 */
     scores_at_5(pool, (ScoresJob){.a = antecedent_5_to_5, .t = embed_5, .r = scores_5_to_5,
-        .packed = at(arena, 653312)});
+        .packed = at(arena, 1865728)});
 
     /* tiny.yaml:20  nce of 5-to-5 */
-    float *const loss_5_to_5 = at(arena, 696000); /* 3, op 29..30 */
-    float *const statistics_5_to_5 = at(arena, 658176); /* 2 x 27 x 16, op 29..31 */
+    float *const loss_5_to_5 = at(arena, 1892736); /* 3, op 29..30 */
+    float *const statistics_5_to_5 = at(arena, 1870592); /* 2 x 27 x 16, op 29..31 */
     nce_5_to_5_loss(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .result = loss_5_to_5,
-        .statistics = statistics_5_to_5, .squares = bytes_at(arena, 653312),
-        .sources = bytes_at(arena, 653568), .sums = at(arena, 654080)});
+        .statistics = statistics_5_to_5, .squares = bytes_at(arena, 1865728),
+        .sources = bytes_at(arena, 1865984), .sums = at(arena, 1866496)});
 
     /* losses and embeddings are known */
     s->penalty = 0;
@@ -1729,44 +1784,44 @@ static void step(AmdimStep *s)
         return;
 
     /* tiny.yaml:20  nce_grad of 5-to-5 */
-    float *const d_scores_5_to_5 = at(arena, 602112); /* 2 x 400 x 16, op 31..33, in place */
+    float *const d_scores_5_to_5 = at(arena, 1814528); /* 2 x 400 x 16, op 31..33, in place */
     nce_5_to_5_grad(pool, (NceJob){.pool = pool, .r = scores_5_to_5, .statistics = statistics_5_to_5,
         .dr = d_scores_5_to_5});
 
     /* tiny.yaml:20  scores_grad_a of 5-to-5 */
-    float *const d_antecedent_5_to_5 = at(arena, 1810432); /* 32 x 1 x 1 x 32, op 32..34 */
+    float *const d_antecedent_5_to_5 = at(arena, 1897600); /* 32 x 1 x 1 x 32, op 32..34 */
     scores_grad_a_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .t = embed_5, .da = d_antecedent_5_to_5,
-        .packed = at(arena, 653312)});
+        .packed = at(arena, 1865728)});
 
     /* tiny.yaml:20  scores_grad_t of 5-to-5 */
-    float *const d_embed_5 = at(arena, 2207744); /* 32 x 5 x 5 x 32, op 33..62 */
+    float *const d_embed_5 = at(arena, 2117632); /* 32 x 5 x 5 x 32, op 33..62 */
     scores_grad_t_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5, .dt = d_embed_5,
-        .packed = at(arena, 653312)});
+        .packed = at(arena, 1865728)});
 
     /* tiny.yaml:20  gather_grad of 5-to-5 */
-    float *const d_embed_5_2 = at(arena, 2207744); /* 32 x 5 x 5 x 32, op 34..52, in place */
+    float *const d_embed_5_2 = at(arena, 2117632); /* 32 x 5 x 5 x 32, op 34..52, in place */
     gather_grad_32_at_5_add(pool, (GatherJob){.x = d_antecedent_5_to_5, .location = location_5_to_5,
         .addend = d_embed_5, .y = d_embed_5_2});
 
     /* tiny.yaml:20  nce_grad of 1-to-7 */
-    float *const d_scores_1_to_7 = at(arena, 2310144); /* 2 x 784 x 16, op 35..37, in place */
+    float *const d_scores_1_to_7 = at(arena, 2220032); /* 2 x 784 x 16, op 35..37, in place */
     nce_1_to_7_grad(pool, (NceJob){.pool = pool, .r = scores_1_to_7, .statistics = statistics_1_to_7,
         .dr = d_scores_1_to_7});
 
     /* tiny.yaml:20  scores_grad_a of 1-to-7 */
-    float *const d_embed_1 = at(arena, 634880); /* 32 x 1 x 1 x 32, op 36..76 */
+    float *const d_embed_1 = at(arena, 2342912); /* 32 x 1 x 1 x 32, op 36..76 */
     scores_grad_a_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .t = embed_7, .da = d_embed_1,
-        .packed = at(arena, 602112)});
+        .packed = at(arena, 1712128)});
 
     /* tiny.yaml:20  scores_grad_t of 1-to-7 */
-    float *const d_embed_7 = at(arena, 1499136); /* 32 x 7 x 7 x 32, op 37..47 */
+    float *const d_embed_7 = at(arena, 1511424); /* 32 x 7 x 7 x 32, op 37..47 */
     scores_grad_t_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .a = embed_1, .dt = d_embed_7,
-        .packed = at(arena, 602112)});
+        .packed = at(arena, 1712128)});
 
     /* tiny.yaml:16  batchnorm_grad of embed.7.bn */
-    float *const d_embed_7_sum = at(arena, 1499136); /* 32 x 7 x 7 x 32, op 38..47, in place */
-    float *const d_embed_7_bn_weight = at(arena, 695936); /* 32, op 38..39 */
-    float *const d_embed_7_bn_bias = at(arena, 696064); /* 32, op 38..40 */
+    float *const d_embed_7_sum = at(arena, 1511424); /* 32 x 7 x 7 x 32, op 38..47, in place */
+    float *const d_embed_7_bn_weight = at(arena, 1902208); /* 32, op 38..39 */
+    float *const d_embed_7_bn_bias = at(arena, 1902336); /* 32, op 38..40 */
     batchnorm_grad_32_at_7(pool, (BatchnormGradJob){.dy = d_embed_7, .x = embed_7_sum,
         .weight = embed_7_bn_weight, .statistics = embed_7_bn_statistics, .dx = d_embed_7_sum,
         .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias});
@@ -1774,49 +1829,49 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_7_bn_bias, d_embed_7_bn_bias);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.conv2 */
-    float *const d_embed_7_conv2_weight = at(arena, 638976); /* 32 x 32, op 41..43 */
+    float *const d_embed_7_conv2_weight = at(arena, 2226176); /* 32 x 32, op 41..43 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = embed_7_hidden, .dy = d_embed_7_sum,
-        .dw = d_embed_7_conv2_weight, .partial = at(arena, 602112)});
+        .dw = d_embed_7_conv2_weight, .partial = at(arena, 1310720)});
 
     /* tiny.yaml:16  conv_grad_x of embed.7.conv2 */
-    float *const d_embed_7_hidden_2 = at(arena, 1699840); /* 32 x 7 x 7 x 32, op 42..50 */
+    float *const d_embed_7_hidden_2 = at(arena, 1712128); /* 32 x 7 x 7 x 32, op 42..50 */
     conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_embed_7_sum,
         .weight = embed_7_conv2_weight, .mask = embed_7_hidden, .dx = d_embed_7_hidden_2,
-        .packed = at(arena, 602112)});
+        .packed = at(arena, 2220032)});
     s->take(s, TENSOR_embed_7_conv2_weight, d_embed_7_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.shortcut */
-    float *const d_embed_7_shortcut_weight = at(arena, 638976); /* 32 x 32, op 44..48 */
+    float *const d_embed_7_shortcut_weight = at(arena, 2226176); /* 32 x 32, op 44..48 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_sum,
-        .dw = d_embed_7_shortcut_weight, .partial = at(arena, 1298432)});
+        .dw = d_embed_7_shortcut_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:16  zero for embed.7.shortcut */
-    float *const d_embed_7_shortcut_bias = at(arena, 695936); /* 32, op 45..46 */
+    float *const d_embed_7_shortcut_bias = at(arena, 2220032); /* 32, op 45..46 */
     memset(d_embed_7_shortcut_bias, 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_7_shortcut_bias, d_embed_7_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.7.shortcut */
-    float *const d_encoder_1_1 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 47..108 */
+    float *const d_encoder_1_1 = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 47..108 */
     conv_grad_x_1x1_32_to_32_at_7(pool, (ConvGradXJob){.dy = d_embed_7_sum, .weight = embed_7_shortcut_weight,
-        .dx = d_encoder_1_1, .packed = at(arena, 643072)});
+        .dx = d_encoder_1_1, .packed = at(arena, 2220032)});
     s->take(s, TENSOR_embed_7_shortcut_weight, d_embed_7_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.7.conv1 */
-    float *const d_embed_7_conv1_weight = at(arena, 638976); /* 32 x 32, op 49..51 */
+    float *const d_embed_7_conv1_weight = at(arena, 2226176); /* 32 x 32, op 49..51 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_embed_7_hidden_2,
-        .dw = d_embed_7_conv1_weight, .partial = at(arena, 1499136)});
+        .dw = d_embed_7_conv1_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:16  conv_grad_x of embed.7.conv1 */
-    float *const d_encoder_1_1_2 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 50..94, in place */
+    float *const d_encoder_1_1_2 = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 50..94, in place */
     conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_embed_7_hidden_2,
         .weight = embed_7_conv1_weight, .addend = d_encoder_1_1, .dx = d_encoder_1_1_2,
-        .packed = at(arena, 643072)});
+        .packed = at(arena, 2220032)});
     s->take(s, TENSOR_embed_7_conv1_weight, d_embed_7_conv1_weight);
 
     /* tiny.yaml:16  batchnorm_grad of embed.5.bn */
-    float *const d_embed_5_sum = at(arena, 2207744); /* 32 x 5 x 5 x 32, op 52..62, in place */
-    float *const d_embed_5_bn_weight = at(arena, 695936); /* 32, op 52..53 */
-    float *const d_embed_5_bn_bias = at(arena, 696064); /* 32, op 52..54 */
+    float *const d_embed_5_sum = at(arena, 2117632); /* 32 x 5 x 5 x 32, op 52..62, in place */
+    float *const d_embed_5_bn_weight = at(arena, 2220032); /* 32, op 52..53 */
+    float *const d_embed_5_bn_bias = at(arena, 2220160); /* 32, op 52..54 */
     batchnorm_grad_32_at_5(pool, (BatchnormGradJob){.dy = d_embed_5_2, .x = embed_5_sum,
         .weight = embed_5_bn_weight, .statistics = embed_5_bn_statistics, .dx = d_embed_5_sum,
         .dweight = d_embed_5_bn_weight, .dbias = d_embed_5_bn_bias});
@@ -1824,54 +1879,54 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_5_bn_bias, d_embed_5_bn_bias);
 
     /* tiny.yaml:16  conv of embed.5.conv1, again */
-    float *const embed_5_hidden_again = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 55..57 */
+    float *const embed_5_hidden_again = at(arena, 1511424); /* 32 x 5 x 5 x 32, op 55..57 */
     conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = embed_5_conv1_weight,
-        .y = embed_5_hidden_again, .packed = at(arena, 638976)});
+        .y = embed_5_hidden_again, .packed = at(arena, 2220032)});
 
     /* tiny.yaml:16  conv_grad_w of embed.5.conv2 */
-    float *const d_embed_5_conv2_weight = at(arena, 638976); /* 32 x 32, op 56..58 */
+    float *const d_embed_5_conv2_weight = at(arena, 1875968); /* 32 x 32, op 56..58 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = embed_5_hidden_again, .dy = d_embed_5_sum,
-        .dw = d_embed_5_conv2_weight, .partial = at(arena, 401408)});
+        .dw = d_embed_5_conv2_weight, .partial = at(arena, 1613824)});
 
     /* tiny.yaml:16  conv_grad_x of embed.5.conv2 */
-    float *const d_embed_5_hidden_2 = at(arena, 401408); /* 32 x 5 x 5 x 32, op 57..65 */
+    float *const d_embed_5_hidden_2 = at(arena, 1767424); /* 32 x 5 x 5 x 32, op 57..65 */
     conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_embed_5_sum,
         .weight = embed_5_conv2_weight, .mask = embed_5_hidden_again, .dx = d_embed_5_hidden_2,
-        .packed = at(arena, 643072)});
+        .packed = at(arena, 1869824)});
     s->take(s, TENSOR_embed_5_conv2_weight, d_embed_5_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.5.shortcut */
-    float *const d_embed_5_shortcut_weight = at(arena, 638976); /* 32 x 32, op 59..63 */
+    float *const d_embed_5_shortcut_weight = at(arena, 1902592); /* 32 x 32, op 59..63 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_sum,
-        .dw = d_embed_5_shortcut_weight, .partial = at(arena, 2105344)});
+        .dw = d_embed_5_shortcut_weight, .partial = at(arena, 1869824)});
 
     /* tiny.yaml:16  zero for embed.5.shortcut */
-    float *const d_embed_5_shortcut_bias = at(arena, 695936); /* 32, op 60..61 */
+    float *const d_embed_5_shortcut_bias = at(arena, 1906688); /* 32, op 60..61 */
     memset(d_embed_5_shortcut_bias, 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_5_shortcut_bias, d_embed_5_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.5.shortcut */
-    float *const d_encoder_2_0 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 62..94 */
+    float *const d_encoder_2_0 = at(arena, 1665024); /* 32 x 5 x 5 x 32, op 62..94 */
     conv_grad_x_1x1_32_to_32_at_5(pool, (ConvGradXJob){.dy = d_embed_5_sum, .weight = embed_5_shortcut_weight,
-        .dx = d_encoder_2_0, .packed = at(arena, 643072)});
+        .dx = d_encoder_2_0, .packed = at(arena, 1869824)});
     s->take(s, TENSOR_embed_5_shortcut_weight, d_embed_5_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.5.conv1 */
-    float *const d_embed_5_conv1_weight = at(arena, 638976); /* 32 x 32, op 64..66 */
+    float *const d_embed_5_conv1_weight = at(arena, 1902592); /* 32 x 32, op 64..66 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_embed_5_hidden_2,
-        .dw = d_embed_5_conv1_weight, .partial = at(arena, 503808)});
+        .dw = d_embed_5_conv1_weight, .partial = at(arena, 1869824)});
 
     /* tiny.yaml:16  conv_grad_x of embed.5.conv1 */
-    float *const d_encoder_2_0_2 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 65..87, in place */
+    float *const d_encoder_2_0_2 = at(arena, 1665024); /* 32 x 5 x 5 x 32, op 65..87, in place */
     conv_grad_x_1x1_32_to_32_at_5_add(pool, (ConvGradXJob){.dy = d_embed_5_hidden_2,
         .weight = embed_5_conv1_weight, .addend = d_encoder_2_0, .dx = d_encoder_2_0_2,
-        .packed = at(arena, 643072)});
+        .packed = at(arena, 1869824)});
     s->take(s, TENSOR_embed_5_conv1_weight, d_embed_5_conv1_weight);
 
     /* tiny.yaml:16  batchnorm_grad of embed.1.bn */
-    float *const d_embed_1_sum = at(arena, 634880); /* 32 x 1 x 1 x 32, op 67..76, in place */
-    float *const d_embed_1_bn_weight = at(arena, 695936); /* 32, op 67..68 */
-    float *const d_embed_1_bn_bias = at(arena, 696064); /* 32, op 67..69 */
+    float *const d_embed_1_sum = at(arena, 2342912); /* 32 x 1 x 1 x 32, op 67..76, in place */
+    float *const d_embed_1_bn_weight = at(arena, 1767424); /* 32, op 67..68 */
+    float *const d_embed_1_bn_bias = at(arena, 1767552); /* 32, op 67..69 */
     batchnorm_grad_32_at_1(pool, (BatchnormGradJob){.dy = d_embed_1, .x = embed_1_sum,
         .weight = embed_1_bn_weight, .statistics = embed_1_bn_statistics, .dx = d_embed_1_sum,
         .dweight = d_embed_1_bn_weight, .dbias = d_embed_1_bn_bias});
@@ -1879,48 +1934,49 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_1_bn_bias, d_embed_1_bn_bias);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.conv2 */
-    float *const d_embed_1_conv2_weight = at(arena, 638976); /* 32 x 32, op 70..72 */
+    float *const d_embed_1_conv2_weight = at(arena, 2338816); /* 32 x 32, op 70..72 */
     conv_grad_w_1x1_32_to_32_at_1(pool, (ConvGradWJob){.x = embed_1_hidden, .dy = d_embed_1_sum,
-        .dw = d_embed_1_conv2_weight, .partial = at(arena, 401408)});
+        .dw = d_embed_1_conv2_weight, .partial = at(arena, 1767424)});
 
     /* tiny.yaml:16  conv_grad_x of embed.1.conv2 */
-    float *const d_embed_1_hidden_2 = at(arena, 456704); /* 32 x 1 x 1 x 32, op 71..79 */
+    float *const d_embed_1_hidden_2 = at(arena, 1822720); /* 32 x 1 x 1 x 32, op 71..79 */
     conv_grad_x_1x1_32_to_32_at_1_mask(pool, (ConvGradXJob){.dy = d_embed_1_sum,
         .weight = embed_1_conv2_weight, .mask = embed_1_hidden, .dx = d_embed_1_hidden_2,
-        .packed = at(arena, 643072)});
+        .packed = at(arena, 1767424)});
     s->take(s, TENSOR_embed_1_conv2_weight, d_embed_1_conv2_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.shortcut */
-    float *const d_embed_1_shortcut_weight = at(arena, 450560); /* 48 x 32, op 73..77 */
+    float *const d_embed_1_shortcut_weight = at(arena, 1816576); /* 48 x 32, op 73..77 */
     conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_sum,
-        .dw = d_embed_1_shortcut_weight, .partial = at(arena, 401408)});
+        .dw = d_embed_1_shortcut_weight, .partial = at(arena, 1767424)});
 
     /* tiny.yaml:16  zero for embed.1.shortcut */
-    float *const d_embed_1_shortcut_bias = at(arena, 695424); /* 32, op 74..75 */
+    float *const d_embed_1_shortcut_bias = at(arena, 2338816); /* 32, op 74..75 */
     memset(d_embed_1_shortcut_bias, 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_1_shortcut_bias, d_embed_1_shortcut_bias);
 
     /* tiny.yaml:16  conv_grad_x of embed.1.shortcut */
-    float *const d_encoder_4 = at(arena, 484352); /* 32 x 1 x 1 x 48, op 76..87 */
+    float *const d_encoder_4 = at(arena, 1850368); /* 32 x 1 x 1 x 48, op 76..87 */
     conv_grad_x_1x1_48_to_32_at_1(pool, (ConvGradXJob){.dy = d_embed_1_sum, .weight = embed_1_shortcut_weight,
-        .dx = d_encoder_4, .packed = at(arena, 401408)});
+        .dx = d_encoder_4, .packed = at(arena, 1767424)});
     s->take(s, TENSOR_embed_1_shortcut_weight, d_embed_1_shortcut_weight);
 
     /* tiny.yaml:16  conv_grad_w of embed.1.conv1 */
-    float *const d_embed_1_conv1_weight = at(arena, 450560); /* 48 x 32, op 78..80 */
+    float *const d_embed_1_conv1_weight = at(arena, 1816576); /* 48 x 32, op 78..80 */
     conv_grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4, .dy = d_embed_1_hidden_2,
-        .dw = d_embed_1_conv1_weight, .partial = at(arena, 401408)});
+        .dw = d_embed_1_conv1_weight, .partial = at(arena, 1767424)});
 
     /* tiny.yaml:16  conv_grad_x of embed.1.conv1 */
-    float *const d_encoder_4_2 = at(arena, 484352); /* 32 x 1 x 1 x 48, op 79..81, in place */
+    float *const d_encoder_4_2 = at(arena, 1850368); /* 32 x 1 x 1 x 48, op 79..81, in place */
     conv_grad_x_1x1_48_to_32_at_1_add(pool, (ConvGradXJob){.dy = d_embed_1_hidden_2,
-        .weight = embed_1_conv1_weight, .addend = d_encoder_4, .dx = d_encoder_4_2, .packed = at(arena, 401408)});
+        .weight = embed_1_conv1_weight, .addend = d_encoder_4, .dx = d_encoder_4_2,
+        .packed = at(arena, 1767424)});
     s->take(s, TENSOR_embed_1_conv1_weight, d_embed_1_conv1_weight);
 
     /* tiny.yaml:14  batchnorm_grad of encoder.4 */
-    float *const d_encoder_3 = at(arena, 484352); /* 32 x 1 x 1 x 48, op 81..87, in place */
-    float *const d_encoder_4_weight = at(arena, 695424); /* 48, op 81..82 */
-    float *const d_encoder_4_bias = at(arena, 695616); /* 48, op 81..83 */
+    float *const d_encoder_3 = at(arena, 1850368); /* 32 x 1 x 1 x 48, op 81..87, in place */
+    float *const d_encoder_4_weight = at(arena, 2332672); /* 48, op 81..82 */
+    float *const d_encoder_4_bias = at(arena, 2332864); /* 48, op 81..83 */
     batchnorm_grad_48_at_1(pool, (BatchnormGradJob){.dy = d_encoder_4_2, .x = encoder_3,
         .weight = encoder_4_weight, .statistics = encoder_4_statistics, .dx = d_encoder_3,
         .dweight = d_encoder_4_weight, .dbias = d_encoder_4_bias});
@@ -1928,61 +1984,61 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_encoder_4_bias, d_encoder_4_bias);
 
     /* tiny.yaml:13  conv_grad_w of encoder.3.conv2 */
-    float *const d_encoder_3_conv2_weight = at(arena, 475136); /* 48 x 48, op 84..86 */
+    float *const d_encoder_3_conv2_weight = at(arena, 1841152); /* 48 x 48, op 84..86 */
     conv_grad_w_1x1_48_to_48_at_1(pool, (ConvGradWJob){.x = encoder_3_hidden, .dy = d_encoder_3,
-        .dw = d_encoder_3_conv2_weight, .partial = at(arena, 401408)});
+        .dw = d_encoder_3_conv2_weight, .partial = at(arena, 1767424)});
 
     /* tiny.yaml:13  conv_grad_x of encoder.3.conv2 */
-    float *const d_encoder_3_hidden_2 = at(arena, 682368); /* 32 x 1 x 1 x 48, op 85..89 */
+    float *const d_encoder_3_hidden_2 = at(arena, 1792000); /* 32 x 1 x 1 x 48, op 85..89 */
     conv_grad_x_1x1_48_to_48_at_1_mask(pool, (ConvGradXJob){.dy = d_encoder_3,
         .weight = encoder_3_conv2_weight, .mask = encoder_3_hidden, .dx = d_encoder_3_hidden_2,
-        .packed = at(arena, 401408)});
+        .packed = at(arena, 1767424)});
     s->take(s, TENSOR_encoder_3_conv2_weight, d_encoder_3_conv2_weight);
 
     /* tiny.yaml:13  pool_grad of encoder.3 */
-    float *const d_encoder_2_0_3 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 87..89, in place */
+    float *const d_encoder_2_0_3 = at(arena, 1665024); /* 32 x 5 x 5 x 32, op 87..89, in place */
     pool_grad_5x5_32_to_48_at_5_add(pool, (MapJob){.x = d_encoder_3, .addend = d_encoder_2_0_2,
         .y = d_encoder_2_0_3});
 
     /* tiny.yaml:13  conv_grad_w of encoder.3.conv1 */
-    float *const d_encoder_3_conv1_weight = at(arena, 401408); /* 800 x 48, op 88..90 */
+    float *const d_encoder_3_conv1_weight = at(arena, 1511424); /* 800 x 48, op 88..90 */
     conv_grad_w_5x5_32_to_48_at_5(pool, (ConvGradWJob){.x = encoder_2_0, .dy = d_encoder_3_hidden_2,
         .dw = d_encoder_3_conv1_weight});
 
     /* tiny.yaml:13  conv_grad_x of encoder.3.conv1 */
-    float *const d_encoder_2_0_4 = at(arena, 2105344); /* 32 x 5 x 5 x 32, op 89..94, in place */
+    float *const d_encoder_2_0_4 = at(arena, 1665024); /* 32 x 5 x 5 x 32, op 89..94, in place */
     conv_grad_x_5x5_32_to_48_at_5_add(pool, (ConvGradXJob){.dy = d_encoder_3_hidden_2,
         .weight = encoder_3_conv1_weight, .addend = d_encoder_2_0_3, .dx = d_encoder_2_0_4,
-        .packed = at(arena, 1499136)});
+        .packed = at(arena, 401408)});
     s->take(s, TENSOR_encoder_3_conv1_weight, d_encoder_3_conv1_weight);
 
     /* tiny.yaml:12  conv_grad_w of encoder.2.0.conv2 */
-    float *const d_encoder_2_0_conv2_weight = at(arena, 401408); /* 32 x 32, op 91..93 */
+    float *const d_encoder_2_0_conv2_weight = at(arena, 1875968); /* 32 x 32, op 91..93 */
     conv_grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0_hidden, .dy = d_encoder_2_0_4,
-        .dw = d_encoder_2_0_conv2_weight, .partial = at(arena, 2002944)});
+        .dw = d_encoder_2_0_conv2_weight, .partial = at(arena, 1767424)});
 
     /* tiny.yaml:12  conv_grad_x of encoder.2.0.conv2 */
-    float *const d_encoder_2_0_hidden_2 = at(arena, 2002944); /* 32 x 5 x 5 x 32, op 92..96 */
+    float *const d_encoder_2_0_hidden_2 = at(arena, 1767424); /* 32 x 5 x 5 x 32, op 92..96 */
     conv_grad_x_1x1_32_to_32_at_5_mask(pool, (ConvGradXJob){.dy = d_encoder_2_0_4,
         .weight = encoder_2_0_conv2_weight, .mask = encoder_2_0_hidden, .dx = d_encoder_2_0_hidden_2,
-        .packed = at(arena, 405504)});
+        .packed = at(arena, 1869824)});
     s->take(s, TENSOR_encoder_2_0_conv2_weight, d_encoder_2_0_conv2_weight);
 
     /* tiny.yaml:12  pool_grad of encoder.2.0 */
-    float *const d_encoder_1_1_3 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 94..96, in place */
+    float *const d_encoder_1_1_3 = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 94..96, in place */
     pool_grad_3x3_32_to_32_at_7_add(pool, (MapJob){.x = d_encoder_2_0_4, .addend = d_encoder_1_1_2,
         .y = d_encoder_1_1_3});
 
     /* tiny.yaml:12  conv_grad_w of encoder.2.0.conv1 */
-    float *const d_encoder_2_0_conv1_weight = at(arena, 1499136); /* 288 x 32, op 95..97 */
+    float *const d_encoder_2_0_conv1_weight = at(arena, 1511424); /* 288 x 32, op 95..97 */
     conv_grad_w_3x3_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1, .dy = d_encoder_2_0_hidden_2,
         .dw = d_encoder_2_0_conv1_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:12  conv_grad_x of encoder.2.0.conv1 */
-    float *const d_encoder_1_1_4 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 96..103, in place */
+    float *const d_encoder_1_1_4 = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 96..103, in place */
     conv_grad_x_3x3_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_2_0_hidden_2,
         .weight = encoder_2_0_conv1_weight, .addend = d_encoder_1_1_3, .dx = d_encoder_1_1_4,
-        .packed = at(arena, 1097728)});
+        .packed = at(arena, 1110016)});
     s->take(s, TENSOR_encoder_2_0_conv1_weight, d_encoder_2_0_conv1_weight);
 
     /* tiny.yaml:11  conv of encoder.1.1.conv1, again */
@@ -1996,7 +2052,7 @@ static void step(AmdimStep *s)
         .dw = d_encoder_1_1_conv2_weight, .partial = at(arena, 602112)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.1.conv2 */
-    float *const d_encoder_1_1_hidden_2 = at(arena, 1097728); /* 32 x 7 x 7 x 32, op 100..103 */
+    float *const d_encoder_1_1_hidden_2 = at(arena, 1110016); /* 32 x 7 x 7 x 32, op 100..103 */
     conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_1_4,
         .weight = encoder_1_1_conv2_weight, .mask = encoder_1_1_hidden_again, .dx = d_encoder_1_1_hidden_2,
         .packed = at(arena, 602112)});
@@ -2008,22 +2064,22 @@ static void step(AmdimStep *s)
         .dw = d_encoder_1_1_conv1_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.1.conv1 */
-    float *const d_encoder_1_0 = at(arena, 1298432); /* 32 x 7 x 7 x 32, op 103..108, in place */
+    float *const d_encoder_1_0 = at(arena, 1310720); /* 32 x 7 x 7 x 32, op 103..108, in place */
     conv_grad_x_1x1_32_to_32_at_7_add(pool, (ConvGradXJob){.dy = d_encoder_1_1_hidden_2,
         .weight = encoder_1_1_conv1_weight, .addend = d_encoder_1_1_4, .dx = d_encoder_1_0,
-        .packed = at(arena, 401408)});
+        .packed = at(arena, 909312)});
     s->take(s, TENSOR_encoder_1_1_conv1_weight, d_encoder_1_1_conv1_weight);
 
     /* tiny.yaml:11  conv_grad_w of encoder.1.0.conv2 */
-    float *const d_encoder_1_0_conv2_weight = at(arena, 1097728); /* 32 x 32, op 105..107 */
+    float *const d_encoder_1_0_conv2_weight = at(arena, 1116160); /* 32 x 32, op 105..107 */
     conv_grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_0_hidden, .dy = d_encoder_1_0,
         .dw = d_encoder_1_0_conv2_weight, .partial = at(arena, 401408)});
 
     /* tiny.yaml:11  conv_grad_x of encoder.1.0.conv2 */
-    float *const d_encoder_1_0_hidden_2 = at(arena, 897024); /* 32 x 7 x 7 x 32, op 106..110 */
+    float *const d_encoder_1_0_hidden_2 = at(arena, 909312); /* 32 x 7 x 7 x 32, op 106..110 */
     conv_grad_x_1x1_32_to_32_at_7_mask(pool, (ConvGradXJob){.dy = d_encoder_1_0,
         .weight = encoder_1_0_conv2_weight, .mask = encoder_1_0_hidden, .dx = d_encoder_1_0_hidden_2,
-        .packed = at(arena, 1101824)});
+        .packed = at(arena, 1110016)});
     s->take(s, TENSOR_encoder_1_0_conv2_weight, d_encoder_1_0_conv2_weight);
 
     /* tiny.yaml:11  pool_grad of encoder.1.0 */
@@ -2107,30 +2163,30 @@ static const float *encode_f_1(AmdimPool *pool, char *arena, const float *params
         .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
-    float *const encoder_2_0_shortcut = at(arena, 204800); /* 32 x 5 x 5 x 32, op 7..10 */
+    float *const encoder_2_0_shortcut = at(arena, 307200); /* 32 x 5 x 5 x 32, op 7..10 */
     pool_3x3_32_to_32_at_7(pool, (MapJob){.x = encoder_1_1, .y = encoder_2_0_shortcut});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
-    float *const encoder_2_0 = at(arena, 204800); /* 32 x 5 x 5 x 32, op 8..10, in place */
+    float *const encoder_2_0 = at(arena, 307200); /* 32 x 5 x 5 x 32, op 8..10, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
         .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 102400)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
-    float *const encoder_3_hidden = at(arena, 307200); /* 32 x 1 x 1 x 48, op 9..11 */
+    float *const encoder_3_hidden = at(arena, 409600); /* 32 x 1 x 1 x 48, op 9..11 */
     conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
         .y = encoder_3_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:13  pool of encoder.3 */
-    float *const encoder_3_shortcut = at(arena, 12288); /* 32 x 1 x 1 x 48, op 10..12 */
+    float *const encoder_3_shortcut = at(arena, 24576); /* 32 x 1 x 1 x 48, op 10..12 */
     pool_5x5_32_to_48_at_5(pool, (MapJob){.x = encoder_2_0, .y = encoder_3_shortcut});
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
-    float *const encoder_3 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 11..12, in place */
+    float *const encoder_3 = at(arena, 24576); /* 32 x 1 x 1 x 48, op 11..12, in place */
     conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
         .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
 
     /* tiny.yaml:14  normalize of encoder.4 */
-    float *const encoder_4 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 12..12, in place */
+    float *const encoder_4 = at(arena, 24576); /* 32 x 1 x 1 x 48, op 12..12, in place */
     normalize_48_at_1(pool, (NormalizeJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
         .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4});
     return encoder_4;
@@ -2197,50 +2253,50 @@ static const float *encode_phi_1(AmdimPool *pool, char *arena, const float *para
         .y = encoder_2_0_hidden, .packed = at(arena, 102400)});
 
     /* tiny.yaml:12  pool of encoder.2.0 */
-    float *const encoder_2_0_shortcut = at(arena, 204800); /* 32 x 5 x 5 x 32, op 7..10 */
+    float *const encoder_2_0_shortcut = at(arena, 307200); /* 32 x 5 x 5 x 32, op 7..10 */
     pool_3x3_32_to_32_at_7(pool, (MapJob){.x = encoder_1_1, .y = encoder_2_0_shortcut});
 
     /* tiny.yaml:12  conv of encoder.2.0.conv2 */
-    float *const encoder_2_0 = at(arena, 204800); /* 32 x 5 x 5 x 32, op 8..10, in place */
+    float *const encoder_2_0 = at(arena, 307200); /* 32 x 5 x 5 x 32, op 8..10, in place */
     conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = encoder_2_0_hidden, .weight = encoder_2_0_conv2_weight,
         .addend = encoder_2_0_shortcut, .y = encoder_2_0, .packed = at(arena, 102400)});
 
     /* tiny.yaml:13  conv of encoder.3.conv1 */
-    float *const encoder_3_hidden = at(arena, 307200); /* 32 x 1 x 1 x 48, op 9..11 */
+    float *const encoder_3_hidden = at(arena, 409600); /* 32 x 1 x 1 x 48, op 9..11 */
     conv_5x5_32_to_48_at_5_relu(pool, (ConvJob){.x = encoder_2_0, .weight = encoder_3_conv1_weight,
         .y = encoder_3_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:13  pool of encoder.3 */
-    float *const encoder_3_shortcut = at(arena, 12288); /* 32 x 1 x 1 x 48, op 10..14 */
+    float *const encoder_3_shortcut = at(arena, 24576); /* 32 x 1 x 1 x 48, op 10..14 */
     pool_5x5_32_to_48_at_5(pool, (MapJob){.x = encoder_2_0, .y = encoder_3_shortcut});
 
     /* tiny.yaml:13  conv of encoder.3.conv2 */
-    float *const encoder_3 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 11..12, in place */
+    float *const encoder_3 = at(arena, 24576); /* 32 x 1 x 1 x 48, op 11..12, in place */
     conv_1x1_48_to_48_at_1_add(pool, (ConvJob){.x = encoder_3_hidden, .weight = encoder_3_conv2_weight,
         .addend = encoder_3_shortcut, .y = encoder_3, .packed = at(arena, 0)});
 
     /* tiny.yaml:14  normalize of encoder.4 */
-    float *const encoder_4 = at(arena, 12288); /* 32 x 1 x 1 x 48, op 12..14, in place */
+    float *const encoder_4 = at(arena, 24576); /* 32 x 1 x 1 x 48, op 12..14, in place */
     normalize_48_at_1(pool, (NormalizeJob){.x = encoder_3, .weight = encoder_4_weight, .bias = encoder_4_bias,
         .running_mean = encoder_4_running_mean, .running_var = encoder_4_running_var, .y = encoder_4});
 
     /* tiny.yaml:16  conv of embed.1.conv1 */
-    float *const embed_1_hidden = at(arena, 6144); /* 32 x 1 x 1 x 32, op 13..15 */
+    float *const embed_1_hidden = at(arena, 12288); /* 32 x 1 x 1 x 32, op 13..15 */
     conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4, .weight = embed_1_conv1_weight,
         .y = embed_1_hidden, .packed = at(arena, 0)});
 
     /* tiny.yaml:16  conv of embed.1.shortcut */
-    float *const embed_1_shortcut = at(arena, 18432); /* 32 x 1 x 1 x 32, op 14..16 */
+    float *const embed_1_shortcut = at(arena, 16384); /* 32 x 1 x 1 x 32, op 14..16 */
     conv_1x1_48_to_32_at_1_bias(pool, (ConvJob){.x = encoder_4, .weight = embed_1_shortcut_weight,
         .bias = embed_1_shortcut_bias, .y = embed_1_shortcut, .packed = at(arena, 0)});
 
     /* tiny.yaml:16  conv of embed.1.conv2 */
-    float *const embed_1_sum = at(arena, 18432); /* 32 x 1 x 1 x 32, op 15..16, in place */
+    float *const embed_1_sum = at(arena, 16384); /* 32 x 1 x 1 x 32, op 15..16, in place */
     conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden, .weight = embed_1_conv2_weight,
         .addend = embed_1_shortcut, .y = embed_1_sum, .packed = at(arena, 0)});
 
     /* tiny.yaml:16  normalize of embed.1.bn */
-    float *const embed_1 = at(arena, 18432); /* 32 x 1 x 1 x 32, op 16..16, in place */
+    float *const embed_1 = at(arena, 16384); /* 32 x 1 x 1 x 32, op 16..16, in place */
     normalize_32_at_1(pool, (NormalizeJob){.x = embed_1_sum, .weight = embed_1_bn_weight,
         .bias = embed_1_bn_bias, .running_mean = embed_1_bn_running_mean,
         .running_var = embed_1_bn_running_var, .y = embed_1});
@@ -2489,6 +2545,7 @@ const AmdimModel amdim_model = {
     .digest = "f8c1e7322ea9023b",
     .compiler = "amdimc 0.1.0",
     .cc = COMPILER,
+    .tiles = MATRIX_TILES,
     .march = "native",
     .target = "native",
     .blas = "openblas",
@@ -2517,9 +2574,9 @@ const AmdimModel amdim_model = {
     .pairs = 2,
     .pair = pairs,
     .located = 1,
-    .arena_bytes = 2419200,
-    .scratch_bytes = 3200,
-    .peak_bytes = 11140224,
+    .arena_bytes = 2348800,
+    .scratch_bytes = 819200,
+    .peak_bytes = 12701824,
     .flop_per_step = 167682048,
     .start = NULL,
     .step = step,

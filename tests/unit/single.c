@@ -110,26 +110,6 @@ float *floats_of(const Single *s, const Value *v)
     return p;
 }
 
-float *packed_forward(Conv c, const float *weight)
-{
-    const int depth = c.kernel * c.kernel * c.in;
-    float *packed = new_floats((size_t)depth * PANELS(c.out) * PANEL);
-    for (int panel = 0; panel < PANELS(c.out); panel++)
-        pack_panel(weight, depth, c.out, 1, panel, packed);
-    return packed;
-}
-
-float *packed_backward(Conv c, const float *weight)
-{
-    const size_t tap_floats = (size_t)c.out * PANELS(c.in) * PANEL;
-    float *packed = new_floats((size_t)(c.kernel * c.kernel) * tap_floats);
-    for (int tap = 0; tap < c.kernel * c.kernel; tap++)
-        for (int panel = 0; panel < PANELS(c.in); panel++)
-            pack_panel_transposed(weight + tap * c.in * c.out, c.out, c.in, 1, panel,
-                                  packed + (size_t)tap * tap_floats);
-    return packed;
-}
-
 void expect_within(double tolerance, const Single *s, const Value *v, float *got, const char *what)
 {
     double error = 0, size = 0;

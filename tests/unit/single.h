@@ -35,10 +35,6 @@ void single_run(Single *s);
 float *new_floats(size_t count);
 float *floats_of(const Single *s, const Value *v);
 
-/* The weight as products want it. */
-float *packed_forward(Conv c, const float *weight);
-float *packed_backward(Conv c, const float *weight);
-
 /* Fails where the norm of the difference is more than `tolerance` of the value's; frees `got`. */
 void expect_within(double tolerance, const Single *s, const Value *v, float *got, const char *what);
 

@@ -42,8 +42,8 @@ static void make_mask(Single *s, const Value *mask, Keep keep)
 static float *packed_weight(Conv c, const float *weight)
 {
     float *packed = new_floats((size_t)c.in * (size_t)c.out);
-    for (int block = masked_blocks(c.in, c.out) - 1; block >= 0; block--)
-        masked_pack(weight, c.out, block, packed);
+    for (int block = masked_packs(c) - 1; block >= 0; block--)
+        masked_pack(c, weight, block, packed);
     return packed;
 }
 

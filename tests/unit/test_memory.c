@@ -210,6 +210,7 @@ static void encoders_have_their_scratch(void **state)
     Trial t;
     trial_begin(&t, "encoders-scratch",
                 "name: encoders-scratch\ninput: {size: 34}\nviews: 1\nbatch: 4\n"
+                "target: {march: x86-64-v3}\n" /* tiles would need more for all */
                 "encoder:\n"
                 "  - conv: {out: 64, kernel: 3}\n"
                 "  - conv: {out: 64, kernel: 1, batchnorm: true}\n"

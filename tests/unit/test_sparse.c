@@ -1,9 +1,10 @@
 /* test_sparse.c: the products of templates/sparse.h, which skip zeros, against the interpreter's naive loops
  * in double; and that no result depends on how the work is cut, if pairs of pixels stay together. */
 #define TOGETHER 2 /* with odd numbers of rows: both ways are taken */
-#include "noise.h"
-#include "single.h"
 #include "sparse.h"
+
+#include "noise.h"
+#include "packed.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -264,16 +265,14 @@ static float *grad_w_of(const Case *k, ConvGradWJob j, const float *start, size_
     j.partial = partial;
     if (j.more)
         memcpy(dw, start, sizeof(float) * count);
-    const SparseSum sum = (k->by_dy ? sparse_sum_by_dy : sparse_sum_by_x)(k->c, &j, slices);
-    const int parts = sparse_sum_parts(sum);
+    const int factor = k->by_dy ? BY_DY : BY_X, parts = sparse_grad_w_parts(k->c, factor, slices);
     for (int i = 0; i < parts; i++) {
         float *scratch = new_floats(SPARSE_SUM_SCRATCH);
-        sparse_sum(&sum, scratch, backwards ? parts - 1 - i : i);
+        sparse_grad_w(k->c, &j, scratch, factor, slices, backwards ? parts - 1 - i : i);
         free(scratch);
     }
     for (int i = 0; i < ends; i++)
-        (k->by_dy ? sparse_sum_end_by_dy : sparse_sum_end_by_x)(k->c, &j, slices,
-                                                                backwards ? ends - 1 - i : i, ends);
+        sparse_grad_w_end(k->c, &j, factor, slices, backwards ? ends - 1 - i : i, ends);
     free(partial);
     return dw;
 }

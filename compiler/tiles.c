@@ -1,0 +1,78 @@
+/* tiles.c: the memory that products by matrix tiles need (templates/tiles.h), where the target may have them.
+ */
+#include "amdimc.h"
+#include <string.h>
+
+/* As in templates/tiles.h. */
+enum {
+    STEP = 32,
+    PAIR = 32,
+    PARTS = 3,
+    PAIR_FLOATS = PARTS * PAIR * STEP / 2, /* of a step, numbers of two bytes */
+    TILE_PIXELS = 128,
+    MOST_STEPS = 16,
+    MOST_PANELS = 16,
+    SUM_STEPS = 4,
+    SUM_PAIRS = 8
+};
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t pieces(size_t n, size_t of)
+{
+    return (n + of - 1) / of;
+}
+
+/* What the machine has is not asked: a spec makes the same C everywhere, which a processor with tiles and one
+ * without compile each in its own way. */
+bool target_may_have_tiles(const Spec *s)
+{
+    const char *march = s->target.march.v;
+    /* sapphirerapids and what came after it */
+    return strstr(march, "rapids") || !strcmp(march, "native");
+}
+
+size_t tiles_packed_floats(int depth, int columns)
+{
+    return pieces((size_t)columns, PAIR) * pieces((size_t)depth, STEP) * PAIR_FLOATS;
+}
+
+/* Two blocks of rows' parts, and sums that wait for further steps. */
+static size_t product_floats(size_t depth, size_t panels)
+{
+    const size_t steps = pieces(depth, STEP), waiting = steps > MOST_STEPS ? smaller(panels, MOST_PANELS) : 0;
+    return 2 * (TILE_PIXELS / PAIR) * smaller(steps, MOST_STEPS) * PAIR_FLOATS + waiting * PAIR * TILE_PIXELS;
+}
+
+/* Parts of some rows and columns of a weight's gradient, of two blocks of pixels. */
+static size_t sum_floats(size_t row_pairs, size_t panels)
+{
+    return 2 * (smaller(row_pairs, SUM_PAIRS) + smaller(panels, SUM_PAIRS)) * SUM_STEPS * PAIR_FLOATS;
+}
+
+size_t tiles_worker_floats(const Graph *g, const Op *op)
+{
+    const size_t batch = (size_t)g->net->batch, taps = (size_t)(op->kernel * op->kernel);
+    switch (op->kind) {
+    case OP_CONV: {
+        const Value *w = op->in[1];
+        return product_floats((size_t)w->dims[0], pieces((size_t)w->dims[1], PAIR));
+    }
+    case OP_CONV_GRAD_X: {
+        const Value *w = op->in[1];
+        return product_floats((size_t)w->dims[1], taps * pieces((size_t)w->dims[0] / taps, PAIR));
+    }
+    case OP_CONV_GRAD_W: {
+        const Value *dw = op->out[0];
+        const size_t run = (size_t)(dw->dims[0] / op->kernel);
+        return sum_floats((size_t)op->kernel * pieces(run, PAIR), pieces((size_t)dw->dims[1], PAIR));
+    }
+    case OP_SCORES: return product_floats((size_t)op->in[0]->dims[3], pieces(batch, PAIR));
+    case OP_SCORES_GRAD_T: return product_floats(batch, pieces((size_t)op->out[0]->dims[3], PAIR));
+    case OP_SCORES_GRAD_A: return sum_floats(pieces(batch, PAIR), pieces((size_t)op->out[0]->dims[3], PAIR));
+    default: return 0;
+    }
+}

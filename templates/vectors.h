@@ -1,0 +1,492 @@
+/* vectors.h: products by the processor's vectors.
+ *
+ * A product takes its left rows where they lie and its right matrix packed into panels of PANEL columns:
+ * packed[panel][depth][PANEL], zeros beyond the last column. A worker's scratch memory stays unused here; it
+ * is there for tiles.h, which offers the same functions. */
+#ifndef VECTORS_H
+#define VECTORS_H
+
+#include "kernels.h"
+
+_Static_assert(PIXEL_BLOCK % ROWS == 0, "a block of pixels is a whole number of tiles");
+
+/* Floats of a packed panel. */
+#define PANEL_FLOATS(depth) ((ptrdiff_t)(depth)*PANEL)
+
+/* ---- packing
+ * ------------------------------------------------------------------------------------------------ */
+
+/* One panel of scale * w, w (depth, columns). */
+SHARED void pack_panel(const float *w, int depth, int columns, float scale, int panel, float *packed)
+{
+    const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
+    float *to = packed + (size_t)panel * depth * PANEL;
+    for (int k = 0; k < depth; k++, to += PANEL) {
+        const float *from = w + (size_t)k * columns + first;
+        for (int j = 0; j < width; j++)
+            to[j] = scale * from[j];
+        for (int j = width; j < PANEL; j++)
+            to[j] = 0;
+    }
+}
+
+/* One panel of scale * transposed w, w (columns, depth). */
+SHARED void pack_panel_transposed(const float *w, int depth, int columns, float scale, int panel,
+                                  float *packed)
+{
+    const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
+    float *to = packed + (size_t)panel * depth * PANEL;
+    if (width < PANEL)
+        memset(to, 0, sizeof(float) * (size_t)depth * PANEL);
+    for (int block = 0; block < depth; block += LANES)
+        for (int j = 0; j < width; j++)
+            for (int k = block; k < MIN_OF(block + LANES, depth); k++)
+                to[(size_t)k * PANEL + j] = scale * w[(size_t)(first + j) * depth + k];
+}
+
+/* ---- the tile
+ * ------------------------------------------------------------------------------------------------- */
+
+/* Where a tile goes: its first row's first element in y and what is like y, rows `stride` floats apart, of
+ * which `rows` and `width` columns are wanted. */
+typedef struct {
+    float *y;
+    const float *bias, *addend, *mask;
+    ptrdiff_t stride;
+    int rows, width;
+    const float *ahead; /* what to ask for meanwhile */
+} Target;
+
+/* Asks for the lines that the tile will read and write when its sums are done, so that they are near by then.
+ */
+INLINE void target_prefetch(int tail, const Target *t)
+{
+    for (int r = 0; r < t->rows; r++)
+        for (int i = 0; i < t->width; i += LINE) {
+            const ptrdiff_t at = r * t->stride + i;
+            __builtin_prefetch(t->y + at, 1);
+            if (tail & TAIL_ADD && t->addend != t->y)
+                __builtin_prefetch(t->addend + at);
+            if (tail & TAIL_MASK)
+                __builtin_prefetch(t->mask + at);
+        }
+}
+
+/* A tile at an edge, element by element. */
+INLINE void tile_store_edge(int tail, float sum[ROWS][PANEL], Target t)
+{
+    for (int r = 0; r < t.rows; r++)
+        for (int i = 0; i < t.width; i++) {
+            const ptrdiff_t at = r * t.stride + i;
+            t.y[at] = tail_number(tail, sum[r][i], tail & TAIL_BIAS ? t.bias[i] : 0,
+                                  tail & TAIL_ADD ? t.addend[at] : 0, tail & TAIL_MASK ? t.mask[at] : 0);
+        }
+}
+
+INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
+{
+    if (t.rows < ROWS || t.width < PANEL) {
+        float spilled[ROWS][PANEL];
+        UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+            store(&spilled[r][v * LANES], sum[r][v]);
+        tile_store_edge(tail, spilled, t);
+        return;
+    }
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+    {
+        const ptrdiff_t at = r * t.stride + v * LANES;
+        tail_vector(tail, t.y + at, sum[r][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
+                    tail & TAIL_ADD ? t.addend + at : NULL, tail & TAIL_MASK ? t.mask + at : NULL);
+    }
+}
+
+/* sum[r] += the row that a[r] points at . panel, over `length` of its floats. Meanwhile as many lines from
+ * `ahead` on are asked for: what the next tiles will read. */
+INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], int length, const float *panel,
+                          const float *ahead)
+{
+    for (int k = 0; k < length; k++, panel += PANEL) {
+        Vec b[VECTORS];
+        if (ahead)
+            __builtin_prefetch(ahead + (ptrdiff_t)k * LINE);
+        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(panel + v * LANES);
+        UNROLL for (int r = 0; r < ROWS; r++)
+        {
+            const float left = a[r][k];
+            UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
+        }
+    }
+}
+
+/* A tile of a product whose left rows lie a_stride floats apart. Rows beyond t.rows are read as the last. */
+INLINE void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int depth, const float *panel,
+                         Target t)
+{
+    const float *a[ROWS];
+    Vec sum[ROWS][VECTORS];
+    target_prefetch(tail, &t);
+    UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        a[r] = first + MIN_OF(r, t.rows - 1) * a_stride;
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    }
+    tile_multiply(sum, a, depth, panel, t.ahead);
+    tile_store(tail, sum, t);
+}
+
+/* A tile of a convolution: row r is patch[r], `runs` runs of `length` floats that lie `jump` apart. */
+INLINE void tile_of_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
+                            const float *panel, Target t)
+{
+    const float *a[ROWS];
+    Vec sum[ROWS][VECTORS];
+    target_prefetch(tail, &t);
+    UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        a[r] = patch[r];
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    }
+    for (int run = 0; run < runs; run++, panel += (ptrdiff_t)length * PANEL) {
+        tile_multiply(sum, a, length, panel, t.ahead ? t.ahead + run * jump : NULL);
+        UNROLL for (int r = 0; r < ROWS; r++) a[r] += jump;
+    }
+    tile_store(tail, sum, t);
+}
+
+/* Adds a tile of a product to scattered rows: row r to y[r]. */
+SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, const float *panel,
+                           float *const *y, ptrdiff_t shift, int rows, int width)
+{
+    const float *a[ROWS];
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < ROWS; r++)
+    {
+        a[r] = first + MIN_OF(r, rows - 1) * a_stride;
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    }
+    tile_multiply(sum, a, depth, panel, NULL);
+    if (rows == ROWS && width == PANEL) {
+        UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        {
+            float *to = y[r] + shift + v * LANES;
+            store(to, load(to) + sum[r][v]);
+        }
+        return;
+    }
+    float spilled[ROWS][PANEL];
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        store(&spilled[r][v * LANES], sum[r][v]);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < width; i++)
+            y[r][shift + i] += spilled[r][i];
+}
+
+/* One function for each tail that a program uses, shared by its shapes. */
+#define DEFINE_TILES(tail)                                                                                   \
+    SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel,             \
+                            const Target *t)                                                                 \
+    {                                                                                                        \
+        tile_of_rows(tail, first, stride, depth, panel, *t);                                                 \
+    }                                                                                                        \
+    SHARED void patches_##tail(const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,         \
+                               const float *panel, const Target *t)                                          \
+    {                                                                                                        \
+        tile_of_patches(tail, patch, runs, length, jump, panel, *t);                                         \
+    }
+EACH_TAIL(DEFINE_TILES)
+
+/* `tail` is a constant, so one call is left of each switch. */
+INLINE void call_rows(int tail, const float *first, ptrdiff_t stride, int depth, const float *panel,
+                      const Target *t)
+{
+#define CALL(n)                                                                                              \
+    case n: rows_##n(first, stride, depth, panel, t); break;
+    switch (tail) {
+        EACH_TAIL(CALL)
+    }
+#undef CALL
+}
+
+INLINE void call_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
+                         const float *panel, const Target *t)
+{
+#define CALL(n)                                                                                              \
+    case n: patches_##n(patch, runs, length, jump, panel, t); break;
+    switch (tail) {
+        EACH_TAIL(CALL)
+    }
+#undef CALL
+}
+
+/* ---- convolution
+ * ------------------------------------------------------------------------------------------------- */
+
+/* What the tiles behind this one will want from memory, a stream for each panel: what they read, then what
+ * lies where they write. Asked for a line at a time between multiplications, it arrives without holding them
+ * up. */
+INLINE const float *ahead_of(int panel, const float *rows, const float *mask, const float *addend,
+                             const float *y)
+{
+    const float *const second = mask ? mask : addend ? addend : y, *const third = mask && addend ? addend : y;
+    return panel == 0 ? rows : panel == 1 ? second : third;
+}
+
+/* The tile at pixel p and panel `panel` of y. */
+INLINE Target conv_target(Conv c, const ConvJob *j, int tail, int p, int last, int panel)
+{
+    const int column = panel * PANEL;
+    const size_t at = (size_t)p * c.out + column;
+    return (Target){.y = j->y + at,
+                    .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
+                    .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                    .stride = c.out,
+                    .rows = MIN_OF(ROWS, last - p),
+                    .width = MIN_OF(PANEL, c.out - column)};
+}
+
+/* Pixels [first, last) of a 1x1 convolution's y: the rows of the left factor are x's pixels themselves. */
+INLINE void conv_rows(Conv c, const ConvJob *j, int tail, int first, int last)
+{
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        for (int p = first; p < last; p += ROWS) {
+            const float *row = j->x + (size_t)p * c.in;
+            const size_t next = (size_t)(p + ROWS) * c.out;
+            Target t = conv_target(c, j, tail, p, last, panel);
+            t.ahead = ahead_of(panel, row + (size_t)ROWS * c.in, NULL,
+                               tail & TAIL_ADD ? j->addend + next : NULL, j->y + next);
+            call_rows(tail, row, c.in, c.in, j->packed + (size_t)panel * c.in * PANEL, &t);
+        }
+}
+
+/* Pixels [first, last) of y, a block at most, from their patches where they lie. */
+INLINE void conv_patches(Conv c, const ConvJob *j, int tail, int first, int last)
+{
+    const int run = c.kernel * c.in, depth = c.kernel * run;
+    const float *from[PIXEL_BLOCK + ROWS];
+    for (int i = 0; i < PIXEL_BLOCK + ROWS; i++)
+        from[i] = j->x + patch(c, MIN_OF(first + i, last - 1));
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        for (int p = first; p < last; p += ROWS) {
+            Target t = conv_target(c, j, tail, p, last, panel);
+            t.ahead = panel == 0 ? from[p - first + ROWS] : NULL;
+            call_patches(tail, from + (p - first), c.kernel, run, (ptrdiff_t)c.side * c.in,
+                         j->packed + (size_t)panel * depth * PANEL, &t);
+        }
+}
+
+/* Pixels [first, last) of y. */
+INLINE void conv_pixels(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last)
+{
+    (void)scratch;
+    for (int block = first; block < last; block += PIXEL_BLOCK) {
+        const int end = MIN_OF(block + PIXEL_BLOCK, last);
+        if (c.kernel == 1 && c.stride == 1)
+            conv_rows(c, j, tail, block, end);
+        else
+            conv_patches(c, j, tail, block, end);
+    }
+}
+
+/* Pixels [first, last) of a 1x1 convolution's dx. */
+INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+{
+    for (int block = first; block < last; block += PIXEL_BLOCK)
+        for (int panel = 0; panel < PANELS(c.in); panel++)
+            for (int p = block; p < MIN_OF(block + PIXEL_BLOCK, last); p += ROWS) {
+                const int column = panel * PANEL;
+                const size_t at = (size_t)p * c.in + column, next = (size_t)(p + ROWS) * c.in;
+                const Target t = {.y = j->dx + at,
+                                  .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                                  .mask = tail & TAIL_MASK ? j->mask + at : NULL,
+                                  .stride = c.in,
+                                  .rows = MIN_OF(ROWS, last - p),
+                                  .width = MIN_OF(PANEL, c.in - column),
+                                  .ahead = ahead_of(panel, j->dy + (size_t)(p + ROWS) * c.out,
+                                                    tail & TAIL_MASK ? j->mask + next : NULL,
+                                                    tail & TAIL_ADD ? j->addend + next : NULL, j->dx + next)};
+                call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out,
+                          j->packed + (size_t)panel * c.out * PANEL, &t);
+            }
+}
+
+/* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
+INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+{
+    (void)scratch;
+    const int area = c.out_side * c.out_side;
+    conv_grad_x_begin(c, j, tail, first, last);
+    for (int block = first * area; block < last * area; block += PIXEL_BLOCK) {
+        const int end = MIN_OF(block + PIXEL_BLOCK, last * area);
+        float *to[PIXEL_BLOCK];
+        for (int i = 0; i < end - block; i++)
+            to[i] = j->dx + patch(c, block + i);
+        for (int panel = 0; panel < PANELS(c.in); panel++)
+            for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
+                const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
+                const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
+                const ptrdiff_t shift =
+                    ((ptrdiff_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
+                for (int p = block; p < end; p += ROWS)
+                    rows_scattered(j->dy + (size_t)p * c.out, c.out, c.out, packed, to + (p - block), shift,
+                                   MIN_OF(ROWS, end - p), width);
+            }
+    }
+    conv_grad_x_end(c, j, tail, first, last);
+}
+
+/* Part `part` of `parts` of dx. Patches overlap in an image, which is one part's then. */
+INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int tail, int part, int parts)
+{
+    (void)scratch;
+    const int pixels = c.images * c.side * c.side;
+    if (c.kernel == 1 && c.stride == 1)
+        conv_grad_x_pixels(c, j, tail, tile_piece(pixels, part, parts), tile_piece(pixels, part + 1, parts));
+    else
+        conv_grad_x_images(c, j, scratch, tail, piece(c.images, part, parts),
+                           piece(c.images, part + 1, parts));
+}
+
+/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] + shift points at the pixel's
+ * first of them, dy is packed (pixels, PANEL). What lies a line behind ahead[i] + shift is asked for: the
+ * caller says what will be read soon. */
+INLINE void grad_w_tile(int rows, const float *const *x, const float *const *ahead, size_t shift,
+                        const float *dy, int pixels, float *dw, ptrdiff_t columns, int width, bool first)
+{
+    /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in
+     * registers. */
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
+    for (int i = 0; i < pixels; i++) {
+        const float *a = x[i] + shift;
+        Vec b[VECTORS];
+        __builtin_prefetch(ahead[i] + shift + LINE);
+        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + i * PANEL + v * LANES);
+        UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)
+        {
+            const float left = a[r];
+            UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
+        }
+    }
+    if (width == PANEL) {
+        UNROLL for (int r = 0; r < ROWS; r++) if (r < rows) UNROLL for (int v = 0; v < VECTORS; v++)
+        {
+            float *to = dw + r * columns + v * LANES;
+            store(to, first ? sum[r][v] : (Vec)(sum[r][v] + load(to)));
+        }
+        return;
+    }
+    float spilled[ROWS][PANEL];
+    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        store(&spilled[r][v * LANES], sum[r][v]);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < width; i++)
+            dw[r * columns + i] = first ? spilled[r][i] : dw[r * columns + i] + spilled[r][i];
+}
+
+/* A function for each height, shared by all shapes; heights above ROWS are never asked for. */
+#define GRAD_W_HEIGHTS(HEIGHT)                                                                               \
+    HEIGHT(1)                                                                                                \
+    HEIGHT(2)                                                                                                \
+    HEIGHT(3)                                                                                                \
+    HEIGHT(4)                                                                                                \
+    HEIGHT(5)                                                                                                \
+    HEIGHT(6)                                                                                                \
+    HEIGHT(7)                                                                                                \
+    HEIGHT(8)                                                                                                \
+    HEIGHT(9)                                                                                                \
+    HEIGHT(10)                                                                                               \
+    HEIGHT(11)                                                                                               \
+    HEIGHT(12)
+#define DEFINE_HEIGHT(n)                                                                                     \
+    SHARED void grad_w_rows_##n(const float *const *x, const float *const *ahead, size_t shift,              \
+                                const float *dy, int pixels, float *dw, ptrdiff_t columns, int width,        \
+                                bool first)                                                                  \
+    {                                                                                                        \
+        grad_w_tile(MIN_OF(n, ROWS), x, ahead, shift, dy, pixels, dw, columns, width, first);                \
+    }
+GRAD_W_HEIGHTS(DEFINE_HEIGHT)
+
+INLINE void grad_w_rows(int rows, const float *const *x, const float *const *ahead, size_t shift,
+                        const float *dy, int pixels, float *dw, ptrdiff_t columns, int width, bool first)
+{
+#define CALL(n)                                                                                              \
+    case n: grad_w_rows_##n(x, ahead, shift, dy, pixels, dw, columns, width, first); break;
+    switch (rows) {
+        GRAD_W_HEIGHTS(CALL)
+    }
+#undef CALL
+}
+
+/* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */
+SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, float *packed)
+{
+    for (int i = 0; i < pixels; i++, packed += PANEL) {
+        const float *from = dy + (size_t)i * columns;
+        for (int line = 0; line < PANEL; line += LINE)
+            __builtin_prefetch(from + PANEL + line); /* the next panel's */
+        if (width == PANEL) {
+            UNROLL for (int v = 0; v < VECTORS; v++) store(packed + v * LANES, load(from + v * LANES));
+            continue;
+        }
+        memcpy(packed, from, sizeof(float) * (size_t)width);
+        memset(packed + width, 0, sizeof(float) * (size_t)(PANEL - width));
+    }
+}
+
+/* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of
+ * images [first, last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into
+ * tiles of its own, of heights that differ by one at most. */
+INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool more, int tile0, int tile1,
+                              int panel0, int panel1, int first, int last)
+{
+    const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
+    for (int block = first * area; block < last * area; block += SUM_BLOCK) {
+        const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
+        const float *x[SUM_BLOCK], *ahead[SUM_BLOCK]; /* the block's pixels, and the next one's */
+        float dy[SUM_BLOCK * PANEL];
+        for (int i = 0; i < pixels; i++) {
+            x[i] = j->x + patch(c, block + i);
+            ahead[i] = j->x + patch(c, MIN_OF(block + SUM_BLOCK + i, last * area - 1));
+            __builtin_prefetch(x[i]);
+        }
+        for (int panel = panel0; panel < panel1; panel++) {
+            const int column = panel * PANEL, width = MIN_OF(PANEL, c.out - column);
+            pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, width, dy);
+            for (int tile = tile0; tile < tile1; tile++) {
+                const int ky = tile / tiles, row = piece(run, tile % tiles, tiles);
+                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x, ahead,
+                            (size_t)ky * c.side * c.in + (size_t)row, dy, pixels,
+                            dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
+                            block == first * area && !more);
+            }
+        }
+    }
+}
+
+/* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own. */
+#define GRAD_W_TILES(c)      ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
+#define GRAD_W_PANEL_CUTS(c) MIN_OF(PANELS((c).out), 4)
+#define GRAD_W_TILE_CUTS(c)  MIN_OF(GRAD_W_TILES(c), CEIL_DIV(GRAD_W_TILES(c), 24) + 1)
+#define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
+
+/* Part `part` of GRAD_W_PARTS blocks. */
+INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+{
+    (void)scratch;
+    const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
+    conv_grad_w_block(c, j, j->dw, j->more, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+                      piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
+                      piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
+                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), 0, c.images);
+}
+
+/* Slice `slice` of the images, into its own dw. */
+INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
+{
+    (void)scratch;
+    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, false, 0,
+                      GRAD_W_TILES(c), 0, PANELS(c.out), piece(c.images, slice, slices),
+                      piece(c.images, slice + 1, slices));
+}
+
+#endif

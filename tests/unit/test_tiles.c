@@ -1,0 +1,233 @@
+/* test_tiles.c: products by matrix tiles (templates/tiles.h), by a unit in plain C, so that every machine
+ * tests them. On a machine that has the unit, test_replay and test_step run it itself. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "plain_tiles.h"
+#include "tiles.h"
+
+#include "noise.h"
+#include "products.h"
+
+#include <math.h>
+
+/* A float's three parts add up to it, whatever its exponent. */
+static void parts_are_exact(void **state)
+{
+    (void)state;
+    uint64_t noises = 3;
+    for (int exponent = -90; exponent < 120; exponent++) {
+        float number[2 * TILE];
+        _Alignas(64) Part pair[PAIR_NUMBERS] = {0};
+        for (int i = 0; i < 2 * TILE; i++)
+            number[i] = ldexpf((float)noise(&noises), exponent);
+        split(load(number), load(number + TILE), pair);
+        for (int i = 0; i < 2 * TILE; i++) {
+            double sum = 0;
+            for (int part = 0; part < PARTS_OF_FLOAT; part++)
+                sum += (double)plain_number(pair[part * 2 * TILE_NUMBERS + 2 * (i % TILE) + i / TILE]);
+            assert_true(sum == (double)number[i]);
+        }
+    }
+}
+
+static void transposed_is_transposed(void **state)
+{
+    (void)state;
+    _Alignas(64) Vec rows[TILE], columns[TILE];
+    for (int i = 0; i < TILE; i++)
+        for (int j = 0; j < TILE; j++)
+            rows[i][j] = (float)(i * TILE + j);
+    transpose(rows, columns);
+    for (int i = 0; i < TILE; i++)
+        for (int j = 0; j < TILE; j++)
+            assert_true(columns[j][i] == (float)(i * TILE + j));
+}
+
+/* Products that do not fit the scratch memory at once: several blocks of pixels, more steps than are split
+ * together, with more panels than sums wait for. */
+static void large_products(void **state)
+{
+    (void)state;
+    static const struct {
+        Conv c;
+        const char *what;
+    } shape[] = {
+        {{IMAGES, 9, 70, 9, 40, 1, 1}, "several blocks of pixels"},
+        {{IMAGES, 7, 590, 7, 33, 1, 1}, "two rounds of steps"},
+        {{2, 5, 545, 5, 530, 1, 1}, "two rounds of steps, two groups of panels"},
+        {{IMAGES, 9, 64, 7, 64, 3, 1}, "patches of whole steps, in two rounds"},
+        {{IMAGES, 8, 32, 4, 64, 2, 2}, "patches side by side"},
+        {{2, 5, 290, 5, 270, 1, 1}, "more pairs of rows and of columns than go together"},
+    };
+    for (size_t i = 0; i < COUNT(shape); i++) {
+        check_conv(shape[i].c, shape[i].what, true);
+        check_grad_x(shape[i].c, shape[i].what, true);
+        check_grad_w(shape[i].c, shape[i].what, 1);
+        check_grad_w(shape[i].c, shape[i].what, 2);
+    }
+}
+
+/* ---- what other processors make by zeros, masks and minimal filtering ---- */
+
+/* A convolution of kernel = stride, whose patches lie side by side. */
+static const Conv side_by_side = {IMAGES, 10, 64, 5, 64, 2, 2};
+
+static void gradient_of_x_pixel_by_pixel(void **state)
+{
+    (void)state;
+    const Conv c = side_by_side;
+    const int pixels = c.images * c.out_side * c.out_side;
+    Single s;
+    single_begin(&s, 1, c.images);
+    const Op *op = single_grad_x(&s, c, true);
+    single_run(&s);
+    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *dx = floats_of(&s, op->in[2]),
+          *mask = floats_of(&s, op->in[3]), *packed = packed_backward(c, weight),
+          *scratch = scratch_of(&s, op);
+    const ConvGradXJob j = {.dy = dy, .addend = dx, .mask = mask, .dx = dx, .packed = packed};
+    sparse_grad_x(c, &j, scratch, TAIL_ADD | TAIL_MASK, 40, pixels);
+    sparse_grad_x(c, &j, scratch, TAIL_ADD | TAIL_MASK, 0, 40);
+    expect_near(&s, op->out[0], dx, "patches side by side");
+    free(dy);
+    free(weight);
+    free(mask);
+    free(packed);
+    free(scratch);
+    single_end(&s);
+}
+
+static void gradient_of_a_weight_in_slices(void **state)
+{
+    (void)state;
+    enum { SLICES = 3 };
+    const Conv c = {IMAGES, 9, 300, 9, 64, 1, 1};
+    Single s;
+    single_begin(&s, 1, c.images);
+    const Op *op = single_grad_w(&s, c);
+    single_run(&s);
+    const size_t count = value_count(op->out[0]);
+    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]),
+          *partial = new_floats(SLICES * count), *dw = new_floats(count), *scratch = scratch_of(&s, op);
+    const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
+    for (int part = sparse_grad_w_parts(c, BY_X, SLICES) - 1; part >= 0; part--)
+        sparse_grad_w(c, &j, scratch, BY_X, SLICES, part);
+    for (int part = 0; part < 2; part++)
+        sparse_grad_w_end(c, &j, BY_X, SLICES, part, 2);
+    expect_near(&s, op->out[0], dw, "slices and pairs of rows");
+    free(x);
+    free(dy);
+    free(partial);
+    free(scratch);
+    single_end(&s);
+}
+
+/* With as much packed memory as the compiler gives to filtering, of which small tiles want little. */
+static const Winograd filtered[] = {{{IMAGES, 30, 32, 14, 48, 4, 2}, 3}, {{IMAGES, 22, 16, 10, 48, 4, 2}, 2}};
+
+/* By what this machine has; so that the compiler plans for tiles, too. */
+static Spec native = {.target = {.march = {.v = "native"}}};
+
+static void check_filtered(Winograd w)
+{
+    const Conv c = w.c;
+    Single s;
+    single_begin(&s, 1, c.images);
+    Op *op = single_conv(&s, c, true);
+    op->winograd = w.outputs;
+    s.net.spec = &native;
+    single_run(&s);
+    float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *bias = floats_of(&s, op->in[2]),
+          *y = floats_of(&s, op->in[3]), *scratch = scratch_of(&s, op),
+          *packed = new_floats(cost_scratch_floats(s.g, op));
+    const ConvJob j = {.x = x, .bias = bias, .addend = y, .y = y, .packed = packed};
+    const int tiles = c.images * tiles_of(w);
+    assert_int_equal(tiles_of(w), winograd_tiles(op));
+    for (int panel = 0; panel < PANELS(c.out); panel++)
+        winograd_pack(w, weight, panel, packed);
+    for (int part = 0; part < 4; part++)
+        winograd_conv(w, &j, scratch, TAIL_BIAS | TAIL_ADD | TAIL_RELU, piece(tiles, part, 4),
+                      piece(tiles, part + 1, 4));
+    expect_near(&s, op->out[0], y, "forward");
+    free(x);
+    free(weight);
+    free(bias);
+    free(scratch);
+    free(packed);
+    single_end(&s);
+}
+
+static void check_filtered_grad_x(Winograd w)
+{
+    const Conv c = w.c;
+    Single s;
+    single_begin(&s, 1, c.images);
+    Op *op = single_grad_x(&s, c, true);
+    op->winograd = w.outputs;
+    s.net.spec = &native;
+    single_run(&s);
+    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
+          *addend = floats_of(&s, op->in[2]), *mask = floats_of(&s, op->in[3]),
+          *dx = new_floats(value_count(op->out[0])), *scratch = scratch_of(&s, op),
+          *packed = new_floats(cost_scratch_floats(s.g, op));
+    const ConvGradXJob j = {.dy = dy, .addend = addend, .mask = mask, .dx = dx, .packed = packed};
+    for (int part = 0; part < PANELS(depth_of(w)); part++)
+        winograd_pack_transposed(w, weight, part, packed);
+    winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, 0, c.images);
+    expect_near(&s, op->out[0], dx, "gradient of x");
+    free(dy);
+    free(weight);
+    free(addend);
+    free(mask);
+    free(scratch);
+    free(packed);
+    single_end(&s);
+}
+
+static void check_filtered_grad_w(Winograd w)
+{
+    enum { PARTS = 3 };
+    Single s;
+    single_begin(&s, 1, w.c.images);
+    const Op *op = single_grad_w(&s, w.c);
+    single_run(&s);
+    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]),
+          *dw = new_floats(value_count(op->out[0])), *scratch = scratch_of(&s, op);
+    const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw};
+    for (int part = 0; part < PARTS; part++)
+        winograd_grad_w(w, &j, scratch, part, PARTS);
+    expect_near(&s, op->out[0], dw, "gradient of the weight");
+    free(x);
+    free(dy);
+    free(scratch);
+    single_end(&s);
+}
+
+static void convolutions_that_are_filtered_elsewhere(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(filtered); i++) {
+        check_filtered(filtered[i]);
+        check_filtered_grad_x(filtered[i]);
+        check_filtered_grad_w(filtered[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_are_exact),
+        cmocka_unit_test(transposed_is_transposed),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolutions_gradients_of_x),
+        cmocka_unit_test(convolutions_gradients_of_weights),
+        cmocka_unit_test(large_products),
+        cmocka_unit_test(gradient_of_x_pixel_by_pixel),
+        cmocka_unit_test(gradient_of_a_weight_in_slices),
+        cmocka_unit_test(convolutions_that_are_filtered_elsewhere),
+    };
+    return cmocka_run_group_tests_name("tiles", tests, NULL, NULL);
+}
