@@ -16,7 +16,8 @@ static void print_text(const AmdimModel *m)
     printf("%s\n", m->name);
     printf("  spec        %s, digest %s\n", m->spec, m->digest);
     printf("  compiled    by %s and %s\n", m->compiler, m->cc);
-    printf("  for         %s, march %s, blas %s, %d threads\n", m->target, m->march, m->blas, m->threads);
+    printf("  for         %s, march %s%s, blas %s, %d threads\n", m->target, m->march,
+           m->tiles ? " with matrix tiles" : "", m->blas, m->threads);
     printf("  input       %d x %d, %d channels, %d views, batch %d\n", m->size, m->size, m->channels,
            m->views, m->batch);
     printf("  pairs      ");
@@ -46,9 +47,10 @@ static void print_json(const AmdimModel *m)
         json_text(stdout, texts[i].text);
         printf(", ");
     }
-    printf("\"threads\": %d, \"views\": %d, \"batch\": %d, \"channels\": %d, \"size\": %d, "
+    printf("\"tiles\": %s, \"threads\": %d, \"views\": %d, \"batch\": %d, \"channels\": %d, \"size\": %d, "
            "\"embedding_dim\": %d, ",
-           m->threads, m->views, m->batch, m->channels, m->size, m->embedding_dim);
+           m->tiles ? "true" : "false", m->threads, m->views, m->batch, m->channels, m->size,
+           m->embedding_dim);
     printf("\"pairs\": [");
     for (int i = 0; i < m->pairs; i++)
         printf("%s{\"pair\": \"%s\", \"weight\": %.17g}", i ? ", " : "", m->pair[i].name, m->pair[i].weight);

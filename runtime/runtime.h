@@ -76,7 +76,7 @@ void random_order(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n); /
 
 /* ---- processor.c: what the system has to permit -------------------------------------------------------- */
 
-bool processor_permits_tiles(void);     /* asks for them, for the whole process, too */
+bool processor_permits_tiles(void);    /* asks for them, for the whole process, too */
 bool processor_permit_tiles(Fault *f); /* the same, or a fault that says what to do */
 
 /* ---- pool.c: threads (amdim_parallel, amdim_scratch) --------------------------------------------------- */

@@ -12,6 +12,9 @@
  * processors do faster by skipping zeros (sparse.h), by a mask (masked.h) or by minimal filtering
  * (winograd.h) has its counterpart at the end.
  *
+ * What an infinity leaves over its first part is no number, and so are the sums that it comes to; numbers
+ * below 1e-33 lose their last parts, for the unit takes denormal ones as zero.
+ *
  * Numbers of a depth go in steps of 32. Within a step a tile's word i holds numbers i and 16 + i, in both
  * factors, so that two vectors become one row of each part by shifts alone.
  *
@@ -98,15 +101,23 @@ INLINE Part *row_of_pair(Part *pair, int row)
     return pair + row / TILE * TILE_NUMBERS + row % TILE * STEP;
 }
 
+/* Lanes [first, last) from from[first] on, zeros elsewhere; nothing else is read. */
+INLINE Vec load_lanes(const float *from, int first, int last)
+{
+#if defined __AVX512F__
+    return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << last) - (1u << first)), from);
+#else
+    Vec v = {0};
+    for (int lane = first; lane < last; lane++)
+        v[lane] = from[lane];
+    return v;
+#endif
+}
+
 /* `count` floats, zeros behind them; of none, zeros. */
 INLINE Vec load_some(const float *from, int count)
 {
-    if (count >= LANES)
-        return load(from);
-    float some[LANES] = {0};
-    for (int i = 0; i < count; i++)
-        some[i] = from[i];
-    return load(some);
+    return count >= LANES ? load(from) : load_lanes(from, 0, MAX_OF(count, 0));
 }
 
 /* One panel of scale * w, w (depth, columns). */
@@ -230,46 +241,78 @@ typedef struct {
     ptrdiff_t at[MOST_STEPS]; /* where a step lies in a row, if steps are `whole` */
     bool whole;
     Conv from;
-    const float *end;
     int rows, first, steps; /* steps: `steps` from `first` on */
     Part *to;               /* [pair][step] */
     int step, done;         /* of row `done`, the next step */
 } Splitting;
 
-/* Step `step` of a patch that is cut anywhere; `end` is where the map ends. A patch of a few short rows, as a
- * first layer has, is copied by whole vectors, which overlap. */
-SHARED void gather_step(Conv from, const float *patch_of, const float *end, int step, float to[STEP + LANES])
+/* Step `step` of a patch that is cut anywhere: its two vectors, from as many rows of the patch as they touch.
+ */
+SHARED void gather_step(Conv from, const float *patch_of, int step, Vec *low, Vec *high)
 {
-    const int run = from.kernel * from.in, depth = depth_of_patch(from);
+    const int run = from.kernel * from.in, length = MIN_OF(STEP, depth_of_patch(from) - step * STEP);
     const ptrdiff_t jump = (ptrdiff_t)from.side * from.in;
-    if (run <= LANES && depth <= STEP && end - patch_of >= (from.kernel - 1) * jump + LANES) {
-        for (int row = 0; row < from.kernel; row++)
-            store(to + row * run, load(patch_of + row * jump));
-        for (int i = depth; i < STEP; i++)
-            to[i] = 0;
-        return;
+    const float *row = patch_of + step * STEP / run * jump;
+    int column = step * STEP % run;
+    *low = *high = (Vec){0};
+    for (int i = 0; i < length;) {
+        const int lane = i % TILE, count = MIN_OF(MIN_OF(run - column, length - i), TILE - lane);
+        Vec *const to = i < TILE ? low : high;
+        *to = (Vec)((Bits)*to | (Bits)load_lanes(row + column - lane, lane, lane + count));
+        i += count;
+        column += count;
+        if (column == run) {
+            column = 0;
+            row += jump;
+        }
     }
-    memset(to, 0, STEP * sizeof *to);
-    for (int i = 0; i < STEP && step * STEP + i < depth;) {
-        const int k = step * STEP + i, length = MIN_OF(run - k % run, STEP - i);
-        memcpy(to + i, patch_of + (k / run) * jump + k % run, (size_t)length * sizeof *to);
-        i += length;
+}
+
+/* Lanes 0 to 31 of a patch that is no longer, as a first layer's. */
+INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
+{
+    const int run = from.kernel * from.in;
+    Bits first = {0}, second = {0};
+    for (int row = 0, at = 0; row < from.kernel; row++, at += run) {
+        const float *lane_0 = patch_of + (ptrdiff_t)row * from.side * from.in - at;
+        first |= (Bits)load_lanes(lane_0, MIN_OF(at, TILE), MIN_OF(at + run, TILE));
+        second |= (Bits)load_lanes(lane_0 + TILE, MAX_OF(at - TILE, 0), MAX_OF(at + run - TILE, 0));
+    }
+    *low = (Vec)first;
+    *high = (Vec)second;
+}
+
+/* Steps [s->step, end) of row s->done. */
+INLINE void split_row(const Splitting *s, int end)
+{
+    const float *const row = s->row[s->done];
+    Part *to = row_of_pair(s->to + ((ptrdiff_t)(s->done / PANEL) * s->steps + s->step) * PAIR_NUMBERS,
+                           s->done % PANEL);
+    for (int step = s->step; step < end; step++, to += PAIR_NUMBERS) {
+        const float *from = row + s->at[step];
+        for (int line = 0; line < STEP; line += LINE)
+            __builtin_prefetch(from + (ptrdiff_t)TILE_PIXELS * s->from.stride * s->from.in + line, 0, 2);
+        Vec low, high;
+        if (s->whole) {
+            low = load(from);
+            high = load(from + TILE);
+        } else if (depth_of_patch(s->from) <= STEP) {
+            gather_short(s->from, row, &low, &high);
+        } else {
+            gather_step(s->from, row, s->first + step, &low, &high);
+        }
+        split(low, high, to);
     }
 }
 
 INLINE void split_more(Splitting *s, int count)
 {
-    for (; count > 0 && s->done < s->rows; count--) {
-        Part *to = row_of_pair(s->to + ((ptrdiff_t)(s->done / PANEL) * s->steps + s->step) * PAIR_NUMBERS,
-                               s->done % PANEL);
-        const float *from = s->row[s->done] + s->at[s->step];
-        float gathered[STEP + LANES];
-        if (!s->whole) {
-            gather_step(s->from, s->row[s->done], s->end, s->first + s->step, gathered);
-            from = gathered;
-        }
-        split(load(from), load(from + TILE), to);
-        if (++s->step == s->steps) {
+    while (count > 0 && s->done < s->rows) {
+        const int end = MIN_OF(s->step + count, s->steps);
+        split_row(s, end);
+        count -= end - s->step;
+        s->step = end;
+        if (end == s->steps) {
             s->step = 0;
             s->done++;
         }
@@ -409,7 +452,6 @@ INLINE void begin_splitting(const TileProduct *p, Stage next, Part *to, Splittin
     const Conv c = p->from;
     const int run = c.kernel * c.in;
     s->from = c;
-    s->end = p->left + (ptrdiff_t)c.images * c.side * c.side * c.in;
     s->whole = run % STEP == 0;
     s->rows = next.pixels;
     s->first = next.step;
@@ -447,13 +489,13 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     for (int stage = 0; stage < stages; stage++) {
         const Stage s = stage_at(depth, panels, first, last, stage);
         const Part *left = parts + stage % 2 * block;
-        const int pairs = CEIL_DIV(s.pixels, PANEL), tiles_steps = s.panels * pairs * s.steps;
+        const int pairs = CEIL_DIV(s.pixels, PANEL), rounds = s.panels * pairs * s.steps;
         size_t *const to = at[stage / (cuts * groups) % 2];
         next.rows = next.done = 0;
         if (stage + 1 < stages)
             begin_splitting(p, stage_at(depth, panels, first, last, stage + 1),
                             parts + (stage + 1) % 2 * block, &next);
-        const int share = CEIL_DIV(next.rows * next.steps, tiles_steps), rows = CEIL_DIV(PANEL, s.steps);
+        const int share = CEIL_DIV(next.rows * next.steps, rounds), rows = CEIL_DIV(PANEL, s.steps);
         if (s.begins)
             for (int i = 0; i < s.pixels; i++)
                 to[i] = patch(p->to, s.first + i);
@@ -615,6 +657,8 @@ INLINE void split_tile_of_x(const SumSplitting *s, int number)
               first = step * STEP, pixels = s->pixels - first;
     const PairRows rows = rows_of_pair(s->c, s->b.pair + pair);
     const ptrdiff_t at = rows.at + tile * TILE;
+    for (int i = 0; i < MIN_OF(STEP, pixels); i++)
+        __builtin_prefetch(s->x[first + i] + at + (ptrdiff_t)SUM_PIXELS * s->c.stride * s->c.in, 0, 2);
     split_transposed(s->x + first, (const int[]){pixels, pixels - TILE},
                      (const int[]){rows.count - tile * TILE, rows.count - tile * TILE}, at, 1,
                      s->left + (ptrdiff_t)(pair * SUM_STEPS + step) * PAIR_NUMBERS + tile * TILE_NUMBERS);
@@ -630,6 +674,8 @@ INLINE void split_row_of_dy(const SumSplitting *s, int number)
         const int columns = s->c.out - column - tile * TILE;
         const float *from = s->dy + (ptrdiff_t)low * s->c.out + column + tile * TILE,
                     *further = from + (ptrdiff_t)TILE * s->c.out;
+        __builtin_prefetch(from + (ptrdiff_t)SUM_PIXELS * s->c.out, 0, 2);
+        __builtin_prefetch(further + (ptrdiff_t)SUM_PIXELS * s->c.out, 0, 2);
         split(load_some(from, low < s->pixels ? columns : 0),
               load_some(further, high < s->pixels ? columns : 0), to + tile * TILE_NUMBERS);
     }
