@@ -75,8 +75,7 @@ bench-memory:
 	@$(MAKE) --no-print-directory -s all
 	@bench/memory $(BUILD)
 
-$(BENCHES): $(BUILD)/bench/%: bench/%.c $(addprefix templates/,kernels.h vectors.h tiles.h blas.h winograd.h sparse.h masked.h) \
-		$(BUILD)/libamdim.a
+$(BENCHES): $(BUILD)/bench/%: bench/%.c $(wildcard templates/*.h) $(BUILD)/libamdim.a
 	@mkdir -p $(BUILD)/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -O3 -march=native -ffp-contract=fast -fno-math-errno -pthread \
 		-Itemplates -Iruntime -o $@ $< $(BUILD)/libamdim.a -lopenblas -lm

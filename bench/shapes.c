@@ -2,7 +2,8 @@
  * paper's, shape by shape, on one thread: our kernels against OpenBLAS (patches unfolded a tile at a time),
  * forward with a ReLU behind it, gradient of x, gradient of the weight; then those that minimal filtering
  * makes faster, and those that skip zeros (and gradients of x that a mask keeps), against our own kernels tap
- * by tap. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the two in turn. */
+ * by tap; the last two where products are by vectors. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the
+ * two in turn. */
 #include "blas.h"
 #include "kernels.h"
 #if MATRIX_TILES /* every product by them, whole */
@@ -12,11 +13,10 @@
 #include "sparse.h"
 #include "winograd.h"
 #endif
+#include "processor.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-bool processor_permits_tiles(void); /* runtime/processor.c */
 
 enum { IMAGES = 8, STEP_IMAGES = 128, SLICES = 8, MAX_ROUNDS = 99, LARGEST_SCRATCH = 1 << 19 /* floats */ };
 

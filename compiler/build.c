@@ -1,5 +1,6 @@
 /* build.c: generated files on the disk, and clang. */
 #include "build.h"
+#include "processor.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -4,9 +4,6 @@
 
 #include "amdimc.h"
 
-/* runtime/processor.c */
-bool processor_permits_tiles(void);
-
 /* A command line that grows; words_end() closes it as exec wants it. */
 typedef struct {
     Arena *arena;

@@ -68,7 +68,9 @@ static void emit_includes(Emit *e)
         fprintf(e->out, "#define MATRIX_TILES 0 /* no memory is planned for them */\n");
     fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
     if (tiles)
-        fprintf(e->out, "#if MATRIX_TILES\n#include \"tiles.h\"\n#else\n");
+        fprintf(e->out,
+                "#if MATRIX_TILES /* products are whole then, whatever is said of zeros and filtering */\n"
+                "#include \"tiles.h\"\n#else\n");
     fprintf(e->out, "#include \"vectors.h\"\n");
     if (program_any(p, is_filtered))
         fprintf(e->out, "#include \"winograd.h\"\n");

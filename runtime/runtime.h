@@ -7,6 +7,7 @@
 
 #include "amdim.h"
 #include "page.h"
+#include "processor.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -73,11 +74,6 @@ double random_between(Random *r, double low, double high); /* uniform */
 uint32_t random_below(Random *r, uint32_t n);              /* uniform in 0..n-1, unbiased */
 double random_normal(Random *r);
 void random_order(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n); /* a permutation of 0..n-1 */
-
-/* ---- processor.c: what the system has to permit -------------------------------------------------------- */
-
-bool processor_permits_tiles(void);    /* asks for them, for the whole process, too */
-bool processor_permit_tiles(Fault *f); /* the same, or a fault that says what to do */
 
 /* ---- pool.c: threads (amdim_parallel, amdim_scratch) --------------------------------------------------- */
 

@@ -17,8 +17,12 @@ static bool allocate_results(Machine *k, const AmdimModel *m, Fault *f)
 bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
 {
     *k = (Machine){.model = m};
-    if (m->tiles && !processor_permit_tiles(f))
-        return false;
+    if (m->tiles && !processor_permits_tiles())
+        return fault(f,
+                     "%s was compiled for a processor with matrix tiles (AMX), which this one lacks or its "
+                     "system does not permit; compile it here, or for vectors: amdimc --march x86-64-v4, or "
+                     "`make CPPFLAGS=-DMATRIX_TILES=0` in its folder",
+                     m->name);
     if (m->start != NULL)
         m->start();
     k->pool = pool_new(threads, m->scratch_bytes, f);

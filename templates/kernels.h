@@ -161,6 +161,12 @@ INLINE size_t patch(Conv c, int p)
     return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
 }
 
+/* Where a tap's first channel lies in a patch. */
+INLINE ptrdiff_t tap_at(Conv c, int tap)
+{
+    return ((ptrdiff_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in;
+}
+
 /* A convolution's y, pixel by pixel: what a 1x1 kernel reads. */
 INLINE Conv pixels_of_y(Conv c)
 {

@@ -253,9 +253,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
         for (int i = 0; i < pixels + TOGETHER; i++)
             at[i] = patch(to, MIN_OF(begin + i, last - 1));
         for (int column = 0; column < columns_of(to); column += GROUP_COLUMNS) {
-            const int tap = column / to.in;
-            const ptrdiff_t shift =
-                ((ptrdiff_t)(tap / to.kernel) * to.side + tap % to.kernel) * to.in + column % to.in;
+            const ptrdiff_t shift = tap_at(to, column / to.in) + column % to.in;
             const Target t = {.y = s->y + shift,
                               .bias = s->bias ? s->bias + column : NULL,
                               .addend = s->addend ? s->addend + shift : NULL,
@@ -324,14 +322,11 @@ typedef struct {
     float *partial; /* (slices, rows, columns) */
 } SparseSum;
 
-INLINE SparseSum sparse_sum_by_x(Conv c, const ConvGradWJob *j, int slices)
+INLINE SparseSum sparse_sum_by(int factor, Conv c, const ConvGradWJob *j, int slices)
 {
+    if (factor == BY_DY)
+        return (SparseSum){j->dy, j->x, c.out, c, depth_of_patch(c), slices, j->partial};
     return (SparseSum){j->x, j->dy, c.in, pixels_of_y(c), c.out, slices, j->partial};
-}
-
-INLINE SparseSum sparse_sum_by_dy(Conv c, const ConvGradWJob *j, int slices)
-{
-    return (SparseSum){j->dy, j->x, c.out, c, depth_of_patch(c), slices, j->partial};
 }
 
 /* A block of DEPTH_BLOCK pixels at most, as a part sees it. */
@@ -448,11 +443,6 @@ SHARED void sum_transposed(const float *partial, int slices, int depth, int out,
                     sum += partial[((size_t)slice * out + (size_t)column) * depth + (size_t)k];
                 *to = sum;
             }
-}
-
-INLINE SparseSum sparse_sum_by(int factor, Conv c, const ConvGradWJob *j, int slices)
-{
-    return factor == BY_DY ? sparse_sum_by_dy(c, j, slices) : sparse_sum_by_x(c, j, slices);
 }
 
 INLINE int sparse_grad_w_parts(Conv c, int factor, int slices)

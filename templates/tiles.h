@@ -466,12 +466,25 @@ INLINE void begin_splitting(const TileProduct *p, Stage next, Part *to, Splittin
     }
 }
 
+/* The tail of a pair of rows by a panel; none before the last step. */
+INLINE Ending ending_of(const TileProduct *p, Stage s, int panel, int pair, const float *sums,
+                        const size_t *at)
+{
+    const int width = p->to.in, column = panel % PANELS(width) * PANEL;
+    return (Ending){.sums = sums,
+                    .at = at + pair * PANEL,
+                    .shift = tap_at(p->to, panel / PANELS(width)) + column,
+                    .column = column,
+                    .rows = s.ends ? MIN_OF(PANEL, s.pixels - pair * PANEL) : 0,
+                    .width = MIN_OF(PANEL, width - column)};
+}
+
 /* Pixels [first, last). While a pair of rows is multiplied by a panel, the sums before it get their tail, and
  * a share of the next stage's rows is split. */
 INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int first, int last)
 {
-    const int depth = depth_of_patch(p->from), width = p->to.in, taps = p->to.kernel * p->to.kernel,
-              panels = taps * PANELS(width), cuts = CEIL_DIV(STEPS(depth), MOST_STEPS),
+    const int depth = depth_of_patch(p->from), panels = p->to.kernel * p->to.kernel * PANELS(p->to.in),
+              cuts = CEIL_DIV(STEPS(depth), MOST_STEPS),
               groups = cuts > 1 ? CEIL_DIV(panels, MOST_PANELS) : 1,
               stages = CEIL_DIV(last - first, TILE_PIXELS) * cuts * groups;
     Part *const parts = (Part *)(void *)scratch;
@@ -502,21 +515,13 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
         atomic_signal_fence(memory_order_seq_cst); /* what is split is written before tiles are loaded */
         for (int i = 0; i < s.panels; i++)
             for (int pair = 0; pair < pairs; pair++) {
-                const int panel = s.panel + i, tap = panel / PANELS(width),
-                          column = panel % PANELS(width) * PANEL;
+                const int panel = s.panel + i;
                 float *sums =
                     cuts == 1 ? one : waiting + ((ptrdiff_t)i * (TILE_PIXELS / PANEL) + pair) * PANEL * PANEL;
                 const Part *a = left + (ptrdiff_t)pair * s.steps * PAIR_NUMBERS,
                            *b = (const Part *)(const void *)(p->packed + panel * PANEL_FLOATS(depth)) +
                                 (ptrdiff_t)s.step * PAIR_NUMBERS;
-                const Ending now = {
-                    .sums = sums,
-                    .at = to + pair * PANEL,
-                    .shift =
-                        ((ptrdiff_t)(tap / p->to.kernel) * p->to.side + tap % p->to.kernel) * width + column,
-                    .column = column,
-                    .rows = s.ends ? MIN_OF(PANEL, s.pixels - pair * PANEL) : 0,
-                    .width = MIN_OF(PANEL, width - column)};
+                const Ending now = ending_of(p, s, panel, pair, sums, to);
                 begin_sums(sums, PANEL, !s.begins);
                 for (int k = 0; k < s.steps; k++, a += PAIR_NUMBERS, b += PAIR_NUMBERS) {
                     add_step(a, b);

@@ -324,8 +324,7 @@ INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, float *scratch, in
             for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
                 const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
                 const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
-                const ptrdiff_t shift =
-                    ((ptrdiff_t)(tap / c.kernel) * c.side + tap % c.kernel) * c.in + column;
+                const ptrdiff_t shift = tap_at(c, tap) + column;
                 for (int p = block; p < end; p += ROWS)
                     rows_scattered(j->dy + (size_t)p * c.out, c.out, c.out, packed, to + (p - block), shift,
                                    MIN_OF(ROWS, end - p), width);

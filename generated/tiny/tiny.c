@@ -9,7 +9,7 @@
 #include "amdim.h"
 #include "kernels.h"
 #include "nce.h"
-#if MATRIX_TILES
+#if MATRIX_TILES /* products are whole then, whatever is said of zeros and filtering */
 #include "tiles.h"
 #else
 #include "vectors.h"

@@ -125,96 +125,23 @@ static void gradient_of_a_weight_in_slices(void **state)
     single_end(&s);
 }
 
-/* With as much packed memory as the compiler gives to filtering, of which small tiles want little. */
-static const Winograd filtered[] = {{{IMAGES, 30, 32, 14, 48, 4, 2}, 3}, {{IMAGES, 22, 16, 10, 48, 4, 2}, 2}};
+/* As much as the compiler gives to filtering: of which small tiles want less than tiles do. */
 
-/* By what this machine has; so that the compiler plans for tiles, too. */
-static Spec native = {.target = {.march = {.v = "native"}}};
+#define FILTERED_TOLERANCE TOLERANCE
 
-static void check_filtered(Winograd w)
+static float *filtered_scratch(const Single *s, const Op *op, Winograd w)
 {
-    const Conv c = w.c;
-    Single s;
-    single_begin(&s, 1, c.images);
-    Op *op = single_conv(&s, c, true);
-    op->winograd = w.outputs;
-    s.net.spec = &native;
-    single_run(&s);
-    float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *bias = floats_of(&s, op->in[2]),
-          *y = floats_of(&s, op->in[3]), *scratch = scratch_of(&s, op),
-          *packed = new_floats(cost_scratch_floats(s.g, op));
-    const ConvJob j = {.x = x, .bias = bias, .addend = y, .y = y, .packed = packed};
-    const int tiles = c.images * tiles_of(w);
-    assert_int_equal(tiles_of(w), winograd_tiles(op));
-    for (int panel = 0; panel < PANELS(c.out); panel++)
-        winograd_pack(w, weight, panel, packed);
-    for (int part = 0; part < 4; part++)
-        winograd_conv(w, &j, scratch, TAIL_BIAS | TAIL_ADD | TAIL_RELU, piece(tiles, part, 4),
-                      piece(tiles, part + 1, 4));
-    expect_near(&s, op->out[0], y, "forward");
-    free(x);
-    free(weight);
-    free(bias);
-    free(scratch);
-    free(packed);
-    single_end(&s);
+    (void)w;
+    return scratch_of(s, op);
 }
 
-static void check_filtered_grad_x(Winograd w)
+static float *filtered_points(const Single *s, const Op *op, Winograd w)
 {
-    const Conv c = w.c;
-    Single s;
-    single_begin(&s, 1, c.images);
-    Op *op = single_grad_x(&s, c, true);
-    op->winograd = w.outputs;
-    s.net.spec = &native;
-    single_run(&s);
-    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
-          *addend = floats_of(&s, op->in[2]), *mask = floats_of(&s, op->in[3]),
-          *dx = new_floats(value_count(op->out[0])), *scratch = scratch_of(&s, op),
-          *packed = new_floats(cost_scratch_floats(s.g, op));
-    const ConvGradXJob j = {.dy = dy, .addend = addend, .mask = mask, .dx = dx, .packed = packed};
-    for (int part = 0; part < PANELS(depth_of(w)); part++)
-        winograd_pack_transposed(w, weight, part, packed);
-    winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, 0, c.images);
-    expect_near(&s, op->out[0], dx, "gradient of x");
-    free(dy);
-    free(weight);
-    free(addend);
-    free(mask);
-    free(scratch);
-    free(packed);
-    single_end(&s);
+    (void)w;
+    return new_floats(cost_scratch_floats(s->g, op));
 }
 
-static void check_filtered_grad_w(Winograd w)
-{
-    enum { PARTS = 3 };
-    Single s;
-    single_begin(&s, 1, w.c.images);
-    const Op *op = single_grad_w(&s, w.c);
-    single_run(&s);
-    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]),
-          *dw = new_floats(value_count(op->out[0])), *scratch = scratch_of(&s, op);
-    const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw};
-    for (int part = 0; part < PARTS; part++)
-        winograd_grad_w(w, &j, scratch, part, PARTS);
-    expect_near(&s, op->out[0], dw, "gradient of the weight");
-    free(x);
-    free(dy);
-    free(scratch);
-    single_end(&s);
-}
-
-static void convolutions_that_are_filtered_elsewhere(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < COUNT(filtered); i++) {
-        check_filtered(filtered[i]);
-        check_filtered_grad_x(filtered[i]);
-        check_filtered_grad_w(filtered[i]);
-    }
-}
+#include "filtered.h"
 
 int main(void)
 {
@@ -227,7 +154,7 @@ int main(void)
         cmocka_unit_test(large_products),
         cmocka_unit_test(gradient_of_x_pixel_by_pixel),
         cmocka_unit_test(gradient_of_a_weight_in_slices),
-        cmocka_unit_test(convolutions_that_are_filtered_elsewhere),
+        cmocka_unit_test(filtered_convolutions),
     };
     return cmocka_run_group_tests_name("tiles", tests, NULL, NULL);
 }

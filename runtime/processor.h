@@ -1,0 +1,12 @@
+/* processor.h: what a system has to permit before a process may use all of its processor; for the runtime,
+ * the compiler and the benchmarks. */
+#ifndef PROCESSOR_H
+#define PROCESSOR_H
+
+#include <stdbool.h>
+
+/* Asks for matrix tiles (AMX) for the whole process; Linux keeps 8 KiB more of each of its threads then.
+ * False where there are none, or the system refuses. */
+bool processor_permits_tiles(void);
+
+#endif
