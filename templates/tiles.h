@@ -98,7 +98,7 @@ INLINE void split(Vec low, Vec high, Part *row)
 /* Where row `row` of a step of its pair begins. */
 INLINE Part *row_of_pair(Part *pair, int row)
 {
-    return pair + row / TILE * TILE_NUMBERS + row % TILE * STEP;
+    return pair + row * STEP; /* of one tile and then the other */
 }
 
 /* Lanes [first, last) from from[first] on, zeros elsewhere; nothing else is read. */
@@ -179,25 +179,25 @@ INLINE void transpose(const Vec rows[TILE], Vec columns[TILE])
     }
 }
 
-/* A tile of a step from its transposed: numbers i < count[0] of the first rows[0] of 16 rows and i < count[1]
- * of the next rows[1], from `shift` on, become row i. */
-SHARED void split_transposed(const float *const row[2 * TILE], const int rows[2], const int count[2],
-                             ptrdiff_t shift, float scale, Part *tile)
+/* Numbers i < count of the first `rows` of 16 rows, from `shift` on, become column i; zeros elsewhere. */
+SHARED void transpose_rows(const float *const row[TILE], int rows, int count, ptrdiff_t shift,
+                           Vec column[TILE])
 {
-    _Alignas(64) Vec column[2][TILE];
-    for (int half = 0; half < 2; half++) {
-        const float *const *const from = row + half * TILE;
-        _Alignas(64) Vec line[TILE];
-        if (rows[half] >= TILE && count[half] >= TILE) {
-            UNROLL for (int i = 0; i < TILE; i++) line[i] = load(from[i] + shift);
-            transpose(line, column[half]);
-            continue;
-        }
+    _Alignas(64) Vec line[TILE];
+    if (rows >= TILE && count >= TILE) {
+        UNROLL for (int i = 0; i < TILE; i++) line[i] = load(row[i] + shift);
+    } else {
         ROLLED for (int i = 0; i < TILE; i++) line[i] =
-            load_some(i < rows[half] ? from[i] + shift : NULL, i < rows[half] ? count[half] : 0);
-        transpose(line, column[half]);
+            i < rows ? load_some(row[i] + shift, count) : (Vec){0};
     }
-    UNROLL for (int i = 0; i < TILE; i++) split(scale * column[0][i], scale * column[1][i], tile + i * STEP);
+    transpose(line, column);
+}
+
+/* Rows first to first + 7 of a tile from 16 columns of a step's first half, and 16 of its second. */
+SHARED void split_columns(const Vec column[2 * TILE], int first, float scale, Part *tile)
+{
+    UNROLL for (int i = 0; i < TILE / 2; i++)
+        split(scale * column[first + i], scale * column[TILE + first + i], tile + (first + i) * STEP);
 }
 
 /* One panel of scale * transposed w, w (columns, depth). */
@@ -206,17 +206,114 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
 {
     Part *to = (Part *)(void *)(packed + panel * PANEL_FLOATS(depth));
     for (int tile = 0; tile < 2; tile++) {
-        const float *row[2 * TILE];
+        const float *row[TILE];
         const int first = panel * PANEL + tile * TILE, width = MAX_OF(MIN_OF(TILE, columns - first), 0);
-        for (int i = 0; i < width; i++) {
+        for (int i = 0; i < width; i++)
             row[i] = w + (size_t)(first + i) * depth;
-            row[TILE + i] = row[i] + TILE;
+        for (int k = 0; k < depth; k += STEP) {
+            Part *const rows = row_of_pair(to + (ptrdiff_t)(k / STEP) * PAIR_NUMBERS, tile * TILE);
+            _Alignas(64) Vec column[2 * TILE];
+            transpose_rows(row, width, depth - k, k, column);
+            transpose_rows(row, k + TILE < depth ? width : 0, depth - k - TILE, k + TILE, column + TILE);
+            split_columns(column, 0, scale, rows);
+            split_columns(column, TILE / 2, scale, rows);
         }
-        for (int k = 0; k < depth; k += STEP)
-            split_transposed(row, (const int[]){width, k + TILE < depth ? width : 0},
-                             (const int[]){depth - k, depth - k - TILE}, k, scale,
-                             row_of_pair(to + (ptrdiff_t)(k / STEP) * PAIR_NUMBERS, tile * TILE));
     }
+}
+
+/* ---- shares of work
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* Work that is spread over products of the unit, a share with each: the vectors make it while the unit
+ * multiplies. A processor looks a few hundred instructions ahead, so shares are small. */
+typedef struct {
+    int done, all;
+    uint64_t due, rate; /* in 65536ths */
+} Shares;
+
+INLINE Shares shares_of(int all, int products)
+{
+    return (Shares){.all = all, .rate = CEIL_DIV((uint64_t)all << 16, (uint64_t)products)};
+}
+
+/* How much is to be done with the next product. */
+INLINE int next_share(Shares *s)
+{
+    s->due += s->rate;
+    const int end = MIN_OF((int)(s->due >> 16), s->all), share = end - s->done;
+    s->done = end;
+    return share;
+}
+
+INLINE int last_share(Shares *s)
+{
+    const int share = s->all - s->done;
+    s->done = s->all;
+    return share;
+}
+
+/* ---- a step
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+enum { PRODUCTS = 6 }; /* of parts, for one of floats */
+
+/* Tiles 4 to 7 for product `number` of a step; what the one before has left there stays. */
+INLINE void load_factors(int number, const Part *left, const Part *right)
+{
+#define LEFT(part)                                                                                           \
+    TILE_LOAD(4, left + (part)*2 * TILE_NUMBERS, 64);                                                        \
+    TILE_LOAD(5, left + ((part)*2 + 1) * TILE_NUMBERS, 64)
+#define RIGHT(part)                                                                                          \
+    TILE_LOAD(6, right + (part)*2 * TILE_NUMBERS, 64);                                                       \
+    TILE_LOAD(7, right + ((part)*2 + 1) * TILE_NUMBERS, 64)
+    switch (number) {
+    case 0:
+        LEFT(0);
+        RIGHT(2);
+        break;
+    case 1: RIGHT(1); break;
+    case 2: LEFT(1); break;
+    case 3: RIGHT(0); break;
+    case 4: LEFT(0); break;
+    case 5: LEFT(2); break;
+    }
+#undef LEFT
+#undef RIGHT
+}
+
+/* Sums of a pair of rows by a panel, in tiles 0 to 3, += the product of the factors. */
+INLINE void add_product(void)
+{
+    TILE_ADD(0, 4, 6);
+    TILE_ADD(1, 4, 7);
+    TILE_ADD(2, 5, 6);
+    TILE_ADD(3, 5, 7);
+}
+
+INLINE void begin_sums(const float *sums, ptrdiff_t stride, bool more)
+{
+    const size_t bytes = sizeof(float) * (size_t)stride;
+    if (!more) {
+        TILE_ZERO(0);
+        TILE_ZERO(1);
+        TILE_ZERO(2);
+        TILE_ZERO(3);
+        return;
+    }
+    TILE_LOAD(0, sums, bytes);
+    TILE_LOAD(1, sums + TILE, bytes);
+    TILE_LOAD(2, sums + TILE * stride, bytes);
+    TILE_LOAD(3, sums + TILE * stride + TILE, bytes);
+}
+
+INLINE void store_sums(float *sums, ptrdiff_t stride)
+{
+    const size_t bytes = sizeof(float) * (size_t)stride;
+    TILE_STORE(0, sums, bytes);
+    TILE_STORE(1, sums + TILE, bytes);
+    TILE_STORE(2, sums + TILE * stride, bytes);
+    TILE_STORE(3, sums + TILE * stride + TILE, bytes);
 }
 
 /* ---- products of maps
@@ -231,20 +328,41 @@ typedef struct {
     Conv to;   /* y is its x */
 } TileProduct;
 
-/* Pixels and steps whose parts lie in the second cache at once, and the panels whose sums wait there for
- * further steps. */
+/* The most pixels of a block and the most steps whose parts lie in a cache at once, and the panels whose sums
+ * wait there for further steps. */
 enum { TILE_PIXELS = 128, MOST_STEPS = 16, MOST_PANELS = 16 };
+
+/* Pixels of a block. Parts of one pair of rows stay in the first cache, or close to it; but every block reads
+ * all of the packed matrix, which is dear if it does not lie in the second: CACHED steps of panels are 1.5
+ * MiB. */
+INLINE int pixels_of_block(int steps, int panels)
+{
+    enum { CACHED = 256 };
+    return steps * panels <= CACHED ? PANEL : TILE_PIXELS;
+}
+
+/* Whether pixels' patches lie one after the other. */
+INLINE bool is_pointwise(Conv c)
+{
+    return c.kernel == 1 && c.stride == 1;
+}
 
 /* Rows whose parts are made meanwhile, a step of a row at a time. */
 typedef struct {
-    const float *row[TILE_PIXELS];
-    ptrdiff_t at[MOST_STEPS]; /* where a step lies in a row, if steps are `whole` */
-    bool whole;
-    Conv from;
-    int rows, first, steps; /* steps: `steps` from `first` on */
-    Part *to;               /* [pair][step] */
-    int step, done;         /* of row `done`, the next step */
+    const float *left;             /* row 0, if pointwise */
+    const float *row[TILE_PIXELS]; /* if not */
+    ptrdiff_t at[MOST_STEPS];      /* where a step lies in a row, if steps are whole */
+    int first, steps;              /* steps: `steps` from `first` on */
+    Part *to;                      /* [pair][step] */
+    int next_row, next_step;
+    Shares work; /* steps of rows */
 } Splitting;
+
+/* Whether no step is cut by the end of a patch's row. */
+INLINE bool has_whole_steps(Conv c)
+{
+    return c.kernel * c.in % STEP == 0;
+}
 
 /* Step `step` of a patch that is cut anywhere: its two vectors, from as many rows of the patch as they touch.
  */
@@ -282,57 +400,65 @@ INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
     *high = (Vec)second;
 }
 
-/* Steps [s->step, end) of row s->done. */
-INLINE void split_row(const Splitting *s, int end)
+/* A step of a row. What lies in one piece the processor asks for by itself, but not the next rows of patches.
+ */
+INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *to)
 {
-    const float *const row = s->row[s->done];
-    Part *to = row_of_pair(s->to + ((ptrdiff_t)(s->done / PANEL) * s->steps + s->step) * PAIR_NUMBERS,
-                           s->done % PANEL);
-    for (int step = s->step; step < end; step++, to += PAIR_NUMBERS) {
-        const float *from = row + s->at[step];
-        for (int line = 0; line < STEP; line += LINE)
-            __builtin_prefetch(from + (ptrdiff_t)TILE_PIXELS * s->from.stride * s->from.in + line, 0, 2);
-        Vec low, high;
-        if (s->whole) {
-            low = load(from);
-            high = load(from + TILE);
-        } else if (depth_of_patch(s->from) <= STEP) {
-            gather_short(s->from, row, &low, &high);
-        } else {
-            gather_step(s->from, row, s->first + step, &low, &high);
-        }
-        split(low, high, to);
+    Vec low, high;
+    if (has_whole_steps(from)) {
+        const float *at = is_pointwise(from) ? s->left + (ptrdiff_t)row * from.in + (s->first + step) * STEP
+                                             : s->row[row] + s->at[step];
+        if (!is_pointwise(from))
+            for (int line = 0; line < STEP; line += LINE)
+                __builtin_prefetch(at + (ptrdiff_t)TILE_PIXELS * from.stride * from.in + line, 0, 2);
+        low = load(at);
+        high = load(at + TILE);
+    } else if (depth_of_patch(from) <= STEP) {
+        gather_short(from, s->row[row], &low, &high);
+    } else {
+        gather_step(from, s->row[row], s->first + step, &low, &high);
     }
+    split(low, high, to);
 }
 
-INLINE void split_more(Splitting *s, int count)
+INLINE void split_share(Conv from, Splitting *s, int count)
 {
-    while (count > 0 && s->done < s->rows) {
-        const int end = MIN_OF(s->step + count, s->steps);
-        split_row(s, end);
-        count -= end - s->step;
-        s->step = end;
-        if (end == s->steps) {
-            s->step = 0;
-            s->done++;
+    const int depth = depth_of_patch(from), steps = STEPS(depth) <= MOST_STEPS ? STEPS(depth) : s->steps;
+    int row = s->next_row, step = s->next_step;
+    ROLLED for (; count > 0; count--)
+    {
+        split_step(
+            from, s, row, step,
+            row_of_pair(s->to + ((ptrdiff_t)(row / PANEL) * steps + step) * PAIR_NUMBERS, row % PANEL));
+        if (++step == steps) {
+            step = 0;
+            row++;
         }
     }
+    s->next_row = row;
+    s->next_step = step;
 }
 
 /* A pair's sums that have their tail to come, a row at a time. */
 typedef struct {
     const float *sums; /* [32 rows][PANEL] */
-    const size_t *at;  /* of row i, at[i] + shift in y */
+    const size_t *at;  /* of row i, at[i] + shift in y; if y is pointwise, shift + i rows */
     ptrdiff_t shift;
     int column; /* of the bias */
-    int rows, width, done;
+    int width;
+    Shares work; /* rows */
 } Ending;
+
+INLINE size_t end_of_row(Conv to, const Ending *e, int row)
+{
+    return is_pointwise(to) ? (size_t)(e->shift + (ptrdiff_t)row * to.in) : e->at[row] + (size_t)e->shift;
+}
 
 INLINE void end_row(const TileProduct *p, int tail, const Ending *e, int row)
 {
     const float *sums = e->sums + row * PANEL;
-    const size_t at = e->at[row] + (size_t)e->shift;
-    if (e->width == PANEL) {
+    const size_t at = end_of_row(p->to, e, row);
+    if (p->to.in % PANEL == 0 || e->width == PANEL) {
         UNROLL for (int v = 0; v < VECTORS; v++)
             tail_vector(tail, p->y + at + v * LANES, load(sums + v * LANES),
                         tail & TAIL_BIAS ? p->bias + e->column + v * LANES : NULL,
@@ -340,88 +466,30 @@ INLINE void end_row(const TileProduct *p, int tail, const Ending *e, int row)
                         tail & TAIL_MASK ? p->mask + at + v * LANES : NULL);
         return;
     }
-    for (int i = 0; i < e->width; i++)
-        p->y[at + (size_t)i] = tail_number(tail, sums[i], tail & TAIL_BIAS ? p->bias[e->column + i] : 0,
-                                           tail & TAIL_ADD ? p->addend[at + (size_t)i] : 0,
-                                           tail & TAIL_MASK ? p->mask[at + (size_t)i] : 0);
+    ROLLED for (int i = 0; i < e->width; i++) p->y[at + (size_t)i] = tail_number(
+        tail, sums[i], tail & TAIL_BIAS ? p->bias[e->column + i] : 0,
+        tail & TAIL_ADD ? p->addend[at + (size_t)i] : 0, tail & TAIL_MASK ? p->mask[at + (size_t)i] : 0);
 }
 
-INLINE void end_more(const TileProduct *p, int tail, Ending *e, int count)
+/* Asks for where a row will end, and for its mask. */
+INLINE void ask_row(const TileProduct *p, int tail, size_t at)
 {
-    for (; count > 0 && e->done < e->rows; count--)
-        end_row(p, tail, e, e->done++);
-}
-
-/* Asks for where the rows will end, and what of it their tail reads. */
-INLINE void ask_more(const TileProduct *p, int tail, const Ending *e, int first, int count)
-{
-    for (int row = first; row < MIN_OF(first + count, e->rows); row++) {
-        const size_t at = e->at[row] + (size_t)e->shift;
-        for (int line = 0; line < PANEL; line += LINE) {
-            __builtin_prefetch(p->y + at + line, 1);
-            if (tail & TAIL_ADD && p->addend != p->y)
-                __builtin_prefetch(p->addend + at + line);
-            if (tail & TAIL_MASK)
-                __builtin_prefetch(p->mask + at + line);
-        }
+    UNROLL for (int line = 0; line < PANEL; line += LINE)
+    {
+        __builtin_prefetch(p->y + at + line, 1);
+        if (tail & TAIL_MASK)
+            __builtin_prefetch(p->mask + at + line);
     }
 }
 
-/* Sums of a pair of rows by a panel, in tiles 0 to 3, += the six products of a step. */
-INLINE void add_step(const Part *left, const Part *right)
+/* The last `count` rows of those of `e` that are done, while for as many rows of `next` is asked. */
+INLINE void end_share(const TileProduct *p, int tail, const Ending *e, const Ending *next, int count)
 {
-#define LEFT(part)                                                                                           \
-    TILE_LOAD(4, left + (part)*2 * TILE_NUMBERS, 64);                                                        \
-    TILE_LOAD(5, left + ((part)*2 + 1) * TILE_NUMBERS, 64)
-#define RIGHT(part)                                                                                          \
-    TILE_LOAD(6, right + (part)*2 * TILE_NUMBERS, 64);                                                       \
-    TILE_LOAD(7, right + ((part)*2 + 1) * TILE_NUMBERS, 64)
-#define ADD                                                                                                  \
-    TILE_ADD(0, 4, 6);                                                                                       \
-    TILE_ADD(1, 4, 7);                                                                                       \
-    TILE_ADD(2, 5, 6);                                                                                       \
-    TILE_ADD(3, 5, 7)
-    LEFT(0);
-    RIGHT(2);
-    ADD;
-    RIGHT(1);
-    ADD;
-    LEFT(1);
-    ADD;
-    RIGHT(0);
-    ADD;
-    LEFT(0);
-    ADD;
-    LEFT(2);
-    ADD;
-#undef LEFT
-#undef RIGHT
-#undef ADD
-}
-
-INLINE void begin_sums(const float *sums, ptrdiff_t stride, bool more)
-{
-    const size_t bytes = sizeof(float) * (size_t)stride;
-    if (!more) {
-        TILE_ZERO(0);
-        TILE_ZERO(1);
-        TILE_ZERO(2);
-        TILE_ZERO(3);
-        return;
+    ROLLED for (int row = e->work.done - count; row < e->work.done; row++)
+    {
+        ask_row(p, tail, end_of_row(p->to, next, row));
+        end_row(p, tail, e, row);
     }
-    TILE_LOAD(0, sums, bytes);
-    TILE_LOAD(1, sums + TILE, bytes);
-    TILE_LOAD(2, sums + TILE * stride, bytes);
-    TILE_LOAD(3, sums + TILE * stride + TILE, bytes);
-}
-
-INLINE void store_sums(float *sums, ptrdiff_t stride)
-{
-    const size_t bytes = sizeof(float) * (size_t)stride;
-    TILE_STORE(0, sums, bytes);
-    TILE_STORE(1, sums + TILE, bytes);
-    TILE_STORE(2, sums + TILE * stride, bytes);
-    TILE_STORE(3, sums + TILE * stride + TILE, bytes);
 }
 
 /* What is multiplied while something else is split: some steps of a block of pixels, by some panels. */
@@ -435,60 +503,73 @@ typedef struct {
 INLINE Stage stage_at(int depth, int panels, int first, int last, int stage)
 {
     const int cuts = CEIL_DIV(STEPS(depth), MOST_STEPS), group = cuts > 1 ? MOST_PANELS : panels,
-              groups = CEIL_DIV(panels, group), cut = stage % cuts, of = stage / cuts % groups;
-    Stage s = {.first = first + stage / cuts / groups * TILE_PIXELS,
+              groups = CEIL_DIV(panels, group), cut = stage % cuts, of = stage / cuts % groups,
+              block = pixels_of_block(STEPS(depth), panels);
+    Stage s = {.first = first + stage / cuts / groups * block,
                .panel = of * group,
                .step = cut * MOST_STEPS,
                .begins = cut == 0,
                .ends = cut == cuts - 1};
-    s.pixels = MIN_OF(TILE_PIXELS, last - s.first);
+    s.pixels = MIN_OF(block, last - s.first);
     s.panels = MIN_OF(group, panels - s.panel);
-    s.steps = MIN_OF(MOST_STEPS, STEPS(depth) - s.step);
+    s.steps = cuts == 1 ? STEPS(depth) : MIN_OF(MOST_STEPS, STEPS(depth) - s.step);
     return s;
 }
 
-INLINE void begin_splitting(const TileProduct *p, Stage next, Part *to, Splitting *s)
+INLINE int pairs_of(Stage s)
+{
+    return CEIL_DIV(s.pixels, PANEL);
+}
+
+/* Splitting a stage's rows, over that many products. */
+INLINE void begin_splitting(const TileProduct *p, Stage next, Part *to, int products, Splitting *s)
 {
     const Conv c = p->from;
     const int run = c.kernel * c.in;
-    s->from = c;
-    s->whole = run % STEP == 0;
-    s->rows = next.pixels;
     s->first = next.step;
     s->steps = next.steps;
     s->to = to;
-    s->step = s->done = 0;
-    for (int i = 0; i < next.pixels; i++)
-        s->row[i] = p->left + patch(c, next.first + i);
-    for (int i = 0; i < next.steps; i++) {
-        const int k = (next.step + i) * STEP;
-        s->at[i] = s->whole ? (ptrdiff_t)(k / run) * c.side * c.in + k % run : 0;
+    s->next_row = s->next_step = 0;
+    s->work = shares_of(next.pixels * next.steps, products);
+    if (is_pointwise(c)) {
+        s->left = p->left + patch(c, next.first);
     }
+    if (!is_pointwise(c) || !has_whole_steps(c))
+        for (int i = 0; i < next.pixels; i++)
+            s->row[i] = p->left + patch(c, next.first + i);
+    if (!is_pointwise(c))
+        for (int i = 0; i < next.steps; i++) {
+            const int k = (next.step + i) * STEP;
+            s->at[i] = (ptrdiff_t)(k / run) * c.side * c.in + k % run;
+        }
 }
 
 /* The tail of a pair of rows by a panel; none before the last step. */
 INLINE Ending ending_of(const TileProduct *p, Stage s, int panel, int pair, const float *sums,
                         const size_t *at)
 {
-    const int width = p->to.in, column = panel % PANELS(width) * PANEL;
+    const int width = p->to.in, column = panel % PANELS(width) * PANEL, row = pair * PANEL;
+    const ptrdiff_t shift = tap_at(p->to, panel / PANELS(width)) + column;
     return (Ending){.sums = sums,
-                    .at = at + pair * PANEL,
-                    .shift = tap_at(p->to, panel / PANELS(width)) + column,
+                    .at = at + row,
+                    .shift = is_pointwise(p->to) ? shift + ((ptrdiff_t)s.first + row) * width : shift,
                     .column = column,
-                    .rows = s.ends ? MIN_OF(PANEL, s.pixels - pair * PANEL) : 0,
-                    .width = MIN_OF(PANEL, width - column)};
+                    .width = MIN_OF(PANEL, width - column),
+                    .work = {.all = s.ends ? MIN_OF(PANEL, s.pixels - row) : 0}};
 }
 
-/* Pixels [first, last). While a pair of rows is multiplied by a panel, the sums before it get their tail, and
- * a share of the next stage's rows is split. */
+/* Pixels [first, last). With every product of the unit go a share of the tail of the sums before, and of the
+ * next stage's rows a share of their splitting. Both are between a product's loads and its sums, for loads
+ * wait until what is stored before them is written. */
 INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int first, int last)
 {
     const int depth = depth_of_patch(p->from), panels = p->to.kernel * p->to.kernel * PANELS(p->to.in),
               cuts = CEIL_DIV(STEPS(depth), MOST_STEPS),
               groups = cuts > 1 ? CEIL_DIV(panels, MOST_PANELS) : 1,
-              stages = CEIL_DIV(last - first, TILE_PIXELS) * cuts * groups;
+              pixels = pixels_of_block(STEPS(depth), panels),
+              stages = CEIL_DIV(last - first, pixels) * cuts * groups;
     Part *const parts = (Part *)(void *)scratch;
-    const ptrdiff_t block = (ptrdiff_t)TILE_PIXELS / PANEL * MIN_OF(STEPS(depth), MOST_STEPS) * PAIR_NUMBERS;
+    const ptrdiff_t block = (ptrdiff_t)pixels / PANEL * MIN_OF(STEPS(depth), MOST_STEPS) * PAIR_NUMBERS;
     float *const waiting = scratch + block; /* two blocks of 2 bytes */
     _Alignas(64) float one[PANEL * PANEL];
     size_t at[2][TILE_PIXELS];
@@ -497,64 +578,51 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     if (stages == 0)
         return;
     tiles_begin();
-    begin_splitting(p, stage_at(depth, panels, first, last, 0), parts, &next);
-    split_more(&next, TILE_PIXELS * MOST_STEPS);
-    for (int stage = 0; stage < stages; stage++) {
+    begin_splitting(p, stage_at(depth, panels, first, last, 0), parts, 1, &next);
+    split_share(p->from, &next, last_share(&next.work));
+    ROLLED for (int stage = 0; stage < stages; stage++)
+    {
         const Stage s = stage_at(depth, panels, first, last, stage);
         const Part *left = parts + stage % 2 * block;
-        const int pairs = CEIL_DIV(s.pixels, PANEL), rounds = s.panels * pairs * s.steps;
+        const int pairs = pairs_of(s), products = s.steps * PRODUCTS;
+        const uint64_t rate = shares_of(PANEL, products).rate;
         size_t *const to = at[stage / (cuts * groups) % 2];
-        next.rows = next.done = 0;
+        next.work = (Shares){0};
         if (stage + 1 < stages)
             begin_splitting(p, stage_at(depth, panels, first, last, stage + 1),
-                            parts + (stage + 1) % 2 * block, &next);
-        const int share = CEIL_DIV(next.rows * next.steps, rounds), rows = CEIL_DIV(PANEL, s.steps);
-        if (s.begins)
+                            parts + (stage + 1) % 2 * block, s.panels * pairs * products, &next);
+        if (s.begins && !is_pointwise(p->to))
             for (int i = 0; i < s.pixels; i++)
                 to[i] = patch(p->to, s.first + i);
         atomic_signal_fence(memory_order_seq_cst); /* what is split is written before tiles are loaded */
-        for (int i = 0; i < s.panels; i++)
-            for (int pair = 0; pair < pairs; pair++) {
-                const int panel = s.panel + i;
-                float *sums =
-                    cuts == 1 ? one : waiting + ((ptrdiff_t)i * (TILE_PIXELS / PANEL) + pair) * PANEL * PANEL;
-                const Part *a = left + (ptrdiff_t)pair * s.steps * PAIR_NUMBERS,
-                           *b = (const Part *)(const void *)(p->packed + panel * PANEL_FLOATS(depth)) +
-                                (ptrdiff_t)s.step * PAIR_NUMBERS;
-                const Ending now = ending_of(p, s, panel, pair, sums, to);
-                begin_sums(sums, PANEL, !s.begins);
-                for (int k = 0; k < s.steps; k++, a += PAIR_NUMBERS, b += PAIR_NUMBERS) {
-                    add_step(a, b);
-                    end_more(p, tail, &ending, rows);
-                    ask_more(p, tail, &now, k * rows, rows);
-                    split_more(&next, share);
-                }
-                store_sums(sums, PANEL);
-                ending = now;
+        ROLLED for (int i = 0; i < s.panels; i++) ROLLED for (int pair = 0; pair < pairs; pair++)
+        {
+            const int panel = s.panel + i;
+            float *sums =
+                cuts == 1 ? one : waiting + ((ptrdiff_t)i * (pixels / PANEL) + pair) * PANEL * PANEL;
+            const Part *a = left + (ptrdiff_t)pair * s.steps * PAIR_NUMBERS,
+                       *b = (const Part *)(const void *)(p->packed + panel * PANEL_FLOATS(depth)) +
+                            (ptrdiff_t)s.step * PAIR_NUMBERS;
+            const Ending now = ending_of(p, s, panel, pair, sums, to);
+            ending.work.rate = rate;
+            begin_sums(sums, PANEL, !s.begins);
+            ROLLED for (int k = 0; k < s.steps; k++, a += PAIR_NUMBERS, b += PAIR_NUMBERS)
+                ROLLED for (int product = 0; product < PRODUCTS; product++)
+            {
+                load_factors(product, a, b);
+                const int rows = next_share(&ending.work);
+                end_share(p, tail, &ending, &now, rows);
+                split_share(p->from, &next, next_share(&next.work));
+                add_product();
             }
-        split_more(&next, TILE_PIXELS * MOST_STEPS);
+            store_sums(sums, PANEL);
+            ending = now;
+        }
+        split_share(p->from, &next, last_share(&next.work));
     }
-    end_more(p, tail, &ending, PANEL);
+    const int rows = last_share(&ending.work);
+    end_share(p, tail, &ending, &ending, rows);
     tiles_end();
-}
-
-/* One function for each tail that a program uses, shared by its shapes. */
-#define DEFINE_TILE_PRODUCT(tail)                                                                            \
-    SHARED void tile_product_##tail(const TileProduct *p, float *scratch, int first, int last)               \
-    {                                                                                                        \
-        tile_product(p, tail, scratch, first, last);                                                         \
-    }
-EACH_TAIL(DEFINE_TILE_PRODUCT)
-
-/* `tail` is a constant, so one call is left of the switch. */
-INLINE void call_tile_product(const TileProduct *p, int tail, float *scratch, int first, int last)
-{
-#define CALL(n)                                                                                              \
-    case n: tile_product_##n(p, scratch, first, last); break;
-    switch (tail) {
-        EACH_TAIL(CALL)
-    }
-#undef CALL
 }
 
 /* Pixels [first, last) of y. */
@@ -567,7 +635,7 @@ INLINE void conv_pixels(Conv c, const ConvJob *j, float *scratch, int tail, int 
                            .y = j->y,
                            .from = c,
                            .to = pixels_of_y(c)};
-    call_tile_product(&p, tail, scratch, first, last);
+    tile_product(&p, tail, scratch, first, last);
 }
 
 /* dx of what pixels [first, last) of dy stand for, where patches do not overlap and leave nothing out. */
@@ -580,7 +648,7 @@ INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, float *scratch, in
                            .y = j->dx,
                            .from = pixels_of_y(c),
                            .to = c};
-    call_tile_product(&p, tail, scratch, first, last);
+    tile_product(&p, tail, scratch, first, last);
 }
 
 /* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
@@ -633,123 +701,175 @@ INLINE PairRows rows_of_pair(Conv c, int pair)
     return (PairRows){ky * run + k, MIN_OF(PANEL, run - k), (ptrdiff_t)ky * c.side * c.in + k};
 }
 
-/* The parts of a block of pixels that are made meanwhile: of x's patches a tile of a step at a time, of dy a
- * row of both tiles. */
+/* Lines of a map that are asked for, one after the other. */
 typedef struct {
-    Conv c;
-    WeightBlock b;
+    const float *next;
+    Shares work;
+} Asking;
+
+INLINE void ask_share(Asking *a, int count)
+{
+    ROLLED for (; count > 0; count--, a->next += LINE) __builtin_prefetch(a->next, 0, 2);
+}
+
+enum { TILE_TASKS = 4 }; /* a tile of x is made in as many: half by half transposed, half by half split */
+
+/* The parts of a block of pixels that are made meanwhile: of x's patches a tile of a step at a time, of dy a
+ * pair of rows' 16 columns. */
+typedef struct {
     const float *x[SUM_PIXELS];
     const float *dy;
     int pixels;
-    Part *left, *right; /* [pair][step], [panel][step] */
-    int tiles, rows;    /* made so far */
+    Part *left, *right;                                   /* [pair][step], [panel][step] */
+    int x_step, x_tile, x_task, dy_step, dy_row, dy_tile; /* those to come */
+    Shares tasks, rows;
+    Asking ask_x, ask_dy; /* the block behind this one */
+    _Alignas(64) Vec column[2 * TILE];
 } SumSplitting;
 
-INLINE void begin_sum_splitting(const ConvGradWJob *j, int first, int last, Part *to, SumSplitting *s)
+/* Pixels [first, last) of a block, over that many products; `end`: of all. */
+INLINE void begin_sum_splitting(Conv c, const WeightBlock *b, const ConvGradWJob *j, int first, int end,
+                                Part *to, int products, SumSplitting *s)
 {
-    s->dy = j->dy + (size_t)first * s->c.out;
-    s->pixels = MIN_OF(SUM_PIXELS, last - first);
+    const int last = MIN_OF(first + SUM_PIXELS, end), further = MIN_OF(last + SUM_PIXELS, end);
+    s->dy = j->dy + (size_t)first * c.out;
+    s->pixels = last - first;
     s->left = to;
-    s->right = to + (ptrdiff_t)s->b.pairs * SUM_STEPS * PAIR_NUMBERS;
-    s->tiles = s->rows = 0;
+    s->right = to + (ptrdiff_t)b->pairs * SUM_STEPS * PAIR_NUMBERS;
+    s->x_step = s->x_tile = s->x_task = s->dy_step = s->dy_row = s->dy_tile = 0;
     for (int i = 0; i < s->pixels; i++)
-        s->x[i] = j->x + patch(s->c, first + i);
-}
-
-INLINE void split_tile_of_x(const SumSplitting *s, int number)
-{
-    const int tiles = 2 * s->b.pairs, step = number / tiles, pair = number % tiles / 2, tile = number % 2,
-              first = step * STEP, pixels = s->pixels - first;
-    const PairRows rows = rows_of_pair(s->c, s->b.pair + pair);
-    const ptrdiff_t at = rows.at + tile * TILE;
-    for (int i = 0; i < MIN_OF(STEP, pixels); i++)
-        __builtin_prefetch(s->x[first + i] + at + (ptrdiff_t)SUM_PIXELS * s->c.stride * s->c.in, 0, 2);
-    split_transposed(s->x + first, (const int[]){pixels, pixels - TILE},
-                     (const int[]){rows.count - tile * TILE, rows.count - tile * TILE}, at, 1,
-                     s->left + (ptrdiff_t)(pair * SUM_STEPS + step) * PAIR_NUMBERS + tile * TILE_NUMBERS);
-}
-
-INLINE void split_row_of_dy(const SumSplitting *s, int number)
-{
-    const int step = number / (TILE * s->b.panels), i = number / s->b.panels % TILE,
-              panel = number % s->b.panels, low = step * STEP + i, high = low + TILE,
-              column = (s->b.panel + panel) * PANEL;
-    Part *const to = s->right + (ptrdiff_t)(panel * SUM_STEPS + step) * PAIR_NUMBERS + i * STEP;
-    for (int tile = 0; tile < 2; tile++) {
-        const int columns = s->c.out - column - tile * TILE;
-        const float *from = s->dy + (ptrdiff_t)low * s->c.out + column + tile * TILE,
-                    *further = from + (ptrdiff_t)TILE * s->c.out;
-        __builtin_prefetch(from + (ptrdiff_t)SUM_PIXELS * s->c.out, 0, 2);
-        __builtin_prefetch(further + (ptrdiff_t)SUM_PIXELS * s->c.out, 0, 2);
-        split(load_some(from, low < s->pixels ? columns : 0),
-              load_some(further, high < s->pixels ? columns : 0), to + tile * TILE_NUMBERS);
+        s->x[i] = j->x + patch(c, first + i);
+    const int steps = STEPS(s->pixels);
+    s->tasks = shares_of(steps * 2 * b->pairs * TILE_TASKS, products);
+    s->rows = shares_of(steps * 2 * b->panels * TILE, products);
+    s->ask_x = s->ask_dy = (Asking){0};
+    if (last < further) {
+        const size_t x = patch(c, last), x_end = patch(c, further - 1) + (size_t)c.in;
+        s->ask_x = (Asking){j->x + x, shares_of((int)((x_end - x) / LINE), products)};
+        s->ask_dy =
+            (Asking){j->dy + (size_t)last * c.out, shares_of((further - last) * c.out / LINE, products)};
     }
 }
 
-INLINE void split_sum_more(SumSplitting *s, int tiles, int rows)
+INLINE void split_tasks_of_x(Conv c, const WeightBlock *b, SumSplitting *s, int count)
 {
-    const int all_tiles = s->b.pairs * SUM_STEPS * 2, all_rows = s->b.panels * SUM_STEPS * TILE;
-    if (s->pixels == 0)
-        return;
-    for (; tiles > 0 && s->tiles < all_tiles; tiles--)
-        split_tile_of_x(s, s->tiles++);
-    for (; rows > 0 && s->rows < all_rows; rows--)
-        split_row_of_dy(s, s->rows++);
+    ROLLED for (; count > 0; count--)
+    {
+        const PairRows rows = rows_of_pair(c, b->pair + s->x_tile / 2);
+        const int first = s->x_step * STEP, tile = s->x_tile % 2, half = s->x_task % 2 * TILE;
+        if (s->x_task < 2)
+            transpose_rows(s->x + first + half, s->pixels - first - half, rows.count - tile * TILE,
+                           rows.at + tile * TILE, s->column + half);
+        else
+            split_columns(s->column, half / 2, 1,
+                          s->left + (ptrdiff_t)(s->x_tile / 2 * SUM_STEPS + s->x_step) * PAIR_NUMBERS +
+                              tile * TILE_NUMBERS);
+        if (++s->x_task == TILE_TASKS) {
+            s->x_task = 0;
+            if (++s->x_tile == 2 * b->pairs) {
+                s->x_tile = 0;
+                s->x_step++;
+            }
+        }
+    }
 }
 
-/* dw's rows x columns (+)= a pair by a panel, while a share of the next block is split. */
-INLINE void sum_pair(const Part *left, const Part *right, int steps, float *dw, ptrdiff_t columns, int rows,
-                     int width, bool more, SumSplitting *next, int tiles, int lines)
+INLINE void split_rows_of_dy(Conv c, const WeightBlock *b, SumSplitting *s, int count)
+{
+    int step = s->dy_step, row = s->dy_row, tile = s->dy_tile;
+    ROLLED for (; count > 0; count--)
+    {
+        const int low = step * STEP + row, high = low + TILE, column = b->panel * PANEL + tile * TILE;
+        const float *from = s->dy + (ptrdiff_t)low * c.out + column,
+                    *further = from + (ptrdiff_t)TILE * c.out;
+        Part *const to = s->right + (ptrdiff_t)(tile / 2 * SUM_STEPS + step) * PAIR_NUMBERS +
+                         tile % 2 * TILE_NUMBERS + row * STEP;
+        if (c.out % PANEL == 0 && high < s->pixels)
+            split(load(from), load(further), to);
+        else
+            split(load_some(from, low < s->pixels ? c.out - column : 0),
+                  load_some(further, high < s->pixels ? c.out - column : 0), to);
+        if (++tile == 2 * b->panels) {
+            tile = 0;
+            if (++row == TILE) {
+                row = 0;
+                step++;
+            }
+        }
+    }
+    s->dy_step = step;
+    s->dy_row = row;
+    s->dy_tile = tile;
+}
+
+INLINE void split_sum_share(Conv c, const WeightBlock *b, SumSplitting *s)
+{
+    split_tasks_of_x(c, b, s, next_share(&s->tasks));
+    split_rows_of_dy(c, b, s, next_share(&s->rows));
+    ask_share(&s->ask_x, next_share(&s->ask_x.work));
+    ask_share(&s->ask_dy, next_share(&s->ask_dy.work));
+}
+
+INLINE void split_sum_rest(Conv c, const WeightBlock *b, SumSplitting *s)
+{
+    split_tasks_of_x(c, b, s, last_share(&s->tasks));
+    split_rows_of_dy(c, b, s, last_share(&s->rows));
+}
+
+/* dw's rows x columns (+)= a pair by a panel, while shares of the next block are split. */
+INLINE void sum_pair(Conv c, const WeightBlock *b, const Part *left, const Part *right, int steps, float *dw,
+                     int rows, int width, bool more, SumSplitting *next)
 {
     _Alignas(64) float some[PANEL * PANEL];
     const bool whole = rows == PANEL && width == PANEL;
     float *const sums = whole ? dw : some;
-    const ptrdiff_t stride = whole ? columns : PANEL;
+    const ptrdiff_t stride = whole ? c.out : PANEL;
     begin_sums(sums, stride, more && whole);
-    for (int k = 0; k < steps; k++) {
-        add_step(left + (ptrdiff_t)k * PAIR_NUMBERS, right + (ptrdiff_t)k * PAIR_NUMBERS);
-        split_sum_more(next, tiles, lines);
+    ROLLED for (int k = 0; k < steps; k++, left += PAIR_NUMBERS, right += PAIR_NUMBERS)
+        ROLLED for (int product = 0; product < PRODUCTS; product++)
+    {
+        load_factors(product, left, right);
+        split_sum_share(c, b, next);
+        add_product();
     }
     store_sums(sums, stride);
     if (!whole)
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < width; i++)
-                dw[r * columns + i] = some[r * PANEL + i] + (more ? dw[r * columns + i] : 0);
+                dw[r * c.out + i] = some[r * PANEL + i] + (more ? dw[r * c.out + i] : 0);
 }
 
 /* A block of dw of SUM_PAIRS each way at most, over pixels [first, last), in order. Scratch: the parts of two
  * blocks of pixels. */
-SHARED void tile_sum(const Conv *shape, const ConvGradWJob *j, float *scratch, float *dw, bool more,
+INLINE void tile_sum(Conv c, const ConvGradWJob *j, float *scratch, float *dw, bool more,
                      const WeightBlock *b, int first, int last)
 {
-    enum { ALL = SUM_PIXELS * SUM_PAIRS };
-    const Conv c = *shape;
     Part *const parts = (Part *)(void *)scratch;
     const ptrdiff_t size = (ptrdiff_t)(b->pairs + b->panels) * SUM_STEPS * PAIR_NUMBERS;
-    SumSplitting next = {.c = c, .b = *b};
+    SumSplitting next;
     tiles_begin();
-    begin_sum_splitting(j, first, last, parts, &next);
-    split_sum_more(&next, ALL, ALL);
-    for (int block = first, turn = 0; block < last; block += SUM_PIXELS, turn = !turn) {
+    begin_sum_splitting(c, b, j, first, last, parts, 1, &next);
+    split_sum_rest(c, b, &next);
+    ROLLED for (int block = first, turn = 0; block < last; block += SUM_PIXELS, turn = !turn)
+    {
         const Part *const left = parts + turn * size, *const right = left + (ptrdiff_t)b->pairs * SUM_STEPS *
                                                                                 PAIR_NUMBERS;
-        const int steps = STEPS(MIN_OF(SUM_PIXELS, last - block)),
-                  tiles = CEIL_DIV(2 * SUM_STEPS, b->panels * steps),
-                  lines = CEIL_DIV(TILE * SUM_STEPS, b->pairs * steps);
-        next.pixels = 0;
+        const int steps = STEPS(MIN_OF(SUM_PIXELS, last - block));
+        next.tasks = next.rows = next.ask_x.work = next.ask_dy.work = (Shares){0};
         if (block + SUM_PIXELS < last)
-            begin_sum_splitting(j, block + SUM_PIXELS, last, parts + !turn * size, &next);
+            begin_sum_splitting(c, b, j, block + SUM_PIXELS, last, parts + !turn * size,
+                                b->pairs * b->panels * steps * PRODUCTS, &next);
         atomic_signal_fence(memory_order_seq_cst); /* what is split is written before tiles are loaded */
-        for (int i = 0; i < b->pairs; i++)
-            for (int k = 0; k < b->panels; k++) {
-                const PairRows rows = rows_of_pair(c, b->pair + i);
-                const int column = (b->panel + k) * PANEL;
-                sum_pair(left + (ptrdiff_t)i * SUM_STEPS * PAIR_NUMBERS,
-                         right + (ptrdiff_t)k * SUM_STEPS * PAIR_NUMBERS, steps,
-                         dw + (size_t)rows.first * c.out + column, c.out, rows.count,
-                         MIN_OF(PANEL, c.out - column), more || block > first, &next, tiles, lines);
-            }
-        split_sum_more(&next, ALL, ALL);
+        ROLLED for (int i = 0; i < b->pairs; i++) ROLLED for (int k = 0; k < b->panels; k++)
+        {
+            const PairRows rows = rows_of_pair(c, b->pair + i);
+            const int column = (b->panel + k) * PANEL;
+            sum_pair(c, b, left + (ptrdiff_t)i * SUM_STEPS * PAIR_NUMBERS,
+                     right + (ptrdiff_t)k * SUM_STEPS * PAIR_NUMBERS, steps,
+                     dw + (size_t)rows.first * c.out + column, rows.count, MIN_OF(PANEL, c.out - column),
+                     more || block > first, &next);
+        }
+        split_sum_rest(c, b, &next);
     }
     tiles_end();
 }
@@ -762,7 +882,7 @@ INLINE void tile_sums(Conv c, const ConvGradWJob *j, float *scratch, float *dw, 
         for (int panel = panel0; panel < panel1; panel += SUM_PAIRS) {
             const WeightBlock b = {pair, MIN_OF(SUM_PAIRS, pair1 - pair), panel,
                                    MIN_OF(SUM_PAIRS, panel1 - panel)};
-            tile_sum(&c, j, scratch, dw, more, &b, first, last);
+            tile_sum(c, j, scratch, dw, more, &b, first, last);
         }
 }
 

@@ -57,6 +57,7 @@ static void large_products(void **state)
         const char *what;
     } shape[] = {
         {{IMAGES, 9, 70, 9, 40, 1, 1}, "several blocks of pixels"},
+        {{2, 9, 500, 9, 530, 1, 1}, "a packed matrix that is too large for blocks of a pair"},
         {{IMAGES, 7, 590, 7, 33, 1, 1}, "two rounds of steps"},
         {{2, 5, 545, 5, 530, 1, 1}, "two rounds of steps, two groups of panels"},
         {{IMAGES, 9, 64, 7, 64, 3, 1}, "patches of whole steps, in two rounds"},
