@@ -422,6 +422,7 @@ size_t tiles_worker_floats(const Graph *g, const Op *op); /* of a worker's scrat
 enum { MAX_PANEL = 32 };
 size_t packed_floats(int depth, int columns);
 int grad_w_slices(const Op *op); /* of the images, for the gradient of a small weight; 1: not sliced */
+int bias_grad_slices(const Op *op); /* of the pixels */
 int scores_slices(const Net *n); /* of the target images, for the gradient of antecedents */
 int nce_parts(const Net *n);     /* of the target images, a direction */
 size_t cost_scratch_floats(const Graph *g, const Op *op); /* of arena, while it runs */

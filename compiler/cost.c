@@ -35,6 +35,14 @@ int grad_w_slices(const Op *op)
     return x->dims[0] < SLICES ? x->dims[0] : SLICES;
 }
 
+int bias_grad_slices(const Op *op)
+{
+    enum { BLOCK = 240, SLICES = 8 };
+    const Value *dy = op->in[0];
+    const int blocks = (dy->dims[0] * dy->dims[1] * dy->dims[2] + BLOCK - 1) / BLOCK;
+    return blocks < SLICES ? blocks : SLICES;
+}
+
 int scores_slices(const Net *n)
 {
     return n->batch < 4 ? n->batch : 4;
@@ -81,6 +89,8 @@ size_t cost_scratch_floats(const Graph *g, const Op *op)
         int slices = grad_w_slices(op);
         return slices == 1 ? 0 : (size_t)slices * value_count(op->out[0]);
     }
+    case OP_BIAS_GRAD:
+        return sizeof(double) / sizeof(float) * (size_t)bias_grad_slices(op) * (size_t)op->in[0]->dims[3];
     case OP_ENCODE:
     case OP_ENCODE_GRAD: return op->chunk->arena_bytes / sizeof(float);
     case OP_SCORES: return (size_t)views * packed_floats_of(n, op->in[0]->dims[3], batch);

@@ -287,10 +287,12 @@ static void piece_bias_grad(Piece *p, const Op *op)
     fill(p, "name", "%s", p->name);
     fill(p, "pixels", "%d", dy->dims[0] * dy->dims[1] * dy->dims[1]);
     fill(p, "channels", "%d", dy->dims[3]);
-    fill(p, "parts", "%d", channel_parts(dy->dims[3], 16));
+    fill(p, "slices", "%d", bias_grad_slices(op));
+    fill(p, "s", "%s", bias_grad_slices(op) > 1 ? "s" : "");
     argument(p, "dy", dy);
     argument(p, "db", op->out[0]);
     argument_more(p, op->out[0]);
+    argument_scratch(p, "partial", op);
 }
 
 static void piece_pointwise(Piece *p, const Op *op)

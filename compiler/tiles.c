@@ -12,6 +12,7 @@ enum {
     TILE_PIXELS = 128,
     MOST_STEPS = 16,
     MOST_PANELS = 16,
+    CACHED = 256,
     SUM_STEPS = 4,
     SUM_PAIRS = 8
 };
@@ -43,8 +44,9 @@ size_t tiles_packed_floats(int depth, int columns)
 /* Two blocks of rows' parts, and sums that wait for further steps. */
 static size_t product_floats(size_t depth, size_t panels)
 {
-    const size_t steps = pieces(depth, STEP), waiting = steps > MOST_STEPS ? smaller(panels, MOST_PANELS) : 0;
-    return 2 * (TILE_PIXELS / PAIR) * smaller(steps, MOST_STEPS) * PAIR_FLOATS + waiting * PAIR * TILE_PIXELS;
+    const size_t steps = pieces(depth, STEP), pixels = steps * panels <= CACHED ? PAIR : TILE_PIXELS,
+                 waiting = steps > MOST_STEPS ? smaller(panels, MOST_PANELS) : 0;
+    return 2 * (pixels / PAIR) * smaller(steps, MOST_STEPS) * PAIR_FLOATS + waiting * PAIR * pixels;
 }
 
 /* Parts of some rows and columns of a weight's gradient, of two blocks of pixels. */
@@ -67,8 +69,9 @@ size_t tiles_worker_floats(const Graph *g, const Op *op)
     }
     case OP_CONV_GRAD_W: {
         const Value *dw = op->out[0];
-        const size_t run = (size_t)(dw->dims[0] / op->kernel);
-        return sum_floats((size_t)op->kernel * pieces(run, PAIR), pieces((size_t)dw->dims[1], PAIR));
+        const size_t run = (size_t)(dw->dims[0] / op->kernel),
+                     row_pairs = dw->dims[0] <= STEP ? 1 : (size_t)op->kernel * pieces(run, PAIR);
+        return sum_floats(row_pairs, pieces((size_t)dw->dims[1], PAIR));
     }
     case OP_SCORES: return product_floats((size_t)op->in[0]->dims[3], pieces(batch, PAIR));
     case OP_SCORES_GRAD_T: return product_floats(batch, pieces((size_t)op->out[0]->dims[3], PAIR));

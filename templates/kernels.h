@@ -234,27 +234,56 @@ SHARED void sum_slices(const float *partial, int slices, size_t count, float sca
 
 typedef struct {
     const float *dy;
-    float *db;
-    bool more; /* added to what db holds */
+    float *db, *partial; /* partial: (slices, channels) of double */
+    bool more;           /* added to what db holds */
 } BiasGradJob;
 
-/* db of channels [first, last): sums over blocks of pixels, added up in double. */
-INLINE void bias_grad_channels(int pixels, int channels, const BiasGradJob *j, int first, int last)
+/* total += the sums of some vectors' channels over pixels that are `channels` apart. */
+INLINE void bias_grad_vectors(const float *dy, int pixels, int channels, int vectors, double *total)
 {
-    enum { WIDTH = 64 };
-    for (int c = first; c < last; c += WIDTH) {
-        const int width = MIN_OF(WIDTH, last - c);
-        double total[WIDTH] = {0};
-        for (int block = 0; block < pixels; block += PIXEL_BLOCK) {
-            float sum[WIDTH] = {0};
-            for (int p = block; p < MIN_OF(block + PIXEL_BLOCK, pixels); p++)
-                for (int i = 0; i < width; i++)
-                    sum[i] += j->dy[(size_t)p * channels + c + i];
-            for (int i = 0; i < width; i++)
-                total[i] += sum[i];
-        }
-        for (int i = 0; i < width; i++)
-            j->db[c + i] = (float)(j->more ? j->db[c + i] + total[i] : total[i]);
+    Vec sum[4] = {{0}};
+    for (int p = 0; p < pixels; p++, dy += channels)
+        UNROLL for (int v = 0; v < vectors; v++) sum[v] += load(dy + v * LANES);
+    for (int v = 0; v < vectors; v++)
+        for (int i = 0; i < LANES; i++)
+            total[v * LANES + i] += sum[v][i];
+}
+
+INLINE void bias_grad_block(const float *dy, int pixels, int channels, double *total)
+{
+    int c = 0;
+    for (; c + 4 * LANES <= channels; c += 4 * LANES)
+        bias_grad_vectors(dy + c, pixels, channels, 4, total + c);
+    for (; c + LANES <= channels; c += LANES)
+        bias_grad_vectors(dy + c, pixels, channels, 1, total + c);
+    for (; c < channels; c++) {
+        float sum = 0;
+        for (int p = 0; p < pixels; p++)
+            sum += dy[(ptrdiff_t)p * channels + c];
+        total[c] += sum;
+    }
+}
+
+/* Slice `slice` of the pixels: sums over blocks, added up in double. */
+INLINE void bias_grad_slice(int pixels, int channels, const BiasGradJob *j, int slice, int slices)
+{
+    const int blocks = CEIL_DIV(pixels, PIXEL_BLOCK),
+              last = MIN_OF(PIXEL_BLOCK * piece(blocks, slice + 1, slices), pixels);
+    double *total = (double *)(void *)j->partial + (size_t)slice * channels;
+    for (int c = 0; c < channels; c++)
+        total[c] = 0;
+    for (int block = PIXEL_BLOCK * piece(blocks, slice, slices); block < last; block += PIXEL_BLOCK)
+        bias_grad_block(j->dy + (size_t)block * channels, MIN_OF(PIXEL_BLOCK, last - block), channels, total);
+}
+
+INLINE void bias_grad_end(int channels, const BiasGradJob *j, int slices)
+{
+    const double *partial = (const double *)(const void *)j->partial;
+    for (int c = 0; c < channels; c++) {
+        double total = j->more ? j->db[c] : 0;
+        for (int slice = 0; slice < slices; slice++)
+            total += partial[(size_t)slice * channels + c];
+        j->db[c] = (float)total;
     }
 }
 

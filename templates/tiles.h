@@ -386,7 +386,9 @@ SHARED void gather_step(Conv from, const float *patch_of, int step, Vec *low, Ve
     }
 }
 
-/* Lanes 0 to 31 of a patch that is no longer, as a first layer's. */
+/* A patch of one step or less, as a first layer's. */
+#define IS_SHORT(c) ((c).kernel * (c).kernel * (c).in <= STEP)
+
 INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
 {
     const int run = from.kernel * from.in;
@@ -413,7 +415,7 @@ INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *t
                 __builtin_prefetch(at + (ptrdiff_t)TILE_PIXELS * from.stride * from.in + line, 0, 2);
         low = load(at);
         high = load(at + TILE);
-    } else if (depth_of_patch(from) <= STEP) {
+    } else if (IS_SHORT(from)) {
         gather_short(from, s->row[row], &low, &high);
     } else {
         gather_step(from, s->row[row], s->first + step, &low, &high);
@@ -680,13 +682,13 @@ INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
  * lie in the second cache. */
 enum { SUM_PIXELS = 128, SUM_STEPS = SUM_PIXELS / STEP, SUM_PAIRS = 8 };
 
-/* A block of dw: pairs of its rows, of which each of the kernel's rows (kernel*in floats) has its own, by
- * panels of its columns. */
+/* A block of dw: pairs of its rows, of which each of the kernel's rows (kernel*in floats) has its own, but a
+ * patch that fits one pair shares it; by panels of its columns. */
 typedef struct {
     int pair, pairs, panel, panels;
 } WeightBlock;
 
-#define ROW_PAIRS(c) ((c).kernel * CEIL_DIV((c).kernel * (c).in, PANEL))
+#define ROW_PAIRS(c) (IS_SHORT(c) ? 1 : (c).kernel * CEIL_DIV((c).kernel * (c).in, PANEL))
 
 /* A pair's rows of dw, `count` from `first` on, and where they begin in a patch. */
 typedef struct {
@@ -698,7 +700,23 @@ INLINE PairRows rows_of_pair(Conv c, int pair)
 {
     const int run = c.kernel * c.in, pairs = CEIL_DIV(run, PANEL), ky = pair / pairs,
               k = pair % pairs * PANEL;
+    if (IS_SHORT(c))
+        return (PairRows){0, depth_of_patch(c), 0};
     return (PairRows){ky * run + k, MIN_OF(PANEL, run - k), (ptrdiff_t)ky * c.side * c.in + k};
+}
+
+/* Half `tile` of the first `rows` of 16 short patches becomes columns; zeros elsewhere. */
+INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows, int tile, Vec column[TILE])
+{
+    _Alignas(64) Vec line[TILE];
+    ROLLED for (int i = 0; i < TILE; i++)
+    {
+        Vec half[2] = {{0}, {0}};
+        if (i < rows)
+            gather_short(c, patch_of[i], &half[0], &half[1]);
+        line[i] = half[tile];
+    }
+    transpose(line, column);
 }
 
 /* Lines of a map that are asked for, one after the other. */
@@ -757,7 +775,9 @@ INLINE void split_tasks_of_x(Conv c, const WeightBlock *b, SumSplitting *s, int 
     {
         const PairRows rows = rows_of_pair(c, b->pair + s->x_tile / 2);
         const int first = s->x_step * STEP, tile = s->x_tile % 2, half = s->x_task % 2 * TILE;
-        if (s->x_task < 2)
+        if (s->x_task < 2 && IS_SHORT(c) && c.kernel > 1)
+            transpose_short(c, s->x + first + half, s->pixels - first - half, tile, s->column + half);
+        else if (s->x_task < 2)
             transpose_rows(s->x + first + half, s->pixels - first - half, rows.count - tile * TILE,
                            rows.at + tile * TILE, s->column + half);
         else

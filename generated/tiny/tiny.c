@@ -1497,16 +1497,17 @@ static void conv_grad_w_3x3_3_to_16_at_16(AmdimPool *pool, ConvGradWJob job)
     amdim_parallel(pool, conv_grad_w_3x3_3_to_16_at_16_sum, &job, 8);
 }
 
-/* gradient of a bias (16): sums of dy (6272, 16) over pixels */
+/* gradient of a bias (16): sums of dy (6272, 16) over pixels, 8 slices of them first */
 static void bias_grad_16_at_14_part(void *job, int part, int worker)
 {
     (void)worker;
-    bias_grad_channels(6272, 16, job, piece(16, part, 1), piece(16, part + 1, 1));
+    bias_grad_slice(6272, 16, job, part, 8);
 }
 
 static void bias_grad_16_at_14(AmdimPool *pool, BiasGradJob job)
 {
-    amdim_parallel(pool, bias_grad_16_at_14_part, &job, 1);
+    amdim_parallel(pool, bias_grad_16_at_14_part, &job, 8);
+    bias_grad_end(16, &job, 8);
 }
 
 /* batch normalisation with running statistics (32 rows, 48 channels) */
@@ -2104,8 +2105,8 @@ static void step(AmdimStep *s)
         .partial = at(arena, 0)});
 
     /* tiny.yaml:10  bias_grad of encoder.0 */
-    float *const d_encoder_0_bias = at(arena, 0); /* 16, op 113..114 */
-    bias_grad_16_at_14(pool, (BiasGradJob){.dy = d_encoder_0_3, .db = d_encoder_0_bias});
+    float *const d_encoder_0_bias = at(arena, 1024); /* 16, op 113..114 */
+    bias_grad_16_at_14(pool, (BiasGradJob){.dy = d_encoder_0_3, .db = d_encoder_0_bias, .partial = at(arena, 0)});
     s->take(s, TENSOR_encoder_0_bias, d_encoder_0_bias);
     s->take(s, TENSOR_encoder_0_weight, d_encoder_0_weight);
 }
@@ -2575,8 +2576,8 @@ const AmdimModel amdim_model = {
     .pair = pairs,
     .located = 1,
     .arena_bytes = 2348800,
-    .scratch_bytes = 819200,
-    .peak_bytes = 12701824,
+    .scratch_bytes = 491520,
+    .peak_bytes = 12046464,
     .flop_per_step = 167682048,
     .start = NULL,
     .step = step,
