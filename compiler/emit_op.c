@@ -429,7 +429,7 @@ static void piece_batchnorm(Piece *p, const Op *op)
         fill(p, "job", "%s", p->job);
         fill(p, "channels_of", "%s_channels", op_name(op->kind));
         fill(p, "views", "%d", views);
-        fill(p, "parts", "%d", channel_parts(channels, 32));
+        fill(p, "parts", "%d", channel_parts(channels, 64));
     }
     if (grad) {
         argument(p, "x", op->in[1]);

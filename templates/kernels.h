@@ -457,16 +457,29 @@ enum {
 #define BATCHNORM_EPS      1e-5
 #define BATCHNORM_MOMENTUM 0.1
 
-/* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks. */
-#define BATCHNORM_SUM(sum, width, rows, term)                                                                \
+/* Asks for the channels of a row to come: rows are too far apart for a processor to foresee. */
+INLINE void batchnorm_ask(const float *row, ptrdiff_t channels, int width)
+{
+    enum { AHEAD = 16 }; /* rows */
+    for (int i = 0; i < width; i += LINE)
+        __builtin_prefetch(row + AHEAD * channels + i);
+}
+
+/* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks; `ask` goes
+ * before each row. */
+#define BATCHNORM_SUM(sum, width, rows, ask, term)                                                           \
     do {                                                                                                     \
         for (int i = 0; i < (width); i++)                                                                    \
             (sum)[i] = 0;                                                                                    \
         ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK)                                 \
         {                                                                                                    \
             float part_[BATCHNORM_WIDTH] = {0};                                                              \
-            ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows));                      \
-                        row++) for (int i = 0; i < (width); i++) part_[i] += (term);                         \
+            ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)               \
+            {                                                                                                \
+                ask;                                                                                         \
+                for (int i = 0; i < (width); i++)                                                            \
+                    part_[i] += (term);                                                                      \
+            }                                                                                                \
             for (int i = 0; i < (width); i++)                                                                \
                 (sum)[i] += part_[i];                                                                        \
         }                                                                                                    \
@@ -476,9 +489,8 @@ enum {
  * variance). The sum of distances from a first mean corrects it to far below a float's last place, which
  * matters where a channel's mean is large beside its deviation; what of the mean no float holds goes into the
  * shift. */
-INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
+INLINE void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int first, int width)
 {
-    const int width = last - first;
     for (int view = 0; view < b.views; view++) {
         const float *x = j->x + (size_t)view * b.rows * b.channels + first;
         float *y = j->y + (size_t)view * b.rows * b.channels + first;
@@ -486,11 +498,12 @@ INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, in
         double sum[BATCHNORM_WIDTH], drift[BATCHNORM_WIDTH];
         float mean[BATCHNORM_WIDTH], scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH];
 #define DISTANCE (x[(size_t)row * b.channels + i] - mean[i])
-        BATCHNORM_SUM(sum, width, b.rows, x[(size_t)row * b.channels + i]);
+        BATCHNORM_SUM(sum, width, b.rows, batchnorm_ask(x + (size_t)row * b.channels, b.channels, width),
+                      x[(size_t)row * b.channels + i]);
         for (int i = 0; i < width; i++)
             mean[i] = (float)(sum[i] / b.rows);
-        BATCHNORM_SUM(drift, width, b.rows, DISTANCE);
-        BATCHNORM_SUM(sum, width, b.rows, DISTANCE * DISTANCE);
+        BATCHNORM_SUM(drift, width, b.rows, (void)0, DISTANCE);
+        BATCHNORM_SUM(sum, width, b.rows, (void)0, DISTANCE * DISTANCE);
         for (int i = 0; i < width; i++) {
             const double rest = drift[i] / b.rows, exact = mean[i] + rest, squares = sum[i] - drift[i] * rest;
             const double var = squares / b.rows, unbiased = squares / (b.rows - 1);
@@ -502,15 +515,26 @@ INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, in
             scale[i] = kept[b.channels + i] * j->weight[first + i];
             shift[i] = (float)(j->bias[first + i] - rest * scale[i]);
         }
-        for (int row = 0; row < b.rows; row++)
+        for (int row = 0; row < b.rows; row++) {
+            batchnorm_ask(y + (size_t)row * b.channels, b.channels, width);
             ELEMENTWISE for (int i = 0; i < width; i++)
             {
                 const size_t at = (size_t)row * b.channels + i;
                 const float value = DISTANCE * scale[i] + shift[i];
                 y[at] = relu && !(value > 0) ? 0 : value;
             }
+        }
 #undef DISTANCE
     }
+}
+
+/* A part of the usual width has it as a constant. */
+INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
+{
+    if (last - first == BATCHNORM_WIDTH)
+        batchnorm_of(b, relu, j, first, BATCHNORM_WIDTH);
+    else
+        batchnorm_of(b, relu, j, first, last - first);
 }
 
 /* Testing: y = (x - running mean) / sqrt(running var + eps) * weight + bias. */
@@ -537,9 +561,8 @@ typedef struct {
 } BatchnormGradJob;
 
 /* With z = (x - mean) * inv: dx = weight * inv * (dy - mean(dy) - z * mean(dy * z)), a view at a time. */
-INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
+INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int width)
 {
-    const int width = last - first;
     double dweight[BATCHNORM_WIDTH] = {0}, dbias[BATCHNORM_WIDTH] = {0};
     for (int view = 0; view < b.views; view++) {
         const size_t begin = (size_t)view * b.rows * b.channels + first;
@@ -549,8 +572,8 @@ INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJ
 #define DY(at) (relu && !(mask[at] > 0) ? 0 : dy[at])
 #define AT     ((size_t)row * b.channels + i)
         double sum[BATCHNORM_WIDTH], dot[BATCHNORM_WIDTH];
-        BATCHNORM_SUM(sum, width, b.rows, DY(AT));
-        BATCHNORM_SUM(dot, width, b.rows, DY(AT) * (x[AT] - mean[i]) * inv[i]);
+        BATCHNORM_SUM(sum, width, b.rows, (void)0, DY(AT));
+        BATCHNORM_SUM(dot, width, b.rows, (void)0, DY(AT) * (x[AT] - mean[i]) * inv[i]);
         float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH], slope[BATCHNORM_WIDTH];
         for (int i = 0; i < width; i++) {
             dbias[i] += sum[i];
@@ -569,6 +592,14 @@ INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJ
         j->dweight[first + i] = (float)dweight[i];
         j->dbias[first + i] = (float)dbias[i];
     }
+}
+
+INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
+{
+    if (last - first == BATCHNORM_WIDTH)
+        batchnorm_grad_of(b, relu, j, first, BATCHNORM_WIDTH);
+    else
+        batchnorm_grad_of(b, relu, j, first, last - first);
 }
 
 #endif

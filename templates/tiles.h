@@ -447,8 +447,8 @@ typedef struct {
     const size_t *at;  /* of row i, at[i] + shift in y; if y is pointwise, shift + i rows */
     ptrdiff_t shift;
     int column; /* of the bias */
-    int width;
-    Shares work; /* rows */
+    int width, rows;
+    Shares work; /* rows, if their tail comes now */
 } Ending;
 
 INLINE size_t end_of_row(Conv to, const Ending *e, int row)
@@ -489,7 +489,8 @@ INLINE void end_share(const TileProduct *p, int tail, const Ending *e, const End
 {
     ROLLED for (int row = e->work.done - count; row < e->work.done; row++)
     {
-        ask_row(p, tail, end_of_row(p->to, next, row));
+        if (row < next->rows)
+            ask_row(p, tail, end_of_row(p->to, next, row));
         end_row(p, tail, e, row);
     }
 }
@@ -557,6 +558,7 @@ INLINE Ending ending_of(const TileProduct *p, Stage s, int panel, int pair, cons
                     .shift = is_pointwise(p->to) ? shift + ((ptrdiff_t)s.first + row) * width : shift,
                     .column = column,
                     .width = MIN_OF(PANEL, width - column),
+                    .rows = MIN_OF(PANEL, s.pixels - row),
                     .work = {.all = s.ends ? MIN_OF(PANEL, s.pixels - row) : 0}};
 }
 

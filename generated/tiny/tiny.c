@@ -302,12 +302,12 @@ static void batchnorm_48_at_1_part(void *job, int part, int worker)
 {
     static const Batchnorm shape = {2, 16, 48};
     (void)worker;
-    batchnorm_channels(shape, false, job, piece(48, part, 2), piece(48, part + 1, 2));
+    batchnorm_channels(shape, false, job, piece(48, part, 1), piece(48, part + 1, 1));
 }
 
 static void batchnorm_48_at_1(AmdimPool *pool, BatchnormJob job)
 {
-    amdim_parallel(pool, batchnorm_48_at_1_part, &job, 2);
+    amdim_parallel(pool, batchnorm_48_at_1_part, &job, 1);
 }
 
 /* convolution 1x1: x (32, 1, 1, 48) -> y (32, 1, 1, 32); then ReLU */
@@ -1238,12 +1238,12 @@ static void batchnorm_grad_48_at_1_part(void *job, int part, int worker)
 {
     static const Batchnorm shape = {2, 16, 48};
     (void)worker;
-    batchnorm_grad_channels(shape, false, job, piece(48, part, 2), piece(48, part + 1, 2));
+    batchnorm_grad_channels(shape, false, job, piece(48, part, 1), piece(48, part + 1, 1));
 }
 
 static void batchnorm_grad_48_at_1(AmdimPool *pool, BatchnormGradJob job)
 {
-    amdim_parallel(pool, batchnorm_grad_48_at_1_part, &job, 2);
+    amdim_parallel(pool, batchnorm_grad_48_at_1_part, &job, 1);
 }
 
 /* convolution 1x1, gradient of the weight (48, 48): summed over 8 slices of the images first */
