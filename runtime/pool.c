@@ -2,9 +2,12 @@
  *
  * A step has hundreds of operations, many of them shorter than a thread takes to wake. So both sides first
  * spin for as long as parts of an operation differ, some hundred microseconds, and only then sleep.
- * `remaining` is the one thing workers wait on: whoever lowers it from r to r - 1 owns part parts - r of the
- * operation under way, and the caller starts no other before that part has ended. What the operation is (run,
- * job, parts) may therefore be read after a part is owned, and only then. */
+ * `remaining` is the one thing workers wait on: whoever lowers it owns a part of the operation under way, and
+ * the caller starts no other before that part has ended. What the operation is (run, job, low, high) may
+ * therefore be read after a part is owned, and only then.
+ *
+ * Every other worker takes parts from the last one down: so of two threads each comes back to the images that
+ * it treated in the operation before, of which its cache may hold the rest. */
 #include "runtime.h"
 #include <pthread.h>
 #include <sched.h>
@@ -33,8 +36,8 @@ struct AmdimPool {
 
     AmdimPart *run;
     void *job;
-    int parts;
     _Alignas(ALIGNMENT) atomic_int remaining;  /* parts nobody owns yet */
+    atomic_int low, high;                      /* those owned from the first on, and the end of the others */
     _Alignas(ALIGNMENT) atomic_int unfinished; /* parts that have not ended */
 
     pthread_mutex_t mutex;
@@ -63,7 +66,9 @@ static void run_parts(AmdimPool *pool, int worker)
         if (!atomic_compare_exchange_weak_explicit(&pool->remaining, &remaining, remaining - 1,
                                                    memory_order_acquire, memory_order_relaxed))
             continue;
-        pool->run(pool->job, pool->parts - remaining, worker);
+        const int part = worker % 2 ? atomic_fetch_sub_explicit(&pool->high, 1, memory_order_relaxed) - 1
+                                    : atomic_fetch_add_explicit(&pool->low, 1, memory_order_relaxed);
+        pool->run(pool->job, part, worker);
         if (atomic_fetch_sub(&pool->unfinished, 1) == 1 && atomic_load(&pool->caller_sleeps)) {
             pthread_mutex_lock(&pool->mutex);
             pthread_cond_signal(&pool->done);
@@ -141,7 +146,8 @@ void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts)
     }
     pool->run = run;
     pool->job = job;
-    pool->parts = parts;
+    atomic_store_explicit(&pool->low, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->high, parts, memory_order_relaxed);
     atomic_store(&pool->unfinished, parts);
     atomic_exchange(&pool->remaining, parts);
     wake_workers(pool);
