@@ -22,7 +22,7 @@ typedef struct AmdimPool AmdimPool; /* a fixed set of worker threads, the caller
  * thread runs it (it owns the worker's scratch). The result must depend on `part` alone. */
 typedef void AmdimPart(void *job, int part, int worker);
 
-/* Runs every part once, on all threads of the pool, and returns when the last has ended. */
+/* Runs every part once, in any order, on all threads of the pool, and returns when the last has ended. */
 void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts);
 
 /* This worker's private scratch memory: AmdimModel.scratch_bytes bytes, aligned to 64. */

@@ -10,7 +10,7 @@ typedef struct {
     Workspace *workspace;
     Picture picture;
     bool failed;
-    uint32_t image; /* that could not be read: the first of this worker */
+    uint32_t image; /* that could not be read: the lowest that this worker met */
     Fault fault;
 } Preparer;
 
@@ -34,13 +34,15 @@ static void prepare_part(void *job, int part, int worker)
     Preparation *p = job;
     Preparer *own = &p->preparer[worker];
     uint32_t image = p->first + (uint32_t)part;
-    if (own->failed)
+    if (own->failed && image > own->image)
         return;
-    own->failed = !p->data->read(p->data, image, p->model->channels, &own->picture, &own->fault);
-    own->image = image;
-    if (!own->failed)
+    if (p->data->read(p->data, image, p->model->channels, &own->picture, &own->fault)) {
         augment_none(p->model, own->workspace, &own->picture,
                      p->out + (size_t)part * picture_floats(p->model));
+    } else {
+        own->failed = true;
+        own->image = image;
+    }
 }
 
 /* Prepares `count` pictures from `first` on; reports the first that could not be read. */

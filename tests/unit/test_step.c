@@ -175,13 +175,18 @@ static void test_broken_pictures(void **state)
     Fault f = {{0}};
     Source source = {TOY_IMAGES + 1};
     Dataset d = grey_pictures(&source);
-    Machine k = new_machine(3);
-    assert_null(features_all(&k, &toy_model.feature[0], &d, &f));
-    assert_string_equal(f.text, "image 9 is broken");
-    f.text[0] = '\0';
-    assert_null(features_pixels(&toy_model, &d, &f));
-    assert_string_equal(f.text, "image 9 is broken");
-    machine_free(&k);
+    for (int threads = 1; threads <= 3; threads++) {
+        Machine k = new_machine(threads);
+        for (int round = 0; round < 100; round++) {
+            assert_null(features_all(&k, &toy_model.feature[0], &d, &f));
+            assert_string_equal(f.text, "image 9 is broken");
+            f.text[0] = '\0';
+            assert_null(features_pixels(&toy_model, &d, &f));
+            assert_string_equal(f.text, "image 9 is broken");
+            f.text[0] = '\0';
+        }
+        machine_free(&k);
+    }
 }
 
 typedef struct {
