@@ -63,12 +63,15 @@ static size_t packed_weight_floats(const Net *n, const Op *op)
     return (size_t)taps * packed_floats_of(n, w->dims[1], w->dims[0] / taps);
 }
 
-/* By minimal filtering, or whole by tiles. */
+/* By minimal filtering, or whole by tiles: a weight's gradient in slices, each with its own. */
 static size_t filtered_floats(const Net *n, const Op *op)
 {
     const size_t floats = winograd_scratch_floats(op);
-    if (op->kind == OP_CONV_GRAD_W || !target_may_have_tiles(n->spec))
+    if (!target_may_have_tiles(n->spec))
         return floats;
+    if (op->kind == OP_CONV_GRAD_W)
+        return larger(floats, (size_t)winograd_grad_w_parts(op, (int)n->spec->target.threads.v) *
+                                  value_count(op->out[0]));
     return larger(floats, packed_weight_floats(n, op));
 }
 

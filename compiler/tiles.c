@@ -9,17 +9,24 @@ enum {
     PAIR = 32,
     PARTS = 3,
     PAIR_FLOATS = PARTS * PAIR * STEP / 2, /* of a step, numbers of two bytes */
+    APART_FLOATS = PARTS * 2 * STEP / 2,   /* that keep a panel's tiles apart */
     TILE_PIXELS = 128,
     MOST_STEPS = 16,
     MOST_PANELS = 16,
     CACHED = 256,
-    SUM_STEPS = 4,
-    SUM_PAIRS = 8
+    SUM_PAIRS = 8,
+    SUM_CACHED = 32,
+    MOST_SUM_STEPS = 8
 };
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
 }
 
 static size_t pieces(size_t n, size_t of)
@@ -49,10 +56,30 @@ static size_t product_floats(size_t depth, size_t panels)
     return 2 * (pixels / PAIR) * smaller(steps, MOST_STEPS) * PAIR_FLOATS + waiting * PAIR * pixels;
 }
 
-/* Parts of some rows and columns of a weight's gradient, of two blocks of pixels. */
-static size_t sum_floats(size_t row_pairs, size_t panels)
+/* Sums over pixels of pairs by panels: parts of two blocks of pixels, and the sums. */
+static size_t sum_floats(size_t pairs, size_t panels)
 {
-    return 2 * (smaller(row_pairs, SUM_PAIRS) + smaller(panels, SUM_PAIRS)) * SUM_STEPS * PAIR_FLOATS;
+    const size_t rows = smaller(pairs, SUM_PAIRS), columns = smaller(panels, SUM_PAIRS),
+                 steps = smaller(SUM_CACHED, (rows + columns) * MOST_SUM_STEPS);
+    return 2 * (steps * PAIR_FLOATS + columns * APART_FLOATS) + rows * columns * PAIR * PAIR;
+}
+
+/* The same by cells of stride x stride pixels, under each quarter of the kernel; and zeros. */
+static size_t cells_floats(const Op *op, size_t depth, size_t out)
+{
+    enum { QUARTERS = 4 };
+    const size_t panels = (size_t)op->stride * pieces(depth / (size_t)op->kernel / 2, PAIR),
+                 rows = smaller(pieces(out, PAIR), SUM_PAIRS), columns = smaller(panels, SUM_PAIRS);
+    return 2 * ((rows + columns) * MOST_SUM_STEPS * PAIR_FLOATS + columns * APART_FLOATS) +
+           QUARTERS * rows * columns * PAIR * PAIR + out;
+}
+
+static size_t grad_w_floats(const Op *op, size_t depth, size_t out)
+{
+    const size_t run = depth / (size_t)op->kernel,
+                 row_pairs = depth <= STEP ? 1 : (size_t)op->kernel * pieces(run, PAIR),
+                 floats = sum_floats(row_pairs, pieces(out, PAIR));
+    return op->kernel == 2 * op->stride ? larger(floats, cells_floats(op, depth, out)) : floats;
 }
 
 size_t tiles_worker_floats(const Graph *g, const Op *op)
@@ -69,9 +96,7 @@ size_t tiles_worker_floats(const Graph *g, const Op *op)
     }
     case OP_CONV_GRAD_W: {
         const Value *dw = op->out[0];
-        const size_t run = (size_t)(dw->dims[0] / op->kernel),
-                     row_pairs = dw->dims[0] <= STEP ? 1 : (size_t)op->kernel * pieces(run, PAIR);
-        return sum_floats(row_pairs, pieces((size_t)dw->dims[1], PAIR));
+        return grad_w_floats(op, (size_t)dw->dims[0], (size_t)dw->dims[1]);
     }
     case OP_SCORES: return product_floats((size_t)op->in[0]->dims[3], pieces(batch, PAIR));
     case OP_SCORES_GRAD_T: return product_floats(batch, pieces((size_t)op->out[0]->dims[3], PAIR));

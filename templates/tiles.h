@@ -27,7 +27,10 @@
 #include <stdatomic.h>
 
 enum { TILE = 16, STEP = 32, PARTS_OF_FLOAT = 3, TILE_NUMBERS = TILE * STEP };
-enum { PAIR_NUMBERS = PARTS_OF_FLOAT * 2 * TILE_NUMBERS }; /* of a step of a pair */
+enum {
+    PART_NUMBERS = 2 * TILE_NUMBERS,
+    PAIR_NUMBERS = PARTS_OF_FLOAT * PART_NUMBERS
+}; /* of a step of a pair */
 _Static_assert((int)PANEL == 2 * (int)TILE && (int)LANES == (int)TILE,
                "a panel is a pair of tiles, a vector a tile's row");
 
@@ -80,8 +83,9 @@ INLINE void tiles_end(void)
 #define OPAQUE(v) (void)(v)
 #endif
 
-/* A step of a row: numbers 0 to 15 and 16 to 31, to the same row of a tile of each part. */
-INLINE void split(Vec low, Vec high, Part *row)
+/* A step of a row: numbers 0 to 15 and 16 to 31, to the same row of a tile of each part, which lie `apart`
+ * numbers from each other. */
+INLINE void split(Vec low, Vec high, Part *row, ptrdiff_t apart)
 {
     typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
     const Words first = (Words){0} + 0xffff0000u;
@@ -89,7 +93,7 @@ INLINE void split(Vec low, Vec high, Part *row)
     {
         Words upper = (Words)low >> 16;
         OPAQUE(upper);
-        *(Words *)(void *)(row + part * 2 * TILE_NUMBERS) = upper | ((Words)high & first);
+        *(Words *)(void *)(row + part * apart) = upper | ((Words)high & first);
         low -= (Vec)((Words)low & first);
         high -= (Vec)((Words)high & first);
     }
@@ -131,7 +135,7 @@ SHARED void pack_panel(const float *w, int depth, int columns, float scale, int 
                 const float *from = w + (size_t)low * columns + column;
                 split(scale * load_some(from, low < depth ? columns - column : 0),
                       scale * load_some(from + (size_t)TILE * columns, high < depth ? columns - column : 0),
-                      row_of_pair(to, tile * TILE + i));
+                      row_of_pair(to, tile * TILE + i), PART_NUMBERS);
             }
 }
 
@@ -196,8 +200,8 @@ SHARED void transpose_rows(const float *const row[TILE], int rows, int count, pt
 /* Rows first to first + 7 of a tile from 16 columns of a step's first half, and 16 of its second. */
 SHARED void split_columns(const Vec column[2 * TILE], int first, float scale, Part *tile)
 {
-    UNROLL for (int i = 0; i < TILE / 2; i++)
-        split(scale * column[first + i], scale * column[TILE + first + i], tile + (first + i) * STEP);
+    UNROLL for (int i = 0; i < TILE / 2; i++) split(
+        scale * column[first + i], scale * column[TILE + first + i], tile + (first + i) * STEP, PART_NUMBERS);
 }
 
 /* One panel of scale * transposed w, w (columns, depth). */
@@ -258,15 +262,16 @@ INLINE int last_share(Shares *s)
 
 enum { PRODUCTS = 6 }; /* of parts, for one of floats */
 
-/* Tiles 4 to 7 for product `number` of a step; what the one before has left there stays. */
-INLINE void load_factors(int number, const Part *left, const Part *right)
+/* Tiles 4 to 7 for product `number` of a step; what the one before has left there stays. `line`: numbers from
+ * a tile of the right factor to the next. */
+INLINE void load_factors(int number, const Part *left, const Part *right, ptrdiff_t line)
 {
 #define LEFT(part)                                                                                           \
     TILE_LOAD(4, left + (part)*2 * TILE_NUMBERS, 64);                                                        \
     TILE_LOAD(5, left + ((part)*2 + 1) * TILE_NUMBERS, 64)
 #define RIGHT(part)                                                                                          \
-    TILE_LOAD(6, right + (part)*2 * TILE_NUMBERS, 64);                                                       \
-    TILE_LOAD(7, right + ((part)*2 + 1) * TILE_NUMBERS, 64)
+    TILE_LOAD(6, right + (part)*2 * line, 64);                                                               \
+    TILE_LOAD(7, right + ((part)*2 + 1) * line, 64)
     switch (number) {
     case 0:
         LEFT(0);
@@ -420,7 +425,7 @@ INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *t
     } else {
         gather_step(from, s->row[row], s->first + step, &low, &high);
     }
-    split(low, high, to);
+    split(low, high, to, PART_NUMBERS);
 }
 
 INLINE void split_share(Conv from, Splitting *s, int count)
@@ -613,7 +618,7 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
             ROLLED for (int k = 0; k < s.steps; k++, a += PAIR_NUMBERS, b += PAIR_NUMBERS)
                 ROLLED for (int product = 0; product < PRODUCTS; product++)
             {
-                load_factors(product, a, b);
+                load_factors(product, a, b, TILE_NUMBERS);
                 const int rows = next_share(&ending.work);
                 end_share(p, tail, &ending, &now, rows);
                 split_share(p->from, &next, next_share(&next.work));
@@ -680,31 +685,188 @@ INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
 /* ---- gradients of weights
  * ----------------------------------------------------------------------------------------- */
 
-/* The pixels that go together, and the most pairs of rows and of columns of dw: the parts of two such blocks
- * lie in the second cache. */
-enum { SUM_PIXELS = 128, SUM_STEPS = SUM_PIXELS / STEP, SUM_PAIRS = 8 };
+/* Sums over pixels of the products of two maps' channels: pairs of the left one's, which are transposed, by
+ * panels of the right one's. Patches of x by dy make dw as it lies.
+ *
+ * Where a kernel is twice its stride, dy by x makes dw transposed, quarter by quarter of the kernel: x by
+ * cells of stride x stride pixels, each split once, though it stands under all four quarters. Pixels of dy
+ * then lie as cells do, a row with a zero at its end, so that a quarter's cells are those of the first one
+ * some rows further on. A band of dy's rows is summed in two halves, which a row of the right factor's tiles
+ * has side by side. */
+typedef struct {
+    Conv c;
+    bool by_cells;
+} Sum;
 
-/* A block of dw: pairs of its rows, of which each of the kernel's rows (kernel*in floats) has its own, but a
- * patch that fits one pair shares it; by panels of its columns. */
+enum { QUARTERS = 4 };
+
+/* The most pairs and panels that go together, the steps of all of them whose parts lie in the second cache
+ * well, and the most steps and rows of the right factor: with few pixels to a block, sums are loaded and
+ * stored often. */
+enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
+
+INLINE int cells_across(Conv c)
+{
+    return c.out_side + 1;
+}
+
+/* Bands of an image; 0: a row is too long. */
+INLINE int bands_of(Conv c)
+{
+    const int furthest = CEIL_DIV(cells_across(c) + 1, TILE) * TILE,
+              rows = MAX_OF(MOST_SUM_ROWS - furthest, 0) / cells_across(c) * 2;
+    return rows > 0 ? CEIL_DIV(c.out_side, rows) : 0;
+}
+
+INLINE int cells_of_half(Conv c, int rows)
+{
+    return CEIL_DIV(rows, 2) * cells_across(c);
+}
+
+/* Whether it pays: cells at rows' ends and in a last step are multiplied for nothing. */
+INLINE bool has_cells(Conv c)
+{
+    const int bands = bands_of(c), rows = bands > 0 ? CEIL_DIV(c.out_side, bands) : 0;
+    return c.kernel == 2 * c.stride && c.side == c.stride * cells_across(c) && bands > 0 &&
+           5 * CEIL_DIV(cells_of_half(c, rows), TILE) * STEP <= 6 * rows * c.out_side;
+}
+
+/* A block of the sums. */
 typedef struct {
     int pair, pairs, panel, panels;
-} WeightBlock;
+} SumBlock;
 
-#define ROW_PAIRS(c) (IS_SHORT(c) ? 1 : (c).kernel * CEIL_DIV((c).kernel * (c).in, PANEL))
+/* Steps that are summed at once, as far as there is room. */
+INLINE int most_steps(Sum sum, const SumBlock *b)
+{
+    return sum.by_cells ? MOST_SUM_STEPS : MIN_OF(SUM_CACHED / (b->pairs + b->panels), MOST_SUM_STEPS);
+}
 
-/* A pair's rows of dw, `count` from `first` on, and where they begin in a patch. */
+/* Numbers from a tile of the right factor to the next: a row more than needed, for a row's parts would fight
+ * for one place in the first cache. */
+INLINE ptrdiff_t right_line(Sum sum, const SumBlock *b)
+{
+    return (ptrdiff_t)most_steps(sum, b) * TILE_NUMBERS + STEP;
+}
+
+/* Numbers of a pair's parts, and of a panel's. */
+INLINE ptrdiff_t pair_size(Sum sum, const SumBlock *b)
+{
+    return (ptrdiff_t)most_steps(sum, b) * PAIR_NUMBERS;
+}
+
+INLINE ptrdiff_t panel_size(Sum sum, const SumBlock *b)
+{
+    return PARTS_OF_FLOAT * 2 * right_line(sum, b);
+}
+
+/* A map's channels that are a pair or a panel: `count` from `first` on, and where they begin in what is read
+ * at a pixel. Of patches and of cells each row has pairs of its own, but a patch that fits one shares it. */
 typedef struct {
     int first, count;
     ptrdiff_t at;
-} PairRows;
+} SumChannels;
 
-INLINE PairRows rows_of_pair(Conv c, int pair)
+INLINE SumChannels channels_of_rows(Conv c, int side, int pair)
 {
-    const int run = c.kernel * c.in, pairs = CEIL_DIV(run, PANEL), ky = pair / pairs,
-              k = pair % pairs * PANEL;
-    if (IS_SHORT(c))
-        return (PairRows){0, depth_of_patch(c), 0};
-    return (PairRows){ky * run + k, MIN_OF(PANEL, run - k), (ptrdiff_t)ky * c.side * c.in + k};
+    const int run = side * c.in, pairs = CEIL_DIV(run, PANEL), y = pair / pairs, k = pair % pairs * PANEL;
+    return (SumChannels){y * run + k, MIN_OF(PANEL, run - k), (ptrdiff_t)y * c.side * c.in + k};
+}
+
+INLINE SumChannels channels_of_dy(Conv c, int pair)
+{
+    return (SumChannels){pair * PANEL, MIN_OF(PANEL, c.out - pair * PANEL), pair * PANEL};
+}
+
+INLINE SumChannels left_channels(Sum sum, int pair)
+{
+    if (sum.by_cells)
+        return channels_of_dy(sum.c, pair);
+    if (IS_SHORT(sum.c))
+        return (SumChannels){0, depth_of_patch(sum.c), 0};
+    return channels_of_rows(sum.c, sum.c.kernel, pair);
+}
+
+INLINE SumChannels right_channels(Sum sum, int panel)
+{
+    return sum.by_cells ? channels_of_rows(sum.c, sum.c.stride, panel) : channels_of_dy(sum.c, panel);
+}
+
+#define PAIRS_OF_ROWS(c, side) ((side)*CEIL_DIV((side) * (c).in, PANEL))
+#define ROW_PAIRS(c)           (IS_SHORT(c) ? 1 : PAIRS_OF_ROWS(c, (c).kernel))
+
+/* What of the maps a block of pixels is: [first, last) of all, or `rows` rows of dy and the cells they lie
+ * over.
+ */
+typedef struct {
+    int pixels, rows;
+    const float *left, *left_end, *right, *right_end;
+} SumRegion;
+
+INLINE int sum_blocks(Sum sum, const SumBlock *b, int first, int last) /* by cells of whole images */
+{
+    if (sum.by_cells)
+        return (last - first) / (sum.c.out_side * sum.c.out_side) * bands_of(sum.c);
+    return CEIL_DIV(last - first, most_steps(sum, b) * STEP);
+}
+
+INLINE SumRegion region_of(Sum sum, const SumBlock *b, const ConvGradWJob *j, int first, int last, int block)
+{
+    const Conv c = sum.c;
+    if (sum.by_cells) {
+        const int bands = bands_of(c), image = first / (c.out_side * c.out_side) + block / bands,
+                  row = piece(c.out_side, block % bands, bands),
+                  rows = piece(c.out_side, block % bands + 1, bands) - row;
+        const size_t width = (size_t)c.out_side * c.out, line = (size_t)c.stride * c.side * c.in;
+        const float *const dy = j->dy + ((size_t)image * c.out_side + row) * width,
+                           *const x = j->x + ((size_t)image * cells_across(c) + row) * line;
+        return (SumRegion){rows * c.out_side, rows, dy, dy + rows * width, x, x + (rows + 1) * line};
+    }
+    const int pixels = most_steps(sum, b) * STEP, begin = first + block * pixels,
+              end = MIN_OF(begin + pixels, last);
+    return (SumRegion){end - begin,
+                       0,
+                       j->x + patch(c, begin),
+                       j->x + patch(c, end - 1) + c.in,
+                       j->dy + (size_t)begin * c.out,
+                       j->dy + (size_t)end * c.out};
+}
+
+/* A block's pixels. Of the left map in steps, as far as `pixels`, zeros behind; by cells of the right one in
+ * rows of tiles, a row's two beside each other, zeros where there is none. */
+typedef struct {
+    const float *left[MOST_SUM_STEPS * STEP], *right[MOST_SUM_ROWS][2];
+    int pixels, steps, rows;
+} SumPixels;
+
+INLINE void take_pixels(Conv c, const ConvGradWJob *j, const SumRegion *region, SumPixels *s)
+{
+    const int first = (int)((region->right - j->dy) / c.out);
+    s->pixels = region->pixels;
+    s->steps = STEPS(s->pixels);
+    s->rows = s->steps * TILE;
+    for (int i = 0; i < s->pixels; i++)
+        s->left[i] = j->x + patch(c, first + i);
+}
+
+INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumPixels *s)
+{
+    const int across = cells_across(c), half = cells_of_half(c, region->rows),
+              cells = (region->rows + 1) * across;
+    const size_t cell = (size_t)c.stride * c.in, line = cell * c.side;
+    s->steps = CEIL_DIV(half, TILE);
+    s->pixels = s->steps * STEP;
+    s->rows = s->steps * TILE + across + 1;
+    for (int i = 0; i < s->rows; i++)
+        for (int k = 0; k < 2; k++) {
+            const int at = i + k * half, x = at % across, y = at / across;
+            s->right[i][k] = at < cells ? region->right + y * line + x * cell : NULL;
+            if (i < s->steps * TILE)
+                s->left[i / TILE * STEP + k * TILE + i % TILE] =
+                    i < half && y < region->rows && x < c.out_side
+                        ? region->left + ((size_t)y * c.out_side + x) * c.out
+                        : zeros;
+        }
 }
 
 /* Half `tile` of the first `rows` of 16 short patches becomes columns; zeros elsewhere. */
@@ -721,190 +883,272 @@ INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows,
     transpose(line, column);
 }
 
-/* Lines of a map that are asked for, one after the other. */
+/* A tile of the left factor is made in as many: half by half transposed, then split. */
+enum { LEFT_TASKS = 4 };
+
+/* The parts of a block of pixels that are made meanwhile: of the left factor a tile of a step at a time, of
+ * the right one a row of a tile. With each row the next block's numbers are asked for, as far on as the row's
+ * own, and `left_asked` lines of the left map; but not where pixels are long enough for the processor to see
+ * by itself what comes. */
+enum { LEFT_FORESEEN = 512, RIGHT_FORESEEN = 128 }; /* channels */
+
 typedef struct {
-    const float *next;
-    Shares work;
-} Asking;
-
-INLINE void ask_share(Asking *a, int count)
-{
-    ROLLED for (; count > 0; count--, a->next += LINE) __builtin_prefetch(a->next, 0, 2);
-}
-
-enum { TILE_TASKS = 4 }; /* a tile of x is made in as many: half by half transposed, half by half split */
-
-/* The parts of a block of pixels that are made meanwhile: of x's patches a tile of a step at a time, of dy a
- * pair of rows' 16 columns. */
-typedef struct {
-    const float *x[SUM_PIXELS];
-    const float *dy;
-    int pixels;
-    Part *left, *right;                                   /* [pair][step], [panel][step] */
-    int x_step, x_tile, x_task, dy_step, dy_row, dy_tile; /* those to come */
+    SumRegion region;
+    SumPixels of;
+    Part *left, *right;                         /* [pair][step], [panel][part][2 tiles][rows] */
+    int step, left_tile, task, row, right_tile; /* those to come */
     Shares tasks, rows;
-    Asking ask_x, ask_dy; /* the block behind this one */
+    const float *ask_left;
+    int left_asked;
+    ptrdiff_t right_ahead;
     _Alignas(64) Vec column[2 * TILE];
 } SumSplitting;
 
-/* Pixels [first, last) of a block, over that many products; `end`: of all. */
-INLINE void begin_sum_splitting(Conv c, const WeightBlock *b, const ConvGradWJob *j, int first, int end,
-                                Part *to, int products, SumSplitting *s)
+/* Splitting a region, and asking for one, over that many products. */
+INLINE void begin_sum_splitting(Sum sum, const SumBlock *b, const ConvGradWJob *j, const float *zeros,
+                                SumRegion region, SumRegion further, Part *to, int products, SumSplitting *s)
 {
-    const int last = MIN_OF(first + SUM_PIXELS, end), further = MIN_OF(last + SUM_PIXELS, end);
-    s->dy = j->dy + (size_t)first * c.out;
-    s->pixels = last - first;
+    s->region = region;
+    if (sum.by_cells)
+        take_cells(sum.c, zeros, &s->region, &s->of);
+    else
+        take_pixels(sum.c, j, &s->region, &s->of);
+    const int rows = s->of.rows * 2 * b->panels;
     s->left = to;
-    s->right = to + (ptrdiff_t)b->pairs * SUM_STEPS * PAIR_NUMBERS;
-    s->x_step = s->x_tile = s->x_task = s->dy_step = s->dy_row = s->dy_tile = 0;
-    for (int i = 0; i < s->pixels; i++)
-        s->x[i] = j->x + patch(c, first + i);
-    const int steps = STEPS(s->pixels);
-    s->tasks = shares_of(steps * 2 * b->pairs * TILE_TASKS, products);
-    s->rows = shares_of(steps * 2 * b->panels * TILE, products);
-    s->ask_x = s->ask_dy = (Asking){0};
-    if (last < further) {
-        const size_t x = patch(c, last), x_end = patch(c, further - 1) + (size_t)c.in;
-        s->ask_x = (Asking){j->x + x, shares_of((int)((x_end - x) / LINE), products)};
-        s->ask_dy =
-            (Asking){j->dy + (size_t)last * c.out, shares_of((further - last) * c.out / LINE, products)};
-    }
+    s->right = to + b->pairs * pair_size(sum, b);
+    s->step = s->left_tile = s->task = s->row = s->right_tile = 0;
+    s->tasks = shares_of(s->of.steps * 2 * b->pairs * LEFT_TASKS, products);
+    s->rows = shares_of(rows, products);
+    s->ask_left = further.left;
+    s->left_asked = sum.by_cells || sum.c.in < LEFT_FORESEEN
+                        ? CEIL_DIV((int)((further.left_end - further.left) / LINE), rows)
+                        : 0;
+    s->right_ahead = further.right - region.right;
 }
 
-INLINE void split_tasks_of_x(Conv c, const WeightBlock *b, SumSplitting *s, int count)
+INLINE void split_left_share(Sum sum, const SumBlock *b, SumSplitting *s, int count)
 {
     ROLLED for (; count > 0; count--)
     {
-        const PairRows rows = rows_of_pair(c, b->pair + s->x_tile / 2);
-        const int first = s->x_step * STEP, tile = s->x_tile % 2, half = s->x_task % 2 * TILE;
-        if (s->x_task < 2 && IS_SHORT(c) && c.kernel > 1)
-            transpose_short(c, s->x + first + half, s->pixels - first - half, tile, s->column + half);
-        else if (s->x_task < 2)
-            transpose_rows(s->x + first + half, s->pixels - first - half, rows.count - tile * TILE,
-                           rows.at + tile * TILE, s->column + half);
+        const SumChannels channels = left_channels(sum, b->pair + s->left_tile / 2);
+        const int tile = s->left_tile % 2, half = s->task % 2 * TILE, first = s->step * STEP + half,
+                  pixels = s->of.pixels - first;
+        if (s->task < 2 && IS_SHORT(sum.c) && sum.c.kernel > 1)
+            transpose_short(sum.c, s->of.left + first, pixels, tile, s->column + half);
+        else if (s->task < 2)
+            transpose_rows(s->of.left + first, pixels, channels.count - tile * TILE,
+                           channels.at + tile * TILE, s->column + half);
         else
             split_columns(s->column, half / 2, 1,
-                          s->left + (ptrdiff_t)(s->x_tile / 2 * SUM_STEPS + s->x_step) * PAIR_NUMBERS +
+                          s->left +
+                              (ptrdiff_t)(s->left_tile / 2 * most_steps(sum, b) + s->step) * PAIR_NUMBERS +
                               tile * TILE_NUMBERS);
-        if (++s->x_task == TILE_TASKS) {
-            s->x_task = 0;
-            if (++s->x_tile == 2 * b->pairs) {
-                s->x_tile = 0;
-                s->x_step++;
+        if (++s->task == LEFT_TASKS) {
+            s->task = 0;
+            if (++s->left_tile == 2 * b->pairs) {
+                s->left_tile = 0;
+                s->step++;
             }
         }
     }
 }
 
-INLINE void split_rows_of_dy(Conv c, const WeightBlock *b, SumSplitting *s, int count)
+/* 16 columns of both pixels of a row of the right factor's tiles, `count` or fewer from `at` on. */
+INLINE void load_pixels(Sum sum, const SumSplitting *s, int row, ptrdiff_t at, int count, Vec two[2])
 {
-    int step = s->dy_step, row = s->dy_row, tile = s->dy_tile;
+    if (sum.by_cells) {
+        const float *const *pixel = s->of.right[row];
+        for (int k = 0; k < 2; k++) {
+            two[k] = (Vec){0};
+            if (pixel[k] == NULL)
+                continue;
+            __builtin_prefetch(pixel[k] + at + s->right_ahead, 0, 2);
+            two[k] = load_some(pixel[k] + at, count);
+        }
+        return;
+    }
+    const int low = row / TILE * STEP + row % TILE, high = low + TILE;
+    const float *from = s->region.right + (ptrdiff_t)low * sum.c.out + at,
+                *further = from + (ptrdiff_t)TILE * sum.c.out;
+    if (sum.c.out < RIGHT_FORESEEN) {
+        __builtin_prefetch(from + s->right_ahead, 0, 2);
+        __builtin_prefetch(further + s->right_ahead, 0, 2);
+    }
+    if (sum.c.out % PANEL == 0 && high < s->of.pixels) {
+        two[0] = load(from);
+        two[1] = load(further);
+    } else {
+        two[0] = load_some(from, low < s->of.pixels ? count : 0);
+        two[1] = load_some(further, high < s->of.pixels ? count : 0);
+    }
+}
+
+INLINE void split_right_share(Sum sum, const SumBlock *b, SumSplitting *s, int count)
+{
+    const ptrdiff_t line = right_line(sum, b);
+    int row = s->row, tile = s->right_tile;
     ROLLED for (; count > 0; count--)
     {
-        const int low = step * STEP + row, high = low + TILE, column = b->panel * PANEL + tile * TILE;
-        const float *from = s->dy + (ptrdiff_t)low * c.out + column,
-                    *further = from + (ptrdiff_t)TILE * c.out;
-        Part *const to = s->right + (ptrdiff_t)(tile / 2 * SUM_STEPS + step) * PAIR_NUMBERS +
-                         tile % 2 * TILE_NUMBERS + row * STEP;
-        if (c.out % PANEL == 0 && high < s->pixels)
-            split(load(from), load(further), to);
-        else
-            split(load_some(from, low < s->pixels ? c.out - column : 0),
-                  load_some(further, high < s->pixels ? c.out - column : 0), to);
+        const SumChannels channels = right_channels(sum, b->panel + tile / 2);
+        const int half = tile % 2 * TILE;
+        Vec two[2];
+        load_pixels(sum, s, row, channels.at + half, channels.count - half, two);
+        split(two[0], two[1], s->right + (tile / 2 * PARTS_OF_FLOAT * 2 + tile % 2) * line + row * STEP,
+              2 * line);
+        ROLLED for (int i = 0; i < s->left_asked; i++, s->ask_left += LINE)
+            __builtin_prefetch(s->ask_left, 0, 2);
         if (++tile == 2 * b->panels) {
             tile = 0;
-            if (++row == TILE) {
-                row = 0;
-                step++;
-            }
+            row++;
         }
     }
-    s->dy_step = step;
-    s->dy_row = row;
-    s->dy_tile = tile;
+    s->row = row;
+    s->right_tile = tile;
 }
 
-INLINE void split_sum_share(Conv c, const WeightBlock *b, SumSplitting *s)
+INLINE void split_sum_share(Sum sum, const SumBlock *b, SumSplitting *s)
 {
-    split_tasks_of_x(c, b, s, next_share(&s->tasks));
-    split_rows_of_dy(c, b, s, next_share(&s->rows));
-    ask_share(&s->ask_x, next_share(&s->ask_x.work));
-    ask_share(&s->ask_dy, next_share(&s->ask_dy.work));
+    split_left_share(sum, b, s, next_share(&s->tasks));
+    split_right_share(sum, b, s, next_share(&s->rows));
 }
 
-INLINE void split_sum_rest(Conv c, const WeightBlock *b, SumSplitting *s)
+INLINE void split_sum_rest(Sum sum, const SumBlock *b, SumSplitting *s)
 {
-    split_tasks_of_x(c, b, s, last_share(&s->tasks));
-    split_rows_of_dy(c, b, s, last_share(&s->rows));
+    split_left_share(sum, b, s, last_share(&s->tasks));
+    split_right_share(sum, b, s, last_share(&s->rows));
 }
 
-/* dw's rows x columns (+)= a pair by a panel, while shares of the next block are split. */
-INLINE void sum_pair(Conv c, const WeightBlock *b, const Part *left, const Part *right, int steps, float *dw,
-                     int rows, int width, bool more, SumSplitting *next)
+/* Where the sums of a pair by a panel lie: as in tiles, or in dw. */
+typedef struct {
+    float *at;
+    ptrdiff_t stride;
+} PairSums;
+
+/* A pair by a panel, added to `from` if there is `more`, while shares of the next block are split. */
+INLINE void sum_pair(Sum sum, const SumBlock *b, const Part *left, const Part *right, int steps,
+                     PairSums from, bool more, PairSums to, SumSplitting *next)
 {
-    _Alignas(64) float some[PANEL * PANEL];
-    const bool whole = rows == PANEL && width == PANEL;
-    float *const sums = whole ? dw : some;
-    const ptrdiff_t stride = whole ? c.out : PANEL;
-    begin_sums(sums, stride, more && whole);
-    ROLLED for (int k = 0; k < steps; k++, left += PAIR_NUMBERS, right += PAIR_NUMBERS)
+    begin_sums(from.at, from.stride, more);
+    ROLLED for (int k = 0; k < steps; k++, left += PAIR_NUMBERS, right += TILE_NUMBERS)
         ROLLED for (int product = 0; product < PRODUCTS; product++)
     {
-        load_factors(product, left, right);
-        split_sum_share(c, b, next);
+        load_factors(product, left, right, right_line(sum, b));
+        split_sum_share(sum, b, next);
         add_product();
     }
-    store_sums(sums, stride);
-    if (!whole)
-        for (int r = 0; r < rows; r++)
-            for (int i = 0; i < width; i++)
-                dw[r * c.out + i] = some[r * PANEL + i] + (more ? dw[r * c.out + i] : 0);
+    store_sums(to.at, to.stride);
 }
 
-/* A block of dw of SUM_PAIRS each way at most, over pixels [first, last), in order. Scratch: the parts of two
- * blocks of pixels. */
-INLINE void tile_sum(Conv c, const ConvGradWJob *j, float *scratch, float *dw, bool more,
-                     const WeightBlock *b, int first, int last)
+/* Whether they can lie in dw. */
+INLINE bool fits_tiles(Sum sum, SumChannels rows, SumChannels columns)
 {
-    Part *const parts = (Part *)(void *)scratch;
-    const ptrdiff_t size = (ptrdiff_t)(b->pairs + b->panels) * SUM_STEPS * PAIR_NUMBERS;
-    SumSplitting next;
-    tiles_begin();
-    begin_sum_splitting(c, b, j, first, last, parts, 1, &next);
-    split_sum_rest(c, b, &next);
-    ROLLED for (int block = first, turn = 0; block < last; block += SUM_PIXELS, turn = !turn)
-    {
-        const Part *const left = parts + turn * size, *const right = left + (ptrdiff_t)b->pairs * SUM_STEPS *
-                                                                                PAIR_NUMBERS;
-        const int steps = STEPS(MIN_OF(SUM_PIXELS, last - block));
-        next.tasks = next.rows = next.ask_x.work = next.ask_dy.work = (Shares){0};
-        if (block + SUM_PIXELS < last)
-            begin_sum_splitting(c, b, j, block + SUM_PIXELS, last, parts + !turn * size,
-                                b->pairs * b->panels * steps * PRODUCTS, &next);
-        atomic_signal_fence(memory_order_seq_cst); /* what is split is written before tiles are loaded */
-        ROLLED for (int i = 0; i < b->pairs; i++) ROLLED for (int k = 0; k < b->panels; k++)
-        {
-            const PairRows rows = rows_of_pair(c, b->pair + i);
-            const int column = (b->panel + k) * PANEL;
-            sum_pair(c, b, left + (ptrdiff_t)i * SUM_STEPS * PAIR_NUMBERS,
-                     right + (ptrdiff_t)k * SUM_STEPS * PAIR_NUMBERS, steps,
-                     dw + (size_t)rows.first * c.out + column, rows.count, MIN_OF(PANEL, c.out - column),
-                     more || block > first, &next);
+    return !sum.by_cells && rows.count == PANEL && columns.count == PANEL;
+}
+
+INLINE PairSums sums_in_dw(Sum sum, SumChannels rows, SumChannels columns, float *dw)
+{
+    return (PairSums){dw + (size_t)rows.first * sum.c.out + columns.first, sum.c.out};
+}
+
+/* A pair by a panel is put, or added, where it belongs. */
+INLINE void end_sums(Sum sum, SumChannels rows, SumChannels columns, const float *sums, float *dw, bool more)
+{
+    const PairSums to = sums_in_dw(sum, rows, columns, dw);
+    for (int r = 0; r < rows.count; r++)
+        for (int i = 0; i < columns.count; i++)
+            to.at[r * to.stride + i] = sums[r * PANEL + i] + (more ? to.at[r * to.stride + i] : 0);
+}
+
+/* By cells, under a quarter of the kernel: transposed. Channels are multiples of 16. */
+INLINE void end_quarter(Sum sum, SumChannels rows, SumChannels columns, int quarter, const float *sums,
+                        float *dw, bool more)
+{
+    const Conv c = sum.c;
+    const int run = c.stride * c.in, y = quarter / 2 * c.stride + columns.first / run,
+              x = quarter % 2 * c.stride;
+    float *const quarter_of =
+        dw + ((size_t)(y * c.kernel + x) * c.in + columns.first % run) * c.out + rows.first;
+    for (int r = 0; r < rows.count; r += TILE)
+        for (int k = 0; k < columns.count; k += TILE) {
+            _Alignas(64) Vec tile[TILE], transposed[TILE];
+            for (int i = 0; i < TILE; i++)
+                tile[i] = load(sums + (r + i) * PANEL + k);
+            transpose(tile, transposed);
+            for (int i = 0; i < TILE; i++) {
+                float *const to = quarter_of + (size_t)(k + i) * c.out + r;
+                store(to, more ? (Vec)(load(to) + transposed[i]) : transposed[i]);
+            }
         }
-        split_sum_rest(c, b, &next);
+}
+
+/* A block of the sums, SUM_PAIRS each way at most, over pixels [first, last), in order; then to dw. Scratch:
+ * the parts of two blocks of pixels, sums as they lie in tiles, and zeros for a pixel of dy. */
+INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, bool more, const SumBlock *b,
+                     int first, int last)
+{
+    enum { PAIR_SUMS = PANEL * PANEL };
+    const int quarters = sum.by_cells ? QUARTERS : 1, blocks = sum_blocks(sum, b, first, last),
+              all = b->pairs * quarters * b->panels;
+    const ptrdiff_t pair = pair_size(sum, b), panel = panel_size(sum, b),
+                    size = b->pairs * pair + b->panels * panel;
+    Part *const parts = (Part *)(void *)scratch;
+    float *const sums = scratch + size, *const zeros = sums + (ptrdiff_t)all * PAIR_SUMS;
+    SumSplitting next;
+    if (sum.by_cells)
+        memset(zeros, 0, sizeof *zeros * (size_t)sum.c.out);
+    tiles_begin();
+    SumRegion region = region_of(sum, b, j, first, last, 0),
+              further = region_of(sum, b, j, first, last, MIN_OF(1, blocks - 1));
+    begin_sum_splitting(sum, b, j, zeros, region, further, parts, 1, &next);
+    split_sum_rest(sum, b, &next);
+    ROLLED for (int block = 0; block < blocks; block++)
+    {
+        const Part *const left = parts + block % 2 * size, *const right = left + b->pairs * pair;
+        const int steps = next.of.steps, products = all * steps * PRODUCTS;
+        next.tasks = next.rows = (Shares){0};
+        if (block + 1 < blocks) {
+            region = further;
+            further = region_of(sum, b, j, first, last, MIN_OF(block + 2, blocks - 1));
+            begin_sum_splitting(sum, b, j, zeros, region, further, parts + (block + 1) % 2 * size, products,
+                                &next);
+        }
+        atomic_signal_fence(memory_order_seq_cst); /* what is split is written before tiles are loaded */
+        float *pair_sums = sums;
+        ROLLED for (int i = 0; i < b->pairs; i++) ROLLED for (int quarter = 0; quarter < quarters; quarter++)
+            ROLLED for (int k = 0; k < b->panels; k++, pair_sums += PAIR_SUMS)
+        {
+            const int shift = quarter / 2 * cells_across(sum.c) + quarter % 2;
+            const SumChannels rows = left_channels(sum, b->pair + i),
+                              columns = right_channels(sum, b->panel + k);
+            const bool in_dw = fits_tiles(sum, rows, columns);
+            const PairSums whole = sums_in_dw(sum, rows, columns, dw), apart = {pair_sums, PANEL};
+            sum_pair(sum, b, left + i * pair, right + k * panel + shift * STEP, steps,
+                     in_dw && block == 0 ? whole : apart, block > 0 || (in_dw && more),
+                     in_dw && block + 1 == blocks ? whole : apart, &next);
+        }
+        split_sum_rest(sum, b, &next);
     }
     tiles_end();
+    for (int i = 0; i < all; i++) {
+        const SumChannels rows = left_channels(sum, b->pair + i / b->panels / quarters),
+                          columns = right_channels(sum, b->panel + i % b->panels);
+        if (sum.by_cells)
+            end_quarter(sum, rows, columns, i / b->panels % quarters, sums + (ptrdiff_t)i * PAIR_SUMS, dw,
+                        more);
+        else if (!fits_tiles(sum, rows, columns))
+            end_sums(sum, rows, columns, sums + (ptrdiff_t)i * PAIR_SUMS, dw, more);
+    }
 }
 
-/* The rows' pairs [pair0, pair1) by panels [panel0, panel1) of dw. */
-INLINE void tile_sums(Conv c, const ConvGradWJob *j, float *scratch, float *dw, bool more, int pair0,
+/* Pairs [pair0, pair1) by panels [panel0, panel1). */
+INLINE void tile_sums(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, bool more, int pair0,
                       int pair1, int panel0, int panel1, int first, int last)
 {
     for (int pair = pair0; pair < pair1; pair += SUM_PAIRS)
         for (int panel = panel0; panel < panel1; panel += SUM_PAIRS) {
-            const WeightBlock b = {pair, MIN_OF(SUM_PAIRS, pair1 - pair), panel,
-                                   MIN_OF(SUM_PAIRS, panel1 - panel)};
-            tile_sum(c, j, scratch, dw, more, &b, first, last);
+            const SumBlock b = {pair, MIN_OF(SUM_PAIRS, pair1 - pair), panel,
+                                MIN_OF(SUM_PAIRS, panel1 - panel)};
+            tile_sum(sum, j, scratch, dw, more, &b, first, last);
         }
 }
 
@@ -917,18 +1161,24 @@ INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int 
 {
     const int pairs = ROW_PAIRS(c), panels = PANELS(c.out), cuts = GRAD_W_CUTS(panels), cut = part / cuts,
               panel_cut = part % cuts;
-    tile_sums(c, j, scratch, j->dw, j->more, piece(pairs, cut, GRAD_W_CUTS(pairs)),
+    tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(pairs, cut, GRAD_W_CUTS(pairs)),
               piece(pairs, cut + 1, GRAD_W_CUTS(pairs)), piece(panels, panel_cut, cuts),
               piece(panels, panel_cut + 1, cuts), 0, c.images * c.out_side * c.out_side);
 }
 
 /* Slice `slice` of the images, into its own dw. */
+INLINE void sum_slice(Sum sum, int pairs, int panels, const ConvGradWJob *j, float *scratch, int slice,
+                      int slices)
+{
+    const Conv c = sum.c;
+    const int area = c.out_side * c.out_side;
+    tile_sums(sum, j, scratch, j->partial + (size_t)slice * depth_of_patch(c) * c.out, false, 0, pairs, 0,
+              panels, area * piece(c.images, slice, slices), area * piece(c.images, slice + 1, slices));
+}
+
 INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
-    const int area = c.out_side * c.out_side;
-    tile_sums(c, j, scratch, j->partial + (size_t)slice * depth_of_patch(c) * c.out, false, 0, ROW_PAIRS(c),
-              0, PANELS(c.out), area * piece(c.images, slice, slices),
-              area * piece(c.images, slice + 1, slices));
+    sum_slice((Sum){c, false}, ROW_PAIRS(c), PANELS(c.out), j, scratch, slice, slices);
 }
 
 /* ---- what vectors make by zeros (sparse.h)
@@ -957,9 +1207,9 @@ INLINE void sparse_grad_w(Conv c, const ConvGradWJob *j, float *scratch, int fac
     (void)factor;
     const int pixels = c.images * c.out_side * c.out_side, slice = part % slices,
               pair = part / slices * SUM_PAIRS;
-    tile_sums(c, j, scratch, j->partial + (size_t)slice * depth_of_patch(c) * c.out, false, pair,
-              MIN_OF(pair + SUM_PAIRS, ROW_PAIRS(c)), 0, PANELS(c.out), tile_piece(pixels, slice, slices),
-              tile_piece(pixels, slice + 1, slices));
+    tile_sums((Sum){c, false}, j, scratch, j->partial + (size_t)slice * depth_of_patch(c) * c.out, false,
+              pair, MIN_OF(pair + SUM_PAIRS, ROW_PAIRS(c)), 0, PANELS(c.out),
+              tile_piece(pixels, slice, slices), tile_piece(pixels, slice + 1, slices));
 }
 
 INLINE void sparse_grad_w_end(Conv c, const ConvGradWJob *j, int factor, int slices, int part, int parts)
@@ -1031,11 +1281,25 @@ INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, i
     conv_grad_x_images(w.c, j, scratch, tail, first, last);
 }
 
+/* Part `part` of `parts`: by cells a slice of the images, one at least, else pairs of dw's rows. */
 INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
 {
-    tile_sums(w.c, j, scratch, j->dw, j->more, piece(ROW_PAIRS(w.c), part, parts),
-              piece(ROW_PAIRS(w.c), part + 1, parts), 0, PANELS(w.c.out), 0,
-              w.c.images * w.c.out_side * w.c.out_side);
+    const Conv c = w.c;
+    const int slices = MIN_OF(parts, c.images);
+    if (!has_cells(c))
+        tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(ROW_PAIRS(c), part, parts),
+                  piece(ROW_PAIRS(c), part + 1, parts), 0, PANELS(c.out), 0,
+                  c.images * c.out_side * c.out_side);
+    else if (part < slices)
+        sum_slice((Sum){c, true}, PANELS(c.out), PAIRS_OF_ROWS(c, c.stride), j, scratch, part, slices);
+}
+
+INLINE void winograd_grad_w_end(Winograd w, const ConvGradWJob *j, int part, int parts)
+{
+    const Conv c = w.c;
+    if (has_cells(c))
+        sum_slices(j->partial, MIN_OF(parts, c.images), (size_t)depth_of_patch(c) * c.out, 1,
+                   j->more ? j->dw : NULL, j->dw, part, parts);
 }
 
 #endif

@@ -558,14 +558,20 @@ INLINE void winograd_grad_w_taps(Winograd w, const ConvGradWJob *j, int row0, in
         }
 }
 
-/* Part `part` of `parts` of dw, cut by the cells' channels. Each makes the points of all of dy anew. Scratch:
- * TILE_SUM_BLOCK tiles' points of the part's channels of the cells, and of dy in panels. */
+/* The points of part `part` of `parts` of dw, cut by the cells' channels. Each makes the points of all of dy
+ * anew. Scratch: TILE_SUM_BLOCK tiles' points of the part's channels of the cells, and of dy in panels. */
 INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
 {
-    const int lines = depth_of(w) / LINE, row0 = LINE * piece(lines, part, parts),
-              row1 = LINE * piece(lines, part + 1, parts);
-    winograd_grad_w_points(w, j, scratch, row0, row1);
-    winograd_grad_w_taps(w, j, row0, row1);
+    const int lines = depth_of(w) / LINE;
+    winograd_grad_w_points(w, j, scratch, LINE * piece(lines, part, parts),
+                           LINE * piece(lines, part + 1, parts));
+}
+
+/* That part of dw. */
+INLINE void winograd_grad_w_end(Winograd w, const ConvGradWJob *j, int part, int parts)
+{
+    const int lines = depth_of(w) / LINE;
+    winograd_grad_w_taps(w, j, LINE * piece(lines, part, parts), LINE * piece(lines, part + 1, parts));
 }
 
 #endif

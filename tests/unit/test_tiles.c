@@ -24,7 +24,7 @@ static void parts_are_exact(void **state)
         _Alignas(64) Part pair[PAIR_NUMBERS] = {0};
         for (int i = 0; i < 2 * TILE; i++)
             number[i] = ldexpf((float)noise(&noises), exponent);
-        split(load(number), load(number + TILE), pair);
+        split(load(number), load(number + TILE), pair, PART_NUMBERS);
         for (int i = 0; i < 2 * TILE; i++) {
             double sum = 0;
             for (int part = 0; part < PARTS_OF_FLOAT; part++)
@@ -144,6 +144,27 @@ static float *filtered_points(const Single *s, const Op *op, Winograd w)
 
 #include "filtered.h"
 
+/* Kernels of twice their stride: an image at once, and in bands; more channels of either map than go
+ * together, and channels that do not fill a panel. */
+static void gradient_of_a_weight_by_cells(void **state)
+{
+    (void)state;
+    static const struct {
+        Conv c;
+        const char *what;
+    } shape[] = {
+        {{IMAGES, 30, 48, 14, 64, 4, 2}, "an image at once"},
+        {{IMAGES, 62, 16, 30, 48, 4, 2}, "bands"},
+        {{IMAGES, 15, 48, 14, 80, 2, 1}, "cells of one pixel"},
+        {{IMAGES, 45, 16, 14, 16, 6, 3}, "cells of nine"},
+        {{1, 30, 144, 14, 272, 4, 2}, "more pairs and panels than go together"},
+    };
+    for (size_t i = 0; i < COUNT(shape); i++) {
+        assert_true(has_cells(shape[i].c));
+        check_winograd_grad_w((Winograd){shape[i].c, 3}, shape[i].what);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +177,7 @@ int main(void)
         cmocka_unit_test(gradient_of_x_pixel_by_pixel),
         cmocka_unit_test(gradient_of_a_weight_in_slices),
         cmocka_unit_test(filtered_convolutions),
+        cmocka_unit_test(gradient_of_a_weight_by_cells),
     };
     return cmocka_run_group_tests_name("tiles", tests, NULL, NULL);
 }
