@@ -417,14 +417,15 @@ size_t sparse_worker_floats(const Op *op); /* of a worker's scratch */
 bool target_may_have_tiles(const Spec *s);
 size_t tiles_packed_floats(int depth, int columns);       /* of the arena, for a packed matrix */
 size_t tiles_worker_floats(const Graph *g, const Op *op); /* of a worker's scratch */
+bool tiles_may_have_cells(const Op *op); /* a weight's gradient whose kernel is twice its stride */
 
 /* The widest panel of any target's product kernels (templates/kernels.h): packed weights are sized for it. */
 enum { MAX_PANEL = 32 };
 size_t packed_floats(int depth, int columns);
-int grad_w_slices(const Op *op); /* of the images, for the gradient of a small weight; 1: not sliced */
+int grad_w_slices(const Op *op);    /* of the images, for the gradient of a small weight; 1: not sliced */
 int bias_grad_slices(const Op *op); /* of the pixels */
-int scores_slices(const Net *n); /* of the target images, for the gradient of antecedents */
-int nce_parts(const Net *n);     /* of the target images, a direction */
+int scores_slices(const Net *n);    /* of the target images, for the gradient of antecedents */
+int nce_parts(const Net *n);        /* of the target images, a direction */
 size_t cost_scratch_floats(const Graph *g, const Op *op); /* of arena, while it runs */
 void cost_scratch(Graph *g); /* gives each operation that needs one its scratch value; before plan_memory */
 size_t cost_worker_scratch(const Graph *g); /* bytes a worker needs of its own */

@@ -63,16 +63,18 @@ static size_t packed_weight_floats(const Net *n, const Op *op)
     return (size_t)taps * packed_floats_of(n, w->dims[1], w->dims[0] / taps);
 }
 
-/* By minimal filtering, or whole by tiles: a weight's gradient in slices, each with its own. */
+/* By minimal filtering, or whole by tiles: a weight's gradient by cells in slices, each with its own. */
 static size_t filtered_floats(const Net *n, const Op *op)
 {
     const size_t floats = winograd_scratch_floats(op);
     if (!target_may_have_tiles(n->spec))
         return floats;
-    if (op->kind == OP_CONV_GRAD_W)
-        return larger(floats, (size_t)winograd_grad_w_parts(op, (int)n->spec->target.threads.v) *
-                                  value_count(op->out[0]));
-    return larger(floats, packed_weight_floats(n, op));
+    if (op->kind != OP_CONV_GRAD_W)
+        return larger(floats, packed_weight_floats(n, op));
+    if (!tiles_may_have_cells(op))
+        return floats;
+    const int parts = winograd_grad_w_parts(op, (int)n->spec->target.threads.v), images = op->in[0]->dims[0];
+    return larger(floats, (size_t)(parts < images ? parts : images) * value_count(op->out[0]));
 }
 
 size_t cost_scratch_floats(const Graph *g, const Op *op)

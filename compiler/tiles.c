@@ -74,12 +74,17 @@ static size_t cells_floats(const Op *op, size_t depth, size_t out)
            QUARTERS * rows * columns * PAIR * PAIR + out;
 }
 
+bool tiles_may_have_cells(const Op *op)
+{
+    return op->winograd && op->kernel == 2 * op->stride;
+}
+
 static size_t grad_w_floats(const Op *op, size_t depth, size_t out)
 {
     const size_t run = depth / (size_t)op->kernel,
                  row_pairs = depth <= STEP ? 1 : (size_t)op->kernel * pieces(run, PAIR),
                  floats = sum_floats(row_pairs, pieces(out, PAIR));
-    return op->kernel == 2 * op->stride ? larger(floats, cells_floats(op, depth, out)) : floats;
+    return tiles_may_have_cells(op) ? larger(floats, cells_floats(op, depth, out)) : floats;
 }
 
 size_t tiles_worker_floats(const Graph *g, const Op *op)

@@ -19,7 +19,8 @@
  * factors, so that two vectors become one row of each part by shifts alone.
  *
  * Parts lie as parts[pair of tiles][step][part][2 tiles][16 rows][32]: a pair is 32 rows of the left factor,
- * or a panel of 32 columns of the right one. */
+ * or a panel of 32 columns of the right one. Of gradients of weights the right factor lies otherwise (Sum).
+ */
 #ifndef TILES_H
 #define TILES_H
 
@@ -688,8 +689,8 @@ INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
 /* Sums over pixels of the products of two maps' channels: pairs of the left one's, which are transposed, by
  * panels of the right one's. Patches of x by dy make dw as it lies.
  *
- * Where a kernel is twice its stride, dy by x makes dw transposed, quarter by quarter of the kernel: x by
- * cells of stride x stride pixels, each split once, though it stands under all four quarters. Pixels of dy
+ * Where a kernel is twice its stride, dy by x makes dw transposed, quarter by quarter of the kernel: x goes
+ * by cells of stride x stride pixels, each split once, though it stands under all four quarters. Pixels of dy
  * then lie as cells do, a row with a zero at its end, so that a quarter's cells are those of the first one
  * some rows further on. A band of dy's rows is summed in two halves, which a row of the right factor's tiles
  * has side by side. */
@@ -723,11 +724,12 @@ INLINE int cells_of_half(Conv c, int rows)
     return CEIL_DIV(rows, 2) * cells_across(c);
 }
 
-/* Whether it pays: cells at rows' ends and in a last step are multiplied for nothing. */
+/* Whether it can be, and pays: cells at rows' ends and in a last step are multiplied for nothing. */
 INLINE bool has_cells(Conv c)
 {
     const int bands = bands_of(c), rows = bands > 0 ? CEIL_DIV(c.out_side, bands) : 0;
     return c.kernel == 2 * c.stride && c.side == c.stride * cells_across(c) && bands > 0 &&
+           c.stride * c.in % TILE == 0 && c.out % TILE == 0 &&
            5 * CEIL_DIV(cells_of_half(c, rows), TILE) * STEP <= 6 * rows * c.out_side;
 }
 
@@ -736,7 +738,7 @@ typedef struct {
     int pair, pairs, panel, panels;
 } SumBlock;
 
-/* Steps that are summed at once, as far as there is room. */
+/* Steps that there is room for; by cells a band, whatever that takes of the cache. */
 INLINE int most_steps(Sum sum, const SumBlock *b)
 {
     return sum.by_cells ? MOST_SUM_STEPS : MIN_OF(SUM_CACHED / (b->pairs + b->panels), MOST_SUM_STEPS);
@@ -795,12 +797,10 @@ INLINE SumChannels right_channels(Sum sum, int panel)
 #define PAIRS_OF_ROWS(c, side) ((side)*CEIL_DIV((side) * (c).in, PANEL))
 #define ROW_PAIRS(c)           (IS_SHORT(c) ? 1 : PAIRS_OF_ROWS(c, (c).kernel))
 
-/* What of the maps a block of pixels is: [first, last) of all, or `rows` rows of dy and the cells they lie
- * over.
- */
+/* What of the maps a block is: `pixels` from `first` on, or `dy_rows` rows and the cells they lie over. */
 typedef struct {
-    int pixels, rows;
-    const float *left, *left_end, *right, *right_end;
+    int first, pixels, dy_rows;
+    const float *left, *left_end, *right;
 } SumRegion;
 
 INLINE int sum_blocks(Sum sum, const SumBlock *b, int first, int last) /* by cells of whole images */
@@ -820,16 +820,15 @@ INLINE SumRegion region_of(Sum sum, const SumBlock *b, const ConvGradWJob *j, in
         const size_t width = (size_t)c.out_side * c.out, line = (size_t)c.stride * c.side * c.in;
         const float *const dy = j->dy + ((size_t)image * c.out_side + row) * width,
                            *const x = j->x + ((size_t)image * cells_across(c) + row) * line;
-        return (SumRegion){rows * c.out_side, rows, dy, dy + rows * width, x, x + (rows + 1) * line};
+        return (SumRegion){.dy_rows = rows, .left = dy, .left_end = dy + rows * width, .right = x};
     }
     const int pixels = most_steps(sum, b) * STEP, begin = first + block * pixels,
               end = MIN_OF(begin + pixels, last);
-    return (SumRegion){end - begin,
-                       0,
-                       j->x + patch(c, begin),
-                       j->x + patch(c, end - 1) + c.in,
-                       j->dy + (size_t)begin * c.out,
-                       j->dy + (size_t)end * c.out};
+    return (SumRegion){.first = begin,
+                       .pixels = end - begin,
+                       .left = j->x + patch(c, begin),
+                       .left_end = j->x + patch(c, end - 1) + c.in,
+                       .right = j->dy + (size_t)begin * c.out};
 }
 
 /* A block's pixels. Of the left map in steps, as far as `pixels`, zeros behind; by cells of the right one in
@@ -841,18 +840,17 @@ typedef struct {
 
 INLINE void take_pixels(Conv c, const ConvGradWJob *j, const SumRegion *region, SumPixels *s)
 {
-    const int first = (int)((region->right - j->dy) / c.out);
     s->pixels = region->pixels;
     s->steps = STEPS(s->pixels);
     s->rows = s->steps * TILE;
     for (int i = 0; i < s->pixels; i++)
-        s->left[i] = j->x + patch(c, first + i);
+        s->left[i] = j->x + patch(c, region->first + i);
 }
 
 INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumPixels *s)
 {
-    const int across = cells_across(c), half = cells_of_half(c, region->rows),
-              cells = (region->rows + 1) * across;
+    const int across = cells_across(c), half = cells_of_half(c, region->dy_rows),
+              cells = (region->dy_rows + 1) * across;
     const size_t cell = (size_t)c.stride * c.in, line = cell * c.side;
     s->steps = CEIL_DIV(half, TILE);
     s->pixels = s->steps * STEP;
@@ -863,7 +861,7 @@ INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumP
             s->right[i][k] = at < cells ? region->right + y * line + x * cell : NULL;
             if (i < s->steps * TILE)
                 s->left[i / TILE * STEP + k * TILE + i % TILE] =
-                    i < half && y < region->rows && x < c.out_side
+                    i < half && y < region->dy_rows && x < c.out_side
                         ? region->left + ((size_t)y * c.out_side + x) * c.out
                         : zeros;
         }
@@ -969,17 +967,17 @@ INLINE void load_pixels(Sum sum, const SumSplitting *s, int row, ptrdiff_t at, i
     }
     const int low = row / TILE * STEP + row % TILE, high = low + TILE;
     const float *from = s->region.right + (ptrdiff_t)low * sum.c.out + at,
-                *further = from + (ptrdiff_t)TILE * sum.c.out;
+                *from_high = from + (ptrdiff_t)TILE * sum.c.out;
     if (sum.c.out < RIGHT_FORESEEN) {
         __builtin_prefetch(from + s->right_ahead, 0, 2);
-        __builtin_prefetch(further + s->right_ahead, 0, 2);
+        __builtin_prefetch(from_high + s->right_ahead, 0, 2);
     }
     if (sum.c.out % PANEL == 0 && high < s->of.pixels) {
         two[0] = load(from);
-        two[1] = load(further);
+        two[1] = load(from_high);
     } else {
         two[0] = load_some(from, low < s->of.pixels ? count : 0);
-        two[1] = load_some(further, high < s->of.pixels ? count : 0);
+        two[1] = load_some(from_high, high < s->of.pixels ? count : 0);
     }
 }
 
@@ -1059,9 +1057,9 @@ INLINE void end_sums(Sum sum, SumChannels rows, SumChannels columns, const float
             to.at[r * to.stride + i] = sums[r * PANEL + i] + (more ? to.at[r * to.stride + i] : 0);
 }
 
-/* By cells, under a quarter of the kernel: transposed. Channels are multiples of 16. */
+/* By cells, under a quarter of the kernel: transposed. A cell's channels and y's are multiples of 16. */
 INLINE void end_quarter(Sum sum, SumChannels rows, SumChannels columns, int quarter, const float *sums,
-                        float *dw, bool more)
+                        float *dw)
 {
     const Conv c = sum.c;
     const int run = c.stride * c.in, y = quarter / 2 * c.stride + columns.first / run,
@@ -1076,7 +1074,7 @@ INLINE void end_quarter(Sum sum, SumChannels rows, SumChannels columns, int quar
             transpose(tile, transposed);
             for (int i = 0; i < TILE; i++) {
                 float *const to = quarter_of + (size_t)(k + i) * c.out + r;
-                store(to, more ? (Vec)(load(to) + transposed[i]) : transposed[i]);
+                store(to, transposed[i]);
             }
         }
 }
@@ -1089,8 +1087,8 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
     enum { PAIR_SUMS = PANEL * PANEL };
     const int quarters = sum.by_cells ? QUARTERS : 1, blocks = sum_blocks(sum, b, first, last),
               all = b->pairs * quarters * b->panels;
-    const ptrdiff_t pair = pair_size(sum, b), panel = panel_size(sum, b),
-                    size = b->pairs * pair + b->panels * panel;
+    const ptrdiff_t pair_numbers = pair_size(sum, b), panel_numbers = panel_size(sum, b),
+                    size = b->pairs * pair_numbers + b->panels * panel_numbers;
     Part *const parts = (Part *)(void *)scratch;
     float *const sums = scratch + size, *const zeros = sums + (ptrdiff_t)all * PAIR_SUMS;
     SumSplitting next;
@@ -1103,7 +1101,7 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
     split_sum_rest(sum, b, &next);
     ROLLED for (int block = 0; block < blocks; block++)
     {
-        const Part *const left = parts + block % 2 * size, *const right = left + b->pairs * pair;
+        const Part *const left = parts + block % 2 * size, *const right = left + b->pairs * pair_numbers;
         const int steps = next.of.steps, products = all * steps * PRODUCTS;
         next.tasks = next.rows = (Shares){0};
         if (block + 1 < blocks) {
@@ -1122,7 +1120,7 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
                               columns = right_channels(sum, b->panel + k);
             const bool in_dw = fits_tiles(sum, rows, columns);
             const PairSums whole = sums_in_dw(sum, rows, columns, dw), apart = {pair_sums, PANEL};
-            sum_pair(sum, b, left + i * pair, right + k * panel + shift * STEP, steps,
+            sum_pair(sum, b, left + i * pair_numbers, right + k * panel_numbers + shift * STEP, steps,
                      in_dw && block == 0 ? whole : apart, block > 0 || (in_dw && more),
                      in_dw && block + 1 == blocks ? whole : apart, &next);
         }
@@ -1133,8 +1131,7 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
         const SumChannels rows = left_channels(sum, b->pair + i / b->panels / quarters),
                           columns = right_channels(sum, b->panel + i % b->panels);
         if (sum.by_cells)
-            end_quarter(sum, rows, columns, i / b->panels % quarters, sums + (ptrdiff_t)i * PAIR_SUMS, dw,
-                        more);
+            end_quarter(sum, rows, columns, i / b->panels % quarters, sums + (ptrdiff_t)i * PAIR_SUMS, dw);
         else if (!fits_tiles(sum, rows, columns))
             end_sums(sum, rows, columns, sums + (ptrdiff_t)i * PAIR_SUMS, dw, more);
     }

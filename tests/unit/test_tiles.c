@@ -155,6 +155,8 @@ static void gradient_of_a_weight_by_cells(void **state)
     } shape[] = {
         {{IMAGES, 30, 48, 14, 64, 4, 2}, "an image at once"},
         {{IMAGES, 62, 16, 30, 48, 4, 2}, "bands"},
+        {{IMAGES, 32, 16, 15, 16, 4, 2}, "bands of unlike lengths, one odd"},
+        {{1, 126, 16, 62, 16, 4, 2}, "the longest rows"},
         {{IMAGES, 15, 48, 14, 80, 2, 1}, "cells of one pixel"},
         {{IMAGES, 45, 16, 14, 16, 6, 3}, "cells of nine"},
         {{1, 30, 144, 14, 272, 4, 2}, "more pairs and panels than go together"},
