@@ -7,6 +7,7 @@
 #include "blas.h"
 #include "kernels.h"
 #if MATRIX_TILES /* every product by them, whole */
+#include "tile_sums.h"
 #include "tiles.h"
 #else
 #include "masked.h"

@@ -70,7 +70,7 @@ static void emit_includes(Emit *e)
     if (tiles)
         fprintf(e->out,
                 "#if MATRIX_TILES /* products are whole then, whatever is said of zeros and filtering */\n"
-                "#include \"tiles.h\"\n#else\n");
+                "#include \"tiles.h\"\n#include \"tile_sums.h\"\n#else\n");
     fprintf(e->out, "#include \"vectors.h\"\n");
     if (program_any(p, is_filtered))
         fprintf(e->out, "#include \"winograd.h\"\n");

@@ -1,9 +1,9 @@
-/* tiles.c: the memory that products by matrix tiles need (templates/tiles.h), where the target may have them.
- */
+/* tiles.c: the memory that products by matrix tiles need (templates/tiles.h and tile_sums.h), where the
+ * target may have them. */
 #include "amdimc.h"
 #include <string.h>
 
-/* As in templates/tiles.h. */
+/* As in templates/tiles.h and tile_sums.h. */
 enum {
     STEP = 32,
     PAIR = 32,

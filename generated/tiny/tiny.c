@@ -11,6 +11,7 @@
 #include "nce.h"
 #if MATRIX_TILES /* products are whole then, whatever is said of zeros and filtering */
 #include "tiles.h"
+#include "tile_sums.h"
 #else
 #include "vectors.h"
 #endif

@@ -8,6 +8,7 @@
 
 #include "plain_tiles.h"
 #include "tiles.h"
+#include "tile_sums.h"
 
 #include "noise.h"
 #include "products.h"

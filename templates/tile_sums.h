@@ -1,0 +1,562 @@
+/* tile_sums.h: gradients of weights by the processor's matrix tiles (tiles.h): sums over pixels of the
+ * products of two maps' channels, pairs of the left one's, which are transposed, by panels of the right
+ * one's. Patches of x by dy make dw as it lies.
+ *
+ * Where a kernel is twice its stride, dy by x makes dw transposed, quarter by quarter of the kernel: x goes
+ * by cells of stride x stride pixels, each split once, though it stands under all four quarters. Pixels of dy
+ * then lie as cells do, a row with a zero at its end, so that a quarter's cells are those of the first one
+ * some rows further on. A band of dy's rows is summed in two halves, which a row of the right factor's tiles
+ * has side by side.
+ *
+ * The left factor's parts lie as in tiles.h, the right one's as parts[panel][part][2 tiles][rows][32], so
+ * that a step may begin at any row. */
+#ifndef TILE_SUMS_H
+#define TILE_SUMS_H
+
+#include "tiles.h"
+
+typedef struct {
+    Conv c;
+    bool by_cells;
+} Sum;
+
+enum { QUARTERS = 4 };
+
+/* The most pairs and panels that go together, the steps of all of them whose parts lie in the second cache
+ * well, and the most steps and rows of the right factor: with few pixels to a block, sums are loaded and
+ * stored often. */
+enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
+
+INLINE int cells_across(Conv c)
+{
+    return c.out_side + 1;
+}
+
+/* Bands of an image; 0: a row is too long. */
+INLINE int bands_of(Conv c)
+{
+    const int furthest = CEIL_DIV(cells_across(c) + 1, TILE) * TILE,
+              rows = MAX_OF(MOST_SUM_ROWS - furthest, 0) / cells_across(c) * 2;
+    return rows > 0 ? CEIL_DIV(c.out_side, rows) : 0;
+}
+
+INLINE int cells_of_half(Conv c, int rows)
+{
+    return CEIL_DIV(rows, 2) * cells_across(c);
+}
+
+/* Whether it can be, and pays: cells at rows' ends and in a last step are multiplied for nothing. */
+INLINE bool has_cells(Conv c)
+{
+    const int bands = bands_of(c), rows = bands > 0 ? CEIL_DIV(c.out_side, bands) : 0;
+    return c.kernel == 2 * c.stride && c.side == c.stride * cells_across(c) && bands > 0 &&
+           c.stride * c.in % TILE == 0 && c.out % TILE == 0 &&
+           5 * CEIL_DIV(cells_of_half(c, rows), TILE) * STEP <= 6 * rows * c.out_side;
+}
+
+/* A block of the sums. */
+typedef struct {
+    int pair, pairs, panel, panels;
+} SumBlock;
+
+/* Steps that there is room for; by cells a band, whatever that takes of the cache. */
+INLINE int most_steps(Sum sum, const SumBlock *b)
+{
+    return sum.by_cells ? MOST_SUM_STEPS : MIN_OF(SUM_CACHED / (b->pairs + b->panels), MOST_SUM_STEPS);
+}
+
+/* Numbers from a tile of the right factor to the next: a row more than needed, for a row's parts would fight
+ * for one place in the first cache. */
+INLINE ptrdiff_t right_line(Sum sum, const SumBlock *b)
+{
+    return (ptrdiff_t)most_steps(sum, b) * TILE_NUMBERS + STEP;
+}
+
+/* Numbers of a pair's parts, and of a panel's. */
+INLINE ptrdiff_t pair_size(Sum sum, const SumBlock *b)
+{
+    return (ptrdiff_t)most_steps(sum, b) * PAIR_NUMBERS;
+}
+
+INLINE ptrdiff_t panel_size(Sum sum, const SumBlock *b)
+{
+    return PARTS_OF_FLOAT * 2 * right_line(sum, b);
+}
+
+/* A map's channels that are a pair or a panel: `count` from `first` on, and where they begin in what is read
+ * at a pixel. Of patches and of cells each row has pairs of its own, but a patch that fits one shares it. */
+typedef struct {
+    int first, count;
+    ptrdiff_t at;
+} SumChannels;
+
+INLINE SumChannels channels_of_rows(Conv c, int side, int pair)
+{
+    const int run = side * c.in, pairs = CEIL_DIV(run, PANEL), y = pair / pairs, k = pair % pairs * PANEL;
+    return (SumChannels){y * run + k, MIN_OF(PANEL, run - k), (ptrdiff_t)y * c.side * c.in + k};
+}
+
+INLINE SumChannels channels_of_dy(Conv c, int pair)
+{
+    return (SumChannels){pair * PANEL, MIN_OF(PANEL, c.out - pair * PANEL), pair * PANEL};
+}
+
+INLINE SumChannels left_channels(Sum sum, int pair)
+{
+    if (sum.by_cells)
+        return channels_of_dy(sum.c, pair);
+    if (IS_SHORT(sum.c))
+        return (SumChannels){0, depth_of_patch(sum.c), 0};
+    return channels_of_rows(sum.c, sum.c.kernel, pair);
+}
+
+INLINE SumChannels right_channels(Sum sum, int panel)
+{
+    return sum.by_cells ? channels_of_rows(sum.c, sum.c.stride, panel) : channels_of_dy(sum.c, panel);
+}
+
+#define PAIRS_OF_ROWS(c, side) ((side)*CEIL_DIV((side) * (c).in, PANEL))
+#define ROW_PAIRS(c)           (IS_SHORT(c) ? 1 : PAIRS_OF_ROWS(c, (c).kernel))
+
+/* What of the maps a block is: `pixels` from `first` on, or `dy_rows` rows and the cells they lie over. */
+typedef struct {
+    int first, pixels, dy_rows;
+    const float *left, *left_end, *right;
+} SumRegion;
+
+/* Blocks of pixels [first, last), which by cells are whole images. */
+INLINE int sum_blocks(Sum sum, const SumBlock *b, int first, int last)
+{
+    if (sum.by_cells)
+        return (last - first) / (sum.c.out_side * sum.c.out_side) * bands_of(sum.c);
+    return CEIL_DIV(last - first, most_steps(sum, b) * STEP);
+}
+
+INLINE SumRegion region_of(Sum sum, const SumBlock *b, const ConvGradWJob *j, int first, int last, int block)
+{
+    const Conv c = sum.c;
+    if (sum.by_cells) {
+        const int bands = bands_of(c), image = first / (c.out_side * c.out_side) + block / bands,
+                  row = piece(c.out_side, block % bands, bands),
+                  rows = piece(c.out_side, block % bands + 1, bands) - row;
+        const size_t width = (size_t)c.out_side * c.out, line = (size_t)c.stride * c.side * c.in;
+        const float *const dy = j->dy + ((size_t)image * c.out_side + row) * width,
+                           *const x = j->x + ((size_t)image * cells_across(c) + row) * line;
+        return (SumRegion){.dy_rows = rows, .left = dy, .left_end = dy + rows * width, .right = x};
+    }
+    const int pixels = most_steps(sum, b) * STEP, begin = first + block * pixels,
+              end = MIN_OF(begin + pixels, last);
+    return (SumRegion){.first = begin,
+                       .pixels = end - begin,
+                       .left = j->x + patch(c, begin),
+                       .left_end = j->x + patch(c, end - 1) + c.in,
+                       .right = j->dy + (size_t)begin * c.out};
+}
+
+/* A block's pixels. Of the left map in steps, `left_count` of them, zeros behind; by cells of the right one
+ * in rows of tiles, a row's two beside each other, zeros where there is none. */
+typedef struct {
+    const float *left[MOST_SUM_STEPS * STEP], *right[MOST_SUM_ROWS][2];
+    int left_count, steps, rows;
+} SumPixels;
+
+INLINE void take_pixels(Conv c, const ConvGradWJob *j, const SumRegion *region, SumPixels *s)
+{
+    s->left_count = region->pixels;
+    s->steps = STEPS(s->left_count);
+    s->rows = s->steps * TILE;
+    for (int i = 0; i < s->left_count; i++)
+        s->left[i] = j->x + patch(c, region->first + i);
+}
+
+INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumPixels *s)
+{
+    const int across = cells_across(c), half = cells_of_half(c, region->dy_rows),
+              cells = (region->dy_rows + 1) * across;
+    const size_t cell = (size_t)c.stride * c.in, line = cell * c.side;
+    s->steps = CEIL_DIV(half, TILE);
+    s->left_count = s->steps * STEP;
+    s->rows = s->steps * TILE + across + 1;
+    for (int i = 0; i < s->rows; i++)
+        for (int k = 0; k < 2; k++) {
+            const int at = i + k * half, x = at % across, y = at / across;
+            s->right[i][k] = at < cells ? region->right + y * line + x * cell : NULL;
+            if (i < s->steps * TILE)
+                s->left[i / TILE * STEP + k * TILE + i % TILE] =
+                    i < half && y < region->dy_rows && x < c.out_side
+                        ? region->left + ((size_t)y * c.out_side + x) * c.out
+                        : zeros;
+        }
+}
+
+/* Half `tile` of the first `rows` of 16 short patches becomes columns; zeros elsewhere. */
+INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows, int tile, Vec column[TILE])
+{
+    _Alignas(64) Vec line[TILE];
+    ROLLED for (int i = 0; i < TILE; i++)
+    {
+        Vec half[2] = {{0}, {0}};
+        if (i < rows)
+            gather_short(c, patch_of[i], &half[0], &half[1]);
+        line[i] = half[tile];
+    }
+    transpose(line, column);
+}
+
+/* A tile of the left factor is made in as many: half by half transposed, then split. */
+enum { LEFT_TASKS = 4 };
+
+/* The parts of a block of pixels that are made meanwhile: of the left factor a tile of a step at a time, of
+ * the right one a row of a tile. With each row the next block's numbers are asked for, as far on as the row's
+ * own, and `left_asked` lines of the left map; but not where pixels are long enough for the processor to see
+ * by itself what comes. */
+enum { LEFT_FORESEEN = 512, RIGHT_FORESEEN = 128 }; /* channels */
+
+typedef struct {
+    SumRegion region;
+    SumPixels pixels;
+    Part *left, *right;                         /* [pair][step], [panel][part][2 tiles][rows] */
+    int step, left_tile, task, row, right_tile; /* those to come */
+    Shares tasks, rows;
+    const float *ask_left;
+    int left_asked;
+    ptrdiff_t right_ahead;
+    _Alignas(64) Vec column[2 * TILE];
+} SumSplitting;
+
+/* Splitting a region, and asking for one, over that many products. */
+INLINE void begin_sum_splitting(Sum sum, const SumBlock *b, const ConvGradWJob *j, const float *zeros,
+                                SumRegion region, SumRegion further, Part *to, int products, SumSplitting *s)
+{
+    s->region = region;
+    if (sum.by_cells)
+        take_cells(sum.c, zeros, &s->region, &s->pixels);
+    else
+        take_pixels(sum.c, j, &s->region, &s->pixels);
+    const int rows = s->pixels.rows * 2 * b->panels;
+    s->left = to;
+    s->right = to + b->pairs * pair_size(sum, b);
+    s->step = s->left_tile = s->task = s->row = s->right_tile = 0;
+    s->tasks = shares_of(s->pixels.steps * 2 * b->pairs * LEFT_TASKS, products);
+    s->rows = shares_of(rows, products);
+    s->ask_left = further.left;
+    s->left_asked = sum.by_cells || sum.c.in < LEFT_FORESEEN
+                        ? CEIL_DIV((int)((further.left_end - further.left) / LINE), rows)
+                        : 0;
+    s->right_ahead = further.right - region.right;
+}
+
+INLINE void split_left_share(Sum sum, const SumBlock *b, SumSplitting *s, int count)
+{
+    ROLLED for (; count > 0; count--)
+    {
+        const SumChannels channels = left_channels(sum, b->pair + s->left_tile / 2);
+        const int tile = s->left_tile % 2, half = s->task % 2 * TILE, first = s->step * STEP + half,
+                  pixels = s->pixels.left_count - first;
+        if (s->task < 2 && IS_SHORT(sum.c) && sum.c.kernel > 1)
+            transpose_short(sum.c, s->pixels.left + first, pixels, tile, s->column + half);
+        else if (s->task < 2)
+            transpose_rows(s->pixels.left + first, pixels, channels.count - tile * TILE,
+                           channels.at + tile * TILE, s->column + half);
+        else
+            split_columns(s->column, half / 2, 1,
+                          s->left +
+                              (ptrdiff_t)(s->left_tile / 2 * most_steps(sum, b) + s->step) * PAIR_NUMBERS +
+                              tile * TILE_NUMBERS);
+        if (++s->task == LEFT_TASKS) {
+            s->task = 0;
+            if (++s->left_tile == 2 * b->pairs) {
+                s->left_tile = 0;
+                s->step++;
+            }
+        }
+    }
+}
+
+/* 16 columns of both pixels of a row of the right factor's tiles, `count` or fewer from `at` on. */
+INLINE void load_pixels(Sum sum, const SumSplitting *s, int row, ptrdiff_t at, int count, Vec two[2])
+{
+    if (sum.by_cells) {
+        const float *const *pixel = s->pixels.right[row];
+        for (int k = 0; k < 2; k++) {
+            two[k] = (Vec){0};
+            if (pixel[k] == NULL)
+                continue;
+            __builtin_prefetch(pixel[k] + at + s->right_ahead, 0, 2);
+            two[k] = load_some(pixel[k] + at, count);
+        }
+        return;
+    }
+    const int low = row / TILE * STEP + row % TILE, high = low + TILE;
+    const float *from = s->region.right + (ptrdiff_t)low * sum.c.out + at,
+                *from_high = from + (ptrdiff_t)TILE * sum.c.out;
+    if (sum.c.out < RIGHT_FORESEEN) {
+        __builtin_prefetch(from + s->right_ahead, 0, 2);
+        __builtin_prefetch(from_high + s->right_ahead, 0, 2);
+    }
+    if (sum.c.out % PANEL == 0 && high < s->pixels.left_count) {
+        two[0] = load(from);
+        two[1] = load(from_high);
+    } else {
+        two[0] = load_some(from, low < s->pixels.left_count ? count : 0);
+        two[1] = load_some(from_high, high < s->pixels.left_count ? count : 0);
+    }
+}
+
+INLINE void split_right_share(Sum sum, const SumBlock *b, SumSplitting *s, int count)
+{
+    const ptrdiff_t line = right_line(sum, b);
+    int row = s->row, tile = s->right_tile;
+    ROLLED for (; count > 0; count--)
+    {
+        const SumChannels channels = right_channels(sum, b->panel + tile / 2);
+        const int half = tile % 2 * TILE;
+        Vec two[2];
+        load_pixels(sum, s, row, channels.at + half, channels.count - half, two);
+        split(two[0], two[1], s->right + (tile / 2 * PARTS_OF_FLOAT * 2 + tile % 2) * line + row * STEP,
+              2 * line);
+        ROLLED for (int i = 0; i < s->left_asked; i++, s->ask_left += LINE)
+            __builtin_prefetch(s->ask_left, 0, 2);
+        if (++tile == 2 * b->panels) {
+            tile = 0;
+            row++;
+        }
+    }
+    s->row = row;
+    s->right_tile = tile;
+}
+
+INLINE void split_sum_share(Sum sum, const SumBlock *b, SumSplitting *s)
+{
+    split_left_share(sum, b, s, next_share(&s->tasks));
+    split_right_share(sum, b, s, next_share(&s->rows));
+}
+
+INLINE void split_sum_rest(Sum sum, const SumBlock *b, SumSplitting *s)
+{
+    split_left_share(sum, b, s, last_share(&s->tasks));
+    split_right_share(sum, b, s, last_share(&s->rows));
+}
+
+/* Where the sums of a pair by a panel lie: as in tiles, or in dw. */
+typedef struct {
+    float *at;
+    ptrdiff_t stride;
+} PairSums;
+
+/* A pair by a panel, added to `from` if there is `more`, while shares of the next block are split. */
+INLINE void sum_pair(Sum sum, const SumBlock *b, const Part *left, const Part *right, int steps,
+                     PairSums from, bool more, PairSums to, SumSplitting *next)
+{
+    begin_sums(from.at, from.stride, more);
+    ROLLED for (int k = 0; k < steps; k++, left += PAIR_NUMBERS, right += TILE_NUMBERS)
+        ROLLED for (int product = 0; product < PRODUCTS; product++)
+    {
+        load_factors(product, left, right, right_line(sum, b));
+        split_sum_share(sum, b, next);
+        add_product();
+    }
+    store_sums(to.at, to.stride);
+}
+
+/* Whether they can lie in dw. */
+INLINE bool fits_tiles(Sum sum, SumChannels rows, SumChannels columns)
+{
+    return !sum.by_cells && rows.count == PANEL && columns.count == PANEL;
+}
+
+INLINE PairSums sums_in_dw(Sum sum, SumChannels rows, SumChannels columns, float *dw)
+{
+    return (PairSums){dw + (size_t)rows.first * sum.c.out + columns.first, sum.c.out};
+}
+
+/* A pair by a panel is put, or added, where it belongs. */
+INLINE void end_sums(Sum sum, SumChannels rows, SumChannels columns, const float *sums, float *dw, bool more)
+{
+    const PairSums to = sums_in_dw(sum, rows, columns, dw);
+    for (int r = 0; r < rows.count; r++)
+        for (int i = 0; i < columns.count; i++)
+            to.at[r * to.stride + i] = sums[r * PANEL + i] + (more ? to.at[r * to.stride + i] : 0);
+}
+
+/* By cells, under a quarter of the kernel: transposed. A cell's channels and y's are multiples of 16. */
+INLINE void end_quarter(Sum sum, SumChannels rows, SumChannels columns, int quarter, const float *sums,
+                        float *dw)
+{
+    const Conv c = sum.c;
+    const int run = c.stride * c.in, y = quarter / 2 * c.stride + columns.first / run,
+              x = quarter % 2 * c.stride;
+    float *const to = dw + ((size_t)(y * c.kernel + x) * c.in + columns.first % run) * c.out + rows.first;
+    for (int r = 0; r < rows.count; r += TILE)
+        for (int k = 0; k < columns.count; k += TILE) {
+            _Alignas(64) Vec tile[TILE], transposed[TILE];
+            for (int i = 0; i < TILE; i++)
+                tile[i] = load(sums + (r + i) * PANEL + k);
+            transpose(tile, transposed);
+            for (int i = 0; i < TILE; i++)
+                store(to + (size_t)(k + i) * c.out + r, transposed[i]);
+        }
+}
+
+/* A block of the sums, SUM_PAIRS each way at most, over pixels [first, last), in order; then to dw. Scratch:
+ * the parts of two blocks of pixels, sums as they lie in tiles, and zeros for a pixel of dy. */
+INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, bool more, const SumBlock *b,
+                     int first, int last)
+{
+    enum { PAIR_SUMS = PANEL * PANEL };
+    const int quarters = sum.by_cells ? QUARTERS : 1, blocks = sum_blocks(sum, b, first, last),
+              all = b->pairs * quarters * b->panels;
+    const ptrdiff_t pair_numbers = pair_size(sum, b), panel_numbers = panel_size(sum, b),
+                    size = b->pairs * pair_numbers + b->panels * panel_numbers;
+    Part *const parts = (Part *)(void *)scratch;
+    float *const sums = scratch + size, *const zeros = sums + (ptrdiff_t)all * PAIR_SUMS;
+    SumSplitting next;
+    if (sum.by_cells)
+        memset(zeros, 0, sizeof *zeros * (size_t)sum.c.out);
+    tiles_begin();
+    SumRegion region = region_of(sum, b, j, first, last, 0),
+              further = region_of(sum, b, j, first, last, MIN_OF(1, blocks - 1));
+    begin_sum_splitting(sum, b, j, zeros, region, further, parts, 1, &next);
+    split_sum_rest(sum, b, &next);
+    ROLLED for (int block = 0; block < blocks; block++)
+    {
+        const Part *const left = parts + block % 2 * size, *const right = left + b->pairs * pair_numbers;
+        const int steps = next.pixels.steps, products = all * steps * PRODUCTS;
+        next.tasks = next.rows = (Shares){0};
+        if (block + 1 < blocks) {
+            region = further;
+            further = region_of(sum, b, j, first, last, MIN_OF(block + 2, blocks - 1));
+            begin_sum_splitting(sum, b, j, zeros, region, further, parts + (block + 1) % 2 * size, products,
+                                &next);
+        }
+        atomic_signal_fence(memory_order_seq_cst); /* what is split is written before tiles are loaded */
+        float *pair_sums = sums;
+        ROLLED for (int i = 0; i < b->pairs; i++) ROLLED for (int quarter = 0; quarter < quarters; quarter++)
+            ROLLED for (int k = 0; k < b->panels; k++, pair_sums += PAIR_SUMS)
+        {
+            const int shift = quarter / 2 * cells_across(sum.c) + quarter % 2;
+            const SumChannels rows = left_channels(sum, b->pair + i),
+                              columns = right_channels(sum, b->panel + k);
+            const bool in_dw = fits_tiles(sum, rows, columns);
+            const PairSums final = sums_in_dw(sum, rows, columns, dw), kept = {pair_sums, PANEL};
+            sum_pair(sum, b, left + i * pair_numbers, right + k * panel_numbers + shift * STEP, steps,
+                     in_dw && block == 0 ? final : kept, block > 0 || (in_dw && more),
+                     in_dw && block + 1 == blocks ? final : kept, &next);
+        }
+        split_sum_rest(sum, b, &next);
+    }
+    tiles_end();
+    for (int i = 0; i < all; i++) {
+        const SumChannels rows = left_channels(sum, b->pair + i / b->panels / quarters),
+                          columns = right_channels(sum, b->panel + i % b->panels);
+        if (sum.by_cells)
+            end_quarter(sum, rows, columns, i / b->panels % quarters, sums + (ptrdiff_t)i * PAIR_SUMS, dw);
+        else if (!fits_tiles(sum, rows, columns))
+            end_sums(sum, rows, columns, sums + (ptrdiff_t)i * PAIR_SUMS, dw, more);
+    }
+}
+
+/* Pairs [pair0, pair1) by panels [panel0, panel1). */
+INLINE void tile_sums(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, bool more, int pair0,
+                      int pair1, int panel0, int panel1, int first, int last)
+{
+    for (int pair = pair0; pair < pair1; pair += SUM_PAIRS)
+        for (int panel = panel0; panel < panel1; panel += SUM_PAIRS) {
+            const SumBlock b = {pair, MIN_OF(SUM_PAIRS, pair1 - pair), panel,
+                                MIN_OF(SUM_PAIRS, panel1 - panel)};
+            tile_sum(sum, j, scratch, dw, more, &b, first, last);
+        }
+}
+
+/* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own. */
+#define GRAD_W_CUTS(pairs) MAX_OF(CEIL_DIV(pairs, SUM_PAIRS), MIN_OF(pairs, 2))
+#define GRAD_W_PARTS(c)    (GRAD_W_CUTS(ROW_PAIRS(c)) * GRAD_W_CUTS(PANELS((c).out)))
+
+/* Part `part` of GRAD_W_PARTS blocks. */
+INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+{
+    const int pairs = ROW_PAIRS(c), panels = PANELS(c.out), cuts = GRAD_W_CUTS(panels), cut = part / cuts,
+              panel_cut = part % cuts;
+    tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(pairs, cut, GRAD_W_CUTS(pairs)),
+              piece(pairs, cut + 1, GRAD_W_CUTS(pairs)), piece(panels, panel_cut, cuts),
+              piece(panels, panel_cut + 1, cuts), 0, c.images * c.out_side * c.out_side);
+}
+
+/* A slice's own dw. */
+INLINE float *dw_of_slice(Conv c, const ConvGradWJob *j, int slice)
+{
+    return j->partial + (size_t)slice * depth_of_patch(c) * c.out;
+}
+
+/* Slice `slice` of the images. */
+INLINE void sum_slice(Sum sum, int pairs, int panels, const ConvGradWJob *j, float *scratch, int slice,
+                      int slices)
+{
+    const Conv c = sum.c;
+    const int area = c.out_side * c.out_side;
+    tile_sums(sum, j, scratch, dw_of_slice(c, j, slice), false, 0, pairs, 0, panels,
+              area * piece(c.images, slice, slices), area * piece(c.images, slice + 1, slices));
+}
+
+INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
+{
+    sum_slice((Sum){c, false}, ROW_PAIRS(c), PANELS(c.out), j, scratch, slice, slices);
+}
+
+/* Part `part` of `parts` of dw, from all slices'. */
+INLINE void end_slices(Conv c, const ConvGradWJob *j, int slices, int part, int parts)
+{
+    sum_slices(j->partial, slices, (size_t)depth_of_patch(c) * c.out, 1, j->more ? j->dw : NULL, j->dw, part,
+               parts);
+}
+
+/* ---- what vectors make by zeros (sparse.h)
+ * ------------------------------------------------------------ */
+
+/* A part is a slice of the pixels, or of that one's dw as many pairs of rows as go together. */
+INLINE int sparse_grad_w_parts(Conv c, int factor, int slices)
+{
+    (void)factor;
+    return slices * CEIL_DIV(ROW_PAIRS(c), SUM_PAIRS);
+}
+
+INLINE void sparse_grad_w(Conv c, const ConvGradWJob *j, float *scratch, int factor, int slices, int part)
+{
+    (void)factor;
+    const int pixels = c.images * c.out_side * c.out_side, slice = part % slices,
+              pair = part / slices * SUM_PAIRS;
+    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, pair,
+              MIN_OF(pair + SUM_PAIRS, ROW_PAIRS(c)), 0, PANELS(c.out), tile_piece(pixels, slice, slices),
+              tile_piece(pixels, slice + 1, slices));
+}
+
+INLINE void sparse_grad_w_end(Conv c, const ConvGradWJob *j, int factor, int slices, int part, int parts)
+{
+    (void)factor;
+    end_slices(c, j, slices, part, parts);
+}
+
+/* ---- what vectors make by minimal filtering (winograd.h)
+ * ------------------------------------------------------------ */
+
+/* Part `part` of `parts`: by cells a slice of the images, one at least, else pairs of dw's rows. */
+INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
+{
+    const Conv c = w.c;
+    const int slices = MIN_OF(parts, c.images);
+    if (!has_cells(c))
+        tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(ROW_PAIRS(c), part, parts),
+                  piece(ROW_PAIRS(c), part + 1, parts), 0, PANELS(c.out), 0,
+                  c.images * c.out_side * c.out_side);
+    else if (part < slices)
+        sum_slice((Sum){c, true}, PANELS(c.out), PAIRS_OF_ROWS(c, c.stride), j, scratch, part, slices);
+}
+
+INLINE void winograd_grad_w_end(Winograd w, const ConvGradWJob *j, int part, int parts)
+{
+    const Conv c = w.c;
+    if (has_cells(c))
+        end_slices(c, j, MIN_OF(parts, c.images), part, parts);
+}
+
+#endif
