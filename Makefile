@@ -15,8 +15,9 @@ TEST_PACKAGES = gcc libcmocka-dev
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
 
-COMPILER = $(patsubst compiler/%.c,$(BUILD)/compiler/%.o,$(wildcard compiler/*.c))
-RUNTIME  = $(patsubst runtime/%.c,$(BUILD)/runtime/%.o,$(wildcard runtime/*.c))
+SUPPORT  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard support/*.c))
+COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c))
+RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/random_specs
 HELPERS  = $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
@@ -78,7 +79,7 @@ bench-memory:
 $(BENCHES): $(BUILD)/bench/%: bench/%.c $(wildcard templates/*.h) $(BUILD)/libamdim.a
 	@mkdir -p $(BUILD)/bench
 	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -O3 -march=native -ffp-contract=fast -fno-math-errno -pthread \
-		-Itemplates -Iruntime -o $@ $< $(BUILD)/libamdim.a -lopenblas -lm
+		-Itemplates -Iruntime -Isupport -o $@ $< $(BUILD)/libamdim.a -lopenblas -lm
 
 bless:
 	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
@@ -105,11 +106,11 @@ fuzz:
 	@$(MAKE) --no-print-directory -s -j2 all $(FUZZERS)
 	@BUILD=$(BUILD) tests/fuzz/run $(FUZZ_SECONDS) $(FIRST) $(SPECS)
 
-$(BUILD)/amdimc: $(COMPILER) $(BUILD)/libamdim.a
+$(BUILD)/amdimc: $(COMPILER) $(SUPPORT)
 	@echo '  LD    $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(COMPILER_LIBS)
 
-$(BUILD)/libamdim.a: $(RUNTIME)
+$(BUILD)/libamdim.a: $(RUNTIME) $(SUPPORT)
 	@echo '  AR    $@'
 	@rm -f $@
 	@ar rcs $@ $^
@@ -119,21 +120,28 @@ $(BUILD)/libamdimc.a: $(filter-out %/main.o,$(COMPILER))
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(BUILD)/compiler/%.o: compiler/%.c | $(BUILD)/compiler
+$(BUILD)/compiler/%.o: compiler/%.c
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(CFLAGS) -Iruntime -MMD -MP -c -o $@ $<
+	@mkdir -p $(@D)
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -MMD -MP -c -o $@ $<
 
-$(BUILD)/runtime/%.o: runtime/%.c | $(BUILD)/runtime
+$(BUILD)/runtime/%.o: runtime/%.c
 	@echo '  CC    $<'
+	@mkdir -p $(@D)
+	@$(CC) $(NEEDED) -fno-math-errno $(CFLAGS) -Iruntime -Isupport -MMD -MP -c -o $@ $<
+
+$(BUILD)/support/%.o: support/%.c
+	@echo '  CC    $<'
+	@mkdir -p $(@D)
 	@$(CC) $(NEEDED) -fno-math-errno $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Itests/unit -Itests/fuzz -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -Itests/unit -Itests/fuzz -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
@@ -146,36 +154,40 @@ $(BUILD)/tests/random_specs: $(patsubst %,$(BUILD)/tests/%.o,random_specs draw s
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
 
 $(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c spec_text.c spec_text.h) \
-		$(filter-out %/main.c compiler/sweep%,$(wildcard compiler/*.c)) $(wildcard compiler/*.h) compiler/ops.def | $(BUILD)/tests
+		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(wildcard support/*.c) \
+		$(wildcard compiler/*.h compiler/*/*.h) compiler/ir/ops.def | $(BUILD)/tests
 	@echo '  LD    $@'
-	@$(CC) $(NEEDED) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icompiler -Itests/fuzz \
+	@$(CC) $(NEEDED) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icompiler -Isupport -Itests/fuzz \
 		-o $@ $(filter %.c,$^) $(COMPILER_LIBS)
 
-$(BUILD)/compiler $(BUILD)/runtime $(BUILD)/tests:
+$(BUILD)/tests:
 	@mkdir -p $@
 
+# Folders with those below them; what they hold beside sources stays here.
+SHARE = $(DESTDIR)$(PREFIX)/share/amdimc
+SHARED_FOLDERS = $(sort $(dir $(wildcard runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/* specs/*.yaml)))
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc/templates \
-		$(DESTDIR)$(PREFIX)/share/amdimc/runtime $(DESTDIR)$(PREFIX)/share/amdimc/specs
-	install $(BUILD)/amdimc $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(BUILD)/libamdim.a $(DESTDIR)$(PREFIX)/lib/amdimc
-	install -m 644 templates/* $(DESTDIR)$(PREFIX)/share/amdimc/templates
-	install -m 644 runtime/* $(JSMN) $(DESTDIR)$(PREFIX)/share/amdimc/runtime
-	install -m 644 specs/* $(DESTDIR)$(PREFIX)/share/amdimc/specs
-	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/amdimc
-	install -D -m 644 docs/amdimc.1 $(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1
-	install -D -m 644 docs/amdimc.bash-completion $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/amdimc'
+	install '$(BUILD)/amdimc' '$(DESTDIR)$(PREFIX)/bin'
+	install -m 644 '$(BUILD)/libamdim.a' '$(DESTDIR)$(PREFIX)/lib/amdimc'
+	for folder in $(SHARED_FOLDERS); do \
+		install -d '$(SHARE)'/$$folder && find $$folder -maxdepth 1 -type f -exec install -m 644 '{}' '$(SHARE)'/$$folder ';' || exit 1; \
+	done
+	install -m 644 $(JSMN) '$(SHARE)/runtime'
+	install -m 644 LICENSE '$(SHARE)'
+	install -D -m 644 docs/amdimc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1'
+	install -D -m 644 docs/amdimc.bash-completion '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/bin/amdimc $(DESTDIR)$(PREFIX)/lib/amdimc $(DESTDIR)$(PREFIX)/share/amdimc \
-		$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc
+	rm -rf '$(DESTDIR)$(PREFIX)/bin/amdimc' '$(DESTDIR)$(PREFIX)/lib/amdimc' '$(SHARE)' \
+		'$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'
 
 format:
-	clang-format -i compiler/*.c compiler/*.h runtime/*.c runtime/*.h templates/*.h tests/unit/*.c tests/unit/*.h \
+	clang-format -i compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/*.h tests/unit/*.c tests/unit/*.h \
 		tests/fuzz/*.c tests/fuzz/*.h bench/*.c
 
 clean:
 	rm -rf $(BUILD) build-asan
 
 .PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan fuzz install uninstall format clean
--include $(wildcard $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

@@ -57,6 +57,8 @@ void diag_error(Diagnostics *d, Mark at, const char *format, ...) __attribute__(
 /* A hint below an error: `FILE:LINE:COL: note: MESSAGE` with its line where the mark has a source, else
  * `note: MESSAGE`. */
 void diag_note(Diagnostics *d, Mark at, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* `amdimc: error: PATH: WHY`, for what is no spec's fault; always false. */
+bool build_failed(const char *path, const char *why);
 /* What a command ends with. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 /* `WHO: MESSAGE; ...` for a wrong command line; returns EXIT_USAGE. */
@@ -216,7 +218,7 @@ const NetScale *net_scale(const Net *n, int d); /* or NULL */
 
 typedef enum {
 #define OP(kind, name) OP_##kind,
-#include "ops.def"
+#include "ir/ops.def"
 #undef OP
     OP_COUNT
 } OpKind;
@@ -524,15 +526,15 @@ Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const 
  * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    const char *home;                /* directory of templates, runtime and LICENSE */
-    const char *templates, *runtime; /* directories of sources */
-    const char *library;             /* libamdim.a, the runtime for this machine */
-    bool openblas;                   /* some product is OpenBLAS's: link it */
-    const char *cc;                  /* the clang to use */
-    const char *gen_dir;             /* where the generated C goes */
-    const char *output;              /* the program */
-    const char *target;              /* the triple of the machine it is for, or NULL: this one */
-    bool is_static;                  /* it shall need no shared library */
+    const char *home;                          /* directory of templates, runtime and LICENSE */
+    const char *templates, *runtime, *support; /* directories of sources */
+    const char *library;                       /* libamdim.a, the runtime for this machine */
+    bool openblas;                             /* some product is OpenBLAS's: link it */
+    const char *cc;                            /* the clang to use */
+    const char *gen_dir;                       /* where the generated C goes */
+    const char *output;                        /* the program */
+    const char *target;                        /* the triple of the machine it is for, or NULL: this one */
+    bool is_static;                            /* it shall need no shared library */
 } Build;
 
 /* Finds templates and runtime beside the executable: of a checkout (build/amdimc) or of an installation
@@ -543,9 +545,8 @@ bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);
 /* Writes a whole file or nothing; one whose bytes are the same is left alone. */
 bool build_write_text(Arena *a, const char *path, const char *text);
 bool build_copy(Arena *a, const char *from, const char *to,
-                const char *name);                    /* between two folders, likewise */
-bool build_directory(Arena *a, const char *path);     /* makes it and those above it */
-bool build_failed(const char *path, const char *why); /* says so; always false */
+                const char *name);                /* between two folders, likewise */
+bool build_directory(Arena *a, const char *path); /* makes it and those above it */
 /* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what
  * the machine has no library for. */
 bool build_program(Arena *a, const Build *b, const Spec *s);

@@ -179,6 +179,12 @@ void bug_at(const char *file, int line, const char *format, ...)
     abort();
 }
 
+bool build_failed(const char *path, const char *why)
+{
+    fprintf(stderr, "amdimc: error: %s: %s\n", path, why);
+    return false;
+}
+
 int usage_error(const char *who, const char *format, ...)
 {
     va_list args;

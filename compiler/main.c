@@ -1,5 +1,5 @@
 /* main.c: the command line, and the passes one after the other. */
-#include "sweep.h"
+#include "sweep/sweep.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>

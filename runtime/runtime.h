@@ -1,51 +1,20 @@
-/* runtime.h: the runtime's own map, one section per file, from the bottom up.
+/* runtime.h: the runtime's own map, one section per file, from the bottom up; each folder is a stage:
  *
- * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
- * what to do. Only command.c prints it. Nothing here knows a spec; all comes from the AmdimModel. */
+ *   data/ -> augment/ -> train/ (a step, its checkpoints) -> probe/, report/; tensors/ the files; command/
+ *
+ * Faults, whole files and metrics' lines are support.h's; only command.c prints a fault. Nothing here knows a
+ * spec; all comes from the AmdimModel. */
 #ifndef RUNTIME_H
 #define RUNTIME_H
 
 #include "amdim.h"
 #include "page.h"
 #include "processor.h"
+#include "support.h"
 #include <stdio.h>
 #include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define MEBIBYTE     (1024.0 * 1024.0)
-
-/* ---- fault.c: failing well ----------------------------------------------------------------------------- */
-
-typedef struct {
-    char text[1024]; /* one line, without the program's name or a final newline */
-} Fault;
-
-/* Formats into f->text and returns false, so that `return fault(f, ...)` reads well. */
-bool fault(Fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The same, with ": " and strerror(errno) behind it. */
-bool fault_errno(Fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* malloc / calloc aligned to 64 bytes that fail by fault ("out of memory: ... MiB for WHAT"). Freed by
- * free(). */
-void *allocate(size_t bytes, const char *what, Fault *f);
-void *allocate_zero(size_t bytes, const char *what, Fault *f);
-
-/* ---- file.c: files that are there whole or not at all -------------------------------------------------- */
-
-/* A file written beside its name, synced and renamed over it by file_commit, so that a crash, a full disk or
- * a signal leaves the old one. */
-typedef struct {
-    FILE *stream;
-    char *path, *temporary;
-} NewFile;
-bool file_create(NewFile *n, const char *path, Fault *f);
-bool file_commit(NewFile *n,
-                 Fault *f);    /* checks every error since file_create; the temporary goes on failure */
-void file_discard(NewFile *n); /* harmless after file_commit */
-char *path_join(const char *a, const char *b); /* a/b, by malloc */
-
-/* ---- json_text.c --------------------------------------------------------------------------------------- */
-
-void json_text(FILE *stream, const char *text); /* quoted and escaped; null for NULL */
 
 /* ---- rng.c: random numbers by address ------------------------------------------------------------------ */
 
@@ -370,13 +339,6 @@ typedef bool Probe(AmdimPool *pool, int classes, int dims, uint64_t seed, const 
                    const ProbeRows *test, ProbeResult *out, Fault *f);
 Probe *probe_named(const char *head); /* "linear", "mlp" or "knn"; NULL for another name */
 
-/* ---- statistics.c -------------------------------------------------------------------------------------- */
-
-/* The 95 % interval of a share of `count` trials (Wilson 1927, "Probable inference, the law of succession,
- * and statistical inference"). */
-void probe_interval(double share, uint32_t count, double *low, double *high);
-double median(double *value, size_t count); /* of at least one; sorts them */
-
 /* ---- probe_linear.c ------------------------------------------------------------------------------------ */
 
 /* Multinomial logistic regression with a bias on standardised features: the scores of a row x are
@@ -493,14 +455,6 @@ bool run_make(const Run *r, Fault *f);        /* the folder, and those above it 
 /* ---- metrics.c: RUN/metrics.jsonl, one object a line --------------------------------------------------- */
 
 typedef struct {
-    uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
-    double loss, penalty, lr, images_per_second;
-    const double *pair_loss;             /* (pairs) */
-    const double *pair_accuracy;         /* (pairs) as in AmdimStep; NAN where a line has none */
-    double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has
-                                            none; written by metrics_probe alone */
-} MetricsRow;
-typedef struct {
     FILE *stream;
     char *path;
     double flushed; /* when, by clock_seconds */
@@ -515,8 +469,7 @@ bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f);
 bool metrics_flush(Metrics *k, Fault *f);
 void metrics_close(Metrics *k);
 /* Hands every readable row on, in order; no file is no rows. */
-typedef void MetricsSink(void *sink, const MetricsRow *row);
-bool metrics_each(const AmdimModel *m, const char *path, MetricsSink *sink, void *arg, Fault *f);
+bool metrics_of_model(const AmdimModel *m, const char *path, MetricsSink *sink, void *arg, Fault *f);
 
 /* ---- tensorboard.c: RUN/events.out.tfevents.SECONDS.HOST ----------------------------------------------- */
 
@@ -533,8 +486,6 @@ bool events_write(Events *e, const AmdimModel *m, const MetricsRow *row, bool al
 bool events_probe(Events *e, uint64_t step, const ProbeResult *r, Fault *f);
 bool events_flush(Events *e, Fault *f); /* of a file that is open, else nothing */
 void events_close(Events *e);
-
-/* ---- page.c, chart.c: see page.h ----------------------------------------------------------------------- */
 
 /* ---- report.c, report_*.c: RUN/report.html ------------------------------------------------------------- */
 
@@ -557,8 +508,6 @@ typedef struct {
 bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
 /* ---- progress.c: how far training is, on stderr -------------------------------------------------------- */
-
-double clock_seconds(void); /* a clock that only goes forward */
 
 typedef struct {
     FILE *stream;

@@ -1,5 +1,5 @@
 /* interpreter.h: the list of operations carried out in double, straight from the definitions of
- * compiler/ops.def: naive loops, no packing, no tiles, one array a value. What compiled programs and the
+ * compiler/ir/ops.def: naive loops, no packing, no tiles, one array a value. What compiled programs and the
  * gradients' rules are held against. */
 #ifndef INTERPRETER_H
 #define INTERPRETER_H

@@ -1,6 +1,6 @@
 /* test_color.c: changes of colour against slow evaluations of their definitions, and the chances behind them
  * recovered from views of plain pictures. */
-#include "augment_internal.h"
+#include "augment/augment_internal.h"
 #include "views.h"
 
 #include <math.h>

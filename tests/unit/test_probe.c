@@ -262,7 +262,7 @@ static void test_names(void **state)
 static void assert_interval(double share, uint32_t count, double low, double high)
 {
     double found_low, found_high;
-    probe_interval(share, count, &found_low, &found_high);
+    share_interval(share, count, &found_low, &found_high);
     assert_true(fabs(found_low - low) < 5e-5 && fabs(found_high - high) < 5e-5);
 }
 

@@ -88,7 +88,7 @@ static Rows rows_of(const char *run)
     Fault f;
     Rows rows = {.count = 0};
     snprintf(name, sizeof name, "%s/metrics.jsonl", run);
-    assert_true(metrics_each(&toy_model, scratch_path(name), keep, &rows, &f));
+    assert_true(metrics_of_model(&toy_model, scratch_path(name), keep, &rows, &f));
     return rows;
 }
 
@@ -148,7 +148,7 @@ static ProbeResult probed(const char *run, const char *data, uint32_t limit)
 static void assert_row_has(const MetricsRow *row, const ProbeResult *r)
 {
     double low, high;
-    probe_interval(r->accuracy, r->images, &low, &high);
+    share_interval(r->accuracy, r->images, &low, &high);
     assert_true(fabs(row->probe - r->accuracy) < 1e-8);
     assert_true(fabs(row->probe_low - low) < 1e-8 && fabs(row->probe_high - high) < 1e-8);
 }

@@ -2,7 +2,7 @@
  *
  * The file under test is included, for its steps are its own business. Dropout is drawn by address, so the
  * same units are dropped each time. */
-#include "probe_mlp.c"
+#include "probe/probe_mlp.c"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -68,7 +68,7 @@ static Seen read_rows(void)
 {
     Fault f;
     Seen s = {0};
-    assert_true(metrics_each(&toy_model, scratch_path("metrics.jsonl"), see, &s, &f));
+    assert_true(metrics_of_model(&toy_model, scratch_path("metrics.jsonl"), see, &s, &f));
     return s;
 }
 

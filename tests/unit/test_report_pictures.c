@@ -1,6 +1,6 @@
 /* test_report_pictures.c: the report's pictures are the pictures, its neighbours the nearest, its scores the
  * scores; drawing it leaves no trace in the run, and what cannot be read is no fault. */
-#include "report_internal.h"
+#include "report/report_internal.h"
 #include "reporting.h"
 #include "samples.h"
 #include "toy_model.h"

@@ -1,6 +1,6 @@
 /* test_resize.c: bicubic resizing against a slow evaluation of its definition, and the boxes that crops draw,
  * recovered from views of a ramp. */
-#include "augment_internal.h"
+#include "augment/augment_internal.h"
 #include "views.h"
 
 #include <math.h>

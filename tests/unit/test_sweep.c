@@ -6,7 +6,7 @@
 #include "json.h"
 #include "samples.h"
 #include "shell.h"
-#include "sweep.h"
+#include "sweep/sweep.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -280,11 +280,10 @@ static void expect_median(const Expected *e, double median)
 static void json_has_what_the_metrics_say(void **state)
 {
     (void)state;
-    const AmdimPair pair = {.name = "1-to-7"};
-    const AmdimModel m = {.pairs = 1, .pair = &pair};
+    const char *const pair = "1-to-7";
     Expected e = {0};
     Fault f;
-    if (!metrics_each(&m, scratch_path("whole/1-to-7/seed-1/metrics.jsonl"), expect_row, &e, &f))
+    if (!metrics_each(scratch_path("whole/1-to-7/seed-1/metrics.jsonl"), &pair, 1, expect_row, &e, &f))
         fail_msg("%s", f.text);
     assert_int_equal(e.rows, EPOCHS * PER_EPOCH);
 

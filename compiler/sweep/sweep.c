@@ -1,0 +1,163 @@
+/* sweep.c: the command line of `amdimc sweep`, and its work from beginning to end. */
+#include "sweep.h"
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char synopsis[] =
+    "usage: amdimc sweep SPEC.yaml --pairs LIST [--pairs LIST ...] --data DIR --out DIR\n"
+    "                    [--epochs N] [--limit N] [--seeds K]\n";
+const char sweep_usage[] =
+    "options of sweep, besides --cc and those from --batch to --memory:\n"
+    "  --pairs LIST        a combination to try; again for each, or `each`: every n-to-m of the spec's "
+    "scales\n"
+    "  --data DIR          as the program's; absent: its built-in pictures\n"
+    "  --out DIR           where programs, runs and sweep.csv, .json and .html go; a sweep there goes on\n"
+    "  --epochs N          of every run; the spec's unless given\n"
+    "  --limit N           the first N images of each class, to train and to probe with\n"
+    "  --seeds K           train each with the seeds 0 to K - 1; 1 unless given\n";
+
+/* ---- the command line ---- */
+
+static bool parse_count(const char *text, int64_t most, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return *text >= '0' && *text <= '9' && !*end && !errno && *out >= 1 && *out <= most;
+}
+
+/* The exit code, or -1 to go on. */
+static int parse(Sweep *s, int argc, char **argv)
+{
+    enum { PAIRS = 256, DATA, OUT, EPOCHS, LIMIT, SEEDS, CC, BATCH, MARCH, THREADS, BLAS, MEMORY, HELP };
+    static const struct option options[] = {
+        {"pairs", required_argument, NULL, PAIRS}, {"data", required_argument, NULL, DATA},
+        {"out", required_argument, NULL, OUT},     {"epochs", required_argument, NULL, EPOCHS},
+        {"limit", required_argument, NULL, LIMIT}, {"seeds", required_argument, NULL, SEEDS},
+        {"cc", required_argument, NULL, CC},       {"batch", required_argument, NULL, BATCH},
+        {"march", required_argument, NULL, MARCH}, {"threads", required_argument, NULL, THREADS},
+        {"blas", required_argument, NULL, BLAS},   {"memory", required_argument, NULL, MEMORY},
+        {"help", no_argument, NULL, HELP},         {NULL, 0, NULL, 0},
+    };
+    static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
+    static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000;
+    s->list = ARENA_ARRAY(s->arena, const char *, argc);
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+        switch (o) {
+        case PAIRS: s->list[s->lists++] = optarg; break;
+        case DATA: s->data = optarg; break;
+        case OUT: s->out = optarg; break;
+        case EPOCHS:
+            if (!parse_count(optarg, most_epochs, &s->epochs))
+                return usage_error("amdimc: sweep", no_count, "epochs", optarg, (intmax_t)most_epochs);
+            break;
+        case LIMIT:
+            if (!parse_count(optarg, most_limit, &s->limit))
+                return usage_error("amdimc: sweep", no_count, "limit", optarg, (intmax_t)most_limit);
+            break;
+        case SEEDS:
+            if (!parse_count(optarg, most_seeds, &s->seeds))
+                return usage_error("amdimc: sweep", no_count, "seeds", optarg, (intmax_t)most_seeds);
+            break;
+        case CC: s->cc = optarg; break;
+        case BATCH: s->overrides.batch = optarg; break;
+        case MARCH: s->overrides.march = optarg; break;
+        case THREADS: s->overrides.threads = optarg; break;
+        case BLAS: s->overrides.blas = optarg; break;
+        case MEMORY: s->overrides.memory = optarg; break;
+        case HELP: printf("%s\n%s", synopsis, sweep_usage); return EXIT_DONE;
+        case ':': return usage_error("amdimc: sweep", "%s wants a value", argv[optind - 1]);
+        default: return usage_error("amdimc: sweep", "unknown option %s", argv[optind - 1]);
+        }
+    }
+    if (argc == optind)
+        return usage_error("amdimc: sweep", "no spec given");
+    if (argc > optind + 1)
+        return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", argv[optind + 1]);
+    s->spec = argv[optind];
+    if (!s->lists)
+        return usage_error("amdimc: sweep", "--pairs is missing: which combinations shall be tried?");
+    if (!s->out || !*s->out)
+        return usage_error("amdimc: sweep", "--out is missing: where shall the runs go?");
+    return -1;
+}
+
+/* ---- the work ---- */
+
+/* The same folder has one name, wherever the sweep is gone on with. */
+static bool find_data(Sweep *s)
+{
+    if (!s->data)
+        return true;
+    char *path = realpath(s->data, NULL);
+    if (!path)
+        return build_failed(s->data, strerror(errno));
+    s->data = arena_copy(s->arena, path, strlen(path));
+    free(path);
+    return !strchr(s->data, '\n') || build_failed(s->data, "a folder's name with a line break; rename it");
+}
+
+static bool write_table(const Sweep *s, const char *name, void (*write)(const Sweep *s, FILE *stream))
+{
+    NewFile file;
+    Fault f;
+    if (!file_create(&file, arena_printf(s->arena, "%s/%s", s->out, name), &f))
+        return sweep_fault(&f);
+    write(s, file.stream);
+    return file_commit(&file, &f) || sweep_fault(&f);
+}
+
+static bool write_tables(const Sweep *s)
+{
+    return write_table(s, "sweep.csv", write_csv) && write_table(s, "sweep.json", write_json) &&
+           write_table(s, "sweep.html", write_page);
+}
+
+static int say_end(const Sweep *s, const Children *children)
+{
+    write_text(s, stdout);
+    printf("%d of %d runs complete; %s/sweep.html shows them\n", sweep_complete(s),
+           s->combinations * (int)s->seeds, s->out);
+    if (fflush(stdout)) {
+        fprintf(stderr, "amdimc: error: standard output: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    if (!children->signal)
+        return s->failed ? EXIT_FAILED : EXIT_DONE;
+    fprintf(stderr, "stopped by a signal; the same command goes on from here\n");
+    return EXIT_SIGNAL + children->signal;
+}
+
+static int work(Sweep *s)
+{
+    Children children;
+    if (!find_data(s) || !plan_lists(s))
+        return EXIT_FAILED;
+    if (!s->epochs)
+        s->epochs = s->spec_epochs;
+    if (!keep_plan(s))
+        return EXIT_FAILED;
+    children_watch(&children);
+    results_read(s);
+    s->busy = true;
+    if (!write_tables(s))
+        return EXIT_FAILED;
+    run_all(s, &children, write_tables);
+    s->busy = false;
+    if (!write_tables(s))
+        return EXIT_FAILED;
+    return say_end(s, &children);
+}
+
+int sweep(int argc, char **argv)
+{
+    Sweep s = {.arena = arena_new(), .seeds = 1};
+    int code = parse(&s, argc, argv);
+    if (code < 0)
+        code = work(&s);
+    arena_free(s.arena);
+    return code;
+}

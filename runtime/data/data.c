@@ -1,0 +1,112 @@
+/* data.c: what a folder holds, found by looking, and one split of it opened as a Dataset. */
+#include "runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct {
+    const char *holds; /* for the message when nothing fits */
+    Dataset *(*open)(const DataRequest *r, bool *found, Fault *f);
+} Format;
+
+static const Format formats[] = {
+    {"CIFAR-10 or CIFAR-100 binary files", cifar_open},
+    {"STL-10 binary files", stl_open},
+    {"IDX files of the MNIST family, also as .gz", idx_open},
+    {"folders train/CLASS and test/CLASS of JPEG and PNG files", folder_open},
+};
+
+/* Keeps the first `limit` images of each class. */
+static bool keep_first(Dataset *d, uint32_t limit, Fault *f)
+{
+    uint32_t *seen = allocate_zero((size_t)d->classes * sizeof *seen, "counting the classes", f);
+    if (!seen)
+        return false;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < d->count; i++) {
+        if (seen[d->label[i]]++ >= limit)
+            continue;
+        d->label[kept] = d->label[i];
+        d->index[kept++] = d->index[i];
+    }
+    d->count = kept;
+    free(seen);
+    return true;
+}
+
+static const char *name_of(Split split)
+{
+    return split == SPLIT_TEST ? "test" : "training";
+}
+
+static void fault_nothing_found(const char *dir, Fault *f)
+{
+    char known[512] = "";
+    for (size_t i = 0, length = 0; i < COUNT(formats) && length < sizeof known; i++)
+        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", i ? "; or " : "",
+                                   formats[i].holds);
+    fault(f, "--data %s: no pictures found; it may hold %s", dir, known);
+}
+
+static Dataset *open_folder(const DataRequest *r, Fault *f)
+{
+    struct stat status;
+    if (stat(r->dir, &status) != 0) {
+        fault_errno(f, "--data %s", r->dir);
+        return NULL;
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        fault(f, "--data %s: not a folder; give the folder that holds the pictures", r->dir);
+        return NULL;
+    }
+    for (size_t i = 0; i < COUNT(formats); i++) {
+        bool found = false;
+        Dataset *d = formats[i].open(r, &found, f);
+        if (found)
+            return d;
+    }
+    fault_nothing_found(r->dir, f);
+    return NULL;
+}
+
+static bool fits_request(Dataset *d, const DataRequest *r, Fault *f)
+{
+    if (d->count == 0)
+        return fault(f, "%s: the %s split holds no pictures", r->dir, name_of(r->split));
+    if (r->coarse && !d->coarse)
+        return fault(f, "--labels coarse: there are none in %s; leave it out", d->format);
+    return r->limit == 0 || r->split == SPLIT_TEST || keep_first(d, r->limit, f);
+}
+
+Dataset *data_request(const DataRequest *r, Fault *f)
+{
+    Dataset *d = r->dir ? open_folder(r, f) : pictures_open(r->split, f);
+    if (!d || fits_request(d, r, f))
+        return d;
+    data_close(d);
+    return NULL;
+}
+
+Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f)
+{
+    return data_request(&(DataRequest){.dir = dir, .split = split, .limit = limit}, f);
+}
+
+void data_describe(const Dataset *d, char *text, size_t size)
+{
+    char sides[40] = "any size", classes[40] = "without labels";
+    if (d->width)
+        snprintf(sides, sizeof sides, "%d x %d", d->width, d->height);
+    if (!d->unlabelled)
+        snprintf(classes, sizeof classes, "in %d %s%s", d->classes, d->coarse ? "coarse " : "",
+                 d->classes == 1 ? "class" : "classes");
+    snprintf(text, size, "%s, %u images of %s %s", d->format, d->count, sides, classes);
+}
+
+void data_say(const Dataset *d, Split split)
+{
+    char text[256];
+    data_describe(d, text, sizeof text);
+    fprintf(stderr, "%s split: %s\n", name_of(split), text);
+}

@@ -1,0 +1,90 @@
+/* probe_split.c: a probe on the labelled splits of a data set: features of both, held in memory while a
+ * classifier is fitted to the one and counted on the other. Nothing is kept between two probes. */
+#include "runtime.h"
+#include <math.h>
+#include <stdlib.h>
+
+/* A split's features and labels. */
+typedef struct {
+    Dataset *data;
+    float *features; /* (count, dims) */
+} Encoded;
+
+static void encoded_free(Encoded *e)
+{
+    free(e->features);
+    if (e->data)
+        data_close(e->data);
+    *e = (Encoded){0};
+}
+
+static Dataset *open_split(const ProbeSplits *p, Split split, Fault *f)
+{
+    DataRequest request = p->data;
+    request.split = split;
+    return data_request(&request, f);
+}
+
+static bool encode_split(Encoded *e, Machine *k, const ProbeSplits *p, Split split, Fault *f)
+{
+    *e = (Encoded){.data = open_split(p, split, f)};
+    if (!e->data)
+        return false;
+    if (p->say)
+        data_say(e->data, split);
+    e->features = p->pixels ? features_pixels(k->model, e->data, f)
+                            : features_all(k, &k->model->feature[0], e->data, f);
+    return e->features != NULL;
+}
+
+static int feature_dims(const AmdimModel *m, const ProbeSplits *p)
+{
+    return p->pixels ? m->size * m->size * m->channels : m->feature[0].channels;
+}
+
+static ProbeRows rows_of(const Encoded *e)
+{
+    return (ProbeRows){e->data->count, e->features, e->data->label};
+}
+
+bool probe_splits(Machine *k, const ProbeSplits *p, ProbeResult *out, Fault *f)
+{
+    Encoded train = {0}, test = {0};
+    bool ok = encode_split(&train, k, p, SPLIT_TRAIN, f) && encode_split(&test, k, p, SPLIT_TEST, f);
+    if (ok) {
+        ProbeRows train_rows = rows_of(&train), test_rows = rows_of(&test);
+        ok = probe_named(p->head)(k->pool, train.data->classes, feature_dims(k->model, p), p->seed,
+                                  &train_rows, &test_rows, out, f);
+    }
+    encoded_free(&train);
+    encoded_free(&test);
+    return ok;
+}
+
+void probe_describe(const ProbeResult *r, char *text, size_t size)
+{
+    double low, high;
+    share_interval(r->accuracy, r->images, &low, &high);
+    int used = snprintf(text, size, "%.1f %% (95 %% interval %.1f to %.1f %%) of %u test images",
+                        100 * r->accuracy, 100 * low, 100 * high, (unsigned)r->images);
+    if (!isnan(r->train_accuracy) && used > 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, " (training images: %.1f %%)", 100 * r->train_accuracy);
+}
+
+bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads, ProbeMemory *out, Fault *f)
+{
+    enum { IMAGE = 64 }; /* bytes of an image's label, number and name */
+    Dataset *train = open_split(p, SPLIT_TRAIN, f), *test = train ? open_split(p, SPLIT_TEST, f) : NULL;
+    if (test) {
+        size_t dims = (size_t)m->feature[0].channels;
+        out->image = (uint64_t)dims * sizeof(float) + IMAGE;
+        out->classes = train->classes;
+        out->training = train->count * out->image;
+        out->rest = test->count * out->image + features_bytes(m, &m->feature[0], threads) +
+                    logistic_bytes(train->classes, (int)dims, threads);
+        data_close(test);
+    }
+    if (train)
+        data_close(train);
+    return test != NULL;
+}

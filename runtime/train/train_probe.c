@@ -1,0 +1,57 @@
+/* train_probe.c: the linear probes of `train --probe-every`: when one is due, and whether there is memory for
+ * it, which is known before the first step. */
+#include "runtime.h"
+#include <inttypes.h>
+#include <math.h>
+
+/* What would fit is said in words: a smaller --limit, if the training split is what is too large. */
+static bool refuse(const AmdimModel *m, const ProbeMemory *need, Fault *f)
+{
+    uint64_t limit = m->memory_limit, others = m->peak_bytes + need->rest;
+    uint64_t images = others < limit ? (limit - others) / need->image : 0;
+    char fits[64] = "leave it out, and `probe` afterwards";
+    if (images >= (uint64_t)need->classes)
+        snprintf(fits, sizeof fits, "--limit %" PRIu64 " fits", images / (uint64_t)need->classes);
+    return fault(
+        f,
+        "--probe-every would hold up to %.1f MiB, more than the %.1f MiB of target.memory in %s; %s, or "
+        "compile without target.memory",
+        (double)(others + need->training) / MEBIBYTE, (double)limit / MEBIBYTE, m->spec, fits);
+}
+
+bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t limit, uint64_t per_epoch,
+                   uint64_t total, Fault *f)
+{
+    ProbeMemory need;
+    *p = (Probing){.last = total, .splits = {.data = {.dir = o->data, .limit = limit}, .head = "linear"}};
+    if (o->probe_every == 0)
+        return true;
+    if (__builtin_mul_overflow((uint64_t)o->probe_every, per_epoch, &p->every))
+        p->every = UINT64_MAX;
+    if (!probe_splits_memory(m, &p->splits, o->threads, &need, f))
+        return false;
+    p->bytes = m->peak_bytes + need.training + need.rest;
+    return m->memory_limit == 0 || p->bytes <= m->memory_limit || refuse(m, &need, f);
+}
+
+bool probing_is_due(const Probing *p, uint64_t step)
+{
+    return p->every > 0 && step > 0 && step != p->done && (step == p->last || step % p->every == 0);
+}
+
+static void keep_last(void *kept, const MetricsRow *row)
+{
+    *(MetricsRow *)kept = *row;
+}
+
+bool probing_resume(Probing *p, const AmdimModel *m, const char *metrics, uint64_t step, Fault *f)
+{
+    MetricsRow last = {.step = 0};
+    if (p->every == 0 || step == 0)
+        return true;
+    if (!metrics_of_model(m, metrics, keep_last, &last, f))
+        return false;
+    if (last.step != step || !isnan(last.probe))
+        p->done = step;
+    return true;
+}

@@ -1,0 +1,87 @@
+/* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h and
+ * processor.h stand beside it. Needs only the C library.
+ *
+ * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
+ * what to do. Only the callers print it. */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define MEBIBYTE (1024.0 * 1024.0)
+
+/* ---- fault.c: failing well ----------------------------------------------------------------------------- */
+
+typedef struct {
+    char text[1024]; /* one line, without the program's name or a final newline */
+} Fault;
+
+/* Formats into f->text and returns false, so that `return fault(f, ...)` reads well. */
+bool fault(Fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, with ": " and strerror(errno) behind it. */
+bool fault_errno(Fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* malloc / calloc aligned to 64 bytes that fail by fault ("out of memory: ... MiB for WHAT"). Freed by
+ * free(). */
+void *allocate(size_t bytes, const char *what, Fault *f);
+void *allocate_zero(size_t bytes, const char *what, Fault *f);
+
+/* ---- file.c: files that are there whole or not at all -------------------------------------------------- */
+
+/* A file written beside its name, synced and renamed over it by file_commit, so that a crash, a full disk or
+ * a signal leaves the old one. */
+typedef struct {
+    FILE *stream;
+    char *path, *temporary;
+} NewFile;
+bool file_create(NewFile *n, const char *path, Fault *f);
+/* Checks every error since file_create; the temporary goes on failure. */
+bool file_commit(NewFile *n, Fault *f);
+void file_discard(NewFile *n);                 /* harmless after file_commit */
+char *path_join(const char *a, const char *b); /* a/b, by malloc */
+
+/* ---- json_text.c --------------------------------------------------------------------------------------- */
+
+void json_text(FILE *stream, const char *text); /* quoted and escaped; null for NULL */
+
+/* ---- clock.c ------------------------------------------------------------------------------------------- */
+
+double clock_seconds(void); /* a clock that only goes forward */
+
+/* ---- statistics.c -------------------------------------------------------------------------------------- */
+
+/* The 95 % interval of a share of `count` trials (Wilson 1927, "Probable inference, the law of succession,
+ * and statistical inference"). */
+void share_interval(double share, uint32_t count, double *low, double *high);
+double median(double *value, size_t count); /* of at least one; sorts them */
+
+/* ---- metrics_reader.c: RUN/metrics.jsonl, one object a line ---------------------------------------------
+ */
+
+typedef struct {
+    uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
+    double loss, penalty, lr, images_per_second;
+    const double *pair_loss;             /* (pairs) */
+    const double *pair_accuracy;         /* (pairs) share of the positives found; NAN where a line has none */
+    double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has
+                                            none */
+} MetricsRow;
+
+/* The file, line by line; what cannot be read as such a line (a torn last one, say) is passed over. */
+typedef struct MetricsReader MetricsReader;
+/* `pair` (pairs) names the pairs whose losses a line has. NULL with a fault; a missing file has no rows. */
+MetricsReader *metrics_reader_open(const char *path, const char *const *pair, int pairs, Fault *f);
+bool metrics_reader_found(const MetricsReader *r); /* the file is there */
+/* The next readable row, which stays until the next call; NULL at the end. */
+const MetricsRow *metrics_reader_next(MetricsReader *r);
+const char *metrics_reader_line(const MetricsReader *r); /* the row's own text, its end included */
+/* False with a fault where reading failed; frees the reader in any case. */
+bool metrics_reader_close(MetricsReader *r, Fault *f);
+/* Hands every readable row on, in order. */
+typedef void MetricsSink(void *sink, const MetricsRow *row);
+bool metrics_each(const char *path, const char *const *pair, int pairs, MetricsSink *sink, void *arg,
+                  Fault *f);
+
+#endif
