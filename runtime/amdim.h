@@ -52,6 +52,30 @@ typedef struct {
 
 typedef struct AmdimStep AmdimStep;
 
+/* An operation of a step, as the generated code names it in front of the call. */
+typedef struct {
+    const char *name; /* "encoder.2.0.conv1", the layer or pair it belongs to */
+    const char
+        *shape; /* "conv 4x4 stride 2, 64 at 30x30 to 128 at 14x14, ReLU"; the first word is its kind */
+    const char *kernel; /* the implementation: "winograd 3x3", "direct", "sparse", ... */
+    int line;           /* of the spec; 0: nowhere */
+    double flop; /* of one run: two per multiply-add, as the mathematics needs them; 0: not a product */
+} AmdimOp;
+
+/* What follows in the step, until the next one, is the operation {name, shape, kernel, line, flop}. */
+#define OPERATION(step, ...)                                                                                 \
+    do {                                                                                                     \
+        static const AmdimOp op_ = {__VA_ARGS__};                                                            \
+        if ((step)->begin)                                                                                   \
+            (step)->begin(step, &op_);                                                                       \
+    } while (0)
+/* What follows is none; behind a step's last operation. */
+#define STEP_ENDS(step)                                                                                      \
+    do {                                                                                                     \
+        if ((step)->begin)                                                                                   \
+            (step)->begin(step, NULL);                                                                       \
+    } while (0)
+
 /* Takes one trained tensor's gradient, in the layout of the parameters, as soon as it is complete and the
  * step reads the parameter no more: it may change the parameter. `tensor` is an index of
  * AmdimModel.tensors. The gradient's memory is used again after the call. */
@@ -66,6 +90,10 @@ struct AmdimStep {
         *locations;  /* (AmdimModel.located, V, B) row-major source locations, see AmdimPair.located */
     AmdimTake *take; /* who takes the gradients */
     void *taker;     /* for take */
+    /* If not NULL, told of each operation as it begins, and with op NULL of the end. An operation that runs
+     * several times a step is told of as often. */
+    void (*begin)(AmdimStep *step, const AmdimOp *op);
+    void *profiler; /* for begin */
 
     /* What the step leaves behind, written before the first gradient is taken. */
     double loss;             /* the objective: sum of weight * pair's loss, + penalty weight * sum of P */

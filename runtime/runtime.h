@@ -295,6 +295,48 @@ float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f);
 /* The source locations of step `step`: uniform, one draw for each row and image. */
 void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
 
+/* ---- peak.c -------------------------------------------------------------------------------------------- */
+
+/* GFLOP/s that the pool's threads reach together in multiply-adds of vectors, measured for so long. */
+double multiply_add_peak(AmdimPool *pool, double seconds);
+
+/* ---- profile.c: where the time of a step goes ---------------------------------------------------------- */
+
+/* One operation of the steps; told apart by the address of what it is. */
+typedef struct {
+    const AmdimOp *op;
+    double *seconds; /* (steps) */
+    int runs;        /* in the latest step */
+} ProfileRow;
+/* At any time one operation runs, or none. Times are the caller's, from any clock. */
+typedef struct {
+    ProfileRow *row; /* in the order in which they first began */
+    int rows, capacity;
+    int running; /* a row, or -1 */
+    double since;
+    size_t steps, step;
+    Fault *fault;
+    bool failed; /* out of memory; the fault says so */
+} Profile;
+void profile_new(Profile *p, size_t steps, Fault *f);
+void profile_free(Profile *p);
+void profile_step(Profile *p, size_t step); /* a step begins; one so numbered before is forgotten */
+void profile_begin(Profile *p, const AmdimOp *op, double now); /* NULL: none runs from here on */
+/* Another operation in the midst of one, to be resumed: returns the one that ran. */
+int profile_interrupt(Profile *p, const AmdimOp *op, double now);
+void profile_resume(Profile *p, int row, double now);
+
+/* What a profile is held against. */
+typedef struct {
+    const double *weight; /* (steps) for averages, see weigh_middle_half */
+    double seconds;       /* a step, so averaged */
+    double peak;          /* GFLOP/s */
+} ProfileScale;
+/* Each operation, then sums by kind and implementation, as tables. */
+void profile_print(const Profile *p, const ProfileScale *s, FILE *stream);
+/* A list of objects, one an operation. */
+void profile_json(const Profile *p, const ProfileScale *s, FILE *stream);
+
 /* ---- features.c: encoding a split ---------------------------------------------------------------------- */
 
 /* Encodes every image of d as testing sees it, in batches of N, in order, and hands each batch's features on:
@@ -402,7 +444,7 @@ typedef struct {
     bool seed_given;
     bool coarse; /* --labels coarse */
     int threads; /* the model's unless given */
-    bool resume, json, nice;
+    bool resume, json, profile, nice;
     bool untrained, pixels; /* what to probe instead of --weights */
     bool help;              /* --help was among the arguments; nothing else is promised then but `command` */
 } Options;

@@ -2,6 +2,7 @@
 #include "support.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NORMAL 1.959963984540054 /* standard deviations on both sides that hold 95 % */
 
@@ -24,4 +25,16 @@ double median(double *value, size_t count)
 {
     qsort(value, count, sizeof *value, by_value);
     return (value[(count - 1) / 2] + value[count / 2]) / 2;
+}
+
+void weigh_middle_half(const double *value, size_t count, double *weight)
+{
+    memcpy(weight, value, count * sizeof *value);
+    qsort(weight, count, sizeof *weight, by_value);
+    const double low = weight[count / 4], high = weight[count - 1 - count / 4];
+    size_t counted = 0;
+    for (size_t i = 0; i < count; i++)
+        counted += value[i] >= low && value[i] <= high;
+    for (size_t i = 0; i < count; i++)
+        weight[i] = value[i] >= low && value[i] <= high ? 1.0 / (double)counted : 0;
 }

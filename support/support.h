@@ -56,6 +56,9 @@ double clock_seconds(void); /* a clock that only goes forward */
  * and statistical inference"). */
 void share_interval(double share, uint32_t count, double *low, double *high);
 double median(double *value, size_t count); /* of at least one; sorts them */
+/* Weights that make a weighted sum the mean of the middle half: those between the quartiles have the same,
+ * the others 0. One that other work on the machine slowed down does not count. */
+void weigh_middle_half(const double *value, size_t count, double *weight);
 
 /* ---- metrics_reader.c: RUN/metrics.jsonl, one object a line ---------------------------------------------
  */

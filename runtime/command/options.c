@@ -92,6 +92,8 @@ static const OptionRow options[] = {
     {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "run only when nobody else wants the processor"},
     {"--threads", "T", SMALL, FIELD(threads), TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH | SELFCHECK, 0,
      1, 1024, "the spec's unless given; results do not depend on it"},
+    {"--profile", NULL, FLAG, FIELD(profile), BENCH, 0, 0, 0,
+     "every operation's kernel, time, rate and share of the step"},
     {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0, "one JSON object, on the last line"},
     {"-o", "FILE", TEXT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
      "the file to write"},

@@ -8,14 +8,13 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* Sends a stream nowhere; returns a descriptor of where it went. */
-static int silence(FILE *stream)
+/* Sends a stream elsewhere; returns a descriptor of where it went. */
+static int redirect(FILE *stream, int elsewhere)
 {
     fflush(stream);
-    int before = dup(fileno(stream)), nowhere = open("/dev/null", O_WRONLY);
-    assert_true(before >= 0 && nowhere >= 0);
-    assert_true(dup2(nowhere, fileno(stream)) >= 0);
-    close(nowhere);
+    int before = dup(fileno(stream));
+    assert_true(before >= 0 && elsewhere >= 0);
+    assert_true(dup2(elsewhere, fileno(stream)) >= 0);
     return before;
 }
 
@@ -26,12 +25,33 @@ static void give_back(FILE *stream, int before)
     close(before);
 }
 
-int run_quietly(RunCommand *command, const AmdimModel *m, const Options *o, Fault *f)
+static int run_into(int descriptor, RunCommand *command, const AmdimModel *m, const Options *o, Fault *f)
 {
-    int out = silence(stdout), err = silence(stderr);
+    int nowhere = open("/dev/null", O_WRONLY);
+    int out = redirect(stdout, descriptor < 0 ? nowhere : descriptor), err = redirect(stderr, nowhere);
     int code = command(m, o, f);
     give_back(stdout, out);
     give_back(stderr, err);
+    close(nowhere);
+    return code;
+}
+
+int run_quietly(RunCommand *command, const AmdimModel *m, const Options *o, Fault *f)
+{
+    return run_into(-1, command, m, o, f);
+}
+
+int run_to_text(RunCommand *command, const AmdimModel *m, const Options *o, char **text, Fault *f)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    int code = run_into(fileno(file), command, m, o, f);
+    size_t count = (size_t)lseek(fileno(file), 0, SEEK_END);
+    *text = calloc(count + 1, 1);
+    assert_non_null(*text);
+    rewind(file);
+    assert_true(fread(*text, 1, count, file) == count);
+    fclose(file);
     return code;
 }
 

@@ -7,6 +7,8 @@
 typedef int RunCommand(const AmdimModel *m, const Options *o, Fault *f);
 /* The exit code, with what it prints on stdout and stderr thrown away. */
 int run_quietly(RunCommand *command, const AmdimModel *m, const Options *o, Fault *f);
+/* The same; what it prints on stdout comes by malloc. */
+int run_to_text(RunCommand *command, const AmdimModel *m, const Options *o, char **text, Fault *f);
 /* Options with nothing given. */
 Options no_options(const AmdimModel *m);
 /* A whole file by malloc, with a zero byte behind it; the test fails where there is none. */

@@ -85,6 +85,7 @@ static void test_options_of_other_commands(void **state)
     (void)state;
     assert_int_equal(parsed("toy views -o F --count 12").count, 12);
     assert_int_equal(parsed("toy bench --steps 4 --json").steps, 4);
+    assert_true(parsed("toy bench --profile").profile && !parsed("toy bench").profile);
     assert_string_equal(parsed("toy replay --weights W --batch B -o F").batch, "B");
     assert_true(parsed("toy probe --untrained --seed 4").untrained);
     assert_true(parsed("toy probe --pixels --limit 2").pixels);
@@ -158,6 +159,7 @@ static void test_bad_numbers(void **state)
     refused("toy train --out R --limit 0", "from 1 to");
     refused("toy train --out R --limit 4294967296", "from 1 to 4294967295; see `toy train --help`");
     refused("toy bench --steps 0", "from 1 to");
+    refused("toy train --out R --profile", "unknown option --profile");
     refused("toy train --out R --probe-every 0", "from 1 to");
     assert_int_equal(parsed("toy train --out R --steps 0").steps, 0);
 }

@@ -2,7 +2,7 @@
 #include "toy_model.h"
 #include <string.h>
 
-enum { TAPS = 2 * 2, LARGEST_TENSOR = TOY_DIM * TOY_CHANNELS * TAPS };
+enum { TAPS = TOY_KERNEL * TOY_KERNEL, LARGEST_TENSOR = TOY_DIM * TOY_CHANNELS * TAPS };
 
 /* The arena: what a step or a feature leaves behind. */
 typedef struct {
@@ -82,15 +82,14 @@ static const float *run_3(AmdimPool *pool, char *arena, const float *params, con
     return a->phi_3[0][0];
 }
 
-static void update_running_mean(const ToyArena *a, float *mean)
+static void update_running_mean(const ToyArena *a, int view, float *mean)
 {
-    for (int v = 0; v < TOY_VIEWS; v++)
-        for (int r = 0; r < TOY_DIM; r++) {
-            double sum = 0;
-            for (int b = 0; b < TOY_BATCH; b++)
-                sum += a->colour[v * TOY_BATCH + b][r % TOY_CHANNELS];
-            mean[r] = (float)(0.9 * mean[r] + 0.1 * sum / TOY_BATCH);
-        }
+    for (int r = 0; r < TOY_DIM; r++) {
+        double sum = 0;
+        for (int b = 0; b < TOY_BATCH; b++)
+            sum += a->colour[view * TOY_BATCH + b][r % TOY_CHANNELS];
+        mean[r] = (float)(0.9 * mean[r] + 0.1 * sum / TOY_BATCH);
+    }
 }
 
 static double mean_at_locations(const AmdimStep *step)
@@ -133,13 +132,21 @@ static void gradients(AmdimStep *step, double u)
 static void toy_step(AmdimStep *step)
 {
     double u = mean_at_locations(step);
+    OPERATION(step, "encoder.0", "conv 2x2 stride 2", "by hand", 7, TOY_FLOP);
     step->embedding[0] = run_1(step->pool, step->arena, step->params, step->x);
+    OPERATION(step, "embed.3", "copy", "by hand", 0, 0);
     step->embedding[1] = run_3(step->pool, step->arena, step->params, step->x);
-    update_running_mean((ToyArena *)step->arena, step->params + tensors[TOY_RUNNING_MEAN].offset);
+    for (int v = 0; v < TOY_VIEWS; v++) {
+        OPERATION(step, "embed.1.bn", "sum, a view", "by hand", 8, TOY_VIEW_FLOP);
+        update_running_mean((ToyArena *)step->arena, v, step->params + tensors[TOY_RUNNING_MEAN].offset);
+    }
+    OPERATION(step, "3-to-1", "loss", "by hand", 9, 0);
     losses(step, u);
-    if (step->forward_done != NULL && !step->forward_done(step))
-        return;
-    gradients(step, u);
+    if (step->forward_done == NULL || step->forward_done(step)) {
+        OPERATION(step, "encoder.0", "gradient", "by hand", 7, 0);
+        gradients(step, u);
+    }
+    STEP_ENDS(step);
 }
 
 static const float means[TOY_CHANNELS] = {0.5f, 0.4f, 0.3f};

@@ -24,9 +24,14 @@ enum {
     TOY_SIZE = 8,
     TOY_PICTURE = TOY_SIZE * TOY_SIZE * TOY_CHANNELS,
     TOY_DIM = 6,
+    TOY_KERNEL = 2,
     TOY_SIDE = 3, /* of the pair's source scale; location (y, x) begins at pixel (2y, 2x) */
 };
 #define TOY_PENALTY 0.05
+
+/* Of the operations that a step tells of as products; encoder.0 runs once, embed.1.bn once a view. */
+#define TOY_FLOP      (2.0 * TOY_IMAGES * TOY_DIM * TOY_CHANNELS * TOY_KERNEL * TOY_KERNEL)
+#define TOY_VIEW_FLOP (2.0 * TOY_BATCH * TOY_DIM)
 
 enum {
     TOY_WEIGHT, /* the places in toy_model.tensor */

@@ -1,0 +1,100 @@
+/* peak.c: what the processor's multiply-add units do at most: independent chains in registers, no memory.
+ *
+ * The runtime is compiled once for all machines of an architecture, so the widest units are found while
+ * running. Matrix tiles are not among them. */
+#include "runtime.h"
+#include <stdatomic.h>
+#if defined __x86_64__
+#include <immintrin.h>
+#elif defined __aarch64__
+#include <arm_neon.h>
+#endif
+
+enum {
+    ROUNDS = 1 << 12, /* of a run: some 20 microseconds, between two looks at the clock */
+    SLICES = 10,      /* of the time; the fastest counts */
+};
+
+/* Defines a run: ROUNDS multiply-adds in each of `chains` chains, which start apart lest a compiler merge
+ * them. A multiply-add takes 4 or 5 cycles and a processor has up to 4 units for it, so that 16 chains keep
+ * them busy; fewer where there are but 16 registers. */
+#define CHAINS(name, attribute, Vec, chains, splat, multiply_add)                                            \
+    static attribute float name(void)                                                                        \
+    {                                                                                                        \
+        Vec sum[chains], factor = splat(0.999f), addend = splat(0.001f);                                     \
+        for (int c = 0; c < (chains); c++)                                                                   \
+            sum[c] = splat((float)c);                                                                        \
+        for (int r = 0; r < ROUNDS; r++)                                                                     \
+            _Pragma("GCC unroll 16") for (int c = 0; c < (chains); c++) sum[c] =                             \
+                multiply_add(sum[c], factor, addend);                                                        \
+        for (int c = 1; c < (chains); c++)                                                                   \
+            sum[0] += sum[c];                                                                                \
+        return sum[0][0];                                                                                    \
+    }
+
+typedef float Four __attribute__((vector_size(16)));
+#define SPLAT_FOUR(x)     ((Four){(x), (x), (x), (x)})
+#define PLAIN(a, b, c)    ((a) * (b) + (c))
+#define NEON_FMA(a, b, c) vfmaq_f32(c, a, b)
+enum { MANY = 16, FEW = 12 };
+
+#if defined __x86_64__
+CHAINS(run_avx512, __attribute__((target("avx512f"))), __m512, MANY, _mm512_set1_ps, _mm512_fmadd_ps)
+CHAINS(run_avx2, __attribute__((target("avx2,fma"))), __m256, FEW, _mm256_set1_ps, _mm256_fmadd_ps)
+#endif
+#if defined __aarch64__
+CHAINS(run_plain, , float32x4_t, MANY, vdupq_n_f32, NEON_FMA)
+#else
+CHAINS(run_plain, , Four, FEW, SPLAT_FOUR, PLAIN)
+#endif
+
+typedef struct {
+    float (*run)(void);
+    int chains, lanes;
+} Units;
+
+static Units widest_units(void)
+{
+#if defined __x86_64__
+    if (__builtin_cpu_supports("avx512f"))
+        return (Units){run_avx512, MANY, sizeof(__m512) / sizeof(float)};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return (Units){run_avx2, FEW, sizeof(__m256) / sizeof(float)};
+#endif
+#if defined __aarch64__
+    return (Units){run_plain, MANY, sizeof(Four) / sizeof(float)};
+#else
+    return (Units){run_plain, FEW, sizeof(Four) / sizeof(float)};
+#endif
+}
+
+typedef struct {
+    Units units;
+    double until;
+    atomic_uint runs;
+} Job;
+
+static void multiply(void *job, int part, int worker)
+{
+    (void)part, (void)worker;
+    Job *j = job;
+    unsigned runs = 0;
+    volatile float wanted = 0; /* so that the results are */
+    for (; clock_seconds() < j->until; runs++)
+        wanted = wanted + j->units.run();
+    atomic_fetch_add(&j->runs, runs);
+}
+
+double multiply_add_peak(AmdimPool *pool, double seconds)
+{
+    double best = 0;
+    for (int i = 0; i < SLICES; i++) {
+        double begun = clock_seconds();
+        Job job = {.units = widest_units(), .until = begun + seconds / SLICES};
+        amdim_parallel(pool, multiply, &job, pool_threads(pool));
+        double flop = 2.0 * ROUNDS * job.units.chains * job.units.lanes * atomic_load(&job.runs);
+        double rate = flop / (clock_seconds() - begun) / 1e9;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
