@@ -47,16 +47,16 @@ INLINE float tanh_clip(float x)
     return copysignf(a < 0.625f ? near : far, x);
 }
 
-/* s of r. */
-INLINE float nce_score(Nce n, float r)
+/* s of r; `clips`: n.clip > 0, a constant, so that nothing is asked in loops. */
+INLINE float nce_score(Nce n, bool clips, float r)
 {
-    return n.clip > 0 ? n.clip * tanh_clip(r / n.clip) : r;
+    return clips ? n.clip * tanh_clip(r / n.clip) : r;
 }
 
 /* ds/dr at r: 1 - (s/c)^2, written so that nothing cancels where s comes close to c. */
-INLINE float nce_slope(Nce n, float r)
+INLINE float nce_slope(Nce n, bool clips, float r)
 {
-    if (!(n.clip > 0))
+    if (!clips)
         return 1;
     const float e = exp_negative(-2 * fabsf(r / n.clip));
     return 4 * e / ((1 + e) * (1 + e));
@@ -82,7 +82,7 @@ INLINE void nce_begin(Nce n, NcePart *part)
 }
 
 /* Adds target image `target`, whose scores are r (P, B). s (P, B) and top (B) are scratch. */
-INLINE void nce_target(Nce n, const float *r, int target, NcePart *part, float *s, float *top)
+INLINE void nce_target_if(bool clips, Nce n, const float *r, int target, NcePart *part, float *s, float *top)
 {
     const int batch = n.batch;
     memcpy(top, part->maximum, sizeof(float) * (size_t)batch);
@@ -91,7 +91,7 @@ INLINE void nce_target(Nce n, const float *r, int target, NcePart *part, float *
         for (int begin = 0; begin < batch; begin += NCE_BLOCK)
             for (int b = begin; b < MIN_OF(begin + NCE_BLOCK, batch); b++) {
                 const float raw = r[(size_t)l * batch + b];
-                s[(size_t)l * batch + b] = nce_score(n, raw);
+                s[(size_t)l * batch + b] = nce_score(n, clips, raw);
                 squares[b - begin] += raw * raw;
             }
         for (int i = 0; i < NCE_BLOCK; i++)
@@ -107,6 +107,14 @@ INLINE void nce_target(Nce n, const float *r, int target, NcePart *part, float *
         for (int b = 0; b < batch; b++)
             part->sum[b] += exp_negative(s[(size_t)l * batch + b] - top[b]);
     memcpy(part->maximum, top, sizeof(float) * (size_t)batch);
+}
+
+SHARED void nce_target(Nce n, const float *r, int target, NcePart *part, float *s, float *top)
+{
+    if (n.clip > 0)
+        nce_target_if(true, n, r, target, part, s, top);
+    else
+        nce_target_if(false, n, r, target, part, s, top);
 }
 
 /* What the gradient needs of one direction: (2 + P, B), with lse(b, l) = log(exp(s(b; b, l)) + N_b). A
@@ -139,7 +147,7 @@ INLINE NceSource nce_source(Nce n, const float *r, const NcePart *part, int part
     for (int i = 0; i < parts; i++)
         negatives += part[i].sum[b] * exp(part[i].maximum[b] - top);
     for (int l = 0; l < n.positions; l++) {
-        const double s = nce_score(n, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]),
+        const double s = nce_score(n, n.clip > 0, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]),
                      m = s > top ? s : top;
         const double lse = m + log(negatives * exp(top - m) + exp(s - m));
         sums.loss += lse - s;
@@ -154,7 +162,7 @@ INLINE NceSource nce_source(Nce n, const float *r, const NcePart *part, int part
 
 /* dr of one target image's rows: with w_b = sum over l of exp(-lse(b, l)), a negative's dL/ds is exp(s) *
  * w_b, a positive's is kept; then through tanh, and the penalty's 2r. dr may be r. */
-INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics from, float *dr)
+INLINE void nce_grad_target_if(bool clips, Nce n, const float *r, int target, NceStatistics from, float *dr)
 {
     const int batch = n.batch;
     for (int l = 0; l < n.positions; l++) {
@@ -163,13 +171,24 @@ INLINE void nce_grad_target(Nce n, const float *r, int target, NceStatistics fro
         const float positive = from.slope[(size_t)l * batch + target];
         ELEMENTWISE for (int b = 0; b < batch; b++)
         {
-            const float s = nce_score(n, raw[b]);
+            const float s = nce_score(n, clips, raw[b]);
             const float negative = exp_negative(s - from.maximum[b]) * from.weight[b];
-            dr[(size_t)l * batch + b] = n.slope * negative * nce_slope(n, raw[b]) + n.penalty * raw[b];
+            dr[(size_t)l * batch + b] = n.slope * negative * nce_slope(n, clips, raw[b]) + n.penalty * raw[b];
         }
-        dr[(size_t)l * batch + target] = n.slope * positive * nce_slope(n, own) + n.penalty * own;
+        dr[(size_t)l * batch + target] = n.slope * positive * nce_slope(n, clips, own) + n.penalty * own;
     }
 }
+
+SHARED void nce_grad_target(Nce n, const float *r, int target, NceStatistics from, float *dr)
+{
+    if (n.clip > 0)
+        nce_grad_target_if(true, n, r, target, from, dr);
+    else
+        nce_grad_target_if(false, n, r, target, from, dr);
+}
+
+/* ---- functions of a pair: `views` directions, `batch` images, `positions` locations of an image
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     AmdimPool *pool;
@@ -177,17 +196,108 @@ typedef struct {
     float *dr, *statistics, *result; /* result: loss, penalty, accuracy */
     double *squares;                 /* of the parts */
     NceSource *sources;              /* (V, B) */
-    float *sums;                     /* (parts, 2, B): maximum and sum */
+    float *sums;                     /* (V, parts, 2, B): maximum and sum */
 } NceJob;
 
-/* The products on either side of the NCE. */
+typedef void NceFunction(AmdimPool *pool, NceJob job);
+
+/* A pair's NCE, its target images cut into `parts` in each direction. */
 typedef struct {
-    const float *a, *t; /* antecedents and consequents, both views */
-    float *r;           /* scores, or their gradient */
-    float *da, *dt;
-    const float *addend; /* to da or dt */
-    float *packed;
-    AmdimPool *pool; /* for a worker's scratch */
-} ScoresJob;
+    Nce nce;
+    int views, parts;
+} NceRounds;
+
+/* NCE: from raw scores r (views, batch * positions, batch) the result, its loss, penalty P and accuracy (the
+ * share of positives that score above all their negatives), means over directions; and the statistics (views,
+ * 2 + positions, batch). NCE_GRAD: the gradient dr of the pair's weighted loss and penalty from r and the
+ * statistics; dr may be r. `slope` is the pair's weight / (views * batch * positions), `penalty` 2 * the
+ * penalty's weight / (views * batch * batch * positions). */
+#define NCE(name, views, batch, positions, clip, slope, penalty, parts)                                      \
+    ROUND(name##_targets, NceJob, NceRounds, NCE_OF(views, batch, positions, clip, slope, penalty, parts),   \
+          nce_targets(s, j, amdim_scratch(j->pool, worker), part))                                           \
+    ROUND(name##_sources, NceJob, NceRounds, NCE_OF(views, batch, positions, clip, slope, penalty, parts),   \
+          nce_sources(s, j, part))                                                                           \
+    static void name(AmdimPool *pool, NceJob job)                                                            \
+    {                                                                                                        \
+        job.pool = pool;                                                                                     \
+        amdim_parallel(pool, name##_targets, &job, (views) * (parts));                                       \
+        amdim_parallel(pool, name##_sources, &job, (views) * (parts));                                       \
+        nce_end(NCE_OF(views, batch, positions, clip, slope, penalty, parts), &job);                         \
+    }
+#define NCE_GRAD(name, views, batch, positions, clip, slope, penalty)                                        \
+    FUNCTION_OF_A_ROUND(name, NceJob, NceRounds, NCE_OF(views, batch, positions, clip, slope, penalty, 0),   \
+                        nce_grad_part(s, j, part), (views) * (batch))
+#define NCE_OF(views, batch, positions, clip, slope, penalty, parts)                                         \
+    ((NceRounds){{batch, positions, clip, slope, penalty}, views, parts})
+
+enum { NCE_MOST_PARTS = 16 }; /* of a direction */
+
+INLINE NcePart nce_part(Nce n, const NceJob *j, int part)
+{
+    float *sums = j->sums + (size_t)part * 2 * n.batch;
+    return (NcePart){.maximum = sums, .sum = sums + n.batch};
+}
+
+/* Where a direction's scores, or those from its target image `target` on, begin. */
+INLINE size_t nce_scores_at(Nce n, int view, int target)
+{
+    return ((size_t)view * n.batch + (size_t)target) * n.positions * n.batch;
+}
+
+INLINE NceStatistics nce_statistics_of(Nce n, const NceJob *j, int view)
+{
+    return nce_statistics(n, j->statistics + (size_t)view * (2 + n.positions) * n.batch);
+}
+
+/* A part of a direction's target images: what their scores add for every source image. */
+SHARED void nce_targets(NceRounds s, const NceJob *j, float *scratch, int part)
+{
+    const Nce n = s.nce;
+    const int view = part / s.parts, last = piece(n.batch, part % s.parts + 1, s.parts);
+    float *top = scratch + n.positions * n.batch;
+    NcePart sums = nce_part(n, j, part);
+    nce_begin(n, &sums);
+    for (int target = piece(n.batch, part % s.parts, s.parts); target < last; target++)
+        nce_target(n, j->r + nce_scores_at(n, view, target), target, &sums, scratch, top);
+    j->squares[part] = sums.squares;
+}
+
+/* Some source images of a direction: what they add to losses and accuracy, and what their gradients need. */
+SHARED void nce_sources(NceRounds s, const NceJob *j, int part)
+{
+    const Nce n = s.nce;
+    const int view = part / s.parts, last = piece(n.batch, part % s.parts + 1, s.parts);
+    NcePart sums[NCE_MOST_PARTS];
+    for (int i = 0; i < s.parts; i++)
+        sums[i] = nce_part(n, j, view * s.parts + i);
+    for (int b = piece(n.batch, part % s.parts, s.parts); b < last; b++)
+        j->sources[view * n.batch + b] =
+            nce_source(n, j->r + nce_scores_at(n, view, 0), sums, s.parts, b, nce_statistics_of(n, j, view));
+}
+
+SHARED void nce_end(NceRounds s, const NceJob *j)
+{
+    const Nce n = s.nce;
+    const double sources = (double)s.views * n.batch, positives = sources * n.positions;
+    double loss = 0, squares = 0, picked = 0;
+    for (int i = 0; i < s.views * n.batch; i++) {
+        loss += j->sources[i].loss;
+        picked += j->sources[i].picked;
+    }
+    for (int i = 0; i < s.views * s.parts; i++)
+        squares += j->squares[i];
+    j->result[0] = (float)(loss / positives);
+    j->result[1] = (float)(squares / (positives * n.batch));
+    j->result[2] = (float)(picked / positives);
+}
+
+/* A target image of a direction. */
+SHARED void nce_grad_part(NceRounds s, const NceJob *j, int part)
+{
+    const Nce n = s.nce;
+    const int view = part / n.batch, target = part % n.batch;
+    const size_t at = nce_scores_at(n, view, target);
+    nce_grad_target(n, j->r + at, target, nce_statistics_of(n, j, view), j->dr + at);
+}
 
 #endif

@@ -66,7 +66,9 @@ static void emit_includes(Emit *e)
     const bool tiles = target_may_have_tiles(p->net->spec);
     if (!tiles)
         fprintf(e->out, "#define MATRIX_TILES 0 /* no memory is planned for them */\n");
-    fprintf(e->out, "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"nce.h\"\n");
+    fprintf(e->out,
+            "#include \"amdim.h\"\n#include \"kernels.h\"\n#include \"maps.h\"\n#include \"batchnorm.h\"\n"
+            "#include \"nce.h\"\n");
     if (tiles)
         fprintf(e->out,
                 "#if MATRIX_TILES /* products are whole then, whatever is said of zeros and filtering */\n"
@@ -80,6 +82,7 @@ static void emit_includes(Emit *e)
         fprintf(e->out, "#include \"masked.h\"\n");
     if (tiles)
         fprintf(e->out, "#endif\n");
+    fprintf(e->out, "#include \"convolutions.h\"\n#include \"scores.h\"\n");
 }
 
 static void emit_head(Emit *e)
@@ -516,6 +519,7 @@ char *emit_model(Arena *a, const Program *p)
     emit_functions(&e, p->step);
     for (int i = 0; i < p->features; i++)
         emit_functions(&e, p->feature[i]);
+    fputc('\n', e.out);
     emit_step(&e);
     for (int i = 0; i < p->features; i++)
         emit_feature(&e, p->feature[i]);

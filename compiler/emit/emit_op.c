@@ -1,38 +1,36 @@
-/* emit_op.c: one operation as C: which template, how its holes are filled, how the function is called.
- * Operations of the same shape share a function; its name is made of all that is constant in it. */
+/* emit_op.c: one operation as C: the line that makes its function, a macro of templates/'s headers, and the
+ * call. Operations of the same shape share a function; its name is made of all that is constant in it. */
 #include "emit.h"
-#include <math.h>
+#include <ctype.h>
 #include <string.h>
-
-enum { MAX_FILLS = 24 };
 
 typedef struct {
     Emit *e;
-    const char *template_name, *name;
-    const char *job;  /* type of the function's argument */
-    const char *call; /* fields of the argument */
-    int fills;
-    Fill fill[MAX_FILLS];
+    const char *macro, *name;
+    const char *constants; /* what the macro gets behind the name */
+    const char *job;       /* type of the function's argument */
+    const char *call;      /* fields of the argument */
 } Piece;
 
-static void fill(Piece *p, const char *hole, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static void fill(Piece *p, const char *hole, const char *format, ...)
+/* Another argument of the macro. */
+static void constant(Piece *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void constant(Piece *p, const char *format, ...)
 {
-    char text[1024];
+    char text[128];
     va_list args;
     va_start(args, format);
     int length = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (p->fills == MAX_FILLS || length >= (int)sizeof text)
-        bug("hole %s: too many or too long", hole);
-    p->fill[p->fills++] = (Fill){hole, arena_copy(p->e->arena, text, (size_t)length)};
+    if (length >= (int)sizeof text)
+        bug("an argument of %s is too long", p->macro);
+    p->constants = arena_printf(p->e->arena, "%s, %s", p->constants, text);
 }
 
 /* A C literal that reads back to the same float. */
-static void fill_float(Piece *p, const char *hole, double v)
+static void constant_float(Piece *p, double v)
 {
     const char *digits = arena_printf(p->e->arena, "%.9g", v);
-    fill(p, hole, "%s%sf", digits, strpbrk(digits, ".e") ? "" : ".0");
+    constant(p, "%s%sf", digits, strpbrk(digits, ".e") ? "" : ".0");
 }
 
 /* `, .field = value` for what is there. */
@@ -114,32 +112,14 @@ static int channel_parts(int channels, int width)
     return (channels + width - 1) / width;
 }
 
-/* Those of three words that are there, with `between` between them; "" if none. */
-static const char *joined(Piece *p, const char *between, const char *a, const char *b, const char *c)
+/* Those of three bits of a tail that are there. */
+static void constant_tail(Piece *p, const char *a, const char *b, const char *c)
 {
-    const char *part[3] = {a, b, c}, *text = "";
+    const char *part[3] = {a, b, c}, *tail = "";
     for (int i = 0; i < 3; i++)
         if (part[i])
-            text = arena_printf(p->e->arena, "%s%s%s", text, *text ? between : "", part[i]);
-    return text;
-}
-
-static void fill_tail(Piece *p, const char *a, const char *b, const char *c)
-{
-    const char *tail = joined(p, " | ", a, b, c);
-    fill(p, "tail", "%s", *tail ? tail : "0");
-}
-
-static void fill_then(Piece *p, const char *a, const char *b, const char *c)
-{
-    const char *then = joined(p, ", ", a, b, c);
-    fill(p, "then", "%s%s", *then ? "; then " : "", then);
-}
-
-static const char *conv_what(Piece *p, const Op *op)
-{
-    return arena_printf(p->e->arena, "convolution %dx%d%s", op->kernel, op->kernel,
-                        op->stride > 1 ? arena_printf(p->e->arena, " at stride %d", op->stride) : "");
+            tail = arena_printf(p->e->arena, "%s%s%s", tail, *tail ? " | " : "", part[i]);
+    constant(p, "%s", *tail ? tail : "TAIL_NONE");
 }
 
 /* "_of_8" where the operation treats fewer images than a step has, as a chunk's do. */
@@ -157,59 +137,48 @@ static const char *conv_shape(Piece *p, const Op *op, const Value *x, const Valu
                         y->dims[3], x->dims[1], of_images(p, x));
 }
 
-/* The geometry's holes, which all convolutions' templates have. */
-static void fill_conv(Piece *p, const Op *op, const Value *x, const Value *y)
+static void constant_shape(Piece *p, const Op *op, const Value *x, const Value *y)
 {
-    fill(p, "what", "%s", conv_what(p, op));
-    fill(p, "name", "%s", p->name);
-    fill(p, "images", "%d", x->dims[0]);
-    fill(p, "side", "%d", x->dims[1]);
-    fill(p, "in", "%d", x->dims[3]);
-    fill(p, "out_side", "%d", y->dims[1]);
-    fill(p, "out", "%d", y->dims[3]);
-    fill(p, "kernel", "%d", op->kernel);
-    fill(p, "stride", "%d", op->stride);
-    if (op->winograd)
-        fill(p, "outputs", "%d", op->winograd);
+    constant(p, "SHAPE(%d, %d, %d, %d, %d, %d, %d)", x->dims[0], x->dims[1], x->dims[3], y->dims[1],
+             y->dims[3], op->kernel, op->stride);
 }
 
-/* The way to make a convolution's product, in names. */
+/* The way to make a convolution's product. */
 static const char *conv_way(const Op *op)
 {
     if (op->sparse)
-        return op_is_by_mask(op) ? "_masked" : "_sparse";
-    return op->blas ? "_blas" : op->winograd ? "_winograd" : "";
+        return op_is_by_mask(op) ? "masked" : "sparse";
+    return op->blas ? "blas" : op->winograd ? "winograd" : "direct";
 }
 
-/* "conv_grad_x", of whose templates there is one for each way. */
-static void conv_template(Piece *p, const Op *op, const char *kind)
+/* "conv_grad_w_winograd_4x4_..."; what is direct, tap by tap, goes without saying. */
+static const char *conv_name(Piece *p, const Op *op, const Value *x, const Value *y)
 {
-    p->template_name = arena_printf(p->e->arena, "%s%s.c.tmpl", kind, conv_way(op));
+    const char *way = conv_way(op), *kind = op_name(op->kind), *shape = conv_shape(p, op, x, y);
+    return !strcmp(way, "direct") ? arena_printf(p->e->arena, "%s_%s", kind, shape)
+                                  : arena_printf(p->e->arena, "%s_%s_%s", kind, way, shape);
 }
 
-static const char *conv_name(Piece *p, const Op *op, const char *kind, const Value *x, const Value *y)
+/* The macro of the kind and the way, and what all of them get first. */
+static void conv_macro(Piece *p, const Op *op, const char *way, const Value *x, const Value *y)
 {
-    return arena_printf(p->e->arena, "%s%s_%s", kind, conv_way(op), conv_shape(p, op, x, y));
+    p->macro = arena_printf(p->e->arena, "%s_%s", op_name(op->kind), way);
+    constant_shape(p, op, x, y);
+    if (op->winograd)
+        constant(p, "%d", op->winograd);
 }
 
 static void piece_conv(Piece *p, const Op *op)
 {
     const Value *x = op->in[0], *y = op->out[0], *bias = op->in[2], *addend = op->in[3];
-    conv_template(p, op, "conv");
     p->job = "ConvJob";
-    p->name = arena_printf(p->e->arena, "%s%s%s%s", conv_name(p, op, "conv", x, y), bias ? "_bias" : "",
+    p->name = arena_printf(p->e->arena, "%s%s%s%s", conv_name(p, op, x, y), bias ? "_bias" : "",
                            addend ? "_add" : "", op->relu ? "_relu" : "");
-    fill_conv(p, op, x, y);
-    if (!op->blas && !op->winograd && !op->sparse)
-        fill(p, "depth", "%d", op->in[1]->dims[0]);
-    fill_then(p, bias ? "bias" : NULL, addend ? "sum" : NULL, op->relu ? "ReLU" : NULL);
-    fill_tail(p, bias ? "TAIL_BIAS" : NULL, addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
-    if (op->winograd) {
-        fill(p, "parts", "%d", row_parts(winograd_tiles(op) * (size_t)x->dims[0], 24));
-    } else {
-        fill(p, "pixels", "%zu", pixels_of(y));
-        fill(p, "parts", "%d", row_parts(pixels_of(y), 240));
-    }
+    conv_macro(p, op, conv_way(op), x, y);
+    constant_tail(p, bias ? "TAIL_BIAS" : NULL, addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
+    constant(p, "%d",
+             op->winograd ? row_parts(winograd_tiles(op) * (size_t)x->dims[0], 24)
+                          : row_parts(pixels_of(y), 240));
     argument(p, "x", x);
     argument(p, "weight", op->in[1]);
     argument(p, "bias", bias);
@@ -218,27 +187,26 @@ static void piece_conv(Piece *p, const Op *op)
     argument_scratch(p, "packed", op);
 }
 
+/* Pieces of the pixels where patches do not overlap, else of the images. */
+static int grad_x_parts(const Op *op)
+{
+    const Value *dy = op->in[0], *dx = op->out[0];
+    if (op->sparse || (op->kernel == 1 && op->stride == 1 && !op->blas))
+        return row_parts(pixels_of(dy), 240);
+    return filled_image_parts(op, dx->dims[0],
+                              (int)(op->winograd ? winograd_tiles(op) : pixels_of(dy) / (size_t)dy->dims[0]));
+}
+
 static void piece_conv_grad_x(Piece *p, const Op *op)
 {
     const Value *dy = op->in[0], *dx = op->out[0], *addend = op->in[2], *mask = op->in[3];
-    conv_template(p, op, "conv_grad_x");
     p->job = "ConvGradXJob";
-    p->name = arena_printf(p->e->arena, "%s%s%s", conv_name(p, op, "conv_grad_x", dx, dy),
-                           addend ? "_add" : "", mask ? "_mask" : "");
-    fill_conv(p, op, dx, dy);
-    if (!op_is_by_mask(op)) {
-        fill_then(p, addend ? "sum" : NULL, mask ? "ReLU's mask" : NULL, NULL);
-        fill_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
-    }
-    if (op->sparse)
-        fill(p, "pixels", "%zu", pixels_of(dy));
-    if (op->sparse || (op->kernel == 1 && op->stride == 1 && !op->blas))
-        fill(p, "parts", "%d", row_parts(pixels_of(dy), 240));
-    else
-        fill(p, "parts", "%d",
-             filled_image_parts(
-                 op, dx->dims[0],
-                 (int)(op->winograd ? winograd_tiles(op) : pixels_of(dy) / (size_t)dy->dims[0])));
+    p->name = arena_printf(p->e->arena, "%s%s%s", conv_name(p, op, dx, dy), addend ? "_add" : "",
+                           mask ? "_mask" : "");
+    conv_macro(p, op, conv_way(op), dx, dy);
+    if (!op_is_by_mask(op))
+        constant_tail(p, addend ? "TAIL_ADD" : NULL, mask ? "TAIL_MASK" : NULL, NULL);
+    constant(p, "%d", grad_x_parts(op));
     argument(p, "dy", dy);
     argument(p, "weight", op->in[1]);
     argument(p, "addend", addend);
@@ -250,27 +218,22 @@ static void piece_conv_grad_x(Piece *p, const Op *op)
 static void piece_conv_grad_w(Piece *p, const Op *op)
 {
     const Value *x = op->in[0], *dy = op->in[1], *dw = op->out[0];
-    const int slices = op->sparse ? sparse_slices(op) : op->blas || op->winograd ? 1 : grad_w_slices(op);
-    conv_template(p, op, slices == 1 || op->sparse ? "conv_grad_w" : "conv_grad_w_sliced");
+    const bool direct = !op->sparse && !op->blas && !op->winograd;
+    const int slices = op->sparse ? sparse_slices(op) : direct ? grad_w_slices(op) : 1;
     p->job = "ConvGradWJob";
-    p->name = conv_name(p, op, "conv_grad_w", x, dy);
+    p->name = conv_name(p, op, x, dy);
+    conv_macro(p, op, direct && slices > 1 ? "sliced" : conv_way(op), x, dy);
     if (op->sparse) {
-        const char *by = op->sparse == x ? "x" : "dy";
-        p->name = arena_printf(p->e->arena, "%s_by_%s", p->name, by);
-        fill(p, "by", "%s", by);
-        fill(p, "factor", "%s", op->sparse == x ? "BY_X" : "BY_DY");
-        fill(p, "slices", "%d", slices);
-        fill(p, "s", "%s", slices > 1 ? "s" : "");
-        fill(p, "parts", "%d", channel_parts(dw->dims[0], 32));
+        p->name = arena_printf(p->e->arena, "%s_by_%s", p->name, op->sparse == x ? "x" : "dy");
+        constant(p, "%s", op->sparse == x ? "BY_X" : "BY_DY");
+        constant(p, "%d, %d", slices, channel_parts(dw->dims[0], 32));
     } else if (slices > 1) {
-        fill(p, "slices", "%d", slices);
+        constant(p, "%d", slices);
+    } else if (op->blas) {
+        constant(p, "%d", channel_parts(dw->dims[0], 64));
+    } else if (op->winograd) {
+        constant(p, "%d", winograd_grad_w_parts(op, (int)p->e->program->net->spec->target.threads.v));
     }
-    fill_conv(p, op, x, dy);
-    fill(p, "depth", "%d", dw->dims[0]);
-    if (op->blas)
-        fill(p, "parts", "%d", channel_parts(dw->dims[0], 64));
-    if (op->winograd)
-        fill(p, "parts", "%d", winograd_grad_w_parts(op, (int)p->e->program->net->spec->target.threads.v));
     argument(p, "x", x);
     argument(p, "dy", dy);
     argument(p, "dw", dw);
@@ -281,14 +244,9 @@ static void piece_conv_grad_w(Piece *p, const Op *op)
 static void piece_bias_grad(Piece *p, const Op *op)
 {
     const Value *dy = op->in[0];
-    p->template_name = "bias_grad.c.tmpl";
     p->job = "BiasGradJob";
     p->name = arena_printf(p->e->arena, "bias_grad_%d_at_%d%s", dy->dims[3], dy->dims[1], of_images(p, dy));
-    fill(p, "name", "%s", p->name);
-    fill(p, "pixels", "%d", dy->dims[0] * dy->dims[1] * dy->dims[1]);
-    fill(p, "channels", "%d", dy->dims[3]);
-    fill(p, "slices", "%d", bias_grad_slices(op));
-    fill(p, "s", "%s", bias_grad_slices(op) > 1 ? "s" : "");
+    constant(p, "%zu, %d, %d", pixels_of(dy), dy->dims[3], bias_grad_slices(op));
     argument(p, "dy", dy);
     argument(p, "db", op->out[0]);
     argument_more(p, op->out[0]);
@@ -297,52 +255,32 @@ static void piece_bias_grad(Piece *p, const Op *op)
 
 static void piece_pointwise(Piece *p, const Op *op)
 {
-    bool relu = op->kind == OP_RELU_GRAD;
-    size_t count = value_count(op->out[0]);
-    p->template_name = "pointwise.c.tmpl";
+    const size_t count = value_count(op->out[0]);
     p->job = "MapJob";
-    p->name = arena_printf(p->e->arena, "%s_%zu", op_name(op->kind), count);
-    fill(p, "what", "%s", relu ? "gradient through a ReLU: dy where y > 0" : "sum of two gradients");
-    fill(p, "name", "%s", p->name);
-    fill(p, "piece", "%s_piece", op_name(op->kind));
-    fill(p, "count", "%zu", count);
-    fill(p, "parts", "%d", 16);
+    p->name = arena_printf(p->e->arena, "%s_%zu", p->macro, count);
+    constant(p, "%zu", count);
     argument(p, "x", op->in[0]);
-    argument(p, relu ? "mask" : "addend", op->in[1]);
+    argument(p, op->kind == OP_RELU_GRAD ? "mask" : "addend", op->in[1]);
     argument(p, "y", op->out[0]);
 }
 
-/* Operations that treat every image alone: `call` computes one, `image` being its number. */
-static void piece_map(Piece *p, const Value *v, const char *job, const char *what, const char *call)
+/* How an operation that treats every image alone is cut. */
+static void constant_image_parts(Piece *p, const Value *v)
 {
-    p->template_name = "map.c.tmpl";
-    p->job = job;
-    fill(p, "what", "%s", what);
-    fill(p, "name", "%s", p->name);
-    fill(p, "job", "%s", job);
-    fill(p, "call", "%s", call);
-    fill(p, "images", "%d", v->dims[0]);
-    fill(p, "parts", "%d", image_parts(v->dims[0], value_count(v) / (size_t)v->dims[0]));
+    constant(p, "%d", image_parts(v->dims[0], value_count(v) / (size_t)v->dims[0]));
 }
 
 static void piece_pad(Piece *p, const Op *op)
 {
     bool grad = op->kind == OP_PAD_GRAD;
     const Value *inner = grad ? op->out[0] : op->in[0];
-    Arena *a = p->e->arena;
-    const char *reflect = op->reflect ? "true" : "false";
-    const char *add = grad && op->in[1] ? "true" : "false", *mask = grad && op->in[2] ? "true" : "false";
-    p->name = arena_printf(a, "%s%d%s_%d_at_%d%s%s%s", op_name(op->kind), op->pad,
+    p->job = "MapJob";
+    p->name = arena_printf(p->e->arena, "%s%d%s_%d_at_%d%s%s%s", p->macro, op->pad,
                            op->reflect ? "_reflect" : "", inner->dims[3], inner->dims[1], of_images(p, inner),
                            grad && op->in[1] ? "_add" : "", grad && op->in[2] ? "_mask" : "");
-    const char *call = grad ? arena_printf(a, "pad_grad_image(%d, %d, %d, %s, %s, %s, job, image)",
-                                           inner->dims[1], inner->dims[3], op->pad, reflect, add, mask)
-                            : arena_printf(a, "pad_image(%d, %d, %d, %s, job, image)", inner->dims[1],
-                                           inner->dims[3], op->pad, reflect);
-    piece_map(p, inner, "MapJob",
-              arena_printf(a, "%s%d %s pixels around maps of %dx%d", grad ? "gradient through " : "", op->pad,
-                           op->reflect ? "mirrored" : "zero", inner->dims[1], inner->dims[1]),
-              call);
+    constant(p, "%d, %d, %d, %d", inner->dims[0], inner->dims[1], inner->dims[3], op->pad);
+    constant(p, "%s", op->reflect ? "PAD_MIRROR" : "PAD_ZEROS");
+    constant_image_parts(p, inner);
     argument(p, "x", op->in[0]);
     argument(p, "addend", grad ? op->in[1] : NULL);
     argument(p, "mask", grad ? op->in[2] : NULL);
@@ -353,31 +291,28 @@ static void piece_pool(Piece *p, const Op *op)
 {
     bool grad = op->kind == OP_POOL_GRAD;
     const Value *x = grad ? op->out[0] : op->in[0], *y = grad ? op->in[0] : op->out[0];
-    Arena *a = p->e->arena;
-    p->name = arena_printf(a, "%s_%s%s", op_name(op->kind), conv_shape(p, op, x, y),
+    p->job = "MapJob";
+    p->name = arena_printf(p->e->arena, "%s_%s%s", p->macro, conv_shape(p, op, x, y),
                            grad && op->in[1] ? "_add" : "");
-    const char *geometry = arena_printf(a, "(Conv){%d, %d, %d, %d, %d, %d, %d}", x->dims[0], x->dims[1],
-                                        x->dims[3], y->dims[1], y->dims[3], op->kernel, op->stride);
-    const char *call =
-        grad ? arena_printf(a, "pool_grad_image(%s, %s, job, image)", geometry, op->in[1] ? "true" : "false")
-             : arena_printf(a, "pool_image(%s, job, image)", geometry);
-    piece_map(p, x, "MapJob",
-              arena_printf(a, "%smean over %dx%d at stride %d, %d channels padded to %d",
-                           grad ? "gradient through the " : "", op->kernel, op->kernel, op->stride,
-                           x->dims[3], y->dims[3]),
-              call);
+    constant_shape(p, op, x, y);
+    constant_image_parts(p, x);
     argument(p, "x", op->in[0]);
     argument(p, "addend", grad ? op->in[1] : NULL);
     argument(p, "y", op->out[0]);
 }
 
+static void constant_positions(Piece *p, const Value *map)
+{
+    constant(p, "%d, %d, %d", map->dims[0], map->dims[1] * map->dims[2], map->dims[3]);
+    constant_image_parts(p, map);
+}
+
 static void piece_mean(Piece *p, const Op *op)
 {
     const Value *x = op->in[0];
+    p->job = "MapJob";
     p->name = arena_printf(p->e->arena, "mean_%d_at_%d%s", x->dims[3], x->dims[1], of_images(p, x));
-    piece_map(
-        p, x, "MapJob", "the mean over an image's positions",
-        arena_printf(p->e->arena, "mean_image(%d, %d, job, image)", x->dims[1] * x->dims[2], x->dims[3]));
+    constant_positions(p, x);
     argument(p, "x", x);
     argument(p, "y", op->out[0]);
 }
@@ -386,17 +321,10 @@ static void piece_gather(Piece *p, const Op *op)
 {
     bool grad = op->kind == OP_GATHER_GRAD;
     const Value *map = grad ? op->out[0] : op->in[0], *addend = grad ? op->in[2] : NULL;
-    int positions = map->dims[1] * map->dims[2], channels = map->dims[3];
-    Arena *a = p->e->arena;
-    p->name =
-        arena_printf(a, "%s_%d_at_%d%s", op_name(op->kind), channels, map->dims[1], addend ? "_add" : "");
-    const char *call = grad ? arena_printf(a, "gather_grad_image(%d, %d, %s, job, image)", positions,
-                                           channels, addend ? "true" : "false")
-                            : arena_printf(a, "gather_image(%d, %d, job, image)", positions, channels);
-    piece_map(p, map, "GatherJob",
-              grad ? "gradient of an antecedent at its drawn location"
-                   : "the antecedent at each image's drawn location",
-              call);
+    p->job = "GatherJob";
+    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s", p->macro, map->dims[3], map->dims[1],
+                           addend ? "_add" : "");
+    constant_positions(p, map);
     argument(p, "x", op->in[0]);
     argument(p, "location", op->in[1]);
     argument(p, "addend", addend);
@@ -410,27 +338,14 @@ static void piece_batchnorm(Piece *p, const Op *op)
     bool relu = grad ? op->in[4] != NULL : op->relu;
     int views = op->kind == OP_NORMALIZE ? 1 : p->e->program->net->views, channels = x->dims[3];
     int rows = x->dims[0] * x->dims[1] * x->dims[2] / views;
-    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s%s", op_name(op->kind), channels, x->dims[1],
-                           of_images(p, x), relu ? "_relu" : "");
-    fill(p, "name", "%s", p->name);
-    fill(p, "rows", "%d", rows);
-    fill(p, "channels", "%d", channels);
-    fill(p, "relu", "%s", relu ? "true" : "false");
-    fill(p, "then", "%s", relu ? grad ? ", through its ReLU" : ", then ReLU" : "");
+    p->job = grad ? "BatchnormGradJob" : op->kind == OP_NORMALIZE ? "NormalizeJob" : "BatchnormJob";
+    p->name = arena_printf(p->e->arena, "%s_%d_at_%d%s%s", p->macro, channels, x->dims[1], of_images(p, x),
+                           relu ? "_relu" : "");
+    if (op->kind != OP_NORMALIZE)
+        constant(p, "%d", views);
+    constant(p, "%d, %d", rows, channels);
+    constant_tail(p, !relu ? NULL : grad ? "TAIL_MASK" : "TAIL_RELU", NULL, NULL);
     argument(p, grad ? "dy" : "x", op->in[0]);
-    if (op->kind == OP_NORMALIZE) {
-        p->template_name = "normalize.c.tmpl";
-        p->job = "NormalizeJob";
-        fill(p, "parts", "%d", rows < 16 ? rows : 16);
-    } else {
-        p->template_name = "batchnorm.c.tmpl";
-        p->job = grad ? "BatchnormGradJob" : "BatchnormJob";
-        fill(p, "what", "%sbatch normalisation", grad ? "gradient of " : "");
-        fill(p, "job", "%s", p->job);
-        fill(p, "channels_of", "%s_channels", op_name(op->kind));
-        fill(p, "views", "%d", views);
-        fill(p, "parts", "%d", channel_parts(channels, 64));
-    }
     if (grad) {
         argument(p, "x", op->in[1]);
         argument(p, "weight", op->in[2]);
@@ -454,29 +369,14 @@ static void piece_scores(Piece *p, const Op *op)
     const Net *n = p->e->program->net;
     int side = op->pair->to->scale, dim = (int)n->spec->embedding.dim.v;
     const Value *addend = op->kind == OP_SCORES ? NULL : op->in[2];
-    p->template_name = arena_printf(p->e->arena, "%s.c.tmpl", op_name(op->kind));
     p->job = "ScoresJob";
-    p->name = arena_printf(p->e->arena, "%s_at_%d%s", op_name(op->kind), side, addend ? "_add" : "");
-    fill(p, "name", "%s", p->name);
-    fill(p, "views", "%d", n->views);
-    fill(p, "batch", "%d", n->batch);
-    fill(p, "side", "%d", side);
-    fill(p, "area", "%d", side * side);
-    fill(p, "dim", "%d", dim);
-    fill_float(p, "scale", 1 / sqrt((double)dim));
+    p->name = arena_printf(p->e->arena, "%s_at_%d%s", p->macro, side, addend ? "_add" : "");
+    constant(p, "%d, %d, %d, %d", n->views, n->batch, side, dim);
     if (op->kind != OP_SCORES)
-        fill(p, "then", "%s", addend ? " + what is there" : "");
-    if (op->kind == OP_SCORES_GRAD_A) {
-        fill(p, "slices", "%d", scores_slices(n));
-        fill(p, "sums", "%d", 4);
-        fill(p, "addend", addend ? "j->addend + (size_t)view * %d" : "NULL", n->batch * dim);
-    } else {
-        fill(p, "parts", "%d", image_parts(n->batch, (size_t)side * side * dim));
-    }
-    if (op->kind == OP_SCORES_GRAD_T) {
-        fill(p, "tail", addend ? "TAIL_ADD" : "0");
-        fill(p, "addend", addend ? "j->addend + target" : "NULL");
-    }
+        constant_tail(p, addend ? "TAIL_ADD" : NULL, NULL, NULL);
+    constant(p, "%d",
+             op->kind == OP_SCORES_GRAD_A ? scores_slices(n)
+                                          : image_parts(n->batch, (size_t)side * side * dim));
     argument(p, op->kind == OP_SCORES ? "a" : "r", op->in[0]);
     argument(p, op->kind == OP_SCORES_GRAD_T ? "a" : "t", op->in[1]);
     argument(p, "addend", addend);
@@ -490,43 +390,33 @@ static void piece_nce(Piece *p, const Op *op)
     const NetPair *pair = op->pair;
     const int positions = pair->to->scale * pair->to->scale, parts = nce_parts(n);
     const double batch = n->batch, share = 1.0 / n->views;
-    const char *id = arena_printf(p->e->arena, "%d_to_%d", pair->from->scale, pair->to->scale);
     p->job = "NceJob";
-    fill(p, "id", "%s", id);
-    fill(p, "pair", "%s", pair->name);
-    fill(p, "views", "%d", n->views);
-    fill(p, "batch", "%d", n->batch);
-    fill(p, "positions", "%d", positions);
-    p->call = ".pool = pool";
+    p->name = arena_printf(p->e->arena, "nce_%d_to_%d_%s", pair->from->scale, pair->to->scale,
+                           op->kind == OP_NCE ? "loss" : "grad");
+    constant(p, "%d, %d, %d", n->views, n->batch, positions);
+    constant_float(p, n->spec->loss.clip.v);
+    constant_float(p, pair->spec->weight.v * share / (batch * positions));
+    constant_float(p, 2 * n->spec->loss.penalty.v * share / (batch * batch * positions));
     argument(p, "r", op->in[0]);
     if (op->kind == OP_NCE_GRAD) {
-        p->template_name = "nce_grad.c.tmpl";
-        p->name = arena_printf(p->e->arena, "nce_%s_grad", id);
-        p->call = arena_printf(p->e->arena, "%s, .statistics = %s, .dr = %s", p->call, op->in[1]->name,
-                               op->out[0]->name);
+        argument(p, "statistics", op->in[1]);
+        argument(p, "dr", op->out[0]);
         return;
     }
-    p->template_name = "nce.c.tmpl";
-    p->name = arena_printf(p->e->arena, "nce_%s_loss", id);
-    fill(p, "weight", "%.9g", pair->spec->weight.v);
-    fill(p, "negatives", "%d", (n->batch - 1) * positions);
-    fill(p, "others", "%d", n->batch - 1);
-    fill_float(p, "clip", n->spec->loss.clip.v);
-    fill_float(p, "slope", pair->spec->weight.v * share / (batch * positions));
-    fill_float(p, "penalty", 2 * n->spec->loss.penalty.v * share / (batch * batch * positions));
-    fill(p, "parts", "%d", parts);
+    constant(p, "%d", parts);
+    argument(p, "result", op->out[0]);
+    argument(p, "statistics", op->out[1]);
     size_t at = op->scratch->offset, squares = (size_t)n->views * parts,
            sources = (size_t)n->views * n->batch;
     p->call = arena_printf(p->e->arena,
-                           "%s, .result = %s, .statistics = %s, .squares = bytes_at(arena, %zu), "
-                           ".sources = bytes_at(arena, %zu), .sums = at(arena, %zu)",
-                           p->call, op->out[0]->name, op->out[1]->name, at, at + 8 * squares,
-                           at + 8 * squares + 16 * sources);
+                           "%s, .squares = bytes_at(arena, %zu), .sources = bytes_at(arena, %zu), "
+                           ".sums = at(arena, %zu)",
+                           p->call, at, at + 8 * squares, at + 8 * squares + 16 * sources);
 }
 
 static Piece piece_of(Emit *e, const Op *op)
 {
-    Piece p = {.e = e, .call = ""};
+    Piece p = {.e = e, .macro = op_name(op->kind), .constants = "", .call = ""};
     switch (op->kind) {
     case OP_CONV: piece_conv(&p, op); break;
     case OP_CONV_GRAD_X: piece_conv_grad_x(&p, op); break;
@@ -549,7 +439,7 @@ static Piece piece_of(Emit *e, const Op *op)
     case OP_SCORES_GRAD_T: piece_scores(&p, op); break;
     case OP_NCE:
     case OP_NCE_GRAD: piece_nce(&p, op); break;
-    default: bug("%s is no product of a template", op_name(op->kind));
+    default: bug("%s has no function", op_name(op->kind));
     }
     return p;
 }
@@ -572,9 +462,20 @@ static bool first_of_its_name(Emit *e, const char *name)
 
 void emit_op_function(Emit *e, const Op *op)
 {
-    Piece p = piece_of(e, op);
-    if (first_of_its_name(e, p.name))
-        template_expand(e->arena, e->out, e->program->templates, p.template_name, p.fill, p.fills);
+    enum { WIDTH = 120 };
+    const Piece p = piece_of(e, op);
+    if (!first_of_its_name(e, p.name))
+        return;
+    char *macro = arena_copy(e->arena, p.macro, strlen(p.macro));
+    for (char *c = macro; *c; c++)
+        *c = (char)toupper((unsigned char)*c);
+    const int column = fprintf(e->out, "%s(%s", macro, p.name);
+    const char *constants = p.constants;
+    if (column + (int)strlen(constants) + 1 > WIDTH) {
+        fprintf(e->out, ",\n%*s", (int)strlen(macro) + 1, "");
+        constants += 2;
+    }
+    fprintf(e->out, "%s)\n", constants);
 }
 
 /* The fields of a call, from `column` on; a line ends before a field that would be too long for it. */

@@ -1,6 +1,7 @@
 /* test_kernels.c: the float kernels of templates/kernels.h and winograd.h against the interpreter's naive
  * loops in double, over shapes that are no multiple of anything. Arrays are as long as their contents, so
  * that a sanitizer sees what reads past. */
+#include "batchnorm.h"
 #include "winograd.h"
 
 #include "products.h"
@@ -75,7 +76,13 @@ static void batchnorm_keeps_its_digits(void **state)
           *bias = floats_of(&s, op->in[2]), *y = new_floats(value_count(op->out[0])),
           *statistics = new_floats(value_count(op->out[1]));
     float mean[CHANNELS] = {0}, var[CHANNELS] = {1, 1, 1, 1, 1};
-    const BatchnormJob j = {from, weight, bias, mean, var, y, statistics};
+    const BatchnormJob j = {.x = from,
+                            .weight = weight,
+                            .bias = bias,
+                            .running_mean = mean,
+                            .running_var = var,
+                            .y = y,
+                            .statistics = statistics};
     const Batchnorm shape = {VIEWS, IMAGES * SIDE * SIDE, CHANNELS};
     batchnorm_channels(shape, false, &j, 0, 3);
     batchnorm_channels(shape, false, &j, 3, CHANNELS);

@@ -179,7 +179,7 @@ static const NceCase nce_cases[] = {
     {5, 9, 2, 0, 1, 0, 14},    {4, 4, 1, 2, 0.5, 9, 0.5},
 };
 
-/* As templates/nce.c.tmpl does: the targets in parts, then every source. */
+/* As NCE does: the targets in parts, then every source. */
 static NceSource float_loss(Nce n, const float *r, int parts, NceStatistics statistics, double *squares)
 {
     float *sums = malloc(sizeof *sums * (size_t)(2 * parts * n.batch)),

@@ -79,11 +79,6 @@ static const int depths_tried[] = {64, 192};
 /* 363 and 243 pixels: no multiple of a block of either kind. */
 enum { SIDE = 11, SMALL_SIDE = 9 };
 
-static int pixels_of(Conv c)
-{
-    return c.images * c.out_side * c.out_side;
-}
-
 typedef void EachMap(const Case *k);
 
 /* The cases in which the left factor has `depth` channels, the result `columns`. */

@@ -1,0 +1,133 @@
+/* scores.h: the raw scores of pairs, and their gradients: the products on either side of the NCE, by those
+ * included before, vectors.h or tiles.h.
+ *
+ * For each of `views` directions, of a pair whose consequents are side x side locations of `dim` numbers:
+ *
+ *     r (batch * side * side, batch) = <a, t> / sqrt(dim)     a row a location, a column a source image
+ *
+ * of a (batch, dim), antecedents of the direction's view, and t (batch * side * side, dim), consequents of
+ * the other. */
+#ifndef SCORES_H
+#define SCORES_H
+
+#include "kernels.h"
+
+typedef struct {
+    const float *a, *t; /* of all views, one behind the other, as everything here */
+    float *r;           /* scores, or their gradient */
+    float *da, *dt;
+    const float *addend; /* to da or dt */
+    float *packed;       /* a in panels; or the slices of da */
+    AmdimPool *pool;
+} ScoresJob;
+
+typedef struct {
+    int views, batch, side, dim;
+} Scores;
+
+typedef void ScoresFunction(AmdimPool *pool, ScoresJob job);
+
+/* SCORES: r, which is overwritten. A part is a piece of a direction's target images. */
+#define SCORES(name, views, batch, side, dim, parts)                                                         \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, Scores, ((Scores){views, batch, side, dim}),                         \
+                       scores_pack(s, j, part), (views)*PANELS(batch),                                       \
+                       scores_part(s, j, amdim_scratch(j->pool, worker), part, parts), (views) * (parts))
+
+/* SCORES_GRAD_A: da = transposed r . t / sqrt(dim), r being the scores' gradient: over `slices` slices of a
+ * direction's target images first. With TAIL_ADD, not TAIL_NONE, the addend is added, which may be da. */
+#define SCORES_GRAD_A(name, views, batch, side, dim, tail, slices)                                           \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, Scores, ((Scores){views, batch, side, dim}),                         \
+                       scores_grad_a_slice(s, j, amdim_scratch(j->pool, worker), part, slices),              \
+                       (views) * (slices), scores_grad_a_sum(s, j, tail, part, slices), SCORES_SUMS)
+
+/* SCORES_GRAD_T: dt = r . a / sqrt(dim), in parts as the scores; the tail as for da. */
+#define SCORES_GRAD_T(name, views, batch, side, dim, tail, parts)                                            \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, Scores, ((Scores){views, batch, side, dim}),                         \
+                       scores_grad_t_pack(s, j, part), (views)*PANELS(dim),                                  \
+                       scores_grad_t_part(s, j, amdim_scratch(j->pool, worker), tail, part, parts),          \
+                       (views) * (parts))
+
+enum { SCORES_SUMS = 4 }; /* pieces of da to sum slices in */
+
+INLINE float scores_scale(Scores s)
+{
+    return (float)(1 / sqrt((double)s.dim));
+}
+
+/* Where a view's antecedents, consequents and scores begin. */
+INLINE size_t antecedents_at(Scores s, int view)
+{
+    return (size_t)view * s.batch * s.dim;
+}
+
+INLINE size_t consequents_at(Scores s, int view)
+{
+    return (size_t)view * s.batch * (s.side * s.side) * s.dim;
+}
+
+INLINE size_t scores_at(Scores s, int view)
+{
+    return (size_t)view * s.batch * (s.side * s.side) * s.batch;
+}
+
+/* The product of a direction as a 1x1 convolution of maps with a location's numbers. */
+INLINE Conv scores_product(Scores s, int in, int out)
+{
+    return (Conv){s.batch, s.side, in, s.side, out, 1, 1};
+}
+
+INLINE void scores_pack(Scores s, const ScoresJob *j, int part)
+{
+    const int panels = PANELS(s.batch), view = part / panels;
+    pack_panel_transposed(j->a + antecedents_at(s, view), s.dim, s.batch, scores_scale(s), part % panels,
+                          j->packed + view * panels * PANEL_FLOATS(s.dim));
+}
+
+INLINE void scores_part(Scores s, const ScoresJob *j, float *scratch, int part, int parts)
+{
+    const int view = part / parts, other = s.views - 1 - view, area = s.side * s.side;
+    const ConvJob product = {.x = j->t + consequents_at(s, other),
+                             .y = j->r + scores_at(s, view),
+                             .packed = j->packed + view * PANELS(s.batch) * PANEL_FLOATS(s.dim)};
+    conv_pixels(scores_product(s, s.dim, s.batch), &product, scratch, TAIL_NONE,
+                area * piece(s.batch, part % parts, parts), area * piece(s.batch, part % parts + 1, parts));
+}
+
+INLINE void scores_grad_a_slice(Scores s, const ScoresJob *j, float *scratch, int part, int slices)
+{
+    const int view = part / slices, other = s.views - 1 - view;
+    const ConvGradWJob product = {.x = j->r + scores_at(s, view),
+                                  .dy = j->t + consequents_at(s, other),
+                                  .partial = j->packed + slices * antecedents_at(s, view)};
+    conv_grad_w_slice(scores_product(s, s.batch, s.dim), &product, scratch, part % slices, slices);
+}
+
+INLINE void scores_grad_a_sum(Scores s, const ScoresJob *j, int tail, int part, int slices)
+{
+    for (int view = 0; view < s.views; view++) {
+        const size_t at = antecedents_at(s, view);
+        sum_slices(j->packed + slices * at, slices, (size_t)s.batch * s.dim, scores_scale(s),
+                   tail == TAIL_ADD ? j->addend + at : NULL, j->da + at, part, SCORES_SUMS);
+    }
+}
+
+INLINE void scores_grad_t_pack(Scores s, const ScoresJob *j, int part)
+{
+    const int panels = PANELS(s.dim), view = part / panels;
+    pack_panel(j->a + antecedents_at(s, view), s.batch, s.dim, scores_scale(s), part % panels,
+               j->packed + view * panels * PANEL_FLOATS(s.batch));
+}
+
+INLINE void scores_grad_t_part(Scores s, const ScoresJob *j, float *scratch, int tail, int part, int parts)
+{
+    const int view = part / parts, other = s.views - 1 - view, area = s.side * s.side;
+    const size_t target = consequents_at(s, other);
+    const ConvJob product = {.x = j->r + scores_at(s, view),
+                             .y = j->dt + target,
+                             .addend = tail == TAIL_ADD ? j->addend + target : NULL,
+                             .packed = j->packed + view * PANELS(s.dim) * PANEL_FLOATS(s.batch)};
+    conv_pixels(scores_product(s, s.batch, s.dim), &product, scratch, tail,
+                area * piece(s.batch, part % parts, parts), area * piece(s.batch, part % parts + 1, parts));
+}
+
+#endif
