@@ -123,7 +123,7 @@ $(BUILD)/libamdimc.a: $(filter-out %/main.o,$(COMPILER))
 $(BUILD)/compiler/%.o: compiler/%.c
 	@echo '  CC    $<'
 	@mkdir -p $(@D)
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -Itemplates -MMD -MP -c -o $@ $<
 
 $(BUILD)/runtime/%.o: runtime/%.c
 	@echo '  CC    $<'

@@ -151,6 +151,7 @@ typedef struct {
         Text march, blas; /* blas: "openblas" or "none" */
         Int threads;
         Int memory; /* bytes; 0: no limit */
+        bool tiles; /* the processor multiplies by matrix tiles: target_processor knows */
     } target;
 } Spec;
 
@@ -197,7 +198,10 @@ typedef struct {
 
 typedef struct {
     const Spec *spec;
-    int views, batch, images; /* V, B, N */
+    int views;
+    int batch;  /* B: the images whose other ones are a positive's negatives */
+    int share;  /* of the batch, what one process holds: all of it */
+    int images; /* N: views * share, or the chunk of them that a list treats at a time */
     int layers;
     NetLayer *layer;
     int scales; /* that exist, by d */
@@ -213,29 +217,51 @@ typedef struct {
 Net *net_build(Arena *a, Diagnostics *d, const Spec *s);
 const NetScale *net_scale(const Net *n, int d); /* or NULL */
 
-/* ---- ir.c, ops.def: a straight list of operations
- * ----------------------------------------------------------- */
+/* ---- ir/ir.c, ir/ops.def: a straight list of operations ---------------------------------------------- */
 
 typedef enum {
-#define OP(kind, name) OP_##kind,
+#define OP(kind, name, purpose) OP_##kind,
+#define OPERAND(kind, name, number, facts)
 #include "ir/ops.def"
 #undef OP
+#undef OPERAND
     OP_COUNT
 } OpKind;
 const char *op_name(OpKind k);
 
+enum { /* CONV_X, CONV_WEIGHT, ...: the numbers of operands */
+#define OP(kind, name, purpose)
+#define OPERAND(kind, name, number, facts) kind##_##name = number,
+#include "ir/ops.def"
+#undef OP
+#undef OPERAND
+};
+
+/* What passes may know of an operand; ops.def says what each means. */
+typedef enum { OPTIONAL = 1, ALIKE = 2, ADDEND = 4 | ALIKE, MASK = 8 | ALIKE, IN_PLACE = 16 | ALIKE } Fact;
+int op_operand(OpKind k, Fact fact); /* the number of the operand with that fact, or -1 */
+/* What lies in the arena. Scores and their gradients, which take their memory over, are one purpose. */
+typedef enum { PURPOSE_ACTIVATIONS, PURPOSE_SCORES, PURPOSE_GRADIENTS, PURPOSE_SCRATCH, PURPOSES } Purpose;
+Purpose op_purpose(OpKind k); /* of its results */
+
 typedef enum {
-    VALUE_INPUT,     /* the step's views, or source locations (int32) */
+    VALUE_INPUT,     /* the step's views, or source locations */
     VALUE_PARAM,     /* a tensor of files, trained or running */
     VALUE_TEMPORARY, /* made by an operation, placed in the arena by the planner */
     VALUE_OUTER,     /* in the list of a chunk: a temporary of the step's own list, or a chunk's part of it */
 } ValueKind;
 
+/* The type of a value's numbers. */
+typedef enum { NUMBER_FLOAT32, NUMBER_INT32, NUMBERS } Number;
+size_t number_bytes(Number n);
+const char *number_name(Number n); /* "float32" */
+
 typedef enum { INIT_ZERO, INIT_ONE, INIT_UNIFORM, INIT_SHORTCUT } Init;
 
 /* A parameter as files know it. */
 typedef struct {
-    const char *name;
+    const char *name;  /* "encoder.2.0.conv1.weight" */
+    const char *field; /* the same as a C identifier */
     int rank;
     int dims[4]; /* PyTorch's order */
     bool trained;
@@ -248,10 +274,12 @@ typedef struct {
 
 typedef struct Op Op;
 typedef struct Graph Graph;
+typedef struct Kernel Kernel; /* kernels/kernel.h */
 typedef struct Value Value;
 struct Value {
     int id; /* in order of making */
     ValueKind kind;
+    Number number;
     const char *name; /* a C identifier, unique in the list */
     int rank;
     int dims[4]; /* activations (N, S, S, C); weights (k*k*in, out); vectors (C) */
@@ -265,28 +293,39 @@ struct Value {
     int home; /* id of the first of those that share its memory in place one after the other, or its own */
 };
 
+/* How an operation is made: chosen by select_kernels, read by all passes behind it. */
+typedef struct {
+    const Kernel *kernel; /* the implementation */
+    int parts;            /* that threads take */
+    int slices;           /* of the images or pixels, each with a result of its own that are summed at last
+                             (split-K); 1: none */
+    size_t arena_floats;  /* of the arena, while it runs: packed weights, slices' results */
+    size_t worker_floats; /* of each worker's own scratch */
+    int outputs;          /* Winograd: of a tile, along a side */
+    bool cells;           /* matrix tiles: a weight's gradient by cells of stride x stride pixels */
+    int row_cuts, column_cuts; /* matrix tiles: of a weight's gradient */
+    const Value *zeros;   /* sparse, masked: the operand whose zeros are skipped */
+} Plan;
+
 enum { OP_INPUTS = 6, OP_OUTPUTS = 3 };
 
-/* Which input is what, by operation: see ops.def. An absent optional input is NULL. */
 struct Op {
     OpKind kind;
     Mark at;           /* the spec's line it comes from */
     const char *label; /* "encoder.2.0.conv1" */
     int inputs;
-    Value **in;
+    Value **in; /* by number of operand; an absent one is NULL */
     Value *out[OP_OUTPUTS];
     int kernel, stride; /* conv, pool and their gradients */
     int pad;            /* pad and its gradient */
     bool reflect;
     bool relu;           /* conv, batchnorm: the result is max(0, .) */
     const NetPair *pair; /* gather, scores, nce and their gradients */
-    Value *scratch;      /* arena memory that only this operation uses, or NULL */
-    bool blas;           /* its product is OpenBLAS's; else a kernel of our own */
-    int winograd;        /* by minimal filtering, tiles of so many outputs a side; 0: tap by tap */
-    const Value *sparse; /* the input by whose numbers that are not zero it goes, or NULL */
-    bool again;          /* runs a second time, so that its result need not be kept */
-    Graph *chunk;        /* encode and its gradient: what each chunk of the images runs */
-    Graph *chunk_grad;   /* encode: the list that its gradient will run, forward operations so far */
+    Plan plan;
+    Value *scratch;    /* plan.arena_floats as a value of the list, or NULL */
+    bool again;        /* runs a second time, so that its result need not be kept (recompute) */
+    Graph *chunk;      /* encode and its gradient: what each chunk of the images runs */
+    Graph *chunk_grad; /* encode: the list that its gradient will run, forward operations so far */
     int chunks;
 };
 
@@ -301,11 +340,14 @@ struct Graph {
     Value *x;         /* the views (N, S, S, C) */
     Value **location; /* (located) each (V, B) int32 */
     Value **feature;  /* of a chunk's gradient: what the step keeps of it, in the encode operation's order */
+    int results;      /* of encoders: values that are read when a part of the list has run */
+    const Value **result;
     size_t arena_bytes;
 };
 
 Graph *graph_new(Arena *a, const Net *n, const char *name);
 Value *graph_value(Graph *g, ValueKind kind, const char *name, int rank, const int *dims);
+Value *graph_value_of(Graph *g, Number number, ValueKind kind, const char *name, int rank, const int *dims);
 Value *graph_map(Graph *g, const char *name, int side, int channels); /* a temporary (N, S, S, C) */
 Op *graph_op(Graph *g, OpKind kind, Mark at, const char *label);      /* appended; OP_INPUTS empty inputs */
 Op *graph_op_wide(Graph *g, OpKind kind, Mark at, const char *label, int inputs);
@@ -319,7 +361,6 @@ bool graph_any(const Graph *g, bool (*is)(const Op *op)); /* of its operations, 
 /* Checks what every pass must keep: each value made before it is used, once; shapes that fit their operation;
  * names unique. A breach is our bug. */
 void graph_check(const Graph *g, const char *pass);
-void graph_print(const Graph *g, FILE *stream); /* --emit=ir */
 
 /* ---- lower.c: Net -> forward operations
  * ------------------------------------------------------------------------- */
@@ -338,9 +379,16 @@ typedef struct {
 Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk);
 /* Layers from the input up that treat images one by one: none of them has a batchnorm. */
 int encoder_layers_below_batchnorm(const Net *n);
-/* Encoding of `images` at a time with running statistics; `scale` 0: the representation f_1 (or the spatial
- * mean of the top-most trained layer); else phi_d. The result is the last operation's first output. */
-Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale, int images);
+/* What `encode` can compute: f_1 (where no pair trains scale 1, the spatial mean of the top-most trained layer),
+ * then phi_d of every trained scale. */
+typedef struct {
+    int scale;           /* d; 0: f_1 */
+    const Value *result; /* of the list that lower_encoders makes */
+} Feature;
+/* Encoding of `images` at a time with running statistics: one list that makes every feature, of which each
+ * needs a part; feature[] (scales + 1) and *features are filled in. */
+Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Feature *feature, int *features);
+
 /* ---- grad.c: reverse mode over the list
  * --------------------------------------------------------------------------- */
 
@@ -355,16 +403,6 @@ void differentiate(Graph *g);
  */
 void simplify(Graph *g);
 
-/* ---- recompute.c ----------------------------------------------------------------------------------------
- */
-
-/* Of a step's products, what may be spent where memory is not short; products that skip zeros or are filtered
- * count 0.6 of it. */
-extern const double RECOMPUTE_BUDGET;
-/* Computes cheap activations a second time in the backward pass instead of keeping them, for `budget` of the
- * step's products at most. */
-void recompute(Graph *step, double budget);
-
 /* ---- params.c: the table of tensors
  * ----------------------------------------------------------------------------- */
 
@@ -377,59 +415,30 @@ typedef struct {
  */
 Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 
-/* ---- select.c
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- kernels/select.c: the table of implementations (kernels/kernel.h) ---------------------------------- */
 
-/* For measurements and tests, every convolution can be forced through OpenBLAS, through minimal filtering
- * where that is possible, or tap by tap. */
-typedef enum { PRODUCTS_FASTEST, PRODUCTS_OPENBLAS, PRODUCTS_WINOGRAD, PRODUCTS_DIRECT } Products;
-/* Decides which products are OpenBLAS's (Op.blas; none with `blas: none`), which are made by minimal
- * filtering (Op.winograd), and which skip zeros (Op.sparse). */
-void select_kernels(Graph *g, Products products);
+/* Chooses each operation's kernel and writes its Plan; every later pass only reads it. `forced`, where not
+ * NULL, names the kernel of every product that it can make, for measurements and tests; the others are
+ * "direct". */
+void select_kernels(Graph *g, const char *forced);
+bool kernel_is_known(const char *name);
+const char *op_kernel_name(const Op *op); /* "winograd" */
+/* "winograd 3x3", "sparse by dy in 4 slices"; NULL where an operation has one implementation or none. */
+const char *op_kernel_text(Arena *a, const Op *op);
+/* Whether it takes some 0.6 of a plain product's time on processors without matrix tiles. */
+bool kernel_halves(const Graph *g, const Op *op);
 
-/* ---- winograd.c: minimal filtering
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- plan/recompute.c ----------------------------------------------------------------------------------- */
 
-/* The side of a convolution's tiles in y, or 0 where it is faster tap by tap, or (with `always`) impossible.
- */
-int winograd_outputs(const Op *op, bool always);
-size_t winograd_tiles(const Op *op); /* of an image */
-/* Rows that the products of a part of so many images make, unwanted ones too that fill a kernel's tile; fewer
- * where tiles at the edge have fewer products. */
-size_t winograd_filled_rows(const Op *op, int images);
-/* What an operation with Op.winograd needs: of the arena, and of a worker's scratch. */
-size_t winograd_scratch_floats(const Op *op);
-size_t winograd_worker_floats(const Op *op, int threads);
-int winograd_grad_w_parts(const Op *op, int threads); /* that a gradient of a weight is made in */
+/* Of a step's products, what may be spent where memory is not short; sparse and Winograd's count 0.6 of it. */
+extern const double RECOMPUTE_BUDGET;
+/* Computes cheap activations a second time in the backward pass instead of keeping them, for `budget` of the
+ * step's products at most. */
+void recompute(Graph *step, double budget);
 
-/* ---- sparse.c: products that skip zeros
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- plan/cost.c: sizes and FLOPs ----------------------------------------------------------------------- */
 
-/* The input by whose numbers that are not zero the operation is made faster, or NULL. */
-const Value *sparse_input(const Graph *g, const Op *op);
-bool op_is_by_mask(const Op *op);          /* makes only what its mask keeps */
-int sparse_slices(const Op *op);           /* of the pixels, for a gradient of a weight */
-size_t sparse_worker_floats(const Op *op); /* of a worker's scratch */
-
-/* ---- cost.c: sizes and FLOPs
- * ---------------------------------------------------------------------------------------- */
-
-/* ---- tiles.c: what products by matrix tiles need (templates/tiles.h) ---- */
-
-bool target_may_have_tiles(const Spec *s);
-size_t tiles_packed_floats(int depth, int columns);       /* of the arena, for a packed matrix */
-size_t tiles_worker_floats(const Graph *g, const Op *op); /* of a worker's scratch */
-bool tiles_may_have_cells(const Op *op); /* a weight's gradient whose kernel is twice its stride */
-
-/* The widest panel of any target's product kernels (templates/kernels.h): packed weights are sized for it. */
-enum { MAX_PANEL = 32 };
-size_t packed_floats(int depth, int columns);
-int grad_w_slices(const Op *op);    /* of the images, for the gradient of a small weight; 1: not sliced */
-int bias_grad_slices(const Op *op); /* of the pixels */
-int scores_slices(const Net *n);    /* of the target images, for the gradient of antecedents */
-int nce_parts(const Net *n);        /* of the target images, a direction */
-size_t cost_scratch_floats(const Graph *g, const Op *op); /* of arena, while it runs */
-void cost_scratch(Graph *g); /* gives each operation that needs one its scratch value; before plan_memory */
+void cost_scratch(Graph *g); /* a value of the list for each plan's arena_floats; before plan_memory */
 size_t cost_worker_scratch(const Graph *g); /* bytes a worker needs of its own */
 double cost_op_flop(const Op *op);          /* of its products, two per multiply-add; 0 for what has none */
 double cost_step_flop(const Graph *step);   /* the contract's gflop_per_step, in FLOP */
@@ -446,7 +455,7 @@ typedef struct {
     size_t total;     /* the sum: what the program promises */
     size_t worker;    /* of `threads`, the scratch of one worker: what the step or a feature needs most */
 } PeakMemory;
-PeakMemory cost_peak(const Graph *step, const Params *p, int features, Graph *const *feature, bool openblas);
+PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas);
 
 /* ---- plan.c: lifetimes, in-place results, offsets in one arena
  * -------------------------------------------------------- */
@@ -479,19 +488,23 @@ typedef struct {
 typedef struct {
     const Net *net;
     const Params *params;
-    const Graph *step;
+    const Graph *step, *encode;
     int features;
-    Graph **feature; /* f_1 first, then each trained scale */
+    Feature *feature;
     PeakMemory peak;
     Schedule schedule;
     const char *digest;
     const char *triple;    /* the target's; "native" unless given */
-    bool openblas;         /* some product is OpenBLAS\'s */
+    bool openblas;         /* some product is OpenBLAS's */
     const char *templates; /* directory */
 } Program;
 
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
 char *emit_model(Arena *a, const Program *p);
+
+/* ---- emit/ir_text.c --------------------------------------------------------------------------------------- */
+
+void graph_print(const Graph *g, FILE *stream); /* --emit=ir */
 
 /* ---- explain.c: what a spec amounts to
  * ------------------------------------------------------------------------------------ */
@@ -511,14 +524,13 @@ char *emit_pytorch(Arena *a, const Net *n, const char *templates);
  */
 
 /* From the net to placed operations, for the step and every encoder, on that schedule. */
-Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule schedule);
+Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule schedule);
 /* On the fastest schedule there is: with target.memory, the fastest within it (schedule.c), or NULL with an
  * error that names the least that would do. */
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products);
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, const char *forced);
 /* 16 hex digits that stand for the text. */
 const char *digest_of(Arena *a, const char *text);
-bool program_any(const Program *p, bool (*is)(const Op *op)); /* of the step's operations or a feature's */
-Program *compile_within(Arena *a, Diagnostics *d, const Net *n, Products products);
+Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const char *forced);
 /* The same net as if its spec said `blas: none`. */
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 
@@ -535,6 +547,7 @@ typedef struct {
     const char *output;                        /* the program */
     const char *target;                        /* the triple of the machine it is for, or NULL: this one */
     bool is_static;                            /* it shall need no shared library */
+    bool is_folder;                            /* C only, for machines that are not known */
 } Build;
 
 /* Finds templates and runtime beside the executable: of a checkout (build/amdimc) or of an installation
@@ -557,7 +570,8 @@ bool build_copy_jsmn(Arena *a, const Build *b,
  */
 
 bool target_is_other(const Build *b); /* --target or --static was given */
-/* For another machine `march: native` becomes the triple's baseline, unless the command line says it. */
+/* For another machine `march: native` becomes the triple's baseline, unless the command line says it. Finds out
+ * whether the processor has matrix tiles: this one's are asked for `native`, but for a folder. */
 void target_processor(const Build *b, const Overrides *o, Spec *s);
 /* Where that machine has no OpenBLAS, the products are left to own kernels; an error, and false, where the
  * command line asks for it by name. */

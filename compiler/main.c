@@ -30,7 +30,8 @@ static const char usage[] =
     "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
     "says\n"
     "  --static            a program that needs no shared library\n"
-    "  --products NAME     fastest; to measure against: openblas, winograd or direct, every convolution so\n"
+    "  --products NAME     fastest; to measure against, every product by one kernel where that can: openblas,\n"
+    "                      winograd, sparse, masked or direct\n"
     "  --help, --version\n"
     "\n";
 static const char exit_status[] =
@@ -51,7 +52,7 @@ typedef struct {
     Make make;
     const char *spec;
     Overrides overrides;
-    Products products;
+    const char *forced; /* kernel, as in select_kernels */
     Build build;
 } Command;
 
@@ -79,13 +80,11 @@ static int parse_explain(Command *c, const char *how)
 
 static int parse_products(Command *c, const char *name)
 {
-    static const char *const ways[] = {"fastest", "openblas", "winograd", "direct"}; /* as in Products */
-    for (size_t i = 0; i < COUNT(ways); i++)
-        if (!strcmp(name, ways[i])) {
-            c->products = (Products)i;
-            return EXIT_DONE;
-        }
-    return usage_error("amdimc", "--products=%s is not built: fastest, openblas, winograd or direct", name);
+    if (strcmp(name, "fastest") && !kernel_is_known(name))
+        return usage_error("amdimc", "--products=%s is not built: fastest, openblas, winograd, sparse, masked or direct",
+                           name);
+    c->forced = strcmp(name, "fastest") ? name : NULL;
+    return EXIT_DONE;
 }
 
 /* What goes where -o says, or NULL. */
@@ -220,8 +219,9 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
 }
 
 /* A folder of C looks for the library itself, where it is built. */
-static bool settle_target(Arena *a, const Command *c, Spec *s)
+static bool settle_target(Arena *a, Command *c, Spec *s)
 {
+    c->build.is_folder = c->make == MAKE_C;
     target_processor(&c->build, &c->overrides, s);
     return c->make == MAKE_C || c->make == MAKE_PYTORCH || target_blas(a, &c->build, &c->overrides, s);
 }
@@ -242,7 +242,7 @@ static bool compile_and_make(Arena *a, Command *c)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
-    Program *p = compile(a, &d, n, c->build.templates, c->products);
+    Program *p = compile(a, &d, n, c->build.templates, c->forced);
     if (!p)
         return false;
     if (c->build.target)

@@ -23,16 +23,15 @@ typedef struct {
     AmdimPool *pool;
 } BatchnormGradJob;
 
-typedef void BatchnormFunction(AmdimPool *pool, BatchnormJob job);
-typedef void NormalizeFunction(AmdimPool *pool, NormalizeJob job);
-typedef void BatchnormGradFunction(AmdimPool *pool, BatchnormGradJob job);
+typedef float *BatchnormFunction(AmdimPool *pool, BatchnormJob job);
+typedef float *NormalizeFunction(AmdimPool *pool, NormalizeJob job);
+typedef float *BatchnormGradFunction(AmdimPool *pool, BatchnormGradJob job);
 
 typedef struct {
     int views, rows, channels; /* x (views, rows, channels); a view's rows are its images' positions */
 } Batchnorm;
 
 enum {
-    BATCHNORM_WIDTH = 64, /* channels that one part owns */
     BATCHNORM_BLOCK = 16, /* rows summed in float: few, for what is summed may all but cancel */
 };
 #define BATCHNORM_EPS      1e-5
@@ -45,19 +44,19 @@ enum {
  * mask. dx may be dy. NORMALIZE: y from the running statistics, for x (rows, channels). TAIL_RELU or
  * TAIL_NONE. */
 #define BATCHNORM(name, views, rows, channels, tail)                                                         \
-    BATCHNORM_FUNCTION(name, BatchnormJob, batchnorm_channels, views, rows, channels, (tail) == TAIL_RELU)
+    BATCHNORM_FUNCTION(name, BatchnormJob, y, batchnorm_channels, views, rows, channels, (tail) == TAIL_RELU)
 #define BATCHNORM_GRAD(name, views, rows, channels, tail)                                                    \
-    BATCHNORM_FUNCTION(name, BatchnormGradJob, batchnorm_grad_channels, views, rows, channels,               \
+    BATCHNORM_FUNCTION(name, BatchnormGradJob, dx, batchnorm_grad_channels, views, rows, channels,           \
                        (tail) == TAIL_MASK)
 #define NORMALIZE(name, rows, channels, tail)                                                                \
-    FUNCTION_OF_A_ROUND(name, NormalizeJob, Batchnorm, ((Batchnorm){1, rows, channels}),                     \
+    FUNCTION_OF_A_ROUND(name, NormalizeJob, y, Batchnorm, ((Batchnorm){1, rows, channels}),                  \
                         normalize_rows(s, (tail) == TAIL_RELU, j, piece(rows, part, NORMALIZE_PARTS(rows)),  \
                                        piece(rows, part + 1, NORMALIZE_PARTS(rows))),                        \
                         NORMALIZE_PARTS(rows))
 #define NORMALIZE_PARTS(rows) MIN_OF(rows, 16)
 
-#define BATCHNORM_FUNCTION(name, Job, run, views, rows, channels, relu)                                      \
-    FUNCTION_OF_A_ROUND(name, Job, Batchnorm, ((Batchnorm){views, rows, channels}),                          \
+#define BATCHNORM_FUNCTION(name, Job, result, run, views, rows, channels, relu)                              \
+    FUNCTION_OF_A_ROUND(name, Job, result, Batchnorm, ((Batchnorm){views, rows, channels}),                  \
                         run(s, relu, j, piece(channels, part, BATCHNORM_PARTS(channels)),                    \
                             piece(channels, part + 1, BATCHNORM_PARTS(channels))),                           \
                         BATCHNORM_PARTS(channels))

@@ -7,9 +7,6 @@
 #include "kernels.h"
 #include <cblas.h>
 
-/* Floats of a worker's scratch for unfolded patches: at least one patch. */
-enum { UNFOLDED = 1 << 17 };
-
 INLINE bool blas_plain(Conv c)
 {
     return c.kernel == 1 && c.stride == 1;

@@ -15,11 +15,11 @@
  * addend may be y.
  * ------------------------------------------------------------------------------------------------ */
 
-typedef void ConvFunction(AmdimPool *pool, ConvJob job);
+typedef float *ConvFunction(AmdimPool *pool, ConvJob job);
 
 /* Tap by tap. */
 #define CONV_DIRECT(name, shape, tail, parts)                                                                \
-    FUNCTION_OF_ROUNDS(name, ConvJob, Conv, shape,                                                           \
+    FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape,                                                        \
                        pack_panel(j->weight, depth_of_patch(s), s.out, 1, part, j->packed), PANELS(s.out),   \
                        conv_pixels(s, j, amdim_scratch(j->pool, worker), tail,                               \
                                    tile_piece(pixels_of(s), part, parts),                                    \
@@ -28,7 +28,7 @@ typedef void ConvFunction(AmdimPool *pool, ConvJob job);
 
 /* By minimal filtering, in tiles of outputs x outputs pixels of y (winograd.h has the source). */
 #define CONV_WINOGRAD(name, shape, outputs, tail, parts)                                                     \
-    FUNCTION_OF_ROUNDS(name, ConvJob, Winograd, ((Winograd){shape, outputs}),                                \
+    FUNCTION_OF_ROUNDS(name, ConvJob, y, Winograd, ((Winograd){shape, outputs}),                             \
                        winograd_pack(s, j->weight, part, j->packed), PANELS(s.c.out),                        \
                        winograd_conv(s, j, amdim_scratch(j->pool, worker), tail,                             \
                                      tile_piece(s.c.images *tiles_of(s), part, parts),                       \
@@ -37,15 +37,16 @@ typedef void ConvFunction(AmdimPool *pool, ConvJob job);
 
 /* By x's numbers that are not zero, of a 1x1 kernel. */
 #define CONV_SPARSE(name, shape, tail, parts)                                                                \
-    FUNCTION_OF_ROUNDS(                                                                                      \
-        name, ConvJob, Conv, shape, pack_panel(j->weight, s.in, s.out, 1, part, j->packed), PANELS(s.out),   \
-        sparse_conv(s, j, amdim_scratch(j->pool, worker), tail, tile_piece(pixels_of(s), part, parts),       \
-                    tile_piece(pixels_of(s), part + 1, parts)),                                              \
-        parts)
+    FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape,                                                        \
+                       pack_panel(j->weight, s.in, s.out, 1, part, j->packed), PANELS(s.out),                \
+                       sparse_conv(s, j, amdim_scratch(j->pool, worker), tail,                               \
+                                   tile_piece(pixels_of(s), part, parts),                                    \
+                                   tile_piece(pixels_of(s), part + 1, parts)),                               \
+                       parts)
 
 /* By OpenBLAS. */
-#define CONV_BLAS(name, shape, tail, parts)                                                                  \
-    FUNCTION_OF_A_ROUND(name, ConvJob, Conv, shape,                                                          \
+#define CONV_OPENBLAS(name, shape, tail, parts)                                                              \
+    FUNCTION_OF_A_ROUND(name, ConvJob, y, Conv, shape,                                                       \
                         conv_blas(s, j, amdim_scratch(j->pool, worker), tail,                                \
                                   tile_piece(pixels_of(s), part, parts),                                     \
                                   tile_piece(pixels_of(s), part + 1, parts)),                                \
@@ -56,16 +57,16 @@ typedef void ConvFunction(AmdimPool *pool, ConvJob job);
  * add up in.
  * ------------------------------------------------------------------------------------------------ */
 
-typedef void ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
+typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 
 /* Tap by tap. */
 #define CONV_GRAD_X_DIRECT(name, shape, tail, parts)                                                         \
-    FUNCTION_OF_ROUNDS(name, ConvGradXJob, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),                 \
+    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),             \
                        conv_grad_x_part(s, j, amdim_scratch(j->pool, worker), tail, part, parts), parts)
 
 /* By minimal filtering. */
 #define CONV_GRAD_X_WINOGRAD(name, shape, outputs, tail, parts)                                              \
-    FUNCTION_OF_ROUNDS(name, ConvGradXJob, Winograd, ((Winograd){shape, outputs}),                           \
+    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Winograd, ((Winograd){shape, outputs}),                       \
                        winograd_pack_transposed(s, j->weight, part, j->packed), PANELS(depth_of(s)),         \
                        winograd_grad_x(s, j, amdim_scratch(j->pool, worker), tail,                           \
                                        piece(s.c.images, part, parts), piece(s.c.images, part + 1, parts)),  \
@@ -73,7 +74,7 @@ typedef void ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 
 /* By dy's numbers that are not zero, of a kernel as large as its stride. */
 #define CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                         \
-    FUNCTION_OF_ROUNDS(name, ConvGradXJob, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),                 \
+    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),             \
                        sparse_grad_x(s, j, amdim_scratch(j->pool, worker), tail,                             \
                                      tile_piece(pixels_of(s), part, parts),                                  \
                                      tile_piece(pixels_of(s), part + 1, parts)),                             \
@@ -82,14 +83,14 @@ typedef void ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 /* Only what a mask keeps is made, of a 1x1 kernel; the rest is 0. */
 #define CONV_GRAD_X_MASKED(name, shape, parts)                                                               \
     FUNCTION_OF_ROUNDS(                                                                                      \
-        name, ConvGradXJob, Conv, shape, masked_pack(s, j->weight, part, j->packed), masked_packs(s),        \
+        name, ConvGradXJob, dx, Conv, shape, masked_pack(s, j->weight, part, j->packed), masked_packs(s),    \
         masked_product(s, j, amdim_scratch(j->pool, worker), tile_piece(pixels_of(s), part, parts),          \
                        tile_piece(pixels_of(s), part + 1, parts)),                                           \
         parts)
 
 /* By OpenBLAS. */
-#define CONV_GRAD_X_BLAS(name, shape, tail, parts)                                                           \
-    FUNCTION_OF_A_ROUND(name, ConvGradXJob, Conv, shape,                                                     \
+#define CONV_GRAD_X_OPENBLAS(name, shape, tail, parts)                                                       \
+    FUNCTION_OF_A_ROUND(name, ConvGradXJob, dx, Conv, shape,                                                 \
                         conv_grad_x_blas(s, j, amdim_scratch(j->pool, worker), tail,                         \
                                          piece(s.images, part, parts), piece(s.images, part + 1, parts)),    \
                         parts)
@@ -105,16 +106,16 @@ typedef void ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
  * there is `more`.
  * ------------------------------------------------------------------------------------------------ */
 
-typedef void ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
+typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
 
 /* In one order; a part is a block of dw. */
 #define CONV_GRAD_W_DIRECT(name, shape)                                                                      \
-    FUNCTION_OF_A_ROUND(name, ConvGradWJob, Conv, shape,                                                     \
+    FUNCTION_OF_A_ROUND(name, ConvGradWJob, dw, Conv, shape,                                                 \
                         conv_grad_w_part(s, j, amdim_scratch(j->pool, worker), part), GRAD_W_PARTS(shape))
 
 /* Over `slices` slices of the images first, which then add up in their order. */
 #define CONV_GRAD_W_SLICED(name, shape, slices)                                                              \
-    FUNCTION_OF_ROUNDS(name, ConvGradWJob, Conv, shape,                                                      \
+    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Conv, shape,                                                  \
                        conv_grad_w_slice(s, j, amdim_scratch(j->pool, worker), part, slices), slices,        \
                        sum_slices(j->partial, slices, (size_t)depth_of_patch(s) * s.out, 1,                  \
                                   j->more ? j->dw : NULL, j->dw, part, slices),                              \
@@ -122,21 +123,38 @@ typedef void ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
 
 /* By minimal filtering: sums of each point, then of each tap. */
 #define CONV_GRAD_W_WINOGRAD(name, shape, outputs, parts)                                                    \
-    FUNCTION_OF_ROUNDS(name, ConvGradWJob, Winograd, ((Winograd){shape, outputs}),                           \
+    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Winograd, ((Winograd){shape, outputs}),                       \
                        winograd_grad_w(s, j, amdim_scratch(j->pool, worker), part, parts), parts,            \
                        winograd_grad_w_end(s, j, part, parts), parts)
 
 /* By the numbers that are not zero of x or dy, as `factor` says, BY_X or BY_DY; over slices of the pixels
  * first. */
 #define CONV_GRAD_W_SPARSE(name, shape, factor, slices, parts)                                               \
-    FUNCTION_OF_ROUNDS(name, ConvGradWJob, Conv, shape,                                                      \
+    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Conv, shape,                                                  \
                        sparse_grad_w(s, j, amdim_scratch(j->pool, worker), factor, slices, part),            \
                        sparse_grad_w_parts(s, factor, slices),                                               \
                        sparse_grad_w_end(s, j, factor, slices, part, parts), parts)
 
+/* By matrix tiles (tile_sums.h): in one order, a part being one of row_cuts by column_cuts blocks of dw; or
+ * over slices of the pixels first; or by cells of stride x stride pixels, for a kernel of twice its stride,
+ * over slices of the images first. Their other products are CONV_DIRECT and CONV_GRAD_X_DIRECT. */
+#define CONV_GRAD_W_TILES(name, shape, row_cuts, column_cuts)                                                \
+    FUNCTION_OF_A_ROUND(                                                                                     \
+        name, ConvGradWJob, dw, Conv, shape,                                                                 \
+        conv_grad_w_tiles(s, j, amdim_scratch(j->pool, worker), row_cuts, column_cuts, part),                \
+        (row_cuts) * (column_cuts))
+#define CONV_GRAD_W_TILES_SLICED(name, shape, slices)                                                        \
+    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Conv, shape,                                                  \
+                       conv_grad_w_sliced(s, j, amdim_scratch(j->pool, worker), slices, part),               \
+                       SLICED_PARTS(s, slices), end_slices(s, j, slices, part, slices), slices)
+#define CONV_GRAD_W_CELLS(name, shape, slices)                                                               \
+    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Conv, shape,                                                  \
+                       conv_grad_w_cells(s, j, amdim_scratch(j->pool, worker), slices, part), slices,        \
+                       end_slices(s, j, slices, part, slices), slices)
+
 /* By OpenBLAS, blocks of rows. */
-#define CONV_GRAD_W_BLAS(name, shape, parts)                                                                 \
-    FUNCTION_OF_A_ROUND(name, ConvGradWJob, Conv, shape,                                                     \
+#define CONV_GRAD_W_OPENBLAS(name, shape, parts)                                                             \
+    FUNCTION_OF_A_ROUND(name, ConvGradWJob, dw, Conv, shape,                                                 \
                         conv_grad_w_blas(s, j, amdim_scratch(j->pool, worker),                               \
                                          piece(depth_of_patch(s), part, parts),                              \
                                          piece(depth_of_patch(s), part + 1, parts)),                         \
@@ -153,10 +171,10 @@ typedef struct {
     AmdimPool *pool;
 } BiasGradJob;
 
-typedef void BiasGradFunction(AmdimPool *pool, BiasGradJob job);
+typedef float *BiasGradFunction(AmdimPool *pool, BiasGradJob job);
 
 #define BIAS_GRAD(name, pixels, channels, slices)                                                            \
-    FUNCTION_OF_ROUNDS(name, BiasGradJob, int, channels, bias_grad_slice(pixels, s, j, part, slices),        \
+    FUNCTION_OF_ROUNDS(name, BiasGradJob, db, int, channels, bias_grad_slice(pixels, s, j, part, slices),    \
                        slices, bias_grad_end(s, j, slices), 1)
 
 /* total += the sums of some vectors' channels over pixels that are `channels` apart. */

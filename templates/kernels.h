@@ -10,6 +10,7 @@
 #define KERNELS_H
 
 #include "amdim.h"
+#include "blocks.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -27,13 +28,15 @@
 #endif
 #define SHARED static __attribute__((noinline, unused))
 
-/* Whether products are made by matrix tiles (tiles.h) or by vectors (vectors.h, sparse.h, ...). */
-#ifndef MATRIX_TILES
+/* Whether products are made by matrix tiles (tiles.h) or by vectors (vectors.h, sparse.h, ...): a program
+ * says which its compiler has planned for; benchmarks take what the processor has. */
 #if (defined __AMX_BF16__ || defined __AMXBF16__) && defined __AVX512F__ /* clang 14 spells it otherwise */
-#define MATRIX_TILES 1
+#define PROCESSOR_HAS_TILES 1
 #else
-#define MATRIX_TILES 0
+#define PROCESSOR_HAS_TILES 0
 #endif
+#ifndef MATRIX_TILES
+#define MATRIX_TILES PROCESSOR_HAS_TILES
 #endif
 
 /* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the
@@ -49,11 +52,9 @@ enum { LANES = 4, VECTORS = 2, ROWS = 12 };
 #else
 enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
-enum { PANEL = LANES * VECTORS, LINE = 16 }; /* LINE: floats in a line of the cache */
+enum { PANEL = LANES * VECTORS };
+_Static_assert((int)PANEL <= (int)MAX_PANEL, "memory is planned for the widest panel");
 
-/* Pixels treated together: a whole number of tiles for the products, few enough for the first cache in sums.
- */
-enum { PIXEL_BLOCK = 240, SUM_BLOCK = 128 };
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
@@ -106,8 +107,8 @@ INLINE Vec where_positive(Vec gate, Vec v)
  *
  * A program has a line for each of its functions: a macro with the function's name, its shape, and how its
  * work is cut. A function takes the pool and a job, which says where the operands lie, and works in rounds of
- * parts that the pool's threads share: void name(AmdimPool *pool, Job job). Its type, ConvFunction and the
- * like, declares it: `static ConvFunction conv_a, conv_b;`.
+ * parts that the pool's threads share: float *name(AmdimPool *pool, Job job), which returns the result. Its
+ * type, ConvFunction and the like, declares it: `static ConvFunction conv_a, conv_b;`.
  * ------------------------------------------------------------------------------------------------ */
 
 /* A round. `run` does its part number `part`, by `worker`, for the job `*j` and the shape `s`. */
@@ -120,26 +121,28 @@ INLINE Vec where_positive(Vec gate, Vec v)
         run;                                                                                                 \
     }
 
-/* A function of one round, in `parts` parts. */
-#define FUNCTION_OF_A_ROUND(name, Job, Shape, shape, run, parts)                                             \
+/* A function of one round, in `parts` parts; it returns the job's `result`. */
+#define FUNCTION_OF_A_ROUND(name, Job, result, Shape, shape, run, parts)                                     \
     ROUND(name##_part, Job, Shape, shape, run)                                                               \
-    static void name(AmdimPool *pool, Job job)                                                               \
+    static float *name(AmdimPool *pool, Job job)                                                             \
     {                                                                                                        \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_part, &job, parts);                                                      \
+        return job.result;                                                                                   \
     }
 
 /* A function of two rounds; the numbers of parts may depend on the shape `s`. */
-#define FUNCTION_OF_ROUNDS(name, Job, Shape, shape, first, firsts, second, seconds)                          \
+#define FUNCTION_OF_ROUNDS(name, Job, result, Shape, shape, first, firsts, second, seconds)                  \
     ROUND(name##_first, Job, Shape, shape, first)                                                            \
     ROUND(name##_second, Job, Shape, shape, second)                                                          \
-    static void name(AmdimPool *pool, Job job)                                                               \
+    static float *name(AmdimPool *pool, Job job)                                                             \
     {                                                                                                        \
         const Shape s = shape;                                                                               \
         (void)s;                                                                                             \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_first, &job, firsts);                                                    \
         amdim_parallel(pool, name##_second, &job, seconds);                                                  \
+        return job.result;                                                                                   \
     }
 
 /* ---- the tile

@@ -19,12 +19,12 @@ typedef struct {
     AmdimPool *pool;
 } GatherJob;
 
-typedef void MapFunction(AmdimPool *pool, MapJob job);
-typedef void GatherFunction(AmdimPool *pool, GatherJob job);
+typedef float *MapFunction(AmdimPool *pool, MapJob job);
+typedef float *GatherFunction(AmdimPool *pool, GatherJob job);
 
 /* A function that calls one(shape, job, image) for every image, in `parts` parts. */
 #define FUNCTION_OF_IMAGES(name, Job, Shape, shape, one, parts)                                              \
-    FUNCTION_OF_A_ROUND(name, Job, Shape, shape,                                                             \
+    FUNCTION_OF_A_ROUND(name, Job, y, Shape, shape,                                                          \
                         for (int image = piece(s.images, part, parts);                                       \
                              image < piece(s.images, part + 1, parts); image++) one(s, j, image),            \
                         parts)
@@ -200,9 +200,9 @@ enum { POINTWISE_PARTS = 16 };
 /* RELU_GRAD: y = x where mask > 0, else 0: a gradient through a ReLU whose result is the mask.
  * ADD: y = x + addend. Both of `count` floats; y may be one of the others. */
 #define RELU_GRAD(name, count)                                                                               \
-    FUNCTION_OF_A_ROUND(name, MapJob, size_t, count, relu_grad_part(s, j, part), POINTWISE_PARTS)
+    FUNCTION_OF_A_ROUND(name, MapJob, y, size_t, count, relu_grad_part(s, j, part), POINTWISE_PARTS)
 #define ADD(name, count)                                                                                     \
-    FUNCTION_OF_A_ROUND(name, MapJob, size_t, count, add_part(s, j, part), POINTWISE_PARTS)
+    FUNCTION_OF_A_ROUND(name, MapJob, y, size_t, count, add_part(s, j, part), POINTWISE_PARTS)
 
 INLINE size_t pointwise_piece(size_t count, int part)
 {

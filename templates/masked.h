@@ -13,10 +13,11 @@
 #include "sparse.h"
 
 enum {
-    MASK_BITS = 64,
+    MASK_BITS = DEPTH_BLOCK,
     MASKED_VECTORS = 8, /* of a row of dy at most */
     MASKED_SUMS = PIXEL_BLOCK * MASK_BITS
 };
+_Static_assert((int)MASK_BITS <= (int)SPARSE_COLUMNS, "memory is planned for so many sums of a pixel");
 _Static_assert(64 % (MASKED_VECTORS / 2 * LANES) == 0, "rows are a whole number of blocks");
 _Static_assert(MASKED_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
 
@@ -171,10 +172,8 @@ INLINE void masked_pack(Conv c, const float *weight, int block, float *packed)
         memcpy(to + row * depth, from + (size_t)row * out, sizeof(float) * (size_t)depth);
 }
 
-/* Floats of scratch: sums of a block's pixels, and behind them the bits of their masks. */
-#define MASKED_SCRATCH(in) (MASKED_SUMS + PIXEL_BLOCK * ((in) / MASK_BITS) * 2)
-
-/* dx of pixels [first, last), where the mask, a ReLU's result, is not zero; else 0. */
+/* dx of pixels [first, last), where the mask, a ReLU's result, is not zero; else 0.
+ * Scratch (SPARSE_SCRATCH): sums of a block's pixels, and behind them the bits of their masks. */
 SHARED void masked_product(Conv c, const ConvGradXJob *j, float *scratch, int first, int last)
 {
     const int depth = masked_depth(c.out), sets = c.in / MASK_BITS;

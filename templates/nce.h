@@ -194,12 +194,10 @@ typedef struct {
     AmdimPool *pool;
     const float *r;
     float *dr, *statistics, *result; /* result: loss, penalty, accuracy */
-    double *squares;                 /* of the parts */
-    NceSource *sources;              /* (V, B) */
-    float *sums;                     /* (V, parts, 2, B): maximum and sum */
+    float *scratch; /* squares (V, parts) of double, sources (V, B) of NceSource, sums (V, parts, 2, B) */
 } NceJob;
 
-typedef void NceFunction(AmdimPool *pool, NceJob job);
+typedef float *NceFunction(AmdimPool *pool, NceJob job);
 
 /* A pair's NCE, its target images cut into `parts` in each direction. */
 typedef struct {
@@ -217,25 +215,43 @@ typedef struct {
           nce_targets(s, j, amdim_scratch(j->pool, worker), part))                                           \
     ROUND(name##_sources, NceJob, NceRounds, NCE_OF(views, batch, positions, clip, slope, penalty, parts),   \
           nce_sources(s, j, part))                                                                           \
-    static void name(AmdimPool *pool, NceJob job)                                                            \
+    static float *name(AmdimPool *pool, NceJob job)                                                          \
     {                                                                                                        \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_targets, &job, (views) * (parts));                                       \
         amdim_parallel(pool, name##_sources, &job, (views) * (parts));                                       \
         nce_end(NCE_OF(views, batch, positions, clip, slope, penalty, parts), &job);                         \
+        return job.result;                                                                                   \
     }
 #define NCE_GRAD(name, views, batch, positions, clip, slope, penalty)                                        \
-    FUNCTION_OF_A_ROUND(name, NceJob, NceRounds, NCE_OF(views, batch, positions, clip, slope, penalty, 0),   \
-                        nce_grad_part(s, j, part), (views) * (batch))
+    FUNCTION_OF_A_ROUND(name, NceJob, dr, NceRounds,                                                         \
+                        NCE_OF(views, batch, positions, clip, slope, penalty, 0), nce_grad_part(s, j, part), \
+                        (views) * (batch))
 #define NCE_OF(views, batch, positions, clip, slope, penalty, parts)                                         \
     ((NceRounds){{batch, positions, clip, slope, penalty}, views, parts})
 
-enum { NCE_MOST_PARTS = 16 }; /* of a direction */
+_Static_assert(sizeof(double) == NCE_SQUARE_BYTES && sizeof(NceSource) == NCE_SOURCE_BYTES,
+               "the compiler plans memory for them");
 
-INLINE NcePart nce_part(Nce n, const NceJob *j, int part)
+/* The sum of squares of each part. */
+INLINE double *nce_squares(const NceJob *j)
 {
-    float *sums = j->sums + (size_t)part * 2 * n.batch;
-    return (NcePart){.maximum = sums, .sum = sums + n.batch};
+    return (double *)(void *)j->scratch;
+}
+
+/* What each source image comes to. */
+INLINE NceSource *nce_source_of(NceRounds s, const NceJob *j)
+{
+    return (NceSource *)(void *)(nce_squares(j) + s.views * s.parts);
+}
+
+/* Maxima and sums of a part. */
+INLINE NcePart nce_part(NceRounds s, const NceJob *j, int part)
+{
+    const int batch = s.nce.batch;
+    float *all = (float *)(void *)(nce_source_of(s, j) + s.views * batch),
+          *sums = all + (size_t)part * NCE_SUMS * batch;
+    return (NcePart){.maximum = sums, .sum = sums + batch};
 }
 
 /* Where a direction's scores, or those from its target image `target` on, begin. */
@@ -255,11 +271,11 @@ SHARED void nce_targets(NceRounds s, const NceJob *j, float *scratch, int part)
     const Nce n = s.nce;
     const int view = part / s.parts, last = piece(n.batch, part % s.parts + 1, s.parts);
     float *top = scratch + n.positions * n.batch;
-    NcePart sums = nce_part(n, j, part);
+    NcePart sums = nce_part(s, j, part);
     nce_begin(n, &sums);
     for (int target = piece(n.batch, part % s.parts, s.parts); target < last; target++)
         nce_target(n, j->r + nce_scores_at(n, view, target), target, &sums, scratch, top);
-    j->squares[part] = sums.squares;
+    nce_squares(j)[part] = sums.squares;
 }
 
 /* Some source images of a direction: what they add to losses and accuracy, and what their gradients need. */
@@ -269,9 +285,9 @@ SHARED void nce_sources(NceRounds s, const NceJob *j, int part)
     const int view = part / s.parts, last = piece(n.batch, part % s.parts + 1, s.parts);
     NcePart sums[NCE_MOST_PARTS];
     for (int i = 0; i < s.parts; i++)
-        sums[i] = nce_part(n, j, view * s.parts + i);
+        sums[i] = nce_part(s, j, view * s.parts + i);
     for (int b = piece(n.batch, part % s.parts, s.parts); b < last; b++)
-        j->sources[view * n.batch + b] =
+        nce_source_of(s, j)[view * n.batch + b] =
             nce_source(n, j->r + nce_scores_at(n, view, 0), sums, s.parts, b, nce_statistics_of(n, j, view));
 }
 
@@ -281,11 +297,11 @@ SHARED void nce_end(NceRounds s, const NceJob *j)
     const double sources = (double)s.views * n.batch, positives = sources * n.positions;
     double loss = 0, squares = 0, picked = 0;
     for (int i = 0; i < s.views * n.batch; i++) {
-        loss += j->sources[i].loss;
-        picked += j->sources[i].picked;
+        loss += nce_source_of(s, j)[i].loss;
+        picked += nce_source_of(s, j)[i].picked;
     }
     for (int i = 0; i < s.views * s.parts; i++)
-        squares += j->squares[i];
+        squares += nce_squares(j)[i];
     j->result[0] = (float)(loss / positives);
     j->result[1] = (float)(squares / (positives * n.batch));
     j->result[2] = (float)(picked / positives);

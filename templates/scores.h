@@ -25,24 +25,24 @@ typedef struct {
     int views, batch, side, dim;
 } Scores;
 
-typedef void ScoresFunction(AmdimPool *pool, ScoresJob job);
+typedef float *ScoresFunction(AmdimPool *pool, ScoresJob job);
 
 /* SCORES: r, which is overwritten. A part is a piece of a direction's target images. */
 #define SCORES(name, views, batch, side, dim, parts)                                                         \
-    FUNCTION_OF_ROUNDS(name, ScoresJob, Scores, ((Scores){views, batch, side, dim}),                         \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, r, Scores, ((Scores){views, batch, side, dim}),                      \
                        scores_pack(s, j, part), (views)*PANELS(batch),                                       \
                        scores_part(s, j, amdim_scratch(j->pool, worker), part, parts), (views) * (parts))
 
 /* SCORES_GRAD_A: da = transposed r . t / sqrt(dim), r being the scores' gradient: over `slices` slices of a
  * direction's target images first. With TAIL_ADD, not TAIL_NONE, the addend is added, which may be da. */
 #define SCORES_GRAD_A(name, views, batch, side, dim, tail, slices)                                           \
-    FUNCTION_OF_ROUNDS(name, ScoresJob, Scores, ((Scores){views, batch, side, dim}),                         \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, da, Scores, ((Scores){views, batch, side, dim}),                     \
                        scores_grad_a_slice(s, j, amdim_scratch(j->pool, worker), part, slices),              \
                        (views) * (slices), scores_grad_a_sum(s, j, tail, part, slices), SCORES_SUMS)
 
 /* SCORES_GRAD_T: dt = r . a / sqrt(dim), in parts as the scores; the tail as for da. */
 #define SCORES_GRAD_T(name, views, batch, side, dim, tail, parts)                                            \
-    FUNCTION_OF_ROUNDS(name, ScoresJob, Scores, ((Scores){views, batch, side, dim}),                         \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, dt, Scores, ((Scores){views, batch, side, dim}),                     \
                        scores_grad_t_pack(s, j, part), (views)*PANELS(dim),                                  \
                        scores_grad_t_part(s, j, amdim_scratch(j->pool, worker), tail, part, parts),          \
                        (views) * (parts))

@@ -15,13 +15,12 @@
 
 /* A group's block of the other factor leaves half of the first cache to all else. */
 enum {
-    DEPTH_BLOCK = 64,
     GROUP = LANES == 16 ? 2 : 4, /* panels */
     GROUP_COLUMNS = GROUP * PANEL,
     GROUP_VECTORS = GROUP * VECTORS
 };
 
-_Static_assert(64 % GROUP_COLUMNS == 0, "columns are a multiple of a group");
+_Static_assert(SPARSE_COLUMNS % GROUP_COLUMNS == 0, "columns are a multiple of a group");
 _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 
 /* ---- which numbers are not zero
@@ -232,9 +231,8 @@ INLINE int columns_of(Conv to)
     return to.kernel * to.kernel * to.in;
 }
 
-/* Floats of scratch: sums of a block's pixels, and behind them the bits of their rows. */
+/* Scratch (SPARSE_SCRATCH): sums of a block's pixels, and behind them the bits of their rows. */
 enum { SPARSE_SUMS = PIXEL_BLOCK * GROUP_COLUMNS };
-#define SPARSE_SCRATCH(depth) (SPARSE_SUMS + PIXEL_BLOCK * ((depth) / DEPTH_BLOCK) * 2)
 _Static_assert(SPARSE_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
 
 /* Pixels [first, last). One function for all shapes: what depends on the shape is the least of it. */
@@ -311,9 +309,6 @@ INLINE void sparse_grad_x(Conv c, const ConvGradXJob *j, float *scratch, int tai
 /* dw (depth, out) = x' dy is summed over the pixels by x, of a 1x1 convolution, whose channels are its rows;
  * or transposed by dy. A part has up to SPARSE_ROWS of these rows and a slice of the pixels; slices add up
  * afterwards, in their order. */
-enum { SPARSE_ROWS = 128, SPARSE_STEP = SPARSE_ROWS + LINE /* no power of two: lines of different sets */ };
-#define SPARSE_SUM_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + GROUP_COLUMNS))
-
 typedef struct {
     const float *left, *right; /* (pixels, rows), the one with zeros; and the map of the other's patches */
     int rows;

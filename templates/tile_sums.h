@@ -20,38 +20,9 @@ typedef struct {
     bool by_cells;
 } Sum;
 
-enum { QUARTERS = 4 };
-
-/* The most pairs and panels that go together, the steps of all of them whose parts lie in the second cache
- * well, and the most steps and rows of the right factor: with few pixels to a block, sums are loaded and
- * stored often. */
-enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
-
 INLINE int cells_across(Conv c)
 {
     return c.out_side + 1;
-}
-
-/* Bands of an image; 0: a row is too long. */
-INLINE int bands_of(Conv c)
-{
-    const int furthest = CEIL_DIV(cells_across(c) + 1, TILE) * TILE,
-              rows = MAX_OF(MOST_SUM_ROWS - furthest, 0) / cells_across(c) * 2;
-    return rows > 0 ? CEIL_DIV(c.out_side, rows) : 0;
-}
-
-INLINE int cells_of_half(Conv c, int rows)
-{
-    return CEIL_DIV(rows, 2) * cells_across(c);
-}
-
-/* Whether it can be, and pays: cells at rows' ends and in a last step are multiplied for nothing. */
-INLINE bool has_cells(Conv c)
-{
-    const int bands = bands_of(c), rows = bands > 0 ? CEIL_DIV(c.out_side, bands) : 0;
-    return c.kernel == 2 * c.stride && c.side == c.stride * cells_across(c) && bands > 0 &&
-           c.stride * c.in % TILE == 0 && c.out % TILE == 0 &&
-           5 * CEIL_DIV(cells_of_half(c, rows), TILE) * STEP <= 6 * rows * c.out_side;
 }
 
 /* A block of the sums. */
@@ -128,7 +99,7 @@ typedef struct {
 INLINE int sum_blocks(Sum sum, const SumBlock *b, int first, int last)
 {
     if (sum.by_cells)
-        return (last - first) / (sum.c.out_side * sum.c.out_side) * bands_of(sum.c);
+        return (last - first) / (sum.c.out_side * sum.c.out_side) * cell_bands(sum.c.out_side);
     return CEIL_DIV(last - first, most_steps(sum, b) * STEP);
 }
 
@@ -136,7 +107,7 @@ INLINE SumRegion region_of(Sum sum, const SumBlock *b, const ConvGradWJob *j, in
 {
     const Conv c = sum.c;
     if (sum.by_cells) {
-        const int bands = bands_of(c), image = first / (c.out_side * c.out_side) + block / bands,
+        const int bands = cell_bands(c.out_side), image = first / (c.out_side * c.out_side) + block / bands,
                   row = piece(c.out_side, block % bands, bands),
                   rows = piece(c.out_side, block % bands + 1, bands) - row;
         const size_t width = (size_t)c.out_side * c.out, line = (size_t)c.stride * c.side * c.in;
@@ -171,7 +142,7 @@ INLINE void take_pixels(Conv c, const ConvGradWJob *j, const SumRegion *region, 
 
 INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumPixels *s)
 {
-    const int across = cells_across(c), half = cells_of_half(c, region->dy_rows),
+    const int across = cells_across(c), half = cells_of_half(c.out_side, region->dy_rows),
               cells = (region->dy_rows + 1) * across;
     const size_t cell = (size_t)c.stride * c.in, line = cell * c.side;
     s->steps = CEIL_DIV(half, TILE);
@@ -468,18 +439,15 @@ INLINE void tile_sums(Sum sum, const ConvGradWJob *j, float *scratch, float *dw,
         }
 }
 
-/* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own. */
-#define GRAD_W_CUTS(pairs) MAX_OF(CEIL_DIV(pairs, SUM_PAIRS), MIN_OF(pairs, 2))
-#define GRAD_W_PARTS(c)    (GRAD_W_CUTS(ROW_PAIRS(c)) * GRAD_W_CUTS(PANELS((c).out)))
-
-/* Part `part` of GRAD_W_PARTS blocks. */
-INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+/* Part `part` of row_cuts by column_cuts blocks of dw. */
+INLINE void conv_grad_w_tiles(Conv c, const ConvGradWJob *j, float *scratch, int row_cuts, int column_cuts,
+                              int part)
 {
-    const int pairs = ROW_PAIRS(c), panels = PANELS(c.out), cuts = GRAD_W_CUTS(panels), cut = part / cuts,
-              panel_cut = part % cuts;
-    tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(pairs, cut, GRAD_W_CUTS(pairs)),
-              piece(pairs, cut + 1, GRAD_W_CUTS(pairs)), piece(panels, panel_cut, cuts),
-              piece(panels, panel_cut + 1, cuts), 0, c.images * c.out_side * c.out_side);
+    const int pairs = ROW_PAIRS(c), panels = PANELS(c.out), row = part / column_cuts,
+              column = part % column_cuts;
+    tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(pairs, row, row_cuts),
+              piece(pairs, row + 1, row_cuts), piece(panels, column, column_cuts),
+              piece(panels, column + 1, column_cuts), 0, pixels_of(c));
 }
 
 /* A slice's own dw. */
@@ -488,19 +456,23 @@ INLINE float *dw_of_slice(Conv c, const ConvGradWJob *j, int slice)
     return j->partial + (size_t)slice * depth_of_patch(c) * c.out;
 }
 
-/* Slice `slice` of the images. */
-INLINE void sum_slice(Sum sum, int pairs, int panels, const ConvGradWJob *j, float *scratch, int slice,
-                      int slices)
+/* Of slices of the pixels, each with as many parts as there are SUM_PAIRS pairs of dw's rows. */
+#define SLICED_PARTS(c, slices) ((slices)*CEIL_DIV(ROW_PAIRS(c), SUM_PAIRS))
+INLINE void conv_grad_w_sliced(Conv c, const ConvGradWJob *j, float *scratch, int slices, int part)
 {
-    const Conv c = sum.c;
-    const int area = c.out_side * c.out_side;
-    tile_sums(sum, j, scratch, dw_of_slice(c, j, slice), false, 0, pairs, 0, panels,
-              area * piece(c.images, slice, slices), area * piece(c.images, slice + 1, slices));
+    const int pixels = pixels_of(c), slice = part % slices, pair = part / slices * SUM_PAIRS;
+    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, pair,
+              MIN_OF(pair + SUM_PAIRS, ROW_PAIRS(c)), 0, PANELS(c.out), tile_piece(pixels, slice, slices),
+              tile_piece(pixels, slice + 1, slices));
 }
 
-INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
+/* By cells, slice `slice` of the images. */
+INLINE void conv_grad_w_cells(Conv c, const ConvGradWJob *j, float *scratch, int slices, int slice)
 {
-    sum_slice((Sum){c, false}, ROW_PAIRS(c), PANELS(c.out), j, scratch, slice, slices);
+    const int area = c.out_side * c.out_side;
+    tile_sums((Sum){c, true}, j, scratch, dw_of_slice(c, j, slice), false, 0, PANELS(c.out), 0,
+              PAIRS_OF_ROWS(c, c.stride), area * piece(c.images, slice, slices),
+              area * piece(c.images, slice + 1, slices));
 }
 
 /* Part `part` of `parts` of dw, from all slices'. */
@@ -510,53 +482,12 @@ INLINE void end_slices(Conv c, const ConvGradWJob *j, int slices, int part, int 
                parts);
 }
 
-/* ---- what vectors make by zeros (sparse.h)
- * ------------------------------------------------------------ */
-
-/* A part is a slice of the pixels, or of that one's dw as many pairs of rows as go together. */
-INLINE int sparse_grad_w_parts(Conv c, int factor, int slices)
+/* Slice `slice` of the images, for scores' gradients (scores.h). */
+INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
-    (void)factor;
-    return slices * CEIL_DIV(ROW_PAIRS(c), SUM_PAIRS);
-}
-
-INLINE void sparse_grad_w(Conv c, const ConvGradWJob *j, float *scratch, int factor, int slices, int part)
-{
-    (void)factor;
-    const int pixels = c.images * c.out_side * c.out_side, slice = part % slices,
-              pair = part / slices * SUM_PAIRS;
-    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, pair,
-              MIN_OF(pair + SUM_PAIRS, ROW_PAIRS(c)), 0, PANELS(c.out), tile_piece(pixels, slice, slices),
-              tile_piece(pixels, slice + 1, slices));
-}
-
-INLINE void sparse_grad_w_end(Conv c, const ConvGradWJob *j, int factor, int slices, int part, int parts)
-{
-    (void)factor;
-    end_slices(c, j, slices, part, parts);
-}
-
-/* ---- what vectors make by minimal filtering (winograd.h)
- * ------------------------------------------------------------ */
-
-/* Part `part` of `parts`: by cells a slice of the images, one at least, else pairs of dw's rows. */
-INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
-{
-    const Conv c = w.c;
-    const int slices = MIN_OF(parts, c.images);
-    if (!has_cells(c))
-        tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(ROW_PAIRS(c), part, parts),
-                  piece(ROW_PAIRS(c), part + 1, parts), 0, PANELS(c.out), 0,
-                  c.images * c.out_side * c.out_side);
-    else if (part < slices)
-        sum_slice((Sum){c, true}, PANELS(c.out), PAIRS_OF_ROWS(c, c.stride), j, scratch, part, slices);
-}
-
-INLINE void winograd_grad_w_end(Winograd w, const ConvGradWJob *j, int part, int parts)
-{
-    const Conv c = w.c;
-    if (has_cells(c))
-        end_slices(c, j, MIN_OF(parts, c.images), part, parts);
+    const int area = c.out_side * c.out_side;
+    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, 0, ROW_PAIRS(c), 0, PANELS(c.out),
+              area * piece(c.images, slice, slices), area * piece(c.images, slice + 1, slices));
 }
 
 #endif

@@ -26,13 +26,15 @@
 #include "kernels.h"
 #include <stdatomic.h>
 
-enum { TILE = 16, STEP = 32, PARTS_OF_FLOAT = 3, TILE_NUMBERS = TILE * STEP };
+/* Numbers of bfloat16: of a tile, and of a step of a pair. */
 enum {
+    TILE_NUMBERS = TILE * STEP,
     PART_NUMBERS = 2 * TILE_NUMBERS,
     PAIR_NUMBERS = PARTS_OF_FLOAT * PART_NUMBERS
-}; /* of a step of a pair */
-_Static_assert((int)PANEL == 2 * (int)TILE && (int)LANES == (int)TILE,
+};
+_Static_assert((int)PANEL == (int)TILE_PAIR && (int)TILE_PAIR == 2 * (int)TILE && (int)LANES == (int)TILE,
                "a panel is a pair of tiles, a vector a tile's row");
+_Static_assert((int)PAIR_NUMBERS == 2 * (int)PAIR_FLOATS, "memory is planned for numbers of two bytes");
 
 #define STEPS(depth) CEIL_DIV(depth, STEP)
 
@@ -47,6 +49,10 @@ typedef uint16_t Part; /* a part of a float */
 /* Tiles 0 to 3 are the sums of a pair of rows by a pair of columns, 4 and 5 of the left factor, 6 and 7 of
  * the right one. */
 #ifndef TILE_UNIT_GIVEN /* tests give one in plain C */
+#if !PROCESSOR_HAS_TILES
+#error                                                                                                       \
+    "this model is planned for matrix tiles (AMX): compile it with -march=sapphirerapids, or have it made anew for another --march"
+#endif
 #include <immintrin.h>
 
 #define TILE_ZERO(t)              _tile_zero(t)
@@ -333,19 +339,6 @@ typedef struct {
     Conv to;   /* y is its x */
 } TileProduct;
 
-/* The most pixels of a block and the most steps whose parts lie in a cache at once, and the panels whose sums
- * wait there for further steps. */
-enum { TILE_PIXELS = 128, MOST_STEPS = 16, MOST_PANELS = 16 };
-
-/* Pixels of a block. Parts of one pair of rows stay in the first cache, or close to it; but every block reads
- * all of the packed matrix, which is dear if it does not lie in the second: CACHED steps of panels are 1.5
- * MiB. */
-INLINE int pixels_of_block(int steps, int panels)
-{
-    enum { CACHED = 256 };
-    return steps * panels <= CACHED ? PANEL : TILE_PIXELS;
-}
-
 /* Whether pixels' patches lie one after the other. */
 INLINE bool is_pointwise(Conv c)
 {
@@ -512,7 +505,7 @@ INLINE Stage stage_at(int depth, int panels, int first, int last, int stage)
 {
     const int cuts = CEIL_DIV(STEPS(depth), MOST_STEPS), group = cuts > 1 ? MOST_PANELS : panels,
               groups = CEIL_DIV(panels, group), cut = stage % cuts, of = stage / cuts % groups,
-              block = pixels_of_block(STEPS(depth), panels);
+              block = tile_pixels(STEPS(depth), panels);
     Stage s = {.first = first + stage / cuts / groups * block,
                .panel = of * group,
                .step = cut * MOST_STEPS,
@@ -575,7 +568,7 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     const int depth = depth_of_patch(p->from), panels = p->to.kernel * p->to.kernel * PANELS(p->to.in),
               cuts = CEIL_DIV(STEPS(depth), MOST_STEPS),
               groups = cuts > 1 ? CEIL_DIV(panels, MOST_PANELS) : 1,
-              pixels = pixels_of_block(STEPS(depth), panels),
+              pixels = tile_pixels(STEPS(depth), panels),
               stages = CEIL_DIV(last - first, pixels) * cuts * groups;
     Part *const parts = (Part *)(void *)scratch;
     const ptrdiff_t block = (ptrdiff_t)pixels / PANEL * MIN_OF(STEPS(depth), MOST_STEPS) * PAIR_NUMBERS;
@@ -680,81 +673,6 @@ INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
     else
         conv_grad_x_images(c, j, scratch, tail, piece(c.images, part, parts),
                            piece(c.images, part + 1, parts));
-}
-
-/* ---- what vectors make by zeros (sparse.h)
- * ---------------------------------------------------------------------- */
-
-INLINE void sparse_conv(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last)
-{
-    conv_pixels(c, j, scratch, tail, first, last);
-}
-
-INLINE void sparse_grad_x(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
-{
-    conv_grad_x_pixels(c, j, scratch, tail, first, last);
-}
-
-/* ---- what vectors make by a mask (masked.h)
- * --------------------------------------------------------------------- */
-
-INLINE int masked_packs(Conv c)
-{
-    return PANELS(c.in);
-}
-
-INLINE void masked_pack(Conv c, const float *weight, int panel, float *packed)
-{
-    pack_panel_transposed(weight, c.out, c.in, 1, panel, packed);
-}
-
-INLINE void masked_product(Conv c, const ConvGradXJob *j, float *scratch, int first, int last)
-{
-    conv_grad_x_pixels(c, j, scratch, TAIL_MASK, first, last);
-}
-
-/* ---- what vectors make by minimal filtering (winograd.h)
- * -------------------------------------------------------- */
-
-typedef struct {
-    Conv c;
-    int outputs; /* a tile's side in y, in whose units the work is cut */
-} Winograd;
-
-INLINE int depth_of(Winograd w)
-{
-    return w.c.stride * w.c.stride * w.c.in;
-}
-
-INLINE int tiles_of(Winograd w)
-{
-    return CEIL_DIV(w.c.out_side, w.outputs) * CEIL_DIV(w.c.out_side, w.outputs);
-}
-
-INLINE void winograd_pack(Winograd w, const float *weight, int panel, float *packed)
-{
-    pack_panel(weight, depth_of_patch(w.c), w.c.out, 1, panel, packed);
-}
-
-/* Part `part` of PANELS(depth_of(w)). */
-INLINE void winograd_pack_transposed(Winograd w, const float *weight, int part, float *packed)
-{
-    const int panels = PANELS(w.c.in), all = w.c.kernel * w.c.kernel * panels, parts = PANELS(depth_of(w));
-    for (int panel = piece(all, part, parts); panel < piece(all, part + 1, parts); panel++)
-        pack_panel_transposed(weight + (size_t)(panel / panels) * w.c.in * w.c.out, w.c.out, w.c.in, 1,
-                              panel % panels, packed + panel / panels * panels * PANEL_FLOATS(w.c.out));
-}
-
-/* As many pixels as tiles [first, last) are of all tiles. */
-INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail, int first, int last)
-{
-    const int pixels = w.c.images * w.c.out_side * w.c.out_side, tiles = w.c.images * tiles_of(w);
-    conv_pixels(w.c, j, scratch, tail, piece(pixels, first, tiles), piece(pixels, last, tiles));
-}
-
-INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
-{
-    conv_grad_x_images(w.c, j, scratch, tail, first, last);
 }
 
 #endif

@@ -20,7 +20,7 @@
 
 #include "vectors.h"
 
-enum { MAX_POINTS = 5, MAX_SQUARE = MAX_POINTS * MAX_POINTS, TILE_BLOCK = 24, TILE_SUM_BLOCK = 64 };
+enum { MAX_POINTS = 5, MAX_SQUARE = MAX_POINTS * MAX_POINTS };
 
 typedef struct {
     int rows, columns;

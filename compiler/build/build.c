@@ -1,7 +1,5 @@
 /* build.c: generated files on the disk, and clang. */
 #include "build.h"
-#include "processor.h"
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,25 +33,38 @@ bool build_locate(Arena *a, Build *b)
     return true;
 }
 
-/* The headers of templates/ that the model includes. */
-static bool copy_headers(Arena *a, const Build *b, const char *model_c)
+static bool copy_included(Words *copied, const Build *b, const char *text);
+
+static bool copy_header(Words *copied, const Build *b, const char *name)
 {
-    DIR *d = opendir(b->templates);
-    if (!d)
-        return build_failed(b->templates, strerror(errno));
-    bool good = true;
-    for (struct dirent *entry; good && (entry = readdir(d));)
-        if (strstr(model_c, arena_printf(a, "#include \"%s\"\n", entry->d_name)))
-            good = build_copy(a, b->templates, b->gen_dir, entry->d_name);
-    closedir(d);
-    return good;
+    for (int i = 0; i < copied->count; i++)
+        if (!strcmp(copied->word[i], name))
+            return true;
+    const char *text = build_read(copied->arena, arena_printf(copied->arena, "%s/%s", b->templates, name));
+    words_add(copied, name);
+    return text && build_copy(copied->arena, b->templates, b->gen_dir, name) &&
+           copy_included(copied, b, text);
+}
+
+/* The headers of templates/ that a text includes, and those that they include. */
+static bool copy_included(Words *copied, const Build *b, const char *text)
+{
+    Words header = {.arena = copied->arena};
+    if (!sources_below(&header, b->templates))
+        return false;
+    for (int i = 0; i < header.count; i++)
+        if (strstr(text, arena_printf(copied->arena, "#include \"%s\"\n", header.word[i])) &&
+            !copy_header(copied, b, header.word[i]))
+            return false;
+    return true;
 }
 
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
 {
     return build_directory(a, b->gen_dir) &&
            build_write_text(a, arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v), model_c) &&
-           copy_headers(a, b, model_c) && build_copy(a, b->runtime, b->gen_dir, "amdim.h");
+           copy_included(&(Words){.arena = a}, b, model_c) &&
+           build_copy(a, b->runtime, b->gen_dir, "amdim.h");
 }
 
 /* From an installation of amdimc, else from where it is installed itself. */
@@ -77,8 +88,6 @@ static void add_model(Words *w, const Build *b, const Spec *s)
     for (size_t i = 0; i < COUNT(flags); i++)
         words_add(w, flags[i]);
     target_march_flags(w, s);
-    if (!strcmp(s->target.march.v, "native") && !processor_permits_tiles())
-        words_add(w, "-DMATRIX_TILES=0"); /* the processor may have them nevertheless */
     words_add(w, "-o");
     words_add(w, b->output);
     words_add(w, arena_printf(w->arena, "%s/%s.c", b->gen_dir, s->name.v));

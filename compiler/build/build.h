@@ -16,6 +16,7 @@ const char *const *words_end(Words *w);
 /* ---- files.c, commands.c ---- */
 
 bool is_directory(const char *path);
+const char *build_read(Arena *a, const char *path); /* a whole file as text; NULL when it has said why */
 /* Adds the paths of the C files and headers in a folder and those below it, from that folder on; always in
  * the same order. */
 bool sources_below(Words *w, const char *root);

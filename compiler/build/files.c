@@ -45,6 +45,15 @@ static char *read_file(Arena *a, const char *path, size_t *length)
     return text;
 }
 
+const char *build_read(Arena *a, const char *path)
+{
+    size_t length;
+    const char *text = read_file(a, path, &length);
+    if (!text)
+        build_failed(path, strerror(errno));
+    return text;
+}
+
 static bool is_special(const char *path)
 {
     struct stat st;

@@ -1,6 +1,7 @@
 /* target.c: the machine a program is for, where --target or --static say that it is not this one as it is:
  * its processor, the flags clang takes for it, and which libraries it has. */
 #include "build.h"
+#include "processor.h"
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,8 @@ void target_processor(const Build *b, const Overrides *o, Spec *s)
 {
     if (b->target && !o->march && !strcmp(s->target.march.v, "native"))
         s->target.march.v = baseline_of(b->target);
+    s->target.tiles = strstr(s->target.march.v, "rapids") /* sapphirerapids and what came after it */
+                      || (!b->is_folder && !strcmp(s->target.march.v, "native") && processor_permits_tiles());
 }
 
 void target_march_flags(Words *w, const Spec *s)

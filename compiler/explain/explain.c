@@ -1,6 +1,7 @@
 /* explain.c: what layers, heads and pairs hold and cost, read off the finished list of operations, so that
  * what is said is what the program does. */
 #include "explain.h"
+#include <string.h>
 
 /* Whose share an operation or tensor of the encoder or a head is, by its name: encoder.2.0.conv1, embed.5.bn.
  */
@@ -34,6 +35,31 @@ static void count_products(Explanation *e)
         count_product(e, op, 1, i < e->forward_ops);
         for (int j = 0; op->chunk && j < op->chunk->ops; j++)
             count_product(e, op->chunk->op[j], op->chunks, i < e->forward_ops);
+    }
+}
+
+static Implementation *implementation_named(Explanation *e, const char *name)
+{
+    for (int i = 0; i < e->implementations; i++)
+        if (!strcmp(e->implementation[i].name, name))
+            return &e->implementation[i];
+    if (e->implementations == IMPLEMENTATIONS)
+        bug("more than %d implementations", IMPLEMENTATIONS);
+    e->implementation[e->implementations].name = name;
+    return &e->implementation[e->implementations++];
+}
+
+static void count_implementations(Explanation *e, const Graph *g, int times)
+{
+    for (int i = 0; i < g->ops; i++) {
+        const Op *op = g->op[i];
+        if (op->chunk)
+            count_implementations(e, op->chunk, op->chunks);
+        if (!cost_op_flop(op))
+            continue;
+        Implementation *m = implementation_named(e, op_kernel_name(op));
+        m->operations++;
+        m->flop += times * cost_op_flop(op);
     }
 }
 
@@ -89,6 +115,7 @@ Explanation *explain(Arena *a, const Program *p)
     e->pair = ARENA_ARRAY(a, Share, n->pairs);
     e->forward_ops = number_of_report(p->step);
     count_products(e);
+    count_implementations(e, p->step, 1);
     count_parameters(e);
     add_up(e);
     explain_arena(a, e);

@@ -11,19 +11,27 @@ typedef struct {
     double forward, step; /* the forward pass alone; with the backward pass */
 } Share;
 
-/* What lies in the arena. Scores and their gradients, which take their memory over, are one purpose. */
-typedef enum { PURPOSE_ACTIVATIONS, PURPOSE_SCORES, PURPOSE_GRADIENTS, PURPOSE_SCRATCH, PURPOSES } Purpose;
-
 /* The arena while one operation runs. */
 typedef struct {
     size_t bytes[PURPOSES];
     size_t live; /* the sum */
 } Moment;
 
+/* What one implementation makes of a step's products. */
+typedef struct {
+    const char *name;
+    int operations;
+    double flop; /* as run, with what is computed again */
+} Implementation;
+enum { IMPLEMENTATIONS = 8 };
+
 typedef struct {
     const Program *program;
     Share *layer, *scale, *pair;        /* by number, as in Net */
     Share encoder, heads, scores, step; /* sums over layers, scales, pairs, and of the three */
+
+    int implementations;
+    Implementation implementation[IMPLEMENTATIONS]; /* in the order in which they are first met */
 
     Moment *moment;  /* by number of the step's operation */
     int forward_ops; /* those before losses and embeddings are reported */

@@ -94,6 +94,18 @@ static void json_memory(const Explanation *e, FILE *out)
     fprintf(out, "\"peak_bytes\": %zu},\n", e->program->peak.total);
 }
 
+static void json_implementations(const Explanation *e, FILE *out)
+{
+    fprintf(out, "  \"implementations\": [");
+    for (int i = 0; i < e->implementations; i++) {
+        fprintf(out, "%s\n    {\"name\": \"%s\", \"operations\": %d", i ? "," : "", e->implementation[i].name,
+                e->implementation[i].operations);
+        json_gflop("gflop", e->implementation[i].flop, out);
+        fputc('}', out);
+    }
+    fprintf(out, "\n  ],\n");
+}
+
 static void json_arena(const Explanation *e, FILE *out)
 {
     const Graph *g = e->program->step;
@@ -102,6 +114,9 @@ static void json_arena(const Explanation *e, FILE *out)
     for (int i = 0; i < g->ops; i++) {
         fprintf(out, "%s\n    {\"operation\": \"%s\", \"of\": \"%s\", \"pass\": \"%s\"", i ? "," : "",
                 op_name(g->op[i]->kind), g->op[i]->label, i <= e->forward_ops ? "forward" : "backward");
+        const char *kernel = op_kernel_text(g->arena, g->op[i]);
+        if (kernel)
+            fprintf(out, ", \"implementation\": \"%s\"", kernel);
         for (int j = 0; j < PURPOSES; j++)
             fprintf(out, ", \"%s_bytes\": %zu", purpose_names[j], e->moment[i].bytes[j]);
         fputc('}', out);
@@ -129,6 +144,7 @@ void explain_json(Arena *a, const Program *p, FILE *stream)
     json_layers(e, stream);
     json_scales(e, stream);
     json_pairs(e, stream);
+    json_implementations(e, stream);
     json_memory(e, stream);
     json_arena(e, stream);
     fprintf(stream, "}\n");

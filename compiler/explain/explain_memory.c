@@ -5,28 +5,6 @@
 
 const char *const purpose_names[PURPOSES] = {"activations", "scores", "gradients", "scratch"};
 
-static Purpose purpose_of_results(OpKind kind)
-{
-    switch (kind) {
-    case OP_SCORES:
-    case OP_NCE:
-    case OP_NCE_GRAD: return PURPOSE_SCORES;
-    case OP_PAD_GRAD:
-    case OP_CONV_GRAD_X:
-    case OP_CONV_GRAD_W:
-    case OP_BIAS_GRAD:
-    case OP_ZERO:
-    case OP_RELU_GRAD:
-    case OP_POOL_GRAD:
-    case OP_BATCHNORM_GRAD:
-    case OP_GATHER_GRAD:
-    case OP_SCORES_GRAD_A:
-    case OP_SCORES_GRAD_T:
-    case OP_ADD: return PURPOSE_GRADIENTS;
-    default: return PURPOSE_ACTIVATIONS;
-    }
-}
-
 /* `purpose` is by the number of the value whose memory it is. */
 static void write_value(const Graph *g, Purpose *purpose, const Value *v, Purpose what)
 {
@@ -59,8 +37,7 @@ void explain_arena(Arena *a, Explanation *e)
         const Op *op = g->op[i];
         for (int j = 0; j < OP_OUTPUTS; j++)
             write_value(g, purpose, op->out[j],
-                        op->kind == OP_ROOM && i > e->forward_ops ? PURPOSE_GRADIENTS
-                                                                  : purpose_of_results(op->kind));
+                        op->kind == OP_ROOM && i > e->forward_ops ? PURPOSE_GRADIENTS : op_purpose(op->kind));
         write_value(g, purpose, op->scratch, PURPOSE_SCRATCH);
         e->moment[i] = moment_at(g, purpose, i);
         if (e->moment[i].live > e->moment[e->fullest].live)

@@ -171,6 +171,22 @@ static void text_products(Arena *a, const Explanation *e, FILE *stream)
     table_end(&t, stream);
 }
 
+/* Sparse and Winograd multiply fewer numbers than that. */
+static void text_implementations(const Explanation *e, FILE *stream)
+{
+    double all = 0;
+    for (int i = 0; i < e->implementations; i++)
+        all += e->implementation[i].flop;
+    Table t;
+    fprintf(stream, "\nimplementations (of all products as run; GFLOP as the mathematics has them)\n");
+    table_begin(&t, "lrrr");
+    fprintf(t.row, "|operations|GFLOP|share\n");
+    for (int i = 0; i < e->implementations; i++)
+        fprintf(t.row, "%s|%d|%.3f|%.1f %%\n", e->implementation[i].name, e->implementation[i].operations,
+                gflop(e->implementation[i].flop), percent(e->implementation[i].flop, all));
+    table_end(&t, stream);
+}
+
 /* ---- memory --------------------------------------------------------------------------------------- */
 
 static void text_memory(Arena *a, const Explanation *e, FILE *stream)
@@ -200,6 +216,7 @@ void explain_text(Arena *a, const Program *p, FILE *stream)
     text_scales(a, e, stream);
     text_pairs(a, e, stream);
     text_products(a, e, stream);
+    text_implementations(e, stream);
     text_memory(a, e, stream);
     fprintf(stream, "\narena (live bytes over the %d operations of a step)\n", p->step->ops);
     explain_chart(e, WIDTH, stream);

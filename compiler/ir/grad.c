@@ -34,10 +34,14 @@ static Op *op_like(Reverse *r, OpKind kind, const Op *forward)
     return op;
 }
 
-/* Contributes `op`'s result to the gradient of v; its input number `addend` receives what is pending. */
-static void contribute(Reverse *r, Op *op, int addend, Value *v)
+/* Contributes `op`'s result to the gradient of v; its addend is what is pending. */
+static void contribute(Reverse *r, Op *op, Value *v)
 {
-    op->in[addend] = r->pending[v->id];
+    const int addend = op_operand(op->kind, ADDEND);
+    if (addend >= 0)
+        op->in[addend] = r->pending[v->id];
+    else if (r->pending[v->id])
+        bug("%s of %s adds to no gradient", op_name(op->kind), op->label);
     r->pending[v->id] = op->out[0] = like(r, v);
 }
 
@@ -49,8 +53,8 @@ static void contribute_alias(Reverse *r, Value *gradient, Value *v, const Op *fo
         return;
     }
     Op *op = op_like(r, OP_ADD, forward);
-    op->in[1] = gradient;
-    contribute(r, op, 0, v);
+    op->in[ADD_B] = gradient;
+    contribute(r, op, v);
 }
 
 static void take(Reverse *r, const Op *forward, Value *gradient, Value *param)
@@ -58,8 +62,8 @@ static void take(Reverse *r, const Op *forward, Value *gradient, Value *param)
     if (r->step)
         return;
     Op *op = op_like(r, OP_TAKE, forward);
-    op->in[0] = gradient;
-    op->in[1] = param;
+    op->in[TAKE_GRADIENT] = gradient;
+    op->in[TAKE_PARAM] = param;
 }
 
 /* Where a weight's gradient goes: a value of its own, or of the step's where chunks add up. */
@@ -78,8 +82,8 @@ static Value *weight_gradient(Reverse *r, const Op *forward, const Value *weight
 static void grad_pad(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_PAD_GRAD, f);
-    op->in[0] = dy;
-    contribute(r, op, 1, f->in[0]);
+    op->in[PAD_GRAD_DY] = dy;
+    contribute(r, op, f->in[PAD_X]);
 }
 
 /* The one forward operation that reads the value, or NULL. */
@@ -107,7 +111,7 @@ static bool bias_has_no_effect(const Reverse *r, const Op *conv)
         const Op *reader = only_reader(r, y);
         if (reader && reader->kind == OP_BATCHNORM)
             return true;
-        if (!reader || reader->kind != OP_CONV || reader->in[3] != y)
+        if (!reader || reader->kind != OP_CONV || reader->in[CONV_ADDEND] != y)
             return false;
         last = reader;
     }
@@ -116,21 +120,23 @@ static bool bias_has_no_effect(const Reverse *r, const Op *conv)
 
 static void grad_conv(Reverse *r, const Op *f, Value *dy)
 {
-    Value *x = f->in[0], *weight = f->in[1], *bias = f->in[2], *addend = f->in[3];
+    Value *x = f->in[CONV_X], *weight = f->in[CONV_WEIGHT], *bias = f->in[CONV_BIAS],
+          *addend = f->in[CONV_ADDEND];
     if (f->relu) {
         Op *mask = op_like(r, OP_RELU_GRAD, f);
-        mask->in[0] = dy;
-        mask->in[1] = f->out[0];
+        mask->in[RELU_GRAD_DY] = dy;
+        mask->in[RELU_GRAD_Y] = f->out[0];
         dy = mask->out[0] = like(r, f->out[0]);
     }
     Op *dw = op_like(r, OP_CONV_GRAD_W, f);
-    dw->in[0] = x;
-    dw->in[1] = dy;
+    dw->in[CONV_GRAD_W_X] = x;
+    dw->in[CONV_GRAD_W_DY] = dy;
     dw->out[0] = weight_gradient(r, f, weight);
     if (bias) {
         const bool zero = bias_has_no_effect(r, f);
         Op *db = op_like(r, zero ? OP_ZERO : OP_BIAS_GRAD, f);
-        db->in[0] = zero ? NULL : dy;
+        if (!zero)
+            db->in[BIAS_GRAD_DY] = dy;
         db->out[0] = weight_gradient(r, f, bias);
         take(r, f, db->out[0], bias);
     }
@@ -139,9 +145,9 @@ static void grad_conv(Reverse *r, const Op *f, Value *dy)
         contribute_alias(r, dy, addend, f);
     if (r->wanted[x->id]) {
         Op *dx = op_like(r, OP_CONV_GRAD_X, f);
-        dx->in[0] = dy;
-        dx->in[1] = weight;
-        contribute(r, dx, 2, x);
+        dx->in[CONV_GRAD_X_DY] = dy;
+        dx->in[CONV_GRAD_X_WEIGHT] = weight;
+        contribute(r, dx, x);
     }
     take(r, f, dw->out[0], weight);
 }
@@ -149,57 +155,57 @@ static void grad_conv(Reverse *r, const Op *f, Value *dy)
 static void grad_pool(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_POOL_GRAD, f);
-    op->in[0] = dy;
-    contribute(r, op, 1, f->in[0]);
+    op->in[POOL_GRAD_DY] = dy;
+    contribute(r, op, f->in[POOL_X]);
 }
 
 static void grad_batchnorm(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_BATCHNORM_GRAD, f);
-    Value *before = r->pending[f->in[0]->id];
-    op->in[0] = dy;
-    op->in[1] = f->in[0];
-    op->in[2] = f->in[1];
-    op->in[3] = f->out[1];
-    op->in[4] = f->relu ? f->out[0] : NULL;
-    Value *dx = op->out[0] = like(r, f->in[0]);
-    op->out[1] = like(r, f->in[1]);
-    op->out[2] = like(r, f->in[2]);
+    Value *x = f->in[BATCHNORM_X], *weight = f->in[BATCHNORM_WEIGHT], *bias = f->in[BATCHNORM_BIAS];
+    op->in[BATCHNORM_GRAD_DY] = dy;
+    op->in[BATCHNORM_GRAD_X] = x;
+    op->in[BATCHNORM_GRAD_WEIGHT] = weight;
+    op->in[BATCHNORM_GRAD_STATISTICS] = f->out[1];
+    op->in[BATCHNORM_GRAD_Y] = f->relu ? f->out[0] : NULL;
+    Value *before = r->pending[x->id], *dx = op->out[0] = like(r, x);
+    op->out[1] = like(r, weight);
+    op->out[2] = like(r, bias);
     if (!before)
-        r->pending[f->in[0]->id] = dx;
-    else if (r->wanted[f->in[0]->id])
-        contribute_alias(r, dx, f->in[0], f);
-    take(r, f, op->out[1], f->in[1]);
-    take(r, f, op->out[2], f->in[2]);
+        r->pending[x->id] = dx;
+    else if (r->wanted[x->id])
+        contribute_alias(r, dx, x, f);
+    take(r, f, op->out[1], weight);
+    take(r, f, op->out[2], bias);
 }
 
 static void grad_gather(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_GATHER_GRAD, f);
-    op->in[0] = dy;
-    op->in[1] = f->in[1];
-    contribute(r, op, 2, f->in[0]);
+    op->in[GATHER_GRAD_DA] = dy;
+    op->in[GATHER_GRAD_LOCATION] = f->in[GATHER_LOCATION];
+    contribute(r, op, f->in[GATHER_X]);
 }
 
 static void grad_scores(Reverse *r, const Op *f, Value *dr)
 {
     Op *da = op_like(r, OP_SCORES_GRAD_A, f);
-    da->in[0] = dr;
-    da->in[1] = f->in[1];
-    contribute(r, da, 2, f->in[0]);
+    da->in[SCORES_GRAD_A_DR] = dr;
+    da->in[SCORES_GRAD_A_T] = f->in[SCORES_T];
+    contribute(r, da, f->in[SCORES_A]);
     Op *dt = op_like(r, OP_SCORES_GRAD_T, f);
-    dt->in[0] = dr;
-    dt->in[1] = f->in[0];
-    contribute(r, dt, 2, f->in[1]);
+    dt->in[SCORES_GRAD_T_DR] = dr;
+    dt->in[SCORES_GRAD_T_A] = f->in[SCORES_A];
+    contribute(r, dt, f->in[SCORES_T]);
 }
 
 /* The root: its own result needs no gradient from behind, the objective's weights are constants. */
 static void grad_nce(Reverse *r, const Op *f)
 {
     Op *op = op_like(r, OP_NCE_GRAD, f);
-    op->in[0] = f->in[0];
-    op->in[1] = f->out[1];
-    contribute(r, op, 2, f->in[0]);
+    op->in[NCE_GRAD_R] = f->in[NCE_R];
+    op->in[NCE_GRAD_STATISTICS] = f->out[1];
+    contribute(r, op, f->in[NCE_R]);
 }
 
 static void reverse(Reverse *r, int forward);
@@ -224,7 +230,7 @@ static void grad_encode(Reverse *r, const Op *f)
     reverse(&c, chunk->ops);
 
     Op *op = graph_op_wide(step, OP_ENCODE_GRAD, f->at, f->label, f->inputs + c.rooms);
-    op->in[0] = f->in[0];
+    op->in[ENCODE_GRAD_X] = f->in[ENCODE_X];
     for (int i = 1; i < f->inputs; i++)
         op->in[i] = r->pending[f->in[i]->id];
     for (int i = 0; i < c.rooms; i++)

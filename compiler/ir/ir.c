@@ -2,15 +2,67 @@
 #include "amdimc.h"
 #include <string.h>
 
-static const char *const op_names[] = {
-#define OP(kind, name) name,
+enum { MOST_OPERANDS = 5 };
+
+/* What ops.def says. */
+static const struct {
+    const char *name;
+    Purpose purpose;
+} ops[OP_COUNT] = {
+#define OP(kind, name, purpose) [OP_##kind] = {name, PURPOSE_##purpose},
+#define OPERAND(kind, name, number, facts)
 #include "ops.def"
 #undef OP
+#undef OPERAND
+};
+
+/* A fact of an operand that is there stands beside THERE. */
+enum { THERE = 32 };
+static const unsigned char operand_facts[OP_COUNT][MOST_OPERANDS] = {
+#define OP(kind, name, purpose)
+#define OPERAND(kind, name, number, facts) [OP_##kind][number] = THERE | (facts),
+#include "ops.def"
+#undef OP
+#undef OPERAND
 };
 
 const char *op_name(OpKind k)
 {
-    return op_names[k];
+    return ops[k].name;
+}
+
+Purpose op_purpose(OpKind k)
+{
+    return ops[k].purpose;
+}
+
+static bool has_fact(OpKind k, int operand, Fact fact)
+{
+    return (operand_facts[k][operand] & fact) == (unsigned)fact;
+}
+
+int op_operand(OpKind k, Fact fact)
+{
+    for (int i = 0; i < MOST_OPERANDS; i++)
+        if (has_fact(k, i, fact))
+            return i;
+    return -1;
+}
+
+static const struct {
+    const char *name;
+    size_t bytes;
+} numbers[NUMBERS] = {
+    [NUMBER_FLOAT32] = {"float32", sizeof(float)}, [NUMBER_INT32] = {"int32", sizeof(int32_t)}};
+
+size_t number_bytes(Number n)
+{
+    return numbers[n].bytes;
+}
+
+const char *number_name(Number n)
+{
+    return numbers[n].name;
 }
 
 Graph *graph_new(Arena *a, const Net *n, const char *name)
@@ -44,16 +96,22 @@ static bool name_taken(const Graph *g, const char *name)
 
 Value *graph_value(Graph *g, ValueKind kind, const char *name, int rank, const int *dims)
 {
+    return graph_value_of(g, NUMBER_FLOAT32, kind, name, rank, dims);
+}
+
+Value *graph_value_of(Graph *g, Number number, ValueKind kind, const char *name, int rank, const int *dims)
+{
     Value *v = ARENA_NEW(g->arena, Value);
     v->id = v->home = g->values;
     v->kind = kind;
+    v->number = number;
     v->name = name;
     for (int i = 2; name_taken(g, v->name); i++)
         v->name = arena_printf(g->arena, "%s_%d", name, i);
     v->rank = rank;
     for (int i = 0; i < rank; i++)
         v->dims[i] = dims[i];
-    v->bytes = value_count(v) * sizeof(float);
+    v->bytes = value_count(v) * number_bytes(number);
     g->value = grown(g->arena, g->value, g->values, &g->value_capacity, sizeof *g->value);
     return g->value[g->values++] = v;
 }
@@ -63,13 +121,9 @@ Value *graph_param(Graph *g, Param *p)
     for (int i = 0; i < g->values; i++)
         if (g->value[i]->param == p)
             return g->value[i];
-    char *name = arena_copy(g->arena, p->name, strlen(p->name));
-    for (char *c = name; *c; c++)
-        if (*c == '.')
-            *c = '_';
     int matrix[2] = {p->dims[1] * p->dims[2] * p->dims[3], p->dims[0]};
-    Value *v = p->rank == 4 ? graph_value(g, VALUE_PARAM, name, 2, matrix)
-                            : graph_value(g, VALUE_PARAM, name, 1, p->dims);
+    Value *v = p->rank == 4 ? graph_value(g, VALUE_PARAM, p->field, 2, matrix)
+                            : graph_value(g, VALUE_PARAM, p->field, 1, p->dims);
     v->param = p;
     return v;
 }
@@ -138,46 +192,34 @@ static bool same_shape(const Value *a, const Value *b)
     return a->rank == b->rank && !memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank);
 }
 
-/* The optional inputs that are summed into, or mask, the first output element by element. */
-static void check_tail(const Op *op, int first, int count, const char *pass)
+static void check_operand(const Op *op, int i, const char *pass)
 {
-    for (int i = first; i < first + count; i++)
-        if (op->in[i] && !same_shape(op->in[i], op->out[0]))
-            bug("after %s: %s of %s: %s is not shaped like %s", pass, op_name(op->kind), op->label,
-                op->in[i]->name, op->out[0]->name);
+    const Value *v = op->in[i];
+    if (!v && !has_fact(op->kind, i, OPTIONAL))
+        bug("after %s: %s of %s lacks its operand %d", pass, op_name(op->kind), op->label, i);
+    if (v && has_fact(op->kind, i, ALIKE) && !same_shape(v, op->out[0]))
+        bug("after %s: %s of %s: %s is not shaped like %s", pass, op_name(op->kind), op->label, v->name,
+            op->out[0]->name);
 }
 
+/* What ops.def says of the operands, and the geometry of products. */
 static void check_shapes(const Op *op, const char *pass)
 {
-    const Value *x = op->in[0], *y = op->out[0], *w = op->in[1];
-    switch (op->kind) {
-    case OP_CONV:
+    for (int i = 0; i < MOST_OPERANDS; i++)
+        if (operand_facts[op->kind][i] & THERE)
+            check_operand(op, i, pass);
+    const bool backward = op->kind == OP_CONV_GRAD_X;
+    if (op->kind == OP_CONV || backward) {
+        const Value *w = op->in[backward ? CONV_GRAD_X_WEIGHT : CONV_WEIGHT],
+                    *x = backward ? op->out[0] : op->in[CONV_X],
+                    *y = backward ? op->in[CONV_GRAD_X_DY] : op->out[0];
         if (w->dims[0] != op->kernel * op->kernel * x->dims[3] || w->dims[1] != y->dims[3] ||
             (x->dims[1] - op->kernel) / op->stride + 1 != y->dims[1])
-            bug("after %s: conv %s does not fit its shapes", pass, op->label);
-        check_tail(op, 3, 1, pass);
-        break;
-    case OP_CONV_GRAD_X:
-        if (w->dims[0] != op->kernel * op->kernel * y->dims[3] || w->dims[1] != x->dims[3] ||
-            (y->dims[1] - op->kernel) / op->stride + 1 != x->dims[1])
-            bug("after %s: conv_grad_x %s does not fit its shapes", pass, op->label);
-        check_tail(op, 2, 2, pass);
-        break;
-    case OP_PAD_GRAD: check_tail(op, 1, 2, pass); break;
-    case OP_POOL_GRAD: check_tail(op, 1, 1, pass); break;
-    case OP_GATHER_GRAD:
-    case OP_SCORES_GRAD_A:
-    case OP_SCORES_GRAD_T: check_tail(op, 2, 1, pass); break;
-    case OP_RELU_GRAD:
-    case OP_ADD: check_tail(op, 0, 2, pass); break;
-    case OP_BATCHNORM_GRAD:
-    case OP_NCE_GRAD: check_tail(op, 0, 1, pass); break;
-    case OP_TAKE:
-        if (!same_shape(x, w))
-            bug("after %s: the gradient %s is not shaped like %s", pass, x->name, w->name);
-        break;
-    default: break;
+            bug("after %s: %s of %s does not fit its shapes", pass, op_name(op->kind), op->label);
     }
+    if (op->kind == OP_TAKE && !same_shape(op->in[TAKE_GRADIENT], op->in[TAKE_PARAM]))
+        bug("after %s: the gradient %s is not shaped like %s", pass, op->in[TAKE_GRADIENT]->name,
+            op->in[TAKE_PARAM]->name);
 }
 
 void graph_check(const Graph *g, const char *pass)
@@ -201,51 +243,5 @@ void graph_check(const Graph *g, const char *pass)
                 made[op->out[j]->id] = true;
         }
         check_shapes(op, pass);
-    }
-}
-
-static void print_shape(const Value *v, FILE *stream)
-{
-    for (int i = 0; i < v->rank; i++)
-        fprintf(stream, "%s%d", i ? "x" : "", v->dims[i]);
-}
-
-static void print_attributes(const Op *op, FILE *stream)
-{
-    if (op->kernel > 1)
-        fprintf(stream, " kernel=%d", op->kernel);
-    if (op->stride > 1)
-        fprintf(stream, " stride=%d", op->stride);
-    if (op->pad)
-        fprintf(stream, " pad=%d%s", op->pad, op->reflect ? " reflect" : "");
-    if (op->relu)
-        fputs(" relu", stream);
-    if (op->again)
-        fputs(" again", stream);
-    if (op->kind == OP_NCE_GRAD)
-        fprintf(stream, " weight=%.9g", op->pair->spec->weight.v);
-}
-
-void graph_print(const Graph *g, FILE *stream)
-{
-    fprintf(stream, "%s: %d operations, arena of %zu bytes\n", g->name, g->ops, g->arena_bytes);
-    for (int i = 0; i < g->ops; i++) {
-        const Op *op = g->op[i];
-        fprintf(stream, "%4d  ", i);
-        for (int j = 0; j < OP_OUTPUTS; j++)
-            if (op->out[j]) {
-                fprintf(stream, "%s%s:", j ? ", " : "", op->out[j]->name);
-                print_shape(op->out[j], stream);
-                if (op->out[j]->kind == VALUE_TEMPORARY)
-                    fprintf(stream, "@%zu", op->out[j]->offset);
-            }
-        fprintf(stream, "%s%s", op->out[0] ? " = " : "", op_name(op->kind));
-        for (int j = 0; j < op->inputs; j++)
-            if (op->in[j])
-                fprintf(stream, " %s", op->in[j]->name);
-        print_attributes(op, stream);
-        if (op->at.source)
-            fprintf(stream, "  ; %s:%d", op->at.source->name, op->at.line);
-        fputc('\n', stream);
     }
 }

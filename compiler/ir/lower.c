@@ -10,6 +10,15 @@ typedef struct {
     bool training;
 } Lower;
 
+static char *identifier_of(Arena *a, const char *name)
+{
+    char *field = arena_copy(a, name, strlen(name));
+    for (char *c = field; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    return field;
+}
+
 static Param *pool_param(ParamPool *pool, const char *name, int rank, const int *dims, bool trained,
                          Init init, double bound)
 {
@@ -24,7 +33,13 @@ static Param *pool_param(ParamPool *pool, const char *name, int rank, const int 
             pool->param[i] = old[i];
     }
     Param *p = ARENA_NEW(pool->arena, Param);
-    *p = (Param){.name = name, .rank = rank, .trained = trained, .init = init, .bound = bound, .count = 1};
+    *p = (Param){.name = name,
+                 .field = identifier_of(pool->arena, name),
+                 .rank = rank,
+                 .trained = trained,
+                 .init = init,
+                 .bound = bound,
+                 .count = 1};
     for (int i = 0; i < rank; i++) {
         p->dims[i] = dims[i];
         p->count *= (size_t)dims[i];
@@ -39,11 +54,7 @@ static const char *join(Lower *l, const char *prefix, const char *suffix)
 
 static const char *identifier(Lower *l, const char *label, const char *suffix)
 {
-    char *name = arena_printf(l->g->arena, "%s%s", label, suffix);
-    for (char *c = name; *c; c++)
-        if (*c == '.')
-            *c = '_';
-    return name;
+    return identifier_of(l->g->arena, arena_printf(l->g->arena, "%s%s", label, suffix));
 }
 
 static Value *conv_weight(Lower *l, const char *name, int out, int in, int kernel, Init init, double bound)
@@ -67,7 +78,7 @@ static Value *pad(Lower *l, Value *x, int amount, bool reflect, Mark at, const c
     if (!amount)
         return x;
     Op *op = graph_op(l->g, OP_PAD, at, label);
-    op->in[0] = x;
+    op->in[PAD_X] = x;
     op->pad = amount;
     op->reflect = reflect;
     return op->out[0] = graph_map(l->g, identifier(l, label, "_padded"), x->dims[1] + 2 * amount, x->dims[3]);
@@ -78,10 +89,10 @@ static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend
                    bool relu, Mark at, const char *label, const char *result)
 {
     Op *op = graph_op(l->g, OP_CONV, at, label);
-    op->in[0] = x;
-    op->in[1] = weight;
-    op->in[2] = bias;
-    op->in[3] = addend;
+    op->in[CONV_X] = x;
+    op->in[CONV_WEIGHT] = weight;
+    op->in[CONV_BIAS] = bias;
+    op->in[CONV_ADDEND] = addend;
     op->kernel = kernel;
     op->stride = stride;
     op->relu = relu;
@@ -91,12 +102,13 @@ static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend
 static Value *batchnorm(Lower *l, Value *x, bool relu, Mark at, const char *label, const char *result)
 {
     int channels = x->dims[3];
+    /* Both have the same operands. */
     Op *op = graph_op(l->g, l->training ? OP_BATCHNORM : OP_NORMALIZE, at, label);
-    op->in[0] = x;
-    op->in[1] = vector(l, join(l, label, "weight"), channels, true, INIT_ONE, 0);
-    op->in[2] = vector(l, join(l, label, "bias"), channels, true, INIT_ZERO, 0);
-    op->in[3] = vector(l, join(l, label, "running_mean"), channels, false, INIT_ZERO, 0);
-    op->in[4] = vector(l, join(l, label, "running_var"), channels, false, INIT_ONE, 0);
+    op->in[BATCHNORM_X] = x;
+    op->in[BATCHNORM_WEIGHT] = vector(l, join(l, label, "weight"), channels, true, INIT_ONE, 0);
+    op->in[BATCHNORM_BIAS] = vector(l, join(l, label, "bias"), channels, true, INIT_ZERO, 0);
+    op->in[BATCHNORM_RUNNING_MEAN] = vector(l, join(l, label, "running_mean"), channels, false, INIT_ZERO, 0);
+    op->in[BATCHNORM_RUNNING_VAR] = vector(l, join(l, label, "running_var"), channels, false, INIT_ONE, 0);
     op->relu = relu;
     op->out[0] = graph_map(l->g, result, x->dims[1], channels);
     if (l->training)
@@ -128,7 +140,7 @@ static Value *shortcut(Lower *l, Value *x, int out, int kernel, int stride, Mark
     if (kernel == 1 && stride == 1 && x->dims[3] == out)
         return x;
     Op *op = graph_op(l->g, OP_POOL, at, label);
-    op->in[0] = x;
+    op->in[POOL_X] = x;
     op->kernel = kernel;
     op->stride = stride;
     return op->out[0] =
@@ -228,12 +240,12 @@ static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
     const Net *n = l->g->net;
     const char *name =
         identifier(l, arena_printf(l->g->arena, "location_%d_to_%d", pair->from->scale, pair->to->scale), "");
-    Value *location = graph_value(l->g, VALUE_INPUT, name, 2, (int[]){n->views, n->batch});
+    Value *location = graph_value_of(l->g, NUMBER_INT32, VALUE_INPUT, name, 2, (int[]){n->views, n->batch});
     l->g->location[pair->located] = location;
     Op *op = graph_op(l->g, OP_GATHER, pair->spec->at, pair->name);
     op->pair = pair;
-    op->in[0] = embedding;
-    op->in[1] = location;
+    op->in[GATHER_X] = embedding;
+    op->in[GATHER_LOCATION] = location;
     name = arena_printf(l->g->arena, "antecedent_%d_to_%d", pair->from->scale, pair->to->scale);
     return op->out[0] = graph_map(l->g, name, 1, embedding->dims[3]);
 }
@@ -248,14 +260,14 @@ static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
 
     Op *scores = graph_op(l->g, OP_SCORES, pair->spec->at, pair->name);
     scores->pair = pair;
-    scores->in[0] = antecedent;
-    scores->in[1] = to;
+    scores->in[SCORES_A] = antecedent;
+    scores->in[SCORES_T] = to;
     scores->out[0] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "scores_%s", suffix), 3,
                                  (int[]){n->views, targets, n->batch});
 
     Op *nce = graph_op(l->g, OP_NCE, pair->spec->at, pair->name);
     nce->pair = pair;
-    nce->in[0] = scores->out[0];
+    nce->in[NCE_R] = scores->out[0];
     nce->out[0] =
         graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "loss_%s", suffix), 1, (int[]){3});
     nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "statistics_%s", suffix), 3,
@@ -392,30 +404,42 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk)
     return l.g;
 }
 
-/* The layer whose features stand for an image: f_1, or the top-most trained layer where no pair trains
+/* The layer whose features stand for an image: that of f_1, or the top-most trained one where no pair trains
  * scale 1. */
-static Value *representation(Lower *l)
+static int represented_layer(const Net *n)
 {
-    const Net *n = l->g->net;
     const NetScale *one = net_scale(n, 1);
-    int top = one && one->trained ? one->layer->number : n->top;
-    Value *features = lower_encoder(l, top)[top];
+    return one && one->trained ? one->layer->number : n->top;
+}
+
+/* Over an image's positions, where there are several. */
+static Value *mean_of_positions(Lower *l, Value *features, Mark at)
+{
     if (features->dims[1] == 1)
         return features;
-    Op *op = graph_op(l->g, OP_MEAN, n->layer[top].spec->at, "mean");
-    op->in[0] = features;
+    Op *op = graph_op(l->g, OP_MEAN, at, "mean");
+    op->in[MEAN_X] = features;
     return op->out[0] = graph_map(l->g, "mean", 1, features->dims[3]);
 }
 
-Graph *lower_encode(Arena *a, const Net *n, ParamPool *pool, int scale, int images)
+/* Heads come as soon as what they embed is there, so that it need not be kept for long. */
+Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Feature *feature, int *features)
 {
-    const char *name = scale ? arena_printf(a, "encode_phi_%d", scale) : "encode_f_1";
-    Lower l = lower_begin(a, net_of_images(a, n, images), pool, name, false);
-    if (!scale) {
-        representation(&l);
-        return l.g;
+    Lower l = lower_begin(a, net_of_images(a, n, images), pool, "encoders", false);
+    const int represented = represented_layer(n);
+    Value *x = l.g->x;
+    *features = 1;
+    for (int i = 0; i <= n->top; i++) {
+        x = lower_layer(&l, &n->layer[i], x);
+        if (i == represented)
+            feature[0] = (Feature){.result = mean_of_positions(&l, x, n->layer[i].spec->at)};
+        for (int s = 0; s < n->scales; s++)
+            if (n->scale[s].trained && n->scale[s].layer->number == i)
+                feature[(*features)++] = (Feature){n->scale[s].scale, lower_head(&l, &n->scale[s], x)};
     }
-    const NetScale *s = net_scale(n, scale);
-    lower_head(&l, s, lower_encoder(&l, s->layer->number)[s->layer->number]);
+    l.g->results = *features;
+    l.g->result = ARENA_ARRAY(a, const Value *, *features);
+    for (int i = 0; i < *features; i++)
+        l.g->result[i] = feature[i].result;
     return l.g;
 }

@@ -17,13 +17,14 @@ static bool any_result_used(const Op *op, const bool *used)
     return false;
 }
 
-/* The last operation of a list without effects makes its result. */
 static void drop_unused(Graph *g)
 {
     bool *used = ARENA_ARRAY(g->arena, bool, g->values), *kept = ARENA_ARRAY(g->arena, bool, g->ops);
+    for (int i = 0; i < g->results; i++)
+        used[g->result[i]->id] = true;
     for (int i = g->ops - 1; i >= 0; i--) {
         const Op *op = g->op[i];
-        kept[i] = has_effect(op) || any_result_used(op, used) || i == g->ops - 1;
+        kept[i] = has_effect(op) || any_result_used(op, used);
         for (int j = 0; kept[i] && j < op->inputs; j++)
             if (op->in[j])
                 used[op->in[j]->id] = true;
@@ -44,25 +45,15 @@ static int uses(const Graph *g, const Value *v)
     return count;
 }
 
-/* Which input of an operation is its mask; 0 where it takes none. */
-static int mask_input(const Op *op)
-{
-    switch (op->kind) {
-    case OP_CONV_GRAD_X: return 3;
-    case OP_PAD_GRAD: return 2;
-    default: return 0;
-    }
-}
-
 static void fold_masks(Graph *g)
 {
     int ops = 0;
     Op **kept = ARENA_ARRAY(g->arena, Op *, g->ops);
     for (int i = 0; i < g->ops; i++) {
-        Op *op = g->op[i], *source = op->kind == OP_RELU_GRAD ? graph_maker(g, op->in[0]) : NULL;
-        int mask = source ? mask_input(source) : 0;
-        if (mask && !source->in[mask] && uses(g, op->in[0]) == 1) {
-            source->in[mask] = op->in[1];
+        Op *op = g->op[i], *source = op->kind == OP_RELU_GRAD ? graph_maker(g, op->in[RELU_GRAD_DY]) : NULL;
+        const int mask = source ? op_operand(source->kind, MASK) : -1;
+        if (mask >= 0 && !source->in[mask] && uses(g, op->in[RELU_GRAD_DY]) == 1) {
+            source->in[mask] = op->in[RELU_GRAD_Y];
             source->out[0] = op->out[0];
             continue;
         }

@@ -1,138 +1,124 @@
-/* sparse.c: which products go by the numbers of one factor that are not zero (templates/sparse.h), or make
- * only what a mask keeps (templates/masked.h), and what memory they need for it. */
-#include "amdimc.h"
+/* sparse.c: sparse-dense products on post-ReLU activations, and on gradients behind a ReLU's mask: they go
+ * from one number that is not zero to the next (templates/sparse.h). */
+#include "blocks.h"
+#include "kernel.h"
 
-/* As in templates/sparse.h, where the widest panel is meant. */
-enum {
-    PIXEL_BLOCK = 240,
-    DEPTH_BLOCK = 64,
-    COLUMNS = 64,
-    PANEL = 32,
-    LINE = 16,
-    SPARSE_ROWS = 128,
-    SPARSE_STEP = SPARSE_ROWS + LINE
-};
+static const char *const templates[] = {"vectors.h", "sparse.h", NULL};
 
-/* Floats of a weight's gradient in all its slices. */
-enum { LARGEST_SUMS = 1 << 23 };
-
-static bool is_masked(const Op *op)
-{
-    return op->kind == OP_CONV_GRAD_X && op->in[3];
-}
+enum { LARGEST_SUMS = 1 << 23 }; /* floats of a weight's gradient in all its slices */
 
 /* A ReLU's result, or a gradient behind its mask. */
-static bool makes_zeros(const Op *op)
-{
-    switch (op->kind) {
-    case OP_CONV:
-    case OP_BATCHNORM:
-    case OP_NORMALIZE: return op->relu;
-    case OP_CONV_GRAD_X: return is_masked(op);
-    case OP_PAD_GRAD: return op->in[2] != NULL;
-    case OP_RELU_GRAD: return true;
-    default: return false;
-    }
-}
-
-static bool is_sparse(const Graph *g, const Value *v)
+static bool holds_zeros(const Graph *g, const Value *v)
 {
     const Op *maker = graph_maker(g, v);
-    return maker && makes_zeros(maker);
+    const int mask = maker ? op_operand(maker->kind, MASK) : -1;
+    return maker && (maker->relu || (mask >= 0 && maker->in[mask]));
 }
 
-static bool is_pointwise(const Op *op)
-{
-    return op->kernel == 1 && op->stride == 1;
-}
+/* Each: whether the operation can go by that operand, did it hold zeros. */
 
-/* Each: whether the operation can go by that input, were it sparse. */
-
-static bool can_conv(const Op *op)
+static bool can_conv(ConvOperands o, const Op *op)
 {
-    return is_pointwise(op) && op->in[0]->dims[3] % DEPTH_BLOCK == 0 && op->out[0]->dims[3] % COLUMNS == 0;
+    return op_is_pointwise(op) && o.x->dims[3] % DEPTH_BLOCK == 0 && o.y->dims[3] % SPARSE_COLUMNS == 0;
 }
 
 /* Patches must lie side by side: each number of dx is one sum then. */
-static bool can_grad_x(const Op *op)
+static bool can_grad_x(ConvOperands o, const Op *op)
 {
-    const Value *dy = op->in[0], *dx = op->out[0];
-    return op->kernel == op->stride && dx->dims[1] == dy->dims[1] * op->stride &&
-           dy->dims[3] % DEPTH_BLOCK == 0 && dx->dims[3] % COLUMNS == 0;
-}
-
-/* Whether only what the mask keeps can be made. */
-static bool can_mask(const Op *op)
-{
-    return is_pointwise(op) && !op->in[2] && op->in[0]->dims[3] % DEPTH_BLOCK == 0 &&
-           op->out[0]->dims[3] % COLUMNS == 0;
+    return op->kernel == op->stride && o.x->dims[1] == o.y->dims[1] * op->stride &&
+           o.y->dims[3] % DEPTH_BLOCK == 0 && o.x->dims[3] % SPARSE_COLUMNS == 0;
 }
 
 /* Rows are channels of the sparse one, columns the numbers of the other one's patches. */
 static bool can_grad_w(const Value *rows, int columns)
 {
     enum { LEAST_ROWS = 64 };
-    return rows->dims[3] % LINE == 0 && rows->dims[3] >= LEAST_ROWS && columns % COLUMNS == 0;
+    return rows->dims[3] % LINE == 0 && rows->dims[3] >= LEAST_ROWS && columns % SPARSE_COLUMNS == 0;
 }
 
-static bool can_grad_w_by_x(const Op *op)
+static bool can_grad_w_by_x(ConvOperands o, const Op *op)
 {
-    return is_pointwise(op) && can_grad_w(op->in[0], op->in[1]->dims[3]);
+    return op_is_pointwise(op) && can_grad_w(o.x, o.y->dims[3]);
 }
 
-static bool can_grad_w_by_dy(const Op *op)
+static bool can_grad_w_by_dy(ConvOperands o, const Op *op)
 {
-    const int run = op->kernel * op->in[0]->dims[3];
-    return run % PANEL == 0 && can_grad_w(op->in[1], op->kernel * run);
+    const int run = op->kernel * o.x->dims[3];
+    return run % MAX_PANEL == 0 && can_grad_w(o.y, op->kernel * run);
 }
 
-/* Of the product. */
-static int pixels_of(const Op *op)
+/* Enough pixels for a block of the weight that is fetched to the L1. */
+static bool has_pixels(ConvOperands o)
 {
-    const Value *y = op->kind == OP_CONV ? op->out[0] : op->in[op->kind == OP_CONV_GRAD_W];
-    return y->dims[0] * y->dims[1] * y->dims[2];
+    enum { LEAST_PIXELS = 512 };
+    return map_pixels(o.y) >= LEAST_PIXELS;
 }
 
-const Value *sparse_input(const Graph *g, const Op *op)
+const Value *sparse_operand(const Graph *g, const Op *op)
 {
-    enum { LEAST_PIXELS = 512 }; /* for a block of the weight that is fetched to the first cache */
-    if (pixels_of(op) < LEAST_PIXELS)
+    const ConvOperands o = conv_operands(op);
+    if (!has_pixels(o))
         return NULL;
-    const bool by_first = op->kind == OP_CONV          ? can_conv(op)
-                          : op->kind == OP_CONV_GRAD_X ? can_grad_x(op)
-                                                       : can_grad_w_by_x(op);
-    if (op->kind == OP_CONV_GRAD_W && value_count(op->out[0]) > LARGEST_SUMS)
+    switch (op->kind) {
+    case OP_CONV: return can_conv(o, op) && holds_zeros(g, o.x) ? o.x : NULL;
+    case OP_CONV_GRAD_X: return can_grad_x(o, op) && holds_zeros(g, o.y) ? o.y : NULL;
+    default: break;
+    }
+    if (value_count(o.weight) > LARGEST_SUMS)
         return NULL;
-    if (by_first && is_sparse(g, op->in[0]))
-        return op->in[0];
-    if (op->kind == OP_CONV_GRAD_W && can_grad_w_by_dy(op) && is_sparse(g, op->in[1]))
-        return op->in[1];
-    return is_masked(op) && can_mask(op) ? op->in[3] : NULL;
-}
-
-bool op_is_by_mask(const Op *op)
-{
-    return op->sparse && is_masked(op) && op->sparse == op->in[3];
+    if (can_grad_w_by_x(o, op) && holds_zeros(g, o.x))
+        return o.x;
+    return can_grad_w_by_dy(o, op) && holds_zeros(g, o.y) ? o.y : NULL;
 }
 
 /* So many that there are PARTS parts; each is a block of pixels at least, and all their sums are not too much
  * memory. */
-int sparse_slices(const Op *op)
+int sparse_slices(const Op *op, const Value *zeros)
 {
     enum { PARTS = 8 };
-    const int parts = (op->sparse->dims[3] + SPARSE_ROWS - 1) / SPARSE_ROWS,
-              blocks = (pixels_of(op) + DEPTH_BLOCK - 1) / DEPTH_BLOCK,
-              fit = LARGEST_SUMS / (int)value_count(op->out[0]);
-    int slices = (PARTS + parts - 1) / parts;
+    const ConvOperands o = conv_operands(op);
+    const int parts = ceil_div(zeros->dims[3], SPARSE_ROWS),
+              blocks = ceil_div((int)map_pixels(o.y), DEPTH_BLOCK),
+              fit = LARGEST_SUMS / (int)value_count(o.weight);
+    int slices = ceil_div(PARTS, parts);
     slices = slices < blocks ? slices : blocks;
     slices = slices < fit ? slices : fit;
     return slices > 1 ? slices : 1;
 }
 
-/* A map's sums of COLUMNS, and a bit for each number of op->sparse, be it the left factor or the mask. */
-size_t sparse_worker_floats(const Op *op)
+static bool can(const Graph *g, const Op *op)
 {
-    if (op->kind == OP_CONV_GRAD_W)
-        return DEPTH_BLOCK * (SPARSE_STEP + COLUMNS);
-    return (size_t)PIXEL_BLOCK * (COLUMNS + (size_t)op->sparse->dims[3] / DEPTH_BLOCK * 2);
+    return !has_tiles(g) && sparse_operand(g, op);
 }
+
+/* Of a worker's scratch: a block's sums, and a bit for each number of the sparse one. */
+static void plan_product(const Graph *g, const Op *op, Plan *p)
+{
+    p->zeros = sparse_operand(g, op);
+    p->parts = row_parts(map_pixels(conv_operands(op).y), PIXEL_BLOCK);
+    p->arena_floats = packed_weight_floats(g, op);
+    p->worker_floats = SPARSE_SCRATCH((size_t)p->zeros->dims[3]);
+}
+
+static void plan_grad_w(const Graph *g, const Op *op, Plan *p)
+{
+    enum { ROWS = 32 }; /* of the weight, that slices are summed in */
+    p->zeros = sparse_operand(g, op);
+    p->slices = sparse_slices(op, p->zeros);
+    p->parts = ceil_div(op->out[0]->dims[0], ROWS);
+    p->arena_floats = (size_t)p->slices * value_count(op->out[0]);
+    p->worker_floats = SPARSE_GRAD_W_SCRATCH;
+}
+
+static void call_grad_w(Call *c, const Op *op)
+{
+    const bool by_x = op->plan.zeros == op->in[CONV_GRAD_W_X];
+    conv_grad_w_call(c, op);
+    c->name = arena_printf(c->arena, "%s_by_%s", c->name, by_x ? "x" : "dy");
+    call_constant(c, "%s", by_x ? "BY_X" : "BY_DY");
+    call_constant(c, "%d, %d", op->plan.slices, op->plan.parts);
+}
+
+const Kernel conv_by_sparse = {"sparse", templates, can, NULL, plan_product, conv_call};
+const Kernel conv_grad_x_by_sparse = {"sparse", templates, can, NULL, plan_product, conv_grad_x_call};
+const Kernel conv_grad_w_by_sparse = {"sparse", templates, can, NULL, plan_grad_w, call_grad_w};

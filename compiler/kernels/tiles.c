@@ -1,111 +1,159 @@
-/* tiles.c: the memory that products by matrix tiles need (templates/tiles.h and tile_sums.h), where the
- * target may have them. */
-#include "amdimc.h"
-#include <string.h>
+/* tiles.c: products by matrix tiles (templates/tiles.h and tile_sums.h), on a target that has them: then
+ * every product is theirs, whole, whatever is known of zeros. */
+#include "blocks.h"
+#include "kernel.h"
 
-/* As in templates/tiles.h and tile_sums.h. */
-enum {
-    STEP = 32,
-    PAIR = 32,
-    PARTS = 3,
-    PAIR_FLOATS = PARTS * PAIR * STEP / 2, /* of a step, numbers of two bytes */
-    APART_FLOATS = PARTS * 2 * STEP / 2,   /* that keep a panel's tiles apart */
-    TILE_PIXELS = 128,
-    MOST_STEPS = 16,
-    MOST_PANELS = 16,
-    CACHED = 256,
-    SUM_PAIRS = 8,
-    SUM_CACHED = 32,
-    MOST_SUM_STEPS = 8
-};
+static const char *const templates[] = {"tiles.h", "tile_sums.h", NULL};
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-static size_t larger(size_t a, size_t b)
+static bool can(const Graph *g, const Op *op)
 {
-    return a > b ? a : b;
+    (void)op;
+    return has_tiles(g);
 }
 
-static size_t pieces(size_t n, size_t of)
-{
-    return (n + of - 1) / of;
-}
-
-/* What the machine has is not asked: a spec makes the same C everywhere, which a processor with tiles and one
- * without compile each in its own way. */
-bool target_may_have_tiles(const Spec *s)
-{
-    const char *march = s->target.march.v;
-    /* sapphirerapids and what came after it */
-    return strstr(march, "rapids") || !strcmp(march, "native");
-}
-
-size_t tiles_packed_floats(int depth, int columns)
-{
-    return pieces((size_t)columns, PAIR) * pieces((size_t)depth, STEP) * PAIR_FLOATS;
-}
+/* ---- products of maps ---- */
 
 /* Two blocks of rows' parts, and sums that wait for further steps. */
-static size_t product_floats(size_t depth, size_t panels)
+static size_t product_floats(int depth, int panels)
 {
-    const size_t steps = pieces(depth, STEP), pixels = steps * panels <= CACHED ? PAIR : TILE_PIXELS,
-                 waiting = steps > MOST_STEPS ? smaller(panels, MOST_PANELS) : 0;
-    return 2 * (pixels / PAIR) * smaller(steps, MOST_STEPS) * PAIR_FLOATS + waiting * PAIR * pixels;
+    const int steps = ceil_div(depth, STEP);
+    const size_t pixels = (size_t)tile_pixels(steps, panels),
+                 waiting = steps > MOST_STEPS ? smaller((size_t)panels, MOST_PANELS) : 0;
+    return 2 * (pixels / TILE_PAIR) * smaller((size_t)steps, MOST_STEPS) * PAIR_FLOATS +
+           waiting * TILE_PAIR * pixels;
 }
 
-/* Sums over pixels of pairs by panels: parts of two blocks of pixels, and the sums. */
-static size_t sum_floats(size_t pairs, size_t panels)
+size_t tiles_product_floats(int depth, int columns)
 {
-    const size_t rows = smaller(pairs, SUM_PAIRS), columns = smaller(panels, SUM_PAIRS),
+    return product_floats(depth, ceil_div(columns, TILE_PAIR));
+}
+
+static void plan_conv(const Graph *g, const Op *op, Plan *p)
+{
+    const Value *w = op->in[CONV_WEIGHT];
+    p->parts = row_parts(map_pixels(op->out[0]), PIXEL_BLOCK);
+    p->arena_floats = packed_weight_floats(g, op);
+    p->worker_floats = tiles_product_floats(w->dims[0], w->dims[1]);
+}
+
+/* Parts of the images, as patches may overlap; of the pixels where there are none. */
+static void plan_conv_grad_x(const Graph *g, const Op *op, Plan *p)
+{
+    const Value *dy = op->in[CONV_GRAD_X_DY], *w = op->in[CONV_GRAD_X_WEIGHT];
+    const int taps = op->kernel * op->kernel;
+    p->parts = op_is_pointwise(op)
+                   ? row_parts(map_pixels(dy), PIXEL_BLOCK)
+                   : filled_image_parts(op, dy->dims[0], dy->dims[1] * dy->dims[2], filled_pixels);
+    p->arena_floats = packed_weight_floats(g, op);
+    p->worker_floats = product_floats(w->dims[1], taps * ceil_div(w->dims[0] / taps, TILE_PAIR));
+}
+
+/* tiles.h offers vectors.h's functions under the same names. */
+static void call_conv(Call *c, const Op *op)
+{
+    conv_call(c, op);
+    c->macro = "conv_direct";
+}
+
+static void call_grad_x(Call *c, const Op *op)
+{
+    conv_grad_x_call(c, op);
+    c->macro = "conv_grad_x_direct";
+}
+
+/* ---- sums over pixels: gradients of weights ---- */
+
+/* Numbers that keep a panel's tiles apart, so that a row's parts do not fight for one place in the L1. */
+enum { APART_FLOATS = PARTS_OF_FLOAT * 2 * STEP / 2 };
+
+/* Of so many pairs by panels: parts of two blocks of pixels, and the sums. */
+static size_t sum_floats(int pairs, int panels)
+{
+    const size_t rows = smaller((size_t)pairs, SUM_PAIRS), columns = smaller((size_t)panels, SUM_PAIRS),
                  steps = smaller(SUM_CACHED, (rows + columns) * MOST_SUM_STEPS);
-    return 2 * (steps * PAIR_FLOATS + columns * APART_FLOATS) + rows * columns * PAIR * PAIR;
+    return 2 * (steps * PAIR_FLOATS + columns * APART_FLOATS) + rows * columns * TILE_PAIR * TILE_PAIR;
 }
 
-/* The same by cells of stride x stride pixels, under each quarter of the kernel; and zeros. */
-static size_t cells_floats(const Op *op, size_t depth, size_t out)
+size_t tiles_sum_floats(int rows, int columns)
 {
-    enum { QUARTERS = 4 };
-    const size_t panels = (size_t)op->stride * pieces(depth / (size_t)op->kernel / 2, PAIR),
-                 rows = smaller(pieces(out, PAIR), SUM_PAIRS), columns = smaller(panels, SUM_PAIRS);
+    return sum_floats(ceil_div(rows, TILE_PAIR), ceil_div(columns, TILE_PAIR));
+}
+
+/* Pairs of a weight's rows: each of the kernel's rows has its own, but a patch that fits one shares it. */
+static int row_pairs(const Op *op)
+{
+    const int in = op->in[CONV_GRAD_W_X]->dims[3];
+    return op->kernel * op->kernel * in <= STEP ? 1 : op->kernel * ceil_div(op->kernel * in, TILE_PAIR);
+}
+
+/* Whether it can go by cells, and whether that pays: cells at rows' ends and in a last step are multiplied
+ * for nothing, a fifth of them at most. */
+static bool has_cells(const Op *op)
+{
+    const Value *x = op->in[CONV_GRAD_W_X], *dy = op->in[CONV_GRAD_W_DY];
+    const int side = dy->dims[1], bands = cell_bands(side), rows = bands > 0 ? ceil_div(side, bands) : 0;
+    return op->kernel == 2 * op->stride && x->dims[1] == op->stride * (side + 1) && bands > 0 &&
+           op->stride * x->dims[3] % TILE == 0 && dy->dims[3] % TILE == 0 &&
+           5 * ceil_div(cells_of_half(side, rows), TILE) * STEP <= 6 * rows * side && winograd_pays(op);
+}
+
+/* Under each quarter of the kernel; and zeros for a pixel of dy. */
+size_t tiles_cells_floats(const Op *op)
+{
+    const int out = op->in[CONV_GRAD_W_DY]->dims[3],
+              panels = op->stride * ceil_div(op->stride * op->in[CONV_GRAD_W_X]->dims[3], TILE_PAIR);
+    const size_t rows = smaller((size_t)ceil_div(out, TILE_PAIR), SUM_PAIRS),
+                 columns = smaller((size_t)panels, SUM_PAIRS);
     return 2 * ((rows + columns) * MOST_SUM_STEPS * PAIR_FLOATS + columns * APART_FLOATS) +
-           QUARTERS * rows * columns * PAIR * PAIR + out;
+           QUARTERS * rows * columns * TILE_PAIR * TILE_PAIR + (size_t)out;
 }
 
-bool tiles_may_have_cells(const Op *op)
+/* Cuts of so many pairs or panels, for a result that is cut both ways. */
+static int cuts(int pairs)
 {
-    return op->winograd && op->kernel == 2 * op->stride;
+    const int blocks = ceil_div(pairs, SUM_PAIRS), least = pairs < 2 ? pairs : 2;
+    return blocks > least ? blocks : least;
 }
 
-static size_t grad_w_floats(const Op *op, size_t depth, size_t out)
+/* By cells over slices of the images; cut as the other kernels cut such a product, for that was measured:
+ * where Winograd would pay by rows, where zeros would be skipped over slices of the pixels; else by rows and
+ * columns. */
+static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
 {
-    const size_t run = depth / (size_t)op->kernel,
-                 row_pairs = depth <= STEP ? 1 : (size_t)op->kernel * pieces(run, PAIR),
-                 floats = sum_floats(row_pairs, pieces(out, PAIR));
-    return tiles_may_have_cells(op) ? larger(floats, cells_floats(op, depth, out)) : floats;
+    const Value *dw = op->out[0], *zeros = sparse_operand(g, op);
+    const int images = op->in[CONV_GRAD_W_X]->dims[0], panels = ceil_div(dw->dims[1], TILE_PAIR),
+              outputs = winograd_pays(op) ? winograd_outputs(op) : 0,
+              few = outputs ? winograd_grad_w_parts(op, outputs, (int)g->net->spec->target.threads.v) : 0;
+    p->cells = has_cells(op);
+    p->slices = p->cells  ? few < images ? few : images
+                : outputs ? 1
+                : zeros   ? sparse_slices(op, zeros)
+                          : direct_grad_w_slices(op);
+    p->row_cuts = outputs ? few : cuts(row_pairs(op));
+    p->column_cuts = outputs ? 1 : cuts(panels);
+    p->arena_floats = p->slices > 1 || p->cells ? (size_t)p->slices * value_count(dw) : 0;
+    p->worker_floats = p->cells ? tiles_cells_floats(op) : sum_floats(row_pairs(op), panels);
 }
 
-size_t tiles_worker_floats(const Graph *g, const Op *op)
+static void call_grad_w(Call *c, const Op *op)
 {
-    const size_t batch = (size_t)g->net->batch, taps = (size_t)(op->kernel * op->kernel);
-    switch (op->kind) {
-    case OP_CONV: {
-        const Value *w = op->in[1];
-        return product_floats((size_t)w->dims[0], pieces((size_t)w->dims[1], PAIR));
-    }
-    case OP_CONV_GRAD_X: {
-        const Value *w = op->in[1];
-        return product_floats((size_t)w->dims[1], taps * pieces((size_t)w->dims[0] / taps, PAIR));
-    }
-    case OP_CONV_GRAD_W: {
-        const Value *dw = op->out[0];
-        return grad_w_floats(op, (size_t)dw->dims[0], (size_t)dw->dims[1]);
-    }
-    case OP_SCORES: return product_floats((size_t)op->in[0]->dims[3], pieces(batch, PAIR));
-    case OP_SCORES_GRAD_T: return product_floats(batch, pieces((size_t)op->out[0]->dims[3], PAIR));
-    case OP_SCORES_GRAD_A: return sum_floats(pieces(batch, PAIR), pieces((size_t)op->out[0]->dims[3], PAIR));
-    default: return 0;
-    }
+    const Plan *p = &op->plan;
+    conv_grad_w_call(c, op);
+    if (p->cells)
+        c->macro = "conv_grad_w_cells";
+    else if (p->slices > 1)
+        c->macro = "conv_grad_w_tiles_sliced";
+    if (p->cells || p->slices > 1)
+        call_constant(c, "%d", p->slices);
+    else
+        call_constant(c, "%d, %d", p->row_cuts, p->column_cuts);
 }
+
+const Kernel conv_by_tiles = {"tiles", templates, can, NULL, plan_conv, call_conv};
+const Kernel conv_grad_x_by_tiles = {"tiles", templates, can, NULL, plan_conv_grad_x, call_grad_x};
+const Kernel conv_grad_w_by_tiles = {"tiles", templates, can, NULL, plan_conv_grad_w, call_grad_w};

@@ -233,7 +233,8 @@ Net *net_build(Arena *a, Diagnostics *d, const Spec *s)
     Net *n = ARENA_NEW(a, Net);
     Builder b = {a, d, n, d->errors};
     *n = (Net){.spec = s, .views = (int)s->views.v, .batch = (int)s->batch.v};
-    n->images = n->views * n->batch;
+    n->share = n->batch; /* one process holds all of it */
+    n->images = n->views * n->share;
     n->layers = s->layers;
     n->layer = ARENA_ARRAY(a, NetLayer, s->layers);
     n->pairs = s->loss.pairs;

@@ -1,11 +1,11 @@
 /* compile.c: a net on the fastest schedule that its memory allows. */
 #include "amdimc.h"
 
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, Products products)
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, const char *forced)
 {
     Program *p = n->spec->target.memory.v
-                     ? compile_within(a, d, n, products)
-                     : compile_schedule(a, n, products, (Schedule){.recompute = RECOMPUTE_BUDGET});
+                     ? compile_within(a, d, n, forced)
+                     : compile_schedule(a, n, forced, (Schedule){.recompute = RECOMPUTE_BUDGET});
     if (!p)
         return NULL;
     p->digest = digest_of(a, spec_canonical(a, n->spec)); /* which specs' runs it may resume */
@@ -20,7 +20,7 @@ Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const 
     *s = *n->spec;
     s->target.blas.v = "none";
     const Net *same = net_build(a, d, s);
-    Program *p = same ? compile(a, d, same, templates, PRODUCTS_FASTEST) : NULL;
+    Program *p = same ? compile(a, d, same, templates, NULL) : NULL;
     if (!p)
         diag_note(d, (Mark){0},
                   "this is the model without OpenBLAS, which the folder has for machines that lack it");

@@ -1,5 +1,6 @@
 /* pipeline.c: the passes, one after the other. */
 #include "amdimc.h"
+#include "kernels/kernel.h"
 
 /* FNV-1a, 64 bits. */
 const char *digest_of(Arena *a, const char *text)
@@ -10,16 +11,16 @@ const char *digest_of(Arena *a, const char *text)
     return arena_printf(a, "%016llx", (unsigned long long)hash);
 }
 
-static void place_graph(Graph *g, Products products)
+static void place_graph(Graph *g, const char *forced)
 {
-    select_kernels(g, products);
+    select_kernels(g, forced);
     cost_scratch(g);
     plan_memory(g);
     plan_check(g);
 }
 
 /* What chunks run is made ready first: the step's operation needs all its memory. */
-static void finish_chunks(const Graph *g, Products products)
+static void finish_chunks(const Graph *g, const char *forced)
 {
     for (int i = 0; i < g->ops; i++) {
         Graph *chunk = g->op[i]->chunk;
@@ -27,11 +28,11 @@ static void finish_chunks(const Graph *g, Products products)
             continue;
         simplify(chunk);
         graph_check(chunk, "simplify");
-        place_graph(chunk, products);
+        place_graph(chunk, forced);
     }
 }
 
-static void finish_step(Graph *g, double recompute_budget, Products products)
+static void finish_step(Graph *g, double recompute_budget, const char *forced)
 {
     graph_check(g, "lower");
     differentiate(g);
@@ -40,50 +41,39 @@ static void finish_step(Graph *g, double recompute_budget, Products products)
     graph_check(g, "simplify");
     recompute(g, recompute_budget);
     graph_check(g, "recompute");
-    finish_chunks(g, products);
-    place_graph(g, products);
+    finish_chunks(g, forced);
+    place_graph(g, forced);
 }
 
-static void finish_feature(Graph *g, Products products)
+static void finish_encoders(Graph *g, const char *forced)
 {
     graph_check(g, "lower");
     simplify(g);
     graph_check(g, "simplify");
-    place_graph(g, products);
-}
-
-bool program_any(const Program *p, bool (*is)(const Op *op))
-{
-    bool any = graph_any(p->step, is);
-    for (int i = 0; i < p->features; i++)
-        any |= graph_any(p->feature[i], is);
-    return any;
+    place_graph(g, forced);
 }
 
 static bool is_openblas(const Op *op)
 {
-    return op->blas;
+    return op_includes(op, "blas.h");
 }
 
-Program *compile_schedule(Arena *a, const Net *n, Products products, Schedule schedule)
+Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule schedule)
 {
     Program *p = ARENA_NEW(a, Program);
     ParamPool pool = {.arena = a, .net = n};
-    const int images = schedule.chunk ? schedule.chunk : n->images;
     Graph *step = lower_step(a, n, &pool, schedule.chunk);
-    finish_step(step, schedule.recompute, products);
-    p->feature = ARENA_ARRAY(a, Graph *, n->scales + 1);
-    p->feature[p->features++] = lower_encode(a, n, &pool, 0, images);
-    for (int i = 0; i < n->scales; i++)
-        if (n->scale[i].trained)
-            p->feature[p->features++] = lower_encode(a, n, &pool, n->scale[i].scale, images);
-    for (int i = 0; i < p->features; i++)
-        finish_feature(p->feature[i], products);
+    finish_step(step, schedule.recompute, forced);
+    p->feature = ARENA_ARRAY(a, Feature, n->scales + 1);
+    Graph *encode =
+        lower_encoders(a, n, &pool, schedule.chunk ? schedule.chunk : n->images, p->feature, &p->features);
+    finish_encoders(encode, forced);
     p->net = n;
     p->step = step;
+    p->encode = encode;
     p->schedule = schedule;
     p->params = params_place(a, step, &pool);
-    p->openblas = program_any(p, is_openblas);
-    p->peak = cost_peak(step, p->params, p->features, p->feature, p->openblas);
+    p->openblas = graph_any(step, is_openblas) || graph_any(encode, is_openblas);
+    p->peak = cost_peak(step, encode, p->params, p->openblas);
     return p;
 }

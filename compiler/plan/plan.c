@@ -9,25 +9,6 @@
 
 enum { ALIGNMENT = 64 };
 
-/* Which input's memory the first output may take over, element by element; -1: none. */
-static int in_place_input(const Op *op)
-{
-    switch (op->kind) {
-    case OP_CONV: return 3;
-    case OP_CONV_GRAD_X:
-    case OP_GATHER_GRAD:
-    case OP_SCORES_GRAD_A:
-    case OP_SCORES_GRAD_T: return 2;
-    case OP_RELU_GRAD:
-    case OP_ADD:
-    case OP_BATCHNORM_GRAD:
-    case OP_NORMALIZE:
-    case OP_NCE_GRAD: return 0;
-    case OP_POOL_GRAD: return 1;
-    default: return -1;
-    }
-}
-
 static Value *home(const Graph *g, const Value *v)
 {
     Value *h = g->value[v->home];
@@ -53,10 +34,6 @@ static void find_lifetimes(Graph *g)
         if (op->scratch)
             op->scratch->first = op->scratch->last = i;
     }
-    /* The result of encoding is read after the last operation. */
-    Value *result = g->op[g->ops - 1]->out[0];
-    if (result)
-        result->last = g->ops;
 }
 
 static bool read_elsewhere(const Op *op, int input)
@@ -71,7 +48,7 @@ static void share_in_place(Graph *g)
 {
     for (int i = 0; i < g->ops; i++) {
         const Op *op = g->op[i];
-        int input = in_place_input(op);
+        int input = op_operand(op->kind, IN_PLACE);
         Value *from = input >= 0 ? op->in[input] : NULL;
         if (!from || from->kind != VALUE_TEMPORARY || op->out[0]->kind != VALUE_TEMPORARY ||
             read_elsewhere(op, input) || from->bytes != op->out[0]->bytes)

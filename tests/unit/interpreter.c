@@ -110,19 +110,19 @@ static void relu(Interpreter *r, const Value *v)
 static void conv(Interpreter *r, const Op *op)
 {
     const Value *y = op->out[0];
-    const double *bias = values_of(r, op->in[2]);
+    const double *bias = values_of(r, op->in[CONV_BIAS]);
     double *to = r->value[y->id];
-    windows(r, op, op->in[0], op->in[1], y, conv_tap);
+    windows(r, op, op->in[CONV_X], op->in[CONV_WEIGHT], y, conv_tap);
     for (size_t i = 0; bias && i < value_count(y); i++)
         to[i] += bias[i % (size_t)y->dims[3]];
-    interpret_tail(r, y, op->in[3], NULL);
+    interpret_tail(r, y, op->in[CONV_ADDEND], NULL);
     if (op->relu)
         relu(r, y);
 }
 
 static void bias_grad(Interpreter *r, const Op *op)
 {
-    const Value *dy = op->in[0];
+    const Value *dy = op->in[BIAS_GRAD_DY];
     for (size_t i = 0; i < value_count(dy); i++)
         r->value[op->out[0]->id][i % (size_t)dy->dims[3]] += r->value[dy->id][i];
 }
@@ -157,7 +157,7 @@ static void pad(Interpreter *r, const Op *op, const Value *inner, const Value *p
 
 static void mean(Interpreter *r, const Op *op)
 {
-    const Value *x = op->in[0];
+    const Value *x = op->in[MEAN_X];
     const size_t channels = (size_t)x->dims[3], positions = (size_t)x->dims[1] * (size_t)x->dims[2];
     for (size_t i = 0; i < value_count(x); i++)
         r->value[op->out[0]->id][i / (positions * channels) * channels + i % channels] +=
@@ -177,7 +177,7 @@ static size_t element(const Value *x, int views, int view, size_t row, int c)
 
 static void batchnorm_channel(Interpreter *r, const Op *op, int view, int c)
 {
-    const Value *x = op->in[0];
+    const Value *x = op->in[BATCHNORM_X];
     const int views = r->g->net->views;
     const size_t rows = value_count(x) / (size_t)views / (size_t)x->dims[3];
     const double *from = r->value[x->id];
@@ -194,14 +194,15 @@ static void batchnorm_channel(Interpreter *r, const Op *op, int view, int c)
     for (size_t row = 0; row < rows; row++) {
         const size_t at = element(x, views, view, row, c);
         r->value[op->out[0]->id][at] =
-            (from[at] - average) * inverse * r->value[op->in[1]->id][c] + r->value[op->in[2]->id][c];
+            (from[at] - average) * inverse * r->value[op->in[BATCHNORM_WEIGHT]->id][c] +
+            r->value[op->in[BATCHNORM_BIAS]->id][c];
     }
 }
 
 static void batchnorm(Interpreter *r, const Op *op)
 {
     for (int view = 0; view < r->g->net->views; view++)
-        for (int c = 0; c < op->in[0]->dims[3]; c++)
+        for (int c = 0; c < op->in[BATCHNORM_X]->dims[3]; c++)
             batchnorm_channel(r, op, view, c);
     if (op->relu)
         relu(r, op->out[0]);
@@ -209,9 +210,11 @@ static void batchnorm(Interpreter *r, const Op *op)
 
 static void normalize(Interpreter *r, const Op *op)
 {
-    const Value *x = op->in[0];
-    const double *weight = r->value[op->in[1]->id], *bias = r->value[op->in[2]->id];
-    const double *running_mean = r->value[op->in[3]->id], *running_var = r->value[op->in[4]->id];
+    const Value *x = op->in[NORMALIZE_X];
+    const double *weight = r->value[op->in[NORMALIZE_WEIGHT]->id],
+                 *bias = r->value[op->in[NORMALIZE_BIAS]->id];
+    const double *running_mean = r->value[op->in[NORMALIZE_RUNNING_MEAN]->id],
+                 *running_var = r->value[op->in[NORMALIZE_RUNNING_VAR]->id];
     for (size_t i = 0; i < value_count(x); i++) {
         const size_t c = i % (size_t)x->dims[3];
         r->value[op->out[0]->id][i] =
@@ -224,11 +227,13 @@ static void normalize(Interpreter *r, const Op *op)
 /* With z the normalised x: dx = weight / deviation * (dy - mean of dy - z * mean of dy * z). */
 static void batchnorm_grad_channel(Interpreter *r, const Op *op, int view, int c)
 {
-    const Value *x = op->in[1];
+    const Value *x = op->in[BATCHNORM_GRAD_X];
     const int views = r->g->net->views;
     const size_t rows = value_count(x) / (size_t)views / (size_t)x->dims[3];
-    const double *dy = r->value[op->in[0]->id], *from = r->value[x->id], *gate = values_of(r, op->in[4]);
-    const double *statistics = r->value[op->in[3]->id] + (size_t)view * 2 * (size_t)x->dims[3];
+    const double *dy = r->value[op->in[BATCHNORM_GRAD_DY]->id], *from = r->value[x->id],
+                 *gate = values_of(r, op->in[BATCHNORM_GRAD_Y]);
+    const double *statistics =
+        r->value[op->in[BATCHNORM_GRAD_STATISTICS]->id] + (size_t)view * 2 * (size_t)x->dims[3];
     const double average = statistics[c], inverse = statistics[x->dims[3] + c];
     double sum = 0, dot = 0;
     for (size_t row = 0; row < rows; row++) {
@@ -240,8 +245,8 @@ static void batchnorm_grad_channel(Interpreter *r, const Op *op, int view, int c
     for (size_t row = 0; row < rows; row++) {
         const size_t at = element(x, views, view, row, c);
         const double d = gate && !(gate[at] > 0) ? 0 : dy[at], z = (from[at] - average) * inverse;
-        r->value[op->out[0]->id][at] =
-            r->value[op->in[2]->id][c] * inverse * (d - sum / (double)rows - z * dot / (double)rows);
+        r->value[op->out[0]->id][at] = r->value[op->in[BATCHNORM_GRAD_WEIGHT]->id][c] * inverse *
+                                       (d - sum / (double)rows - z * dot / (double)rows);
     }
     r->value[op->out[1]->id][c] += dot;
     r->value[op->out[2]->id][c] += sum;
@@ -250,7 +255,7 @@ static void batchnorm_grad_channel(Interpreter *r, const Op *op, int view, int c
 static void batchnorm_grad(Interpreter *r, const Op *op)
 {
     for (int view = 0; view < r->g->net->views; view++)
-        for (int c = 0; c < op->in[1]->dims[3]; c++)
+        for (int c = 0; c < op->in[BATCHNORM_GRAD_X]->dims[3]; c++)
             batchnorm_grad_channel(r, op, view, c);
 }
 
@@ -260,34 +265,36 @@ static void run_op(Interpreter *r, const Op *op)
 {
     Value *const *in = op->in, *const *out = op->out;
     switch (op->kind) {
-    case OP_PAD: pad(r, op, in[0], out[0], false); break;
+    case OP_PAD: pad(r, op, in[PAD_X], out[0], false); break;
     case OP_CONV: conv(r, op); break;
-    case OP_POOL: windows(r, op, in[0], NULL, out[0], pool_tap); break;
+    case OP_POOL: windows(r, op, in[POOL_X], NULL, out[0], pool_tap); break;
     case OP_BATCHNORM: batchnorm(r, op); break;
     case OP_NORMALIZE: normalize(r, op); break;
     case OP_MEAN: mean(r, op); break;
     case OP_PAD_GRAD:
-        pad(r, op, out[0], in[0], true);
-        interpret_tail(r, out[0], in[1], in[2]);
+        pad(r, op, out[0], in[PAD_GRAD_DY], true);
+        interpret_tail(r, out[0], in[PAD_GRAD_ADDEND], in[PAD_GRAD_MASK]);
         break;
     case OP_CONV_GRAD_X:
-        windows(r, op, out[0], in[1], in[0], conv_grad_x_tap);
-        interpret_tail(r, out[0], in[2], in[3]);
+        windows(r, op, out[0], in[CONV_GRAD_X_WEIGHT], in[CONV_GRAD_X_DY], conv_grad_x_tap);
+        interpret_tail(r, out[0], in[CONV_GRAD_X_ADDEND], in[CONV_GRAD_X_MASK]);
         break;
-    case OP_CONV_GRAD_W: windows(r, op, in[0], out[0], in[1], conv_grad_w_tap); break;
+    case OP_CONV_GRAD_W:
+        windows(r, op, in[CONV_GRAD_W_X], out[0], in[CONV_GRAD_W_DY], conv_grad_w_tap);
+        break;
     case OP_BIAS_GRAD: bias_grad(r, op); break;
     case OP_ZERO: break; /* results begin as zeros */
-    case OP_RELU_GRAD: interpret_tail(r, out[0], in[0], in[1]); break;
+    case OP_RELU_GRAD: interpret_tail(r, out[0], in[RELU_GRAD_DY], in[RELU_GRAD_Y]); break;
     case OP_POOL_GRAD:
-        windows(r, op, out[0], NULL, in[0], pool_grad_tap);
-        interpret_tail(r, out[0], in[1], NULL);
+        windows(r, op, out[0], NULL, in[POOL_GRAD_DY], pool_grad_tap);
+        interpret_tail(r, out[0], in[POOL_GRAD_ADDEND], NULL);
         break;
     case OP_BATCHNORM_GRAD: batchnorm_grad(r, op); break;
     case OP_ADD:
-        interpret_tail(r, out[0], in[0], NULL);
-        interpret_tail(r, out[0], in[1], NULL);
+        interpret_tail(r, out[0], in[ADD_A], NULL);
+        interpret_tail(r, out[0], in[ADD_B], NULL);
         break;
-    case OP_TAKE: r->gradient[in[1]->id] = r->value[in[0]->id]; break;
+    case OP_TAKE: r->gradient[in[TAKE_PARAM]->id] = r->value[in[TAKE_GRADIENT]->id]; break;
     default: interpret_pair_op(r, op);
     }
 }

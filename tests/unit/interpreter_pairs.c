@@ -13,10 +13,11 @@ static size_t drawn(const Interpreter *r, const Value *map, const Value *locatio
 
 static void gather(Interpreter *r, const Op *op)
 {
-    const size_t channels = (size_t)op->in[0]->dims[3];
-    for (int image = 0; image < op->in[0]->dims[0]; image++)
+    const size_t channels = (size_t)op->in[GATHER_X]->dims[3];
+    for (int image = 0; image < op->in[GATHER_X]->dims[0]; image++)
         memcpy(r->value[op->out[0]->id] + (size_t)image * channels,
-               r->value[op->in[0]->id] + drawn(r, op->in[0], op->in[1], image), channels * sizeof(double));
+               r->value[op->in[GATHER_X]->id] + drawn(r, op->in[GATHER_X], op->in[GATHER_LOCATION], image),
+               channels * sizeof(double));
 }
 
 static void gather_grad(Interpreter *r, const Op *op)
@@ -25,9 +26,9 @@ static void gather_grad(Interpreter *r, const Op *op)
     const size_t channels = (size_t)dx->dims[3];
     for (int image = 0; image < dx->dims[0]; image++)
         for (size_t i = 0; i < channels; i++)
-            r->value[dx->id][drawn(r, dx, op->in[1], image) + i] +=
-                r->value[op->in[0]->id][(size_t)image * channels + i];
-    interpret_tail(r, dx, op->in[2], NULL);
+            r->value[dx->id][drawn(r, dx, op->in[GATHER_GRAD_LOCATION], image) + i] +=
+                r->value[op->in[GATHER_GRAD_DA]->id][(size_t)image * channels + i];
+    interpret_tail(r, dx, op->in[GATHER_GRAD_ADDEND], NULL);
 }
 
 /* One raw score, or its gradient: view v's source image b with the other view's target location t. */
@@ -144,7 +145,7 @@ static void nce(Interpreter *r, const Op *op)
     const int views = r->g->net->views;
     double *result = r->value[op->out[0]->id];
     for (int view = 0; view < views; view++) {
-        const Direction d = direction(r, op->in[0], view);
+        const Direction d = direction(r, op->in[NCE_R], view);
         const double pairs = (double)views * d.batch * d.positions;
         for (int b = 0; b < d.batch; b++) {
             for (int l = 0; l < d.positions; l++)
@@ -175,9 +176,9 @@ static void nce_grad(Interpreter *r, const Op *op)
     const Net *n = r->g->net;
     const double weight = op->pair->spec->weight.v, penalty = n->spec->loss.penalty.v;
     for (int view = 0; view < n->views; view++) {
-        const Direction d = direction(r, op->in[0], view);
+        const Direction d = direction(r, op->in[NCE_GRAD_R], view);
         const double pairs = (double)n->views * d.batch * d.positions;
-        double *dr = r->value[op->out[0]->id] + (d.raw - r->value[op->in[0]->id]);
+        double *dr = r->value[op->out[0]->id] + (d.raw - r->value[op->in[NCE_GRAD_R]->id]);
         double *lse = ARENA_ARRAY(r->g->arena, double, d.positions);
         for (int b = 0; b < d.batch; b++) {
             for (int l = 0; l < d.positions; l++)
@@ -210,17 +211,17 @@ void interpret_pair_op(Interpreter *r, const Op *op)
     Value *const *in = op->in, *const *out = op->out;
     switch (op->kind) {
     case OP_GATHER: gather(r, op); break;
-    case OP_SCORES: scores(r, out[0], in[0], in[1], score_product); break;
+    case OP_SCORES: scores(r, out[0], in[SCORES_A], in[SCORES_T], score_product); break;
     case OP_NCE: nce(r, op); break;
     case OP_REPORT: report(r, op); break;
     case OP_GATHER_GRAD: gather_grad(r, op); break;
     case OP_SCORES_GRAD_A:
-        scores(r, in[0], out[0], in[1], score_grad_antecedent);
-        interpret_tail(r, out[0], in[2], NULL);
+        scores(r, in[SCORES_GRAD_A_DR], out[0], in[SCORES_GRAD_A_T], score_grad_antecedent);
+        interpret_tail(r, out[0], in[SCORES_GRAD_A_ADDEND], NULL);
         break;
     case OP_SCORES_GRAD_T:
-        scores(r, in[0], in[1], out[0], score_grad_consequent);
-        interpret_tail(r, out[0], in[2], NULL);
+        scores(r, in[SCORES_GRAD_T_DR], in[SCORES_GRAD_T_A], out[0], score_grad_consequent);
+        interpret_tail(r, out[0], in[SCORES_GRAD_T_ADDEND], NULL);
         break;
     case OP_NCE_GRAD: nce_grad(r, op); break;
     default: bug("the interpreter knows no %s", op_name(op->kind));

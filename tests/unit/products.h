@@ -20,10 +20,25 @@ static void expect_near(const Single *s, const Value *v, float *got, const char 
     expect_within(TOLERANCE, s, v, got, what);
 }
 
-/* As much as the compiler gives a worker. */
-static float *scratch_of(const Single *s, const Op *op)
+/* As much as the compiler gives a worker; vectors need none. */
+static float *scratch_of(Single *s)
 {
-    return MATRIX_TILES ? new_floats(tiles_worker_floats(s->g, op)) : NULL;
+    s->spec.target.tiles = MATRIX_TILES;
+    const size_t floats = single_plan(s, MATRIX_TILES ? "tiles" : "direct").worker_floats;
+    return floats ? new_floats(floats) : NULL;
+}
+
+/* All parts of dw in one order, in blocks of rows and columns. */
+static void run_grad_w(Conv c, const ConvGradWJob *j, float *scratch)
+{
+#if MATRIX_TILES
+    enum { CUTS = 2 };
+    for (int part = 0; part < CUTS * CUTS; part++)
+        conv_grad_w_tiles(c, j, scratch, CUTS, CUTS, part);
+#else
+    for (int part = 0; part < GRAD_W_PARTS(c); part++)
+        conv_grad_w_part(c, j, scratch, part);
+#endif
 }
 
 typedef void EachConv(Conv c, const char *what);
@@ -61,13 +76,13 @@ static void check_conv(Conv c, const char *what, bool whole_tail)
     single_begin(&s, 1, c.images);
     const Op *op = single_conv(&s, c, whole_tail);
     single_run(&s);
-    float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
+    float *x = floats_of(&s, op->in[CONV_X]), *weight = floats_of(&s, op->in[CONV_WEIGHT]),
           *packed = packed_forward(c, weight);
-    float *bias = floats_of(&s, op->in[2]);
-    float *y = whole_tail ? floats_of(&s, op->in[3]) : new_floats(value_count(op->out[0]));
+    float *bias = floats_of(&s, op->in[CONV_BIAS]);
+    float *y = whole_tail ? floats_of(&s, op->in[CONV_ADDEND]) : new_floats(value_count(op->out[0]));
     const ConvJob j = {
         .x = x, .weight = weight, .bias = bias, .addend = whole_tail ? y : NULL, .y = y, .packed = packed};
-    float *scratch = scratch_of(&s, op);
+    float *scratch = scratch_of(&s);
     run_conv(c, &j, scratch, whole_tail ? TAIL_BIAS | TAIL_ADD | TAIL_RELU : 0);
     free(scratch);
     expect_near(&s, op->out[0], y, what);
@@ -95,14 +110,14 @@ static void check_grad_x(Conv c, const char *what, bool whole_tail)
     single_begin(&s, 1, c.images);
     const Op *op = single_grad_x(&s, c, whole_tail);
     single_run(&s);
-    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
+    float *dy = floats_of(&s, op->in[CONV_GRAD_X_DY]), *weight = floats_of(&s, op->in[CONV_GRAD_X_WEIGHT]),
           *packed = packed_backward(c, weight);
-    float *mask = floats_of(&s, op->in[3]);
-    float *addend = floats_of(&s, op->in[2]), *dx = new_floats(value_count(op->out[0]));
+    float *mask = floats_of(&s, op->in[CONV_GRAD_X_MASK]);
+    float *addend = floats_of(&s, op->in[CONV_GRAD_X_ADDEND]), *dx = new_floats(value_count(op->out[0]));
     const ConvGradXJob j = {
         .dy = dy, .weight = weight, .addend = addend, .mask = mask, .dx = dx, .packed = packed};
     const int tail = whole_tail ? TAIL_ADD | TAIL_MASK : 0;
-    float *scratch = scratch_of(&s, op);
+    float *scratch = scratch_of(&s);
     conv_grad_x_images(c, &j, scratch, tail, 0, 1);
     conv_grad_x_images(c, &j, scratch, tail, 1, c.images);
     free(scratch);
@@ -132,12 +147,12 @@ static void check_grad_w(Conv c, const char *what, int slices)
     const Op *op = single_grad_w(&s, c);
     single_run(&s);
     const size_t count = value_count(op->out[0]);
-    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]), *dw = new_floats(count),
-          *partial = new_floats(count * (size_t)slices);
+    float *x = floats_of(&s, op->in[CONV_GRAD_W_X]), *dy = floats_of(&s, op->in[CONV_GRAD_W_DY]),
+          *dw = new_floats(count), *partial = new_floats(count * (size_t)slices);
     const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
-    float *scratch = scratch_of(&s, op);
-    for (int part = 0; slices == 1 && part < GRAD_W_PARTS(c); part++)
-        conv_grad_w_part(c, &j, scratch, part);
+    float *scratch = scratch_of(&s);
+    if (slices == 1)
+        run_grad_w(c, &j, scratch);
     for (int slice = 0; slices > 1 && slice < slices; slice++)
         conv_grad_w_slice(c, &j, scratch, slice, slices);
     for (int part = 0; slices > 1 && part < 2; part++)

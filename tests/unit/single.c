@@ -1,5 +1,6 @@
 /* single.c: see single.h. */
 #include "single.h"
+#include "kernels/kernel.h"
 #include "noise.h"
 
 #include <setjmp.h>
@@ -10,6 +11,8 @@
 void single_begin(Single *s, int views, int images)
 {
     *s = (Single){.arena = arena_new(), .net = {.views = views, .images = images}, .noise = 1};
+    s->spec = (Spec){.target = {.march = {.v = "native"}, .blas = {.v = "none"}, .threads = {.v = 3}}};
+    s->net.spec = &s->spec;
     s->g = graph_new(s->arena, &s->net, "single");
 }
 
@@ -46,10 +49,10 @@ static Op *convolution(Single *s, OpKind kind, Conv c)
 Op *single_conv(Single *s, Conv c, bool whole_tail)
 {
     Op *op = convolution(s, OP_CONV, c);
-    op->in[0] = single_map(s, "x", c.side, c.in);
-    op->in[1] = weight_of(s, "weight", c);
-    op->in[2] = whole_tail ? single_vector(s, "bias", c.out) : NULL;
-    op->in[3] = whole_tail ? single_map(s, "addend", c.out_side, c.out) : NULL;
+    op->in[CONV_X] = single_map(s, "x", c.side, c.in);
+    op->in[CONV_WEIGHT] = weight_of(s, "weight", c);
+    op->in[CONV_BIAS] = whole_tail ? single_vector(s, "bias", c.out) : NULL;
+    op->in[CONV_ADDEND] = whole_tail ? single_map(s, "addend", c.out_side, c.out) : NULL;
     op->relu = whole_tail;
     op->out[0] = single_map(s, "y", c.out_side, c.out);
     return op;
@@ -58,10 +61,10 @@ Op *single_conv(Single *s, Conv c, bool whole_tail)
 Op *single_grad_x(Single *s, Conv c, bool whole_tail)
 {
     Op *op = convolution(s, OP_CONV_GRAD_X, c);
-    op->in[0] = single_map(s, "dy", c.out_side, c.out);
-    op->in[1] = weight_of(s, "weight", c);
-    op->in[2] = whole_tail ? single_map(s, "addend", c.side, c.in) : NULL;
-    op->in[3] = whole_tail ? single_map(s, "mask", c.side, c.in) : NULL;
+    op->in[CONV_GRAD_X_DY] = single_map(s, "dy", c.out_side, c.out);
+    op->in[CONV_GRAD_X_WEIGHT] = weight_of(s, "weight", c);
+    op->in[CONV_GRAD_X_ADDEND] = whole_tail ? single_map(s, "addend", c.side, c.in) : NULL;
+    op->in[CONV_GRAD_X_MASK] = whole_tail ? single_map(s, "mask", c.side, c.in) : NULL;
     op->out[0] = single_map(s, "dx", c.side, c.in);
     return op;
 }
@@ -69,10 +72,18 @@ Op *single_grad_x(Single *s, Conv c, bool whole_tail)
 Op *single_grad_w(Single *s, Conv c)
 {
     Op *op = convolution(s, OP_CONV_GRAD_W, c);
-    op->in[0] = single_map(s, "x", c.side, c.in);
-    op->in[1] = single_map(s, "dy", c.out_side, c.out);
+    op->in[CONV_GRAD_W_X] = single_map(s, "x", c.side, c.in);
+    op->in[CONV_GRAD_W_DY] = single_map(s, "dy", c.out_side, c.out);
     op->out[0] = weight_of(s, "dw", c);
     return op;
+}
+
+Plan single_plan(Single *s, const char *kernel)
+{
+    select_kernels(s->g, kernel);
+    const Op *op = s->g->op[0];
+    assert_string_equal(op->plan.kernel->name, kernel);
+    return op->plan;
 }
 
 void single_fill(Single *s)

@@ -8,6 +8,7 @@
 
 typedef struct {
     Arena *arena;
+    Spec spec; /* its target: 3 threads, own kernels, by vectors unless a test says tiles */
     Net net;
     Graph *g;
     Interpreter *want;
@@ -25,6 +26,9 @@ Value *single_vector(Single *s, const char *name, int count);
 Op *single_conv(Single *s, Conv c, bool whole_tail);
 Op *single_grad_x(Single *s, Conv c, bool whole_tail);
 Op *single_grad_w(Single *s, Conv c);
+
+/* What the compiler plans for the operation by that kernel. */
+Plan single_plan(Single *s, const char *kernel);
 
 /* Noise for all values; a test may then change inputs, and interpret. */
 void single_fill(Single *s);

@@ -1,6 +1,7 @@
 /* test_ir.c: the printed operations of small specs against tests/golden/NAME.ir (BLESS=1 writes them anew),
  * what is dropped because no pair trains it, which products skip zeros, and the checks after every pass on
  * all specs of the project. */
+#include "kernels/kernel.h"
 #include "lowered.h"
 
 #include <glob.h>
@@ -167,7 +168,8 @@ static void every_trained_tensor_is_taken_once(void **state)
     assert_int_equal(count_ops(l.step, OP_TAKE), trained);
     for (int i = 0; i < l.step->ops; i++)
         for (int j = 0; j < i && l.step->op[i]->kind == OP_TAKE; j++)
-            assert_false(l.step->op[j]->kind == OP_TAKE && l.step->op[j]->in[1] == l.step->op[i]->in[1]);
+            assert_false(l.step->op[j]->kind == OP_TAKE &&
+                         l.step->op[j]->in[TAKE_PARAM] == l.step->op[i]->in[TAKE_PARAM]);
     lowered_end(&l);
 }
 
@@ -183,7 +185,7 @@ static void nothing_reads_a_tensor_that_was_taken(void **state)
         again += l.step->op[i]->again;
         for (int k = i + 1; k < l.step->ops && l.step->op[i]->kind == OP_TAKE; k++)
             for (int j = 0; j < l.step->op[k]->inputs; j++)
-                assert_ptr_not_equal(l.step->op[k]->in[j], l.step->op[i]->in[1]);
+                assert_ptr_not_equal(l.step->op[k]->in[j], l.step->op[i]->in[TAKE_PARAM]);
     }
     assert_true(again > 0);
     lowered_end(&l);
@@ -243,22 +245,22 @@ static bool ends_with(const char *text, const char *end)
 static const Value *skipping_input(const Op *op)
 {
     const bool gradient_of_x = op->kind == OP_CONV_GRAD_X;
-    if (op->winograd || !strncmp(op->label, "encoder.6.", strlen("encoder.6.")))
+    if (op->plan.outputs || !strncmp(op->label, "encoder.6.", strlen("encoder.6.")))
         return NULL;
     if (ends_with(op->label, ".conv2"))
-        return op->in[gradient_of_x ? 3 : 0];
+        return op->in[gradient_of_x ? CONV_GRAD_X_MASK : CONV_X];
     if (!strcmp(op->label, "encoder.1.conv1"))
-        return op->in[0];
+        return op->in[CONV_X];
     if (ends_with(op->label, ".conv1") && op->kind != OP_CONV)
-        return op->in[gradient_of_x ? 0 : 1];
+        return op->in[gradient_of_x ? CONV_GRAD_X_DY : CONV_GRAD_W_DY];
     return NULL;
 }
 
 static void expect_sparse(const Op *op, const Value *want)
 {
-    if (op->sparse != want)
+    if (op->plan.zeros != want)
         fail_msg("%s %s goes by %s instead of %s", op_name(op->kind), op->label,
-                 op->sparse ? op->sparse->name : "all", want ? want->name : "all");
+                 op->plan.zeros ? op->plan.zeros->name : "all", want ? want->name : "all");
 }
 
 static void products_behind_a_relu_skip_zeros(void **state)
@@ -270,12 +272,13 @@ static void products_behind_a_relu_skip_zeros(void **state)
     for (int i = 0; i < l.step->ops; i++) {
         const Op *op = l.step->op[i];
         expect_sparse(op, is_product(op) ? skipping_input(op) : NULL);
-        forward += op->sparse && op->kind == OP_CONV;
-        by_x += op->sparse && op->kind == OP_CONV_GRAD_W && op->sparse == op->in[0];
-        by_mask += op_is_by_mask(op);
-        by_dy += op->sparse && op->kind != OP_CONV && strstr(op->sparse->name, "d_") == op->sparse->name;
-        if (op->sparse && strcmp(op->label, "encoder.1.conv1"))
-            assert_non_null(strstr(op->sparse->name, "_hidden"));
+        forward += op->plan.zeros && op->kind == OP_CONV;
+        by_x += op->plan.zeros && op->kind == OP_CONV_GRAD_W && op->plan.zeros == op->in[CONV_GRAD_W_X];
+        by_mask += op->plan.kernel && !strcmp(op->plan.kernel->name, "masked");
+        by_dy += op->plan.zeros && op->kind != OP_CONV &&
+                 strstr(op->plan.zeros->name, "d_") == op->plan.zeros->name;
+        if (op->plan.zeros && strcmp(op->label, "encoder.1.conv1"))
+            assert_non_null(strstr(op->plan.zeros->name, "_hidden"));
     }
     assert_true(forward > 10 && by_x > 10 && by_dy > 10 && by_mask > 10);
     lowered_end(&l);
@@ -284,7 +287,7 @@ static void products_behind_a_relu_skip_zeros(void **state)
 static void products_tap_by_tap_skip_nothing(void **state)
 {
     (void)state;
-    static const Products ways[] = {PRODUCTS_DIRECT, PRODUCTS_WINOGRAD, PRODUCTS_OPENBLAS};
+    static const char *const ways[] = {"direct", "winograd", "openblas"};
     for (size_t way = 0; way < COUNT(ways); way++) {
         Lowered l;
         lowered_begin_file(&l, "specs/amdim.yaml", PASS_RECOMPUTE);
@@ -311,7 +314,7 @@ static int count_sparse(const char *spec, OpKind kind)
     lowered_begin(&l, spec, PASS_PLAN);
     for (int i = 0; i < l.step->ops; i++) {
         const Op *op = l.step->op[i];
-        count += op->kind == kind && op->sparse && !op->again &&
+        count += op->kind == kind && op->plan.zeros && !op->again &&
                  !strncmp(op->label, "encoder.1.", strlen("encoder.1."));
     }
     lowered_end(&l);
@@ -352,11 +355,10 @@ static void every_spec_passes_every_check(void **state)
     for (size_t i = 0; i < specs.gl_pathc; i++) {
         Lowered l;
         lowered_begin_file(&l, specs.gl_pathv[i], PASS_PLAN);
-        lowered_run(lower_encode(l.arena, l.net, &l.pool, 0, l.net->images), false, PASS_PLAN);
-        for (int k = 0; k < l.net->scales; k++)
-            if (l.net->scale[k].trained)
-                lowered_run(lower_encode(l.arena, l.net, &l.pool, l.net->scale[k].scale, l.net->images),
-                            false, PASS_PLAN);
+        int features;
+        Feature *feature = ARENA_ARRAY(l.arena, Feature, l.net->scales + 1);
+        lowered_run(lower_encoders(l.arena, l.net, &l.pool, l.net->images, feature, &features), false,
+                    PASS_PLAN);
         lowered_end(&l);
     }
     globfree(&specs);

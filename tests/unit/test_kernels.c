@@ -1,8 +1,8 @@
-/* test_kernels.c: the float kernels of templates/kernels.h and winograd.h against the interpreter's naive
+/* test_kernels.c: the float kernels of templates/kernels.h and vectors.h against the interpreter's naive
  * loops in double, over shapes that are no multiple of anything. Arrays are as long as their contents, so
  * that a sanitizer sees what reads past. */
 #include "batchnorm.h"
-#include "winograd.h"
+#include "vectors.h"
 
 #include "products.h"
 
@@ -12,45 +12,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-/* Sums of up to 4 * 4 * 48 products of order 1. */
-#define FILTERED_TOLERANCE 2e-5
-
-/* As much as the kernels use. */
-
-static float *filtered_scratch(const Single *s, const Op *op, Winograd w)
-{
-    (void)s, (void)op;
-    const int rows = depth_of(w) + PANELS(w.c.out) * PANEL;
-    return new_floats((size_t)square_of(w) * TILE_SUM_BLOCK * (size_t)rows);
-}
-
-static float *filtered_points(const Single *s, const Op *op, Winograd w)
-{
-    (void)s;
-    const int depth = depth_of(w), out = w.c.out;
-    const int floats = op->kind == OP_CONV          ? PANELS(out) * PANEL * depth
-                       : op->kind == OP_CONV_GRAD_X ? PANELS(depth) * PANEL * out
-                                                    : depth * out;
-    return new_floats((size_t)square_of(w) * (size_t)floats);
-}
-
-#include "filtered.h"
-
-/* 14 x 14 outputs are 16 tiles of 3 x 3, 4 over either edge with 12 of 16 products, 1 over both with 9. Of 12
- * images they fill a kernel's tiles of 12 rows; of 11 some rows are filled up. */
-static void products_of_tiles_over_the_edge(void **state)
-{
-    (void)state;
-    Single s;
-    single_begin(&s, 1, 12);
-    Op *op = single_conv(&s, (Conv){12, 30, 16, 14, 16, 4, 2}, false);
-    op->winograd = 3;
-    assert_int_equal(winograd_tiles(op), 25);
-    assert_int_equal(winograd_filled_rows(op, 12), (192 * 16 + 2 * 48 * 12 + 12 * 9) / 16);
-    assert_int_equal(winograd_filled_rows(op, 11), (180 * 16 + 2 * 48 * 12 + 12 * 9) / 16);
-    arena_free(s.arena);
-}
 
 /* ---- batch normalisation ---- */
 
@@ -62,18 +23,18 @@ static void batchnorm_keeps_its_digits(void **state)
     Single s;
     single_begin(&s, VIEWS, VIEWS * IMAGES);
     Op *op = graph_op(s.g, OP_BATCHNORM, (Mark){0}, "batchnorm");
-    op->in[0] = single_map(&s, "x", SIDE, CHANNELS);
-    op->in[1] = single_vector(&s, "weight", CHANNELS);
-    op->in[2] = single_vector(&s, "bias", CHANNELS);
+    op->in[BATCHNORM_X] = single_map(&s, "x", SIDE, CHANNELS);
+    op->in[BATCHNORM_WEIGHT] = single_vector(&s, "weight", CHANNELS);
+    op->in[BATCHNORM_BIAS] = single_vector(&s, "bias", CHANNELS);
     op->out[0] = single_map(&s, "y", SIDE, CHANNELS);
     op->out[1] = graph_value(s.g, VALUE_TEMPORARY, "statistics", 3, (int[]){VIEWS, 2, CHANNELS});
     single_fill(&s);
-    double *x = s.want->value[op->in[0]->id];
-    for (size_t i = 0; i < value_count(op->in[0]); i++)
+    double *x = s.want->value[op->in[BATCHNORM_X]->id];
+    for (size_t i = 0; i < value_count(op->in[BATCHNORM_X]); i++)
         x[i] = (float)(x[i] + 30.0 * (double)(i % CHANNELS));
     interpret(s.want);
-    float *from = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
-          *bias = floats_of(&s, op->in[2]), *y = new_floats(value_count(op->out[0])),
+    float *from = floats_of(&s, op->in[BATCHNORM_X]), *weight = floats_of(&s, op->in[BATCHNORM_WEIGHT]),
+          *bias = floats_of(&s, op->in[BATCHNORM_BIAS]), *y = new_floats(value_count(op->out[0])),
           *statistics = new_floats(value_count(op->out[1]));
     float mean[CHANNELS] = {0}, var[CHANNELS] = {1, 1, 1, 1, 1};
     const BatchnormJob j = {.x = from,
@@ -113,8 +74,6 @@ int main(void)
         cmocka_unit_test(convolutions),
         cmocka_unit_test(convolutions_gradients_of_x),
         cmocka_unit_test(convolutions_gradients_of_weights),
-        cmocka_unit_test(products_of_tiles_over_the_edge),
-        cmocka_unit_test(filtered_convolutions),
         cmocka_unit_test(batchnorm_keeps_its_digits),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);

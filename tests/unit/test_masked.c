@@ -47,9 +47,9 @@ static float *packed_weight(Conv c, const float *weight)
     return packed;
 }
 
-static void run(Conv c, const ConvGradXJob *j, int first, int last)
+static void run(Conv c, const ConvGradXJob *j, const Plan *p, int first, int last)
 {
-    float *scratch = new_floats(MASKED_SCRATCH(c.in));
+    float *scratch = new_floats(p->worker_floats);
     masked_product(c, j, scratch, first, last);
     free(scratch);
 }
@@ -61,24 +61,23 @@ static void check(Conv c, Keep keep)
     Single s;
     single_begin(&s, 1, IMAGES);
     Op *op = single_grad_x(&s, c, true);
-    op->in[2] = NULL;
+    op->in[CONV_GRAD_X_ADDEND] = NULL;
     single_fill(&s);
-    make_mask(&s, op->in[3], keep);
+    make_mask(&s, op->in[CONV_GRAD_X_MASK], keep);
     interpret(s.want);
-    op->sparse = op->in[3];
-    assert_true(op_is_by_mask(op));
-    assert_true(sparse_worker_floats(op) >= (size_t)MASKED_SCRATCH(c.in));
+    const Plan p = single_plan(&s, "masked");
+    assert_ptr_equal(p.zeros, op->in[CONV_GRAD_X_MASK]);
 
     const size_t count = value_count(op->out[0]);
-    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
-          *mask = floats_of(&s, op->in[3]), *packed = packed_weight(c, weight), *dx = new_floats(count),
-          *cut = new_floats(count);
+    float *dy = floats_of(&s, op->in[CONV_GRAD_X_DY]), *weight = floats_of(&s, op->in[CONV_GRAD_X_WEIGHT]),
+          *mask = floats_of(&s, op->in[CONV_GRAD_X_MASK]), *packed = packed_weight(c, weight),
+          *dx = new_floats(count), *cut = new_floats(count);
     ConvGradXJob j = {.dy = dy, .mask = mask, .packed = packed, .dx = dx};
-    run(c, &j, 0, PIXELS);
+    run(c, &j, &p, 0, PIXELS);
     j.dx = cut;
-    run(c, &j, 243, PIXELS);
-    run(c, &j, 0, 7);
-    run(c, &j, 7, 243);
+    run(c, &j, &p, 243, PIXELS);
+    run(c, &j, &p, 0, 7);
+    run(c, &j, &p, 7, 243);
     if (memcmp(cut, dx, sizeof(float) * count))
         fail_msg("%s: it matters how pixels are cut", what);
     expect_within(TOLERANCE, &s, op->out[0], dx, what);

@@ -14,12 +14,12 @@
 
 typedef struct {
     const char *name;
-    Products products;
-    const char *text; /* without its name */
+    const char *kernel; /* forced; NULL: the fastest */
+    const char *text;   /* without its name */
 } Case;
 
 static const Case cases[] = {
-    {"all-in-chunks", PRODUCTS_FASTEST,
+    {"all-in-chunks", NULL,
      "input: {size: 21}\nbatch: 24\n"
      "encoder:\n"
      "  - conv: {out: 16, kernel: 3, pad: 1, pad_mode: reflect}\n"
@@ -28,7 +28,7 @@ static const Case cases[] = {
      "  - residual: {out: 40, kernel: 3}\n"
      "  - batchnorm: {}\n"
      "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 1-to-7, {pair: 3-to-7, weight: 0.5}]}\n"},
-    {"a-scale-within", PRODUCTS_FASTEST,
+    {"a-scale-within", NULL,
      "input: {size: 16}\nviews: 1\nbatch: 18\n"
      "encoder:\n"
      "  - conv: {out: 12, kernel: 3}\n"
@@ -36,7 +36,7 @@ static const Case cases[] = {
      "  - conv: {out: 24, kernel: 3, activation: none}\n"
      "  - residual: {out: 30, kernel: 5}\n"
      "embedding: {dim: 30, batchnorm: true}\nloss: {pairs: [1-to-5, 5-to-7, 7-to-7]}\n"},
-    {"batchnorm-above", PRODUCTS_FASTEST,
+    {"batchnorm-above", NULL,
      "input: {size: 18, channels: 1}\nbatch: 14\n"
      "encoder:\n"
      "  - conv: {out: 20, kernel: 3}\n"
@@ -44,7 +44,7 @@ static const Case cases[] = {
      "  - block: {out: 32, kernel: 3, depth: 2, batchnorm: true}\n"
      "  - residual: {out: 36, kernel: 5}\n"
      "embedding: {dim: 24}\nloss: {pairs: [1-to-5, 1-to-7]}\n"},
-    {"batchnorm-below", PRODUCTS_FASTEST,
+    {"batchnorm-below", NULL,
      "input: {size: 12}\nbatch: 10\n"
      "encoder:\n"
      "  - conv: {out: 16, kernel: 3, batchnorm: true}\n"
@@ -52,7 +52,7 @@ static const Case cases[] = {
      "  - residual: {out: 24, kernel: 4}\n"
      "embedding: {dim: 24}\nloss: {pairs: [1-to-4]}\n"},
     /* OpenBLAS needs no packed weight, so that a chunk has no temporaries at all. */
-    {"nothing-in-a-chunk", PRODUCTS_OPENBLAS,
+    {"nothing-in-a-chunk", "openblas",
      "input: {size: 8}\nbatch: 6\n"
      "encoder:\n"
      "  - conv: {out: 20, kernel: 1}\n"
@@ -60,12 +60,12 @@ static const Case cases[] = {
      "embedding: {dim: 9}\nloss: {pairs: [1-to-1]}\n"},
 };
 
-static pid_t compile_within_kib(const Trial *t, Products products, long budget)
+static pid_t compile_within_kib(const Trial *t, const char *kernel, long budget)
 {
-    const char *way = products == PRODUCTS_OPENBLAS ? "openblas" : "fastest";
     char memory[32];
     snprintf(memory, sizeof memory, "%ldKiB", budget);
-    return trial_compile(t, (const char *const[]){"--memory", memory, "--products", way, NULL});
+    return trial_compile(
+        t, (const char *const[]){"--memory", memory, "--products", kernel ? kernel : "fastest", NULL});
 }
 
 /* The number that stands behind `words` in what the compiler said. */
@@ -83,26 +83,26 @@ static double said(const Trial *t, const char *words)
     return number;
 }
 
-static void expect_refused(const Trial *t, Products products, long budget)
+static void expect_refused(const Trial *t, const char *kernel, long budget)
 {
     int status;
-    const pid_t child = compile_within_kib(t, products, budget);
+    const pid_t child = compile_within_kib(t, kernel, budget);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 1)
         fail_msg("%s: a budget of %ld KiB: status %x", t->name, budget, (unsigned)status);
 }
 
 /* What the compiler gives it without a limit, in KiB. */
-static long unlimited_kib(Trial *t, Products products)
+static long unlimited_kib(Trial *t, const char *kernel)
 {
     const Schedule schedule = {.recompute = RECOMPUTE_BUDGET};
-    const Program *p = compile_schedule(t->l.arena, t->l.net, products, schedule);
+    const Program *p = compile_schedule(t->l.arena, t->l.net, kernel, schedule);
     return (long)((p->peak.total + 1023) / 1024);
 }
 
-static void expect_within(const Trial *t, Products products, long budget)
+static void expect_within(const Trial *t, const char *kernel, long budget)
 {
-    assert_true(trial_finish(t, compile_within_kib(t, products, budget)));
+    assert_true(trial_finish(t, compile_within_kib(t, kernel, budget)));
     assert_true(1024 * (said(t, "peak of ") - 0.05) <= (double)budget); /* printed to a tenth of a MiB */
     char where[128];
     snprintf(where, sizeof where, "%s in %ld KiB", t->name, budget);
@@ -117,15 +117,15 @@ static void budgets_keep_the_gradients(void **state)
         Trial t;
         snprintf(text, sizeof text, "name: %s\n%s", cases[i].name, cases[i].text);
         trial_begin(&t, cases[i].name, text, 400 + i);
-        const Products products = cases[i].products;
-        const long unlimited = unlimited_kib(&t, products);
-        expect_refused(&t, products, 1024);
+        const char *kernel = cases[i].kernel;
+        const long unlimited = unlimited_kib(&t, kernel);
+        expect_refused(&t, kernel, 1024);
         const long least = (long)said(&t, "needs at least ");
         assert_in_range(least, 1025, unlimited);
-        expect_refused(&t, products, least * 95 / 100);
-        expect_within(&t, products, least);
+        expect_refused(&t, kernel, least * 95 / 100);
+        expect_within(&t, kernel, least);
         if (i < 2)
-            expect_within(&t, products, (least + unlimited) / 2);
+            expect_within(&t, kernel, (least + unlimited) / 2);
         trial_end(&t);
     }
 }
@@ -141,12 +141,12 @@ static const Program *program_within(const Trial *t, long budget)
     *net = *t->l.net;
     spec->target.memory.v = budget * 1024;
     net->spec = spec;
-    const Program *p = compile_within(t->l.arena, &d, net, PRODUCTS_FASTEST);
+    const Program *p = compile_within(t->l.arena, &d, net, NULL);
     fclose(nowhere);
     return p;
 }
 
-/* More memory never takes more products. */
+/* More memory never takes more kernel. */
 static void more_memory_is_no_slower(void **state)
 {
     (void)state;
@@ -155,7 +155,7 @@ static void more_memory_is_no_slower(void **state)
     snprintf(text, sizeof text, "name: %s\n%s", cases[0].name, cases[0].text);
     trial_begin(&t, cases[0].name, text, 500);
     double before = 0;
-    for (long budget = unlimited_kib(&t, PRODUCTS_FASTEST); budget > 0; budget -= 64) {
+    for (long budget = unlimited_kib(&t, NULL); budget > 0; budget -= 64) {
         const Program *p = program_within(&t, budget);
         if (!p)
             break;
@@ -170,10 +170,10 @@ static void more_memory_is_no_slower(void **state)
 
 static bool skips_zeros(const Op *op)
 {
-    return op->sparse != NULL;
+    return op->plan.zeros != NULL;
 }
 
-/* Pictures so large that even one alone has pixels enough for its products to skip zeros. */
+/* Pictures so large that even one alone has pixels enough for its kernel to skip zeros. */
 static void chunks_skip_zeros(void **state)
 {
     (void)state;
@@ -187,7 +187,7 @@ static void chunks_skip_zeros(void **state)
                 "  - residual: {out: 64, kernel: 4}\n"
                 "embedding: {dim: 20}\nloss: {pairs: [1-to-4]}\n",
                 600);
-    expect_refused(&t, PRODUCTS_FASTEST, 1024);
+    expect_refused(&t, NULL, 1024);
     const long least = (long)said(&t, "needs at least ");
     const Program *p = program_within(&t, least);
     assert_non_null(p);
@@ -198,7 +198,7 @@ static void chunks_skip_zeros(void **state)
         backward += op->kind == OP_ENCODE_GRAD && graph_any(op->chunk, skips_zeros);
     }
     assert_true(forward > 0 && backward > 0);
-    expect_within(&t, PRODUCTS_FASTEST, least);
+    expect_within(&t, NULL, least);
     trial_end(&t);
 }
 
@@ -210,7 +210,6 @@ static void encoders_have_their_scratch(void **state)
     Trial t;
     trial_begin(&t, "encoders-scratch",
                 "name: encoders-scratch\ninput: {size: 34}\nviews: 1\nbatch: 4\n"
-                "target: {march: x86-64-v3}\n" /* tiles would need more for all */
                 "encoder:\n"
                 "  - conv: {out: 64, kernel: 3}\n"
                 "  - conv: {out: 64, kernel: 1, batchnorm: true}\n"
@@ -218,10 +217,8 @@ static void encoders_have_their_scratch(void **state)
                 "embedding: {dim: 20}\nloss: {pairs: [1-to-1]}\n",
                 601);
     const Schedule schedule = {.chunk = 1};
-    const Program *p = compile_schedule(t.l.arena, t.l.net, PRODUCTS_FASTEST, schedule);
-    size_t most = 0;
-    for (int i = 0; i < p->features; i++)
-        most = cost_worker_scratch(p->feature[i]) > most ? cost_worker_scratch(p->feature[i]) : most;
+    const Program *p = compile_schedule(t.l.arena, t.l.net, NULL, schedule);
+    const size_t most = cost_worker_scratch(p->encode);
     assert_true(most > cost_worker_scratch(p->step));
     assert_int_equal(p->peak.worker, most);
     trial_end(&t);

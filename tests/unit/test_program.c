@@ -128,13 +128,13 @@ static const Case skipping = {"skips-zeros", "none",
 static const char *const skipping_functions[] = {
     "conv_sparse_1x1_64_to_64_at_12_relu(",
     "conv_sparse_1x1_128_to_128_at_6_add(",
-    "conv_grad_x_sparse_1x1_64_to_64_at_12_add_mask(",
-    "conv_grad_x_sparse_2x2_stride2_64_to_128_at_12_add(",
-    "conv_grad_x_masked_1x1_64_to_64_at_12_mask(",
-    "conv_grad_x_masked_1x1_128_to_128_at_6_mask(",
-    "conv_grad_w_sparse_1x1_64_to_64_at_12_by_x(",
-    "conv_grad_w_sparse_1x1_128_to_128_at_6_by_dy(",
-    "conv_grad_w_sparse_2x2_stride2_64_to_128_at_12_by_dy(",
+    "grad_x_sparse_1x1_64_to_64_at_12_add_mask(",
+    "grad_x_sparse_2x2_stride2_64_to_128_at_12_add(",
+    "grad_x_masked_1x1_64_to_64_at_12(",
+    "grad_x_masked_1x1_128_to_128_at_6(",
+    "grad_w_sparse_1x1_64_to_64_at_12_by_x(",
+    "grad_w_sparse_1x1_128_to_128_at_6_by_dy(",
+    "grad_w_sparse_2x2_stride2_64_to_128_at_12_by_dy(",
 };
 
 static void case_begin(Trial *t, const Case *c, uint64_t seed)

@@ -120,26 +120,19 @@ static void run_and_recut(const SparseProduct *product, size_t count, int pixels
     free(again.y);
 }
 
-/* The compiler gives workers as much as any target's kernels use. */
-static void expect_scratch(Op *op, const Value *by, size_t floats)
-{
-    op->sparse = by;
-    assert_true(sparse_worker_floats(op) >= floats);
-}
-
 static void check_conv(const Case *k, bool whole_tail)
 {
     Single s;
     const Conv c = k->c;
     single_begin(&s, 1, c.images);
-    Op *op = single_conv(&s, c, whole_tail);
+    const Op *op = single_conv(&s, c, whole_tail);
     single_fill(&s);
-    drop(&s, op->in[0], k->zeros);
+    drop(&s, op->in[CONV_X], k->zeros);
     interpret(s.want);
-    expect_scratch(op, op->in[0], SPARSE_SCRATCH(c.in));
     const size_t count = value_count(op->out[0]);
-    float *x = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *bias = floats_of(&s, op->in[2]),
-          *packed = packed_forward(c, weight), *y = whole_tail ? floats_of(&s, op->in[3]) : new_floats(count);
+    float *x = floats_of(&s, op->in[CONV_X]), *weight = floats_of(&s, op->in[CONV_WEIGHT]),
+          *bias = floats_of(&s, op->in[CONV_BIAS]), *packed = packed_forward(c, weight),
+          *y = whole_tail ? floats_of(&s, op->in[CONV_ADDEND]) : new_floats(count);
     const SparseProduct product = {.left = x,
                                    .packed = packed,
                                    .bias = bias,
@@ -173,15 +166,14 @@ static void check_grad_x(const Case *k, bool whole_tail)
     Single s;
     const Conv c = k->c;
     single_begin(&s, 1, c.images);
-    Op *op = single_grad_x(&s, c, whole_tail);
+    const Op *op = single_grad_x(&s, c, whole_tail);
     single_fill(&s);
-    drop(&s, op->in[0], k->zeros);
+    drop(&s, op->in[CONV_GRAD_X_DY], k->zeros);
     interpret(s.want);
-    expect_scratch(op, op->in[0], SPARSE_SCRATCH(c.out));
     const size_t count = value_count(op->out[0]);
-    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]),
-          *mask = floats_of(&s, op->in[3]), *packed = packed_backward(c, weight),
-          *dx = whole_tail ? floats_of(&s, op->in[2]) : new_floats(count);
+    float *dy = floats_of(&s, op->in[CONV_GRAD_X_DY]), *weight = floats_of(&s, op->in[CONV_GRAD_X_WEIGHT]),
+          *mask = floats_of(&s, op->in[CONV_GRAD_X_MASK]), *packed = packed_backward(c, weight),
+          *dx = whole_tail ? floats_of(&s, op->in[CONV_GRAD_X_ADDEND]) : new_floats(count);
     const SparseProduct product = {.left = dy,
                                    .packed = packed,
                                    .addend = whole_tail ? dx : NULL,
@@ -262,7 +254,7 @@ static float *grad_w_of(const Case *k, ConvGradWJob j, const float *start, size_
         memcpy(dw, start, sizeof(float) * count);
     const int factor = k->by_dy ? BY_DY : BY_X, parts = sparse_grad_w_parts(k->c, factor, slices);
     for (int i = 0; i < parts; i++) {
-        float *scratch = new_floats(SPARSE_SUM_SCRATCH);
+        float *scratch = new_floats(SPARSE_GRAD_W_SCRATCH);
         sparse_grad_w(k->c, &j, scratch, factor, slices, backwards ? parts - 1 - i : i);
         free(scratch);
     }
@@ -277,17 +269,16 @@ static void check_grad_w(const Case *k, int slices, bool more)
     Single s;
     const Conv c = k->c;
     single_begin(&s, 1, c.images);
-    Op *op = single_grad_w(&s, c);
-    const Value *by = op->in[k->by_dy];
+    const Op *op = single_grad_w(&s, c);
+    const Value *by = op->in[k->by_dy ? CONV_GRAD_W_DY : CONV_GRAD_W_X];
     single_fill(&s);
     drop(&s, by, k->zeros);
     float *start = floats_of(&s, op->out[0]);
     interpret(s.want);
-    expect_scratch(op, by, SPARSE_SUM_SCRATCH);
     const size_t count = value_count(op->out[0]);
     for (size_t i = 0; more && i < count; i++)
         s.want->value[op->out[0]->id][i] += (double)start[i];
-    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]);
+    float *x = floats_of(&s, op->in[CONV_GRAD_W_X]), *dy = floats_of(&s, op->in[CONV_GRAD_W_DY]);
     const ConvGradWJob j = {.x = x, .dy = dy, .more = more};
     float *dw = grad_w_of(k, j, start, count, slices, false, 1),
           *cut = grad_w_of(k, j, start, count, slices, true, 3);

@@ -11,6 +11,7 @@
 #include "tile_sums.h"
 
 #include "noise.h"
+#include "kernels/kernel.h"
 #include "products.h"
 
 #include <math.h>
@@ -73,7 +74,7 @@ static void large_products(void **state)
     }
 }
 
-/* ---- what other processors make by zeros, masks and minimal filtering ---- */
+/* ---- gradients of weights in slices and by cells, of x without overlap ---- */
 
 /* A convolution of kernel = stride, whose patches lie side by side. */
 static const Conv side_by_side = {IMAGES, 10, 64, 5, 64, 2, 2};
@@ -87,12 +88,12 @@ static void gradient_of_x_pixel_by_pixel(void **state)
     single_begin(&s, 1, c.images);
     const Op *op = single_grad_x(&s, c, true);
     single_run(&s);
-    float *dy = floats_of(&s, op->in[0]), *weight = floats_of(&s, op->in[1]), *dx = floats_of(&s, op->in[2]),
-          *mask = floats_of(&s, op->in[3]), *packed = packed_backward(c, weight),
-          *scratch = scratch_of(&s, op);
+    float *dy = floats_of(&s, op->in[CONV_GRAD_X_DY]), *weight = floats_of(&s, op->in[CONV_GRAD_X_WEIGHT]),
+          *dx = floats_of(&s, op->in[CONV_GRAD_X_ADDEND]), *mask = floats_of(&s, op->in[CONV_GRAD_X_MASK]),
+          *packed = packed_backward(c, weight), *scratch = scratch_of(&s);
     const ConvGradXJob j = {.dy = dy, .addend = dx, .mask = mask, .dx = dx, .packed = packed};
-    sparse_grad_x(c, &j, scratch, TAIL_ADD | TAIL_MASK, 40, pixels);
-    sparse_grad_x(c, &j, scratch, TAIL_ADD | TAIL_MASK, 0, 40);
+    conv_grad_x_pixels(c, &j, scratch, TAIL_ADD | TAIL_MASK, 40, pixels);
+    conv_grad_x_pixels(c, &j, scratch, TAIL_ADD | TAIL_MASK, 0, 40);
     expect_near(&s, op->out[0], dx, "patches side by side");
     free(dy);
     free(weight);
@@ -112,13 +113,13 @@ static void gradient_of_a_weight_in_slices(void **state)
     const Op *op = single_grad_w(&s, c);
     single_run(&s);
     const size_t count = value_count(op->out[0]);
-    float *x = floats_of(&s, op->in[0]), *dy = floats_of(&s, op->in[1]),
-          *partial = new_floats(SLICES * count), *dw = new_floats(count), *scratch = scratch_of(&s, op);
+    float *x = floats_of(&s, op->in[CONV_GRAD_W_X]), *dy = floats_of(&s, op->in[CONV_GRAD_W_DY]),
+          *partial = new_floats(SLICES * count), *dw = new_floats(count), *scratch = scratch_of(&s);
     const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
-    for (int part = sparse_grad_w_parts(c, BY_X, SLICES) - 1; part >= 0; part--)
-        sparse_grad_w(c, &j, scratch, BY_X, SLICES, part);
+    for (int part = SLICED_PARTS(c, SLICES) - 1; part >= 0; part--)
+        conv_grad_w_sliced(c, &j, scratch, SLICES, part);
     for (int part = 0; part < 2; part++)
-        sparse_grad_w_end(c, &j, BY_X, SLICES, part, 2);
+        end_slices(c, &j, SLICES, part, 2);
     expect_near(&s, op->out[0], dw, "slices and pairs of rows");
     free(x);
     free(dy);
@@ -127,26 +128,38 @@ static void gradient_of_a_weight_in_slices(void **state)
     single_end(&s);
 }
 
-/* As much as the compiler gives to filtering: of which small tiles want less than tiles do. */
-
-#define FILTERED_TOLERANCE TOLERANCE
-
-static float *filtered_scratch(const Single *s, const Op *op, Winograd w)
-{
-    (void)w;
-    return scratch_of(s, op);
-}
-
-static float *filtered_points(const Single *s, const Op *op, Winograd w)
-{
-    (void)w;
-    return new_floats(cost_scratch_floats(s->g, op));
-}
-
-#include "filtered.h"
-
 /* Kernels of twice their stride: an image at once, and in bands; more channels of either map than go
  * together, and channels that do not fill a panel. */
+static void check_cells(Conv c, const char *what)
+{
+    enum { SLICES = 2 };
+    Single s;
+    single_begin(&s, 1, c.images);
+    const Op *op = single_grad_w(&s, c);
+    single_run(&s);
+    const int slices = MIN_OF(SLICES, c.images);
+    const size_t count = value_count(op->out[0]);
+    float *x = floats_of(&s, op->in[CONV_GRAD_W_X]), *dy = floats_of(&s, op->in[CONV_GRAD_W_DY]),
+          *dw = new_floats(count), *partial = new_floats((size_t)slices * count),
+          *scratch = new_floats(tiles_cells_floats(op));
+    ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
+    for (int time = 0; time < 2; time++) {
+        j.more = time > 0;
+        for (int slice = 0; slice < slices; slice++)
+            conv_grad_w_cells(c, &j, scratch, slices, slice);
+        for (int part = 0; part < 3; part++)
+            end_slices(c, &j, slices, part, 3);
+    }
+    for (size_t i = 0; i < count; i++) /* made, and added to itself */
+        dw[i] /= 2;
+    expect_near(&s, op->out[0], dw, what);
+    free(x);
+    free(dy);
+    free(partial);
+    free(scratch);
+    single_end(&s);
+}
+
 static void gradient_of_a_weight_by_cells(void **state)
 {
     (void)state;
@@ -162,10 +175,8 @@ static void gradient_of_a_weight_by_cells(void **state)
         {{IMAGES, 45, 16, 14, 16, 6, 3}, "cells of nine"},
         {{1, 30, 144, 14, 272, 4, 2}, "more pairs and panels than go together"},
     };
-    for (size_t i = 0; i < COUNT(shape); i++) {
-        assert_true(has_cells(shape[i].c));
-        check_winograd_grad_w((Winograd){shape[i].c, 3}, shape[i].what);
-    }
+    for (size_t i = 0; i < COUNT(shape); i++)
+        check_cells(shape[i].c, shape[i].what);
 }
 
 int main(void)
@@ -179,7 +190,6 @@ int main(void)
         cmocka_unit_test(large_products),
         cmocka_unit_test(gradient_of_x_pixel_by_pixel),
         cmocka_unit_test(gradient_of_a_weight_in_slices),
-        cmocka_unit_test(filtered_convolutions),
         cmocka_unit_test(gradient_of_a_weight_by_cells),
     };
     return cmocka_run_group_tests_name("tiles", tests, NULL, NULL);

@@ -5,7 +5,7 @@
  * inputs that are there anyway; in between their memory is free. The gradients are the same bits. */
 #include "amdimc.h"
 
-/* Of the contract's example this takes the first convolution, the first residual, the sums of two more and
+/* Of specs/amdim.yaml this takes the first convolution, the first residual, the sums of two more and
  * one of their hidden layers: 121 MiB. */
 const double RECOMPUTE_BUDGET = 0.03;
 /* What a map must hold of all that is kept for the backward pass, to be worth a line of code; less where
@@ -68,13 +68,11 @@ static double kept_bytes(const Recompute *r)
     return bytes;
 }
 
-/* In FLOP of a plain product that would take as long: one that skips zeros or is filtered takes half of a
- * plain one's time, or a little more. Whether they are made so does not count: every way has the same
- * schedule. */
+/* In FLOP of a plain product that would take as long. Whether a product that could be faster is made so does
+ * not count: every choice of kernels has the same schedule. */
 static double time_of(const Recompute *r, const Op *op)
 {
-    const bool fast = op->kind == OP_CONV && (sparse_input(r->g, op) || winograd_outputs(op, false));
-    return (fast ? 0.6 : 1) * cost_op_flop(op);
+    return (kernel_halves(r->g, op) ? 0.6 : 1) * cost_op_flop(op);
 }
 
 static double time_per_byte(const Recompute *r, const Op *op)

@@ -1,0 +1,258 @@
+/* emit_ops.c: single operations as C: the call with a line above that says what it is, and the line that
+ * makes the function it calls. */
+#include "emit.h"
+#include "kernels/kernel.h"
+#include <ctype.h>
+#include <string.h>
+
+enum { WIDTH = 124 };
+
+/* ---- functions of fixed shape ---- */
+
+/* CONV_WINOGRAD(name, constants), in two lines where one is too long. */
+static const char *function_line(Arena *a, const Call *c)
+{
+    char *macro = arena_copy(a, c->macro, strlen(c->macro));
+    for (char *m = macro; *m; m++)
+        *m = (char)toupper((unsigned char)*m);
+    const bool fits = strlen(macro) + strlen(c->name) + strlen(c->constants) + 2 <= WIDTH;
+    return fits ? arena_printf(a, "%s(%s%s)", macro, c->name, c->constants)
+                : arena_printf(a, "%s(%s,\n%*s%s)", macro, c->name, (int)strlen(macro) + 1, "",
+                               c->constants + strlen(", "));
+}
+
+static bool is_noted(const Emit *e, const char *name)
+{
+    for (int i = 0; i < e->functions; i++)
+        if (!strcmp(e->function[i].name, name))
+            return true;
+    return false;
+}
+
+static void note_function(Emit *e, const Op *op)
+{
+    const Call c = op_call(e->arena, e->program->net, op);
+    if (is_noted(e, c.name))
+        return;
+    if (e->functions == e->capacity) {
+        const Function *old = e->function;
+        e->capacity = e->capacity ? 2 * e->capacity : 64;
+        e->function = ARENA_ARRAY(e->arena, Function, e->capacity);
+        for (int i = 0; i < e->functions; i++)
+            e->function[i] = old[i];
+    }
+    e->function[e->functions++] = (Function){c.name, c.type, function_line(e->arena, &c)};
+}
+
+void note_functions(Emit *e, const Graph *g)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->chunk)
+            note_functions(e, g->op[i]->chunk);
+        else if (g->op[i]->plan.kernel)
+            note_function(e, g->op[i]);
+}
+
+static bool is_first_of_type(const Emit *e, int function)
+{
+    for (int i = 0; i < function; i++)
+        if (!strcmp(e->function[i].type, e->function[function].type))
+            return false;
+    return true;
+}
+
+/* static ConvFunction conv_a, conv_b, ...; */
+static void declare_type(Emit *e, const char *type)
+{
+    int column = fprintf(e->out, "static %sFunction", type);
+    const char *before = "";
+    for (int i = 0; i < e->functions; i++) {
+        const Function *f = &e->function[i];
+        if (strcmp(f->type, type))
+            continue;
+        fputs(before, e->out);
+        if (column + (int)strlen(f->name) + 3 > WIDTH)
+            column = fprintf(e->out, "\n   ");
+        column += fprintf(e->out, " %s", f->name) + 1;
+        before = ",";
+    }
+    fprintf(e->out, ";\n");
+}
+
+void emit_declarations(Emit *e)
+{
+    for (int i = 0; i < e->functions; i++)
+        if (is_first_of_type(e, i))
+            declare_type(e, e->function[i].type);
+}
+
+void emit_functions(Emit *e)
+{
+    for (int i = 0; i < e->functions; i++)
+        fprintf(e->out, "%s\n", e->function[i].line);
+}
+
+/* ---- what an operation is ---- */
+
+static const char *map_text(Arena *a, const Value *v)
+{
+    return arena_printf(a, "%d at %dx%d", v->dims[3], v->dims[1], v->dims[1]);
+}
+
+/* "3x3 stride 2, 64 at 30x30 to 128 at 14x14" */
+static const char *window_text(Arena *a, const Op *op, const Value *x, const Value *y)
+{
+    const char *stride = op->stride > 1 ? arena_printf(a, " stride %d", op->stride) : "";
+    return arena_printf(a, "%dx%d%s, %s to %s", op->kernel, op->kernel, stride, map_text(a, x),
+                        map_text(a, y));
+}
+
+static const char *shape_text(Arena *a, const Op *op)
+{
+    switch (op->kind) {
+    case OP_CONV:
+    case OP_CONV_GRAD_X:
+    case OP_CONV_GRAD_W: {
+        const ConvOperands o = conv_operands(op);
+        return arena_printf(a, "%s%s%s%s", window_text(a, op, o.x, o.y), o.bias ? ", bias" : "",
+                            o.addend ? ", sum" : "", o.mask ? ", mask" : "");
+    }
+    case OP_POOL: return window_text(a, op, op->in[POOL_X], op->out[0]);
+    case OP_POOL_GRAD:
+        return arena_printf(a, "%s%s", window_text(a, op, op->out[0], op->in[POOL_GRAD_DY]),
+                            op->in[POOL_GRAD_ADDEND] ? ", sum" : "");
+    case OP_PAD: return arena_printf(a, "%d around %s", op->pad, map_text(a, op->in[PAD_X]));
+    case OP_PAD_GRAD: return arena_printf(a, "%d around %s", op->pad, map_text(a, op->out[0]));
+    case OP_MEAN: return map_text(a, op->in[MEAN_X]);
+    case OP_GATHER: return map_text(a, op->in[GATHER_X]);
+    case OP_BIAS_GRAD: return map_text(a, op->in[BIAS_GRAD_DY]);
+    case OP_SCORES:
+    case OP_SCORES_GRAD_A:
+    case OP_SCORES_GRAD_T:
+    case OP_NCE:
+    case OP_NCE_GRAD: {
+        const Value *r = op->kind == OP_SCORES ? op->out[0] : op->in[0]; /* or its gradient */
+        return arena_printf(a, "%dx%d scores a direction", r->dims[1], r->dims[2]);
+    }
+    default: return op->out[0] && op->out[0]->rank == 4 ? map_text(a, op->out[0]) : "";
+    }
+}
+
+static const char *op_text(Arena *a, const Op *op)
+{
+    const char *shape = shape_text(a, op);
+    return arena_printf(a, "%s%s%s%s%s", op_name(op->kind), *shape ? " " : "", shape,
+                        op->relu ? ", ReLU" : "", op->again ? ", again" : "");
+}
+
+static void emit_heading(Emit *e, const Op *op, bool told)
+{
+    const char *kernel = op_kernel_text(e->arena, op), *text = op_text(e->arena, op);
+    if (!kernel)
+        kernel = "direct";
+    if (!told) {
+        fprintf(e->out, "    /* %s, line %d: %s; %s */\n", op->label, op->at.line, text, kernel);
+        return;
+    }
+    const double flop = cost_op_flop(op);
+    fprintf(e->out, "    OPERATION(s, \"%s\", \"%s\", \"%s\", %d, %s);\n", op->label, text, kernel,
+            op->at.line, flop > 0 ? arena_printf(e->arena, "%.4g", flop) : "0");
+}
+
+/* ---- calls ---- */
+
+/* By name: chunks find what they read by its place. */
+static bool is_read(const Graph *g, const Value *v, int first, int end)
+{
+    for (int i = first; i < end; i++)
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j] == v && !g->op[i]->chunk)
+                return true;
+    return false;
+}
+
+/* The fields of a call, from `column` on; a line ends before a field that would be too long for it. */
+static void emit_fields(FILE *out, const char *fields, int column)
+{
+    enum { INDENT = 8, END = 4 };
+    for (bool first = true; *fields; first = false) {
+        const char *end = strstr(fields, ", .");
+        const int length = end ? (int)(end + 1 - fields) : (int)strlen(fields);
+        if (column + length + END > WIDTH)
+            column = fprintf(out, "\n%*s", INDENT, "") - 1;
+        else if (!first)
+            column += fprintf(out, " ");
+        column += fprintf(out, "%.*s", length, fields);
+        fields += end ? length + 1 : length;
+    }
+}
+
+/* The second and third results have names of their own; the first is what the function returns. */
+static void emit_call(Emit *e, const Graph *g, int i, int end)
+{
+    const Op *op = g->op[i];
+    const Value *result = op->out[0];
+    const Call c = op_call(e->arena, e->program->net, op);
+    for (int j = 1; j < OP_OUTPUTS && op->out[j]; j++)
+        fprintf(e->out, "%s%s = AT(%zu)%s", j == 1 ? "    float *const " : ", *const ", op->out[j]->name,
+                op->out[j]->offset, j + 1 == OP_OUTPUTS || !op->out[j + 1] ? ";\n" : "");
+    int column = fprintf(e->out, "    ");
+    if (result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
+        column += fprintf(e->out, "float *const %s = ", result->name);
+    column += fprintf(e->out, "%s(pool, (%sJob){", c.name, c.type);
+    emit_fields(e->out, c.fields, column);
+    fprintf(e->out, "});\n");
+}
+
+/* ---- operations that are statements of their own ---- */
+
+static void emit_report(Emit *e, const Op *op)
+{
+    const Net *n = e->program->net;
+    fprintf(e->out, "    /* losses and embeddings are known */\n"
+                    "    s->loss = s->penalty = 0;\n");
+    for (int i = 0; i < n->pairs; i++)
+        fprintf(e->out, "    step_takes_pair(s, %d, %s, %s); /* %s */\n", i,
+                real(e, n->pair[i].spec->weight.v), op->in[i]->name, n->pair[i].name);
+    fprintf(e->out, "    s->loss += %s * s->penalty;\n", real(e, n->spec->loss.penalty.v));
+    for (int i = 0, scale = 0; i < n->scales; i++)
+        if (n->scale[i].trained)
+            fprintf(e->out, "    s->embedding[%d] = %s;\n", scale++, op->in[n->pairs + i]->name);
+    fprintf(e->out, "    if (s->forward_done && !s->forward_done(s))\n        return;\n");
+}
+
+static void emit_room(Emit *e, const Op *op)
+{
+    const Value *v = op->out[0];
+    fprintf(e->out, "    float *const %s = AT(%zu); /* %s: room for ", v->name, v->offset, op->label);
+    for (int i = 0; i < v->rank; i++)
+        fprintf(e->out, "%s%d", i ? "x" : "", v->dims[i]);
+    fprintf(e->out, " */\n");
+}
+
+void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
+{
+    const Op *op = g->op[i];
+    if (told && i && op->at.line != g->op[i - 1]->at.line)
+        fputc('\n', e->out);
+    switch (op->kind) {
+    case OP_REPORT: emit_report(e, op); return;
+    case OP_ROOM: emit_room(e, op); return;
+    case OP_TAKE:
+        fprintf(e->out, "    s->take(s, TENSOR_%s, %s);\n", op->in[TAKE_PARAM]->name,
+                op->in[TAKE_GRADIENT]->name);
+        return;
+    case OP_ENCODE:
+    case OP_ENCODE_GRAD:
+        fprintf(e->out, "    for (int chunk = 0; chunk < %d; chunk++)\n        %s(s, chunk);\n", op->chunks,
+                op->chunk->name);
+        return;
+    case OP_ZERO:
+        fprintf(e->out,
+                "    float *const %s = memset(AT(%zu), 0, sizeof(float) * %zu); /* the batchnorm takes it "
+                "away */\n",
+                op->out[0]->name, op->out[0]->offset, value_count(op->out[0]));
+        return;
+    default: emit_heading(e, op, told); emit_call(e, g, i, end);
+    }
+}

@@ -1,0 +1,243 @@
+/* emit_step.c: the functions that run a list of operations: the training step with its chunks, and the
+ * encoders. */
+#include "emit.h"
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_read(const Graph *g, const Value *v)
+{
+    for (int i = 0; i < g->ops; i++)
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j] == v && !g->op[i]->chunk && g->op[i]->kind != OP_TAKE)
+                return true;
+    return false;
+}
+
+static bool reads_params(const Graph *g)
+{
+    for (int i = 0; i < g->values; i++)
+        if (g->value[i]->param && is_read(g, g->value[i]))
+            return true;
+    return false;
+}
+
+/* ---- chunks ---- */
+
+/* Where a chunk's value lies in the step's memory: whole, or the chunk's images of it. */
+static void emit_outer(Emit *e, const Value *v)
+{
+    fprintf(e->out, "    float *const %s = (float *)(void *)(s->arena + %zu)", v->name, v->outer->offset);
+    if (v->outer->dims[0] != v->dims[0])
+        fprintf(e->out, " + (size_t)chunk * %zu", value_count(v));
+    fprintf(e->out, ";\n");
+}
+
+/* The function that one chunk's turn is; its temporaries lie in the scratch of the step's operation `of`. */
+static void emit_chunk(Emit *e, const Op *of)
+{
+    const Graph *g = of->chunk;
+    fprintf(e->out,
+            "/* Chunk `chunk` of %d, %d images: %s.\n"
+            " * Its temporaries, %.1f MiB, lie where those of the other chunks do. */\n"
+            "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
+            "    const Params *const p = (const Params *)(const void *)s->params;\n"
+            "    const float *const x = s->x + (size_t)chunk * %zu;\n",
+            of->chunks, g->net->images,
+            of->kind == OP_ENCODE
+                ? "the encoder, of which the step keeps what is read above it"
+                : "the encoder again, and backwards; the weights' gradients add up over the chunks",
+            (double)g->arena_bytes / (1 << 20), g->name, value_count(g->x));
+    if (of->scratch)
+        fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
+    for (int i = 0; i < g->values; i++)
+        if (g->value[i]->kind == VALUE_OUTER)
+            emit_outer(e, g->value[i]);
+    fputc('\n', e->out);
+    for (int i = 0; i < g->ops; i++)
+        emit_op(e, g, i, g->ops, true);
+    fprintf(e->out, "}\n\n");
+}
+
+/* ---- the step ---- */
+
+void emit_step(Emit *e)
+{
+    const Graph *g = e->program->step;
+    const Net *n = g->net;
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->chunk)
+            emit_chunk(e, g->op[i]);
+    fprintf(
+        e->out,
+        "/* One step: losses and embeddings, then every gradient, given away as soon as it is complete. */\n"
+        "static void step(AmdimStep *s)\n{\n    AmdimPool *const pool = s->pool;\n"
+        "    char *const arena = s->arena;\n");
+    if (reads_params(g))
+        fprintf(e->out, "    Params *const p = (Params *)(void *)s->params;\n");
+    if (is_read(g, g->x))
+        fprintf(e->out, "    const float *const x = s->x;\n");
+    for (int i = 0; i < n->located; i++)
+        fprintf(e->out, "    const int32_t *const %s = s->locations + %d * IMAGES;\n", g->location[i]->name,
+                i);
+    fputc('\n', e->out);
+    for (int i = 0; i < g->ops; i++)
+        emit_op(e, g, i, g->ops, true);
+    fprintf(e->out, "    STEP_ENDS(s);\n}\n\n");
+}
+
+/* ---- encoders ----
+ *
+ * All features are one list, of which each needs a part: what several have in common is a function of its
+ * own, a stretch of operations that the same features need. */
+
+typedef struct {
+    const Graph *g;
+    int features;
+    bool *needed; /* (features, ops) */
+} Needs;
+
+static bool *needs_of(const Needs *n, int feature)
+{
+    return n->needed + (size_t)feature * (size_t)n->g->ops;
+}
+
+/* What makes the result, and what makes that. */
+static void mark_needed(const Graph *g, const Value *result, bool *needed)
+{
+    bool *wanted = calloc((size_t)g->values, sizeof *wanted);
+    if (!wanted)
+        bug("no memory for %d values", g->values);
+    wanted[result->id] = true;
+    for (int i = g->ops - 1; i >= 0; i--) {
+        needed[i] = wanted[g->op[i]->out[0]->id];
+        for (int j = 0; needed[i] && j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j])
+                wanted[g->op[i]->in[j]->id] = true;
+    }
+    free(wanted);
+}
+
+static bool same_needs(const Needs *n, int left, int right)
+{
+    for (int f = 0; f < n->features; f++)
+        if (needs_of(n, f)[left] != needs_of(n, f)[right])
+            return false;
+    return true;
+}
+
+/* The end of the stretch that begins with operation `first`. */
+static int stretch_end(const Needs *n, int first)
+{
+    int end = first + 1;
+    while (end < n->g->ops && same_needs(n, first, end))
+        end++;
+    return end;
+}
+
+/* "encoder_0_to_3", "embed_7": of the first and the last operation's layers. */
+static const char *stretch_name(Arena *a, const Graph *g, int first, int end)
+{
+    const char *from = g->op[first]->label, *to = g->op[end - 1]->label;
+    int low, high;
+    if (sscanf(from, "encoder.%d", &low) == 1 && sscanf(to, "encoder.%d", &high) == 1)
+        return low == high ? arena_printf(a, "encoder_layer_%d", low)
+                           : arena_printf(a, "encoder_layers_%d_to_%d", low, high);
+    if (sscanf(from, "embed.%d", &low) == 1)
+        return arena_printf(a, "head_of_%d", low);
+    if (sscanf(from, "encoder.%d", &low) == 1)
+        return arena_printf(a, "encoder_from_%d", low); /* and the mean over positions */
+    return "mean_over_positions";
+}
+
+/* Values of earlier stretches lie where those left them. */
+static void emit_earlier(Emit *e, const Graph *g, int first, int end)
+{
+    for (int v = 0; v < g->values; v++) {
+        const Value *value = g->value[v];
+        bool read = false;
+        for (int i = first; i < end && !read; i++)
+            for (int j = 0; j < g->op[i]->inputs; j++)
+                read |= g->op[i]->in[j] == value;
+        if (read && value->kind == VALUE_TEMPORARY && value->first < first)
+            fprintf(e->out, "    const float *const %s = AT(%zu);\n", value->name, value->offset);
+    }
+}
+
+static bool reads(const Graph *g, int first, int end, bool (*is)(const Graph *g, const Value *v))
+{
+    for (int i = first; i < end; i++)
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j] && is(g, g->op[i]->in[j]))
+                return true;
+    return false;
+}
+
+static bool is_x(const Graph *g, const Value *v)
+{
+    return v == g->x;
+}
+
+static bool is_param(const Graph *g, const Value *v)
+{
+    (void)g;
+    return v->param;
+}
+
+static void emit_stretch(Emit *e, const Graph *g, int first, int end)
+{
+    fprintf(e->out, "static void %s(AmdimPool *pool, char *arena%s%s)\n{\n",
+            stretch_name(e->arena, g, first, end), reads(g, first, end, is_param) ? ", const Params *p" : "",
+            reads(g, first, end, is_x) ? ", const float *x" : "");
+    emit_earlier(e, g, first, end);
+    for (int i = first; i < end; i++)
+        emit_op(e, g, i, end, false);
+    fprintf(e->out, "}\n\n");
+}
+
+const char *feature_function(Arena *a, const Feature *f)
+{
+    return f->scale ? arena_printf(a, "encode_phi_%d", f->scale) : "encode_f_1";
+}
+
+static void emit_feature(Emit *e, const Needs *n, int feature)
+{
+    enum { WIDTH = 124 };
+    const Feature *f = &e->program->feature[feature];
+    int column = fprintf(e->out, "FEATURE(%s, AT(%zu)", feature_function(e->arena, f), f->result->offset);
+    const char *before = ",";
+    for (int first = 0, end; first < n->g->ops; first = end) {
+        end = stretch_end(n, first);
+        if (!needs_of(n, feature)[first])
+            continue;
+        const char *call = arena_printf(
+            e->arena, "%s(pool, arena%s%s)", stretch_name(e->arena, n->g, first, end),
+            reads(n->g, first, end, is_param) ? ", p" : "", reads(n->g, first, end, is_x) ? ", x" : "");
+        column += fprintf(e->out, "%s", before);
+        if (column + (int)strlen(call) + 2 > WIDTH)
+            column = fprintf(e->out, "\n       ");
+        column += fprintf(e->out, " %s", call);
+        before = ";";
+    }
+    fprintf(e->out, ")\n");
+}
+
+void emit_encoders(Emit *e)
+{
+    const Program *p = e->program;
+    Needs n = {.g = p->encode, .features = p->features};
+    n.needed = ARENA_ARRAY(e->arena, bool, p->features * p->encode->ops);
+    for (int f = 0; f < p->features; f++)
+        mark_needed(p->encode, p->feature[f].result, needs_of(&n, f));
+    fprintf(
+        e->out,
+        "/* Encoders, of %d images as testing sees them, with running statistics: each feature is made by "
+        "the stretches\n * that it needs, and what one leaves in the arena the next reads. */\n\n",
+        p->encode->net->images);
+    for (int first = 0, end; first < p->encode->ops; first = end) {
+        end = stretch_end(&n, first);
+        emit_stretch(e, p->encode, first, end);
+    }
+    for (int f = 0; f < p->features; f++)
+        emit_feature(e, &n, f);
+    fputc('\n', e->out);
+}

@@ -1,0 +1,138 @@
+/* kernel.h: the table of implementations. For each operation an ordered list of rows, each one way to make
+ * its result; select.c takes the first that can and pays, and has it write the operation's Plan. Every later
+ * pass reads that plan and decides nothing.
+ *
+ * A row is a file here that holds what the compiler must know of it, and a header in templates/ that holds
+ * the inner loops. What both must agree on, sizes of blocks and panels, stands in templates/blocks.h. */
+#ifndef KERNEL_H
+#define KERNEL_H
+
+#include "amdimc.h"
+
+/* ---- call.c: an operation as C ----
+ *
+ * An operation is a call of a function of fixed shape. The function is a line of the generated C, a macro of
+ * templates/'s headers with the function's name and its constants; operations whose constants are the same
+ * share it, so the name is made of them. */
+typedef struct {
+    Arena *arena;
+    const Net *net;
+    const char *macro;     /* in lower case */
+    const char *name;      /* the function's */
+    const char *constants; /* what the macro gets behind the name */
+    const char *type;      /* "Conv": a ConvFunction, which takes a ConvJob */
+    const char *fields;    /* of the job */
+} Call;
+
+void call_constant(Call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void call_float(Call *c, double v); /* as a literal that reads back to the same float */
+/* The bits of a tail (templates/kernels.h) that are there; NULL where one is not. */
+void call_tail(Call *c, const char *first, const char *second, const char *third);
+void call_field(Call *c, const char *field, const Value *v); /* none where v is NULL */
+/* The operation's first result, which the function returns. */
+void call_result(Call *c, const char *field, const Value *v);
+void call_scratch(Call *c, const char *field, const Op *op);
+void call_more(Call *c, const Value *gradient); /* where chunks add it up, the first stores, the others add */
+/* "_of_8" where the map holds fewer images than a step has, as a chunk's do; else "". */
+const char *call_images(const Call *c, const Value *map);
+const char *call_image_count(const Call *c, const Value *map); /* "IMAGES", or "CHUNK" */
+/* Of a window's geometry: "3x3_256_to_128_at_7" (x's side, in and out channels), and as a constant. */
+const char *call_shape_name(const Call *c, const Op *op, const Value *x, const Value *y);
+void call_shape(Call *c, const Op *op, const Value *x, const Value *y);
+
+/* ---- rows ---- */
+
+/* `can`, where not NULL, says whether the operation can be made so, on its target; `pays`, where not NULL,
+ * whether that was measured to be faster than the rows behind it. `plan` fills in all but the kernel. */
+struct Kernel {
+    const char *name;             /* in --emit=ir, --explain, comments and names of functions */
+    const char *const *templates; /* headers that the generated C includes for it, up to a NULL, or NULL */
+    bool (*can)(const Graph *g, const Op *op);
+    bool (*pays)(const Graph *g, const Op *op);
+    void (*plan)(const Graph *g, const Op *op, Plan *p);
+    void (*call)(Call *c, const Op *op);
+};
+
+extern const Kernel conv_by_tiles, conv_grad_x_by_tiles, conv_grad_w_by_tiles;          /* tiles.c */
+extern const Kernel conv_by_winograd, conv_grad_x_by_winograd, conv_grad_w_by_winograd; /* winograd.c */
+extern const Kernel conv_by_sparse, conv_grad_x_by_sparse, conv_grad_w_by_sparse;       /* sparse.c */
+extern const Kernel conv_grad_x_by_masked;                                              /* masked.c */
+extern const Kernel conv_by_blas, conv_grad_x_by_blas, conv_grad_w_by_blas;             /* blas.c */
+extern const Kernel conv_by_direct, conv_grad_x_by_direct, conv_grad_w_by_direct;       /* direct.c */
+extern const Kernel pad_by_direct, pad_grad_by_direct, pool_by_direct, pool_grad_by_direct,
+    mean_by_direct;                                                                              /* maps.c */
+extern const Kernel gather_by_direct, gather_grad_by_direct, relu_grad_by_direct, add_by_direct; /* maps.c */
+extern const Kernel bias_grad_by_direct;                                                         /* maps.c */
+extern const Kernel batchnorm_by_direct, batchnorm_grad_by_direct, normalize_by_direct; /* batchnorm.c */
+extern const Kernel scores_by_tiles, scores_grad_a_by_tiles, scores_grad_t_by_tiles;    /* pairs.c */
+extern const Kernel scores_by_direct, scores_grad_a_by_direct, scores_grad_t_by_direct; /* pairs.c */
+extern const Kernel nce_by_direct, nce_grad_by_direct;                                  /* pairs.c */
+
+/* ---- select.c ---- */
+
+Call op_call(Arena *a, const Net *n, const Op *op);
+bool op_includes(const Op *op, const char *template_name); /* its kernel wants that header */
+
+/* ---- geometry.c: shapes of products, and how work is cut ----
+ *
+ * Parts depend on shapes alone, never on the number of threads, so neither do the bits of results. */
+
+size_t next_multiple(size_t n, size_t of); /* n itself, or above */
+int ceil_div(int n, int by);
+size_t map_pixels(const Value *map); /* of all images */
+
+/* A convolution's operands, whichever of its three products the operation is: what is not one of them is
+ * NULL. */
+typedef struct {
+    const Value *x, *y, *weight; /* or their gradients */
+    const Value *bias, *addend, *mask;
+} ConvOperands;
+ConvOperands conv_operands(const Op *op);
+bool op_is_pointwise(const Op *op); /* 1x1 at stride 1 */
+
+/* Floats of a matrix packed in panels for the target's products, vectors' or matrix tiles'. */
+size_t packed_floats(const Graph *g, int depth, int columns);
+/* Of a convolution's weight, or of its gradient of x, each tap transposed. */
+size_t packed_weight_floats(const Graph *g, const Op *op);
+
+/* Parts of the images for an operation on maps: what a part reads stays in a core's cache. */
+int image_parts(int images, size_t floats_per_image);
+/* Parts of a product's rows, whole tiles of them, of about `block` rows. */
+int row_parts(size_t rows, size_t block);
+/* Parts of whole images that keep two, four and eight threads busy for the shortest time, all in all;
+ * `filled` is how many rows a part of so many images makes, unwanted ones too that fill a tile. */
+int filled_image_parts(const Op *op, int images, int rows_per_image,
+                       int64_t (*filled)(const Op *op, int images));
+int64_t filled_pixels(const Op *op, int images); /* of y, up to whole tiles */
+
+/* ---- conv.c: what the rows of convolutions have in common ---- */
+
+/* The name, "grad_x_sparse_1x1_...", and the shape. */
+void conv_begin(Call *c, const Op *op, const char *product);
+/* The calls of the three products; that of a weight's gradient up to the constants that say how it is cut. */
+void conv_call(Call *c, const Op *op);
+void conv_grad_x_call(Call *c, const Op *op);
+void conv_grad_x_fields(Call *c, const Op *op); /* and the parts: what follows name, shape and tail */
+void conv_grad_w_call(Call *c, const Op *op);
+
+/* ---- what rows ask of each other ---- */
+
+bool has_tiles(const Graph *g); /* the target has matrix tiles */
+/* Of a worker's scratch for a product of rows of `depth` by `columns`, and for sums over pixels. */
+size_t tiles_product_floats(int depth, int columns);
+size_t tiles_sum_floats(int rows, int columns);
+/* The operand that holds zeros of a ReLU, or of a gradient behind its mask, and by which the product can be
+ * made; or NULL. */
+const Value *sparse_operand(const Graph *g, const Op *op);
+int sparse_slices(const Op *op, const Value *zeros); /* of the pixels, for a gradient of a weight */
+int winograd_outputs(const Op *op);                  /* of a tile, along a side; 0: not possible */
+bool winograd_pays(const Op *op);
+/* Rows that the products of a part of so many images make, those of tiles over the map's edge among them. */
+int64_t winograd_filled_tiles(const Op *op, int images);
+/* The rest of the plan for tiles of p->outputs. */
+void winograd_plan(const Graph *g, const Op *op, Plan *p);
+int winograd_grad_w_parts(const Op *op, int outputs, int threads);
+size_t tiles_cells_floats(const Op *op); /* of a worker's scratch, for a weight's gradient by cells */
+int direct_grad_w_slices(const Op *op);  /* of the images; 1: none */
+
+#endif

@@ -1,0 +1,165 @@
+/* pairs.c: the raw scores of a pair, its NCE, and their gradients (templates/scores.h, nce.h). Scores are
+ * products of the embeddings, by vectors or by matrix tiles as the target has them. */
+#include "blocks.h"
+#include "kernel.h"
+
+/* ---- scores ---- */
+
+static const char *const templates[] = {"vectors.h", NULL}, *const tile_templates[] = {"tiles.h",
+                                                                                       "tile_sums.h", NULL};
+
+static bool by_tiles(const Graph *g, const Op *op)
+{
+    (void)op;
+    return has_tiles(g);
+}
+
+static int positions_of(const Op *op)
+{
+    return op->pair->to->scale * op->pair->to->scale;
+}
+
+static int dim_of(const Net *n)
+{
+    return (int)n->spec->embedding.dim.v;
+}
+
+/* Parts of a direction's target images. */
+static int target_parts(const Net *n, const Op *op)
+{
+    return image_parts(n->share, (size_t)positions_of(op) * (size_t)dim_of(n));
+}
+
+/* A view's antecedents, packed as the right factor. */
+static void plan_scores(const Graph *g, const Op *op, Plan *p)
+{
+    const Net *n = g->net;
+    p->parts = target_parts(n, op);
+    p->arena_floats = (size_t)n->views * packed_floats(g, dim_of(n), n->batch);
+    p->worker_floats = has_tiles(g) ? tiles_product_floats(dim_of(n), n->batch) : 0;
+}
+
+static void plan_scores_grad_t(const Graph *g, const Op *op, Plan *p)
+{
+    const Net *n = g->net;
+    p->parts = target_parts(n, op);
+    p->arena_floats = (size_t)n->views * packed_floats(g, n->batch, dim_of(n));
+    p->worker_floats = has_tiles(g) ? tiles_product_floats(n->batch, dim_of(n)) : 0;
+}
+
+/* Sums over a direction's target images: over slices of them first. */
+static void plan_scores_grad_a(const Graph *g, const Op *op, Plan *p)
+{
+    enum { SLICES = 4 };
+    const Net *n = g->net;
+    (void)op;
+    p->slices = n->batch < SLICES ? n->batch : SLICES;
+    p->arena_floats = (size_t)n->views * p->slices * (size_t)n->batch * dim_of(n);
+    p->worker_floats = has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : 0;
+}
+
+static void begin_scores(Call *c, const Op *op, const Value *addend)
+{
+    c->type = "Scores";
+    c->name = arena_printf(c->arena, "%s_at_%d%s", c->macro, op->pair->to->scale, addend ? "_add" : "");
+    call_constant(c, "VIEWS, BATCH, %d, DIM", op->pair->to->scale);
+    if (op->kind != OP_SCORES)
+        call_tail(c, addend ? "TAIL_ADD" : NULL, NULL, NULL);
+}
+
+static void call_scores(Call *c, const Op *op)
+{
+    begin_scores(c, op, NULL);
+    call_constant(c, "%d", op->plan.parts);
+    call_field(c, "a", op->in[SCORES_A]);
+    call_field(c, "t", op->in[SCORES_T]);
+    call_result(c, "r", op->out[0]);
+    call_scratch(c, "packed", op);
+}
+
+static void call_scores_grad_a(Call *c, const Op *op)
+{
+    begin_scores(c, op, op->in[SCORES_GRAD_A_ADDEND]);
+    call_constant(c, "%d", op->plan.slices);
+    call_field(c, "r", op->in[SCORES_GRAD_A_DR]);
+    call_field(c, "t", op->in[SCORES_GRAD_A_T]);
+    call_field(c, "addend", op->in[SCORES_GRAD_A_ADDEND]);
+    call_result(c, "da", op->out[0]);
+    call_scratch(c, "packed", op);
+}
+
+static void call_scores_grad_t(Call *c, const Op *op)
+{
+    begin_scores(c, op, op->in[SCORES_GRAD_T_ADDEND]);
+    call_constant(c, "%d", op->plan.parts);
+    call_field(c, "r", op->in[SCORES_GRAD_T_DR]);
+    call_field(c, "a", op->in[SCORES_GRAD_T_A]);
+    call_field(c, "addend", op->in[SCORES_GRAD_T_ADDEND]);
+    call_result(c, "dt", op->out[0]);
+    call_scratch(c, "packed", op);
+}
+
+const Kernel scores_by_tiles = {"tiles", tile_templates, by_tiles, NULL, plan_scores, call_scores};
+const Kernel scores_grad_a_by_tiles = {"tiles", tile_templates,     by_tiles,
+                                       NULL,    plan_scores_grad_a, call_scores_grad_a};
+const Kernel scores_grad_t_by_tiles = {"tiles", tile_templates,     by_tiles,
+                                       NULL,    plan_scores_grad_t, call_scores_grad_t};
+const Kernel scores_by_direct = {"direct", templates, NULL, NULL, plan_scores, call_scores};
+const Kernel scores_grad_a_by_direct = {"direct", templates,          NULL,
+                                        NULL,     plan_scores_grad_a, call_scores_grad_a};
+const Kernel scores_grad_t_by_direct = {"direct", templates,          NULL,
+                                        NULL,     plan_scores_grad_t, call_scores_grad_t};
+
+/* ---- NCE ---- */
+
+/* What its parts leave to each other (templates/nce.h): a sum of squares, two numbers for each source image;
+ * and behind them what each source image comes to. */
+static void plan_nce(const Graph *g, const Op *op, Plan *p)
+{
+    const Net *n = g->net;
+    const size_t views = (size_t)n->views, batch = (size_t)n->batch;
+    p->parts = n->batch < NCE_MOST_PARTS ? n->batch : NCE_MOST_PARTS;
+    const size_t parts = views * (size_t)p->parts;
+    p->arena_floats = (parts * NCE_SQUARE_BYTES + views * batch * NCE_SOURCE_BYTES) / sizeof(float) +
+                      parts * NCE_SUMS * batch;
+    p->worker_floats = ((size_t)positions_of(op) + 1) * batch; /* a target image's scores, and one row */
+}
+
+static void plan_nce_grad(const Graph *g, const Op *op, Plan *p)
+{
+    (void)g, (void)op, (void)p; /* a part is a target image */
+}
+
+static void begin_nce(Call *c, const Op *op, const char *what)
+{
+    const Net *n = c->net;
+    const int positions = positions_of(op);
+    const double share = 1.0 / n->views, batch = n->batch;
+    c->type = "Nce";
+    c->name = arena_printf(c->arena, "nce_%d_to_%d_%s", op->pair->from->scale, op->pair->to->scale, what);
+    call_constant(c, "VIEWS, BATCH, %d", positions);
+    call_float(c, n->spec->loss.clip.v);
+    call_float(c, op->pair->spec->weight.v * share / (batch * positions));
+    call_float(c, 2 * n->spec->loss.penalty.v * share / (batch * batch * positions));
+}
+
+static void call_nce(Call *c, const Op *op)
+{
+    begin_nce(c, op, "loss");
+    call_constant(c, "%d", op->plan.parts);
+    call_field(c, "r", op->in[NCE_R]);
+    call_result(c, "result", op->out[0]);
+    call_field(c, "statistics", op->out[1]);
+    call_scratch(c, "scratch", op);
+}
+
+static void call_nce_grad(Call *c, const Op *op)
+{
+    begin_nce(c, op, "grad");
+    call_field(c, "r", op->in[NCE_GRAD_R]);
+    call_field(c, "statistics", op->in[NCE_GRAD_STATISTICS]);
+    call_result(c, "dr", op->out[0]);
+}
+
+const Kernel nce_by_direct = {"direct", NULL, NULL, NULL, plan_nce, call_nce};
+const Kernel nce_grad_by_direct = {"direct", NULL, NULL, NULL, plan_nce_grad, call_nce_grad};

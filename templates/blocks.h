@@ -1,0 +1,95 @@
+/* blocks.h: the sizes that kernels and the compiler's plans agree on: blocks, panels, and the scratch that
+ * they take. Both include this header, so that memory is planned for what is used. Floats, unless said. */
+#ifndef BLOCKS_H
+#define BLOCKS_H
+
+enum {
+    LINE = 16,      /* of a line of the cache, and a vector at its widest */
+    MAX_PANEL = 32, /* columns of the widest panel of packed weights that any processor's kernels have */
+    MAX_ROWS = 12,  /* of the tallest tile of sums held in vector registers */
+
+    /* Pixels treated together: a whole number of tiles for the products, few enough for the L1 in sums over
+     * them. */
+    PIXEL_BLOCK = 240,
+    SUM_BLOCK = 128,
+
+    BATCHNORM_WIDTH = 64, /* channels that one part of a batch normalisation owns */
+};
+
+/* ---- OpenBLAS (blas.h) ---- */
+
+enum { UNFOLDED = 1 << 17 }; /* of a worker's scratch for unfolded patches: at least one patch */
+
+/* ---- Winograd (winograd.h) ---- */
+
+enum {
+    TILE_BLOCK = 24,     /* tiles whose points are made together, in products */
+    TILE_SUM_BLOCK = 64, /* and in gradients of weights */
+};
+
+/* ---- sparse and masked products (sparse.h, masked.h) ---- */
+
+enum {
+    DEPTH_BLOCK = 64,    /* rows of the weight that lie in the L1, and pixels of a weight's gradient */
+    SPARSE_COLUMNS = 64, /* the most columns that go together */
+    SPARSE_ROWS = 128,   /* of a weight's gradient, that go together */
+    SPARSE_STEP = SPARSE_ROWS + LINE, /* no power of two: lines of different sets */
+};
+/* Of a worker's scratch: sums of a block of pixels, and a bit for each of its `depth` numbers a pixel. */
+#define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (SPARSE_COLUMNS + (depth) / DEPTH_BLOCK * 2))
+/* For a weight's gradient: a block of pixels of both factors. */
+#define SPARSE_GRAD_W_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + SPARSE_COLUMNS))
+
+/* ---- NCE (nce.h) ----
+ *
+ * Of the arena, while a pair's NCE runs: a sum of squares for each part, what each source image comes to, and
+ * for each part and source image NCE_SUMS numbers. */
+
+enum { NCE_MOST_PARTS = 16, NCE_SQUARE_BYTES = 8, NCE_SOURCE_BYTES = 16, NCE_SUMS = 2 };
+
+/* ---- matrix tiles (tiles.h, tile_sums.h) ---- */
+
+enum {
+    TILE = 16,          /* rows of a tile, and columns of its sums */
+    TILE_PAIR = 32,     /* rows, or columns, of a pair of tiles: a panel */
+    STEP = 32,          /* numbers of a row that one product of the unit takes */
+    PARTS_OF_FLOAT = 3, /* bfloat16 numbers whose sum is a float */
+    PAIR_FLOATS = PARTS_OF_FLOAT * TILE_PAIR * STEP / 2, /* of a step of a pair, numbers of two bytes */
+};
+
+/* Products: the most pixels of a block and the most steps whose parts lie in a cache at once, and the panels
+ * whose sums wait there for further steps. */
+enum { TILE_PIXELS = 128, MOST_STEPS = 16, MOST_PANELS = 16 };
+
+/* Pixels of a block. Parts of one pair of rows stay in the L1, or close to it; but every block reads all of
+ * the packed matrix, which is dear if it does not lie in the L2: CACHED steps of panels are 1.5 MiB. */
+static inline int tile_pixels(int steps, int panels)
+{
+    enum { CACHED = 256 };
+    return steps * panels <= CACHED ? TILE_PAIR : TILE_PIXELS;
+}
+
+/* Sums over pixels: the most pairs and panels that go together, the steps of all of them whose parts lie in
+ * the L2 well, and the most steps and rows of the right factor: with few pixels to a block, sums are loaded
+ * and stored often. */
+enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
+
+/* A weight's gradient by cells of stride x stride pixels, for a kernel of twice its stride: a cell of x is
+ * read once for the four quarters of the kernel that lie over it. Cells go in bands of rows. */
+enum { QUARTERS = 4 };
+
+/* Bands of an image whose y is out_side x out_side; 0: a row is too long. */
+static inline int cell_bands(int out_side)
+{
+    const int across = out_side + 1, furthest = (across + 1 + TILE - 1) / TILE * TILE,
+              room = MOST_SUM_ROWS - furthest, rows = (room > 0 ? room : 0) / across * 2;
+    return rows > 0 ? (out_side + rows - 1) / rows : 0;
+}
+
+/* Cells that the two halves of `rows` rows of y each lie over. */
+static inline int cells_of_half(int out_side, int rows)
+{
+    return (rows + 1) / 2 * (out_side + 1);
+}
+
+#endif
