@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- threads ------------------------------------------------------------------------------------------ */
+/* ---- threads ---- */
 
 typedef struct AmdimPool AmdimPool; /* a fixed set of worker threads, the caller's among them */
 
@@ -28,7 +28,7 @@ void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts);
 /* This worker's private scratch memory: AmdimModel.scratch_bytes bytes, aligned to 64. */
 void *amdim_scratch(AmdimPool *pool, int worker);
 
-/* ---- tensors ------------------------------------------------------------------------------------------ */
+/* ---- tensors ---- */
 
 typedef enum {
     AMDIM_INIT_ZERO,
@@ -48,7 +48,7 @@ typedef struct {
     float bound;
 } AmdimTensor;
 
-/* ---- a step ------------------------------------------------------------------------------------------- */
+/* ---- a step ---- */
 
 typedef struct AmdimStep AmdimStep;
 
@@ -106,7 +106,7 @@ struct AmdimStep {
     bool (*forward_done)(AmdimStep *step);
 };
 
-/* ---- the model ---------------------------------------------------------------------------------------- */
+/* ---- the model ---- */
 
 /* A layer of the encoder, as the spec has it. Along a side, location i of its output sees `receptive_field`
  * pixels from receptive_begin + i * receptive_stride on; some of them lie outside of the picture where layers

@@ -16,7 +16,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* ---- rng.c: random numbers by address ------------------------------------------------------------------ */
+/* ---- rng.c: random numbers by address ---- */
 
 /* Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). What is drawn depends on
  * (seed, epoch or step, image, view, purpose) alone, not on what was drawn before. */
@@ -44,13 +44,13 @@ uint32_t random_below(Random *r, uint32_t n);              /* uniform in 0..n-1,
 double random_normal(Random *r);
 void random_order(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n); /* a permutation of 0..n-1 */
 
-/* ---- pool.c: threads (amdim_parallel, amdim_scratch) --------------------------------------------------- */
+/* ---- pool.c: threads (amdim_parallel, amdim_scratch) ---- */
 
 AmdimPool *pool_new(int threads, size_t scratch_bytes, Fault *f);
 void pool_free(AmdimPool *pool);
 int pool_threads(const AmdimPool *pool);
 
-/* ---- decode.c: JPEG (libjpeg-turbo) and PNG (libpng) --------------------------------------------------- */
+/* ---- decode.c: JPEG (libjpeg-turbo) and PNG (libpng) ---- */
 
 typedef struct {
     int width, height, channels; /* channels 1 or 3 */
@@ -67,14 +67,14 @@ bool picture_convert(Picture *p, int channels, Fault *f);
  * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
 bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
 
-/* ---- png_write.c --------------------------------------------------------------------------------------- */
+/* ---- png_write.c ---- */
 
 bool png_can_write(Fault *f); /* not where the program was built without libpng */
 /* Writes `data:image/png;base64,...` for a page. Channels: 1 grey, 3 RGB, 4 RGB and alpha. Fails only for
  * want of memory; what the stream says is the caller's to ask. */
 bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, int channels, Fault *f);
 
-/* ---- data.c, data_*.c, pictures.c: labelled pictures --------------------------------------------------- */
+/* ---- data.c, data_*.c, pictures.c: labelled pictures ---- */
 
 /* SPLIT_PRETRAIN is what training without labels reads: pictures without labels where a format has them, as
  * STL-10, else the training split. */
@@ -123,7 +123,7 @@ Dataset *idx_open(const DataRequest *r, bool *found, Fault *f);    /* the MNIST 
 Dataset *folder_open(const DataRequest *r, bool *found, Fault *f); /* train/CLASS/x and test/CLASS/x */
 Dataset *pictures_open(Split split, Fault *f);                     /* drawn, not read */
 
-/* ---- data_file.c, data_gzip.c: for the openers --------------------------------------------------------- */
+/* ---- data_file.c, data_gzip.c: for the openers ---- */
 
 typedef struct {
     char *path; /* NULL: not open */
@@ -141,19 +141,19 @@ void data_names_read(Dataset *d, const char *dir, const char *name);
 /* The descriptor of the unpacked file, or -1. */
 int gzip_unpack(int packed, const char *path, Fault *f);
 
-/* ---- augment.c: from a picture to a view --------------------------------------------------------------- */
+/* ---- augment.c: from a picture to a view ---- */
 
 typedef struct Workspace Workspace; /* one thread's buffers for augmenting */
 Workspace *workspace_new(const AmdimModel *m, Fault *f);
 void workspace_free(Workspace *w);
 /* One augmented, normalised view of the training picture `image`, (H, W, C) into out. The model's steps in
- * the contract's order: flip, crop, translate, jitter, grayscale; mean and std last. */
+ * the order of docs/language.md: flip, crop, translate, jitter, grayscale; mean and std last. */
 void augment_view(const AmdimModel *m, Workspace *w, const Picture *p, uint64_t seed, uint64_t epoch,
                   uint32_t image, int view, float *out);
 /* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
 void augment_none(const AmdimModel *m, Workspace *w, const Picture *p, float *out);
 
-/* ---- loader.c: pictures prepared while the step runs --------------------------------------------------- */
+/* ---- loader.c: pictures prepared while the step runs ---- */
 
 typedef struct Loader Loader;
 /* Begins to prepare batches from `step` on: step s is batch s % (count / B) of epoch s / (count / B); an
@@ -165,7 +165,7 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
 float *loader_next(Loader *l, Fault *f);
 void loader_free(Loader *l);
 
-/* ---- safetensors.c: tensors in files ------------------------------------------------------------------- */
+/* ---- safetensors.c: tensors in files ---- */
 
 typedef enum { DTYPE_F32, DTYPE_I64, DTYPE_OTHER } Dtype;
 typedef struct {
@@ -208,7 +208,7 @@ bool writer_give(TensorWriter *w, const void *data, size_t bytes, Fault *f);
 bool writer_commit(TensorWriter *w, Fault *f);
 void writer_discard(TensorWriter *w);
 
-/* ---- npy.c --------------------------------------------------------------------------------------------- */
+/* ---- npy.c ---- */
 
 typedef struct {
     NewFile file;
@@ -219,7 +219,7 @@ bool npy_give(NpyWriter *w, const void *data, size_t bytes, Fault *f);
 bool npy_commit(NpyWriter *w, Fault *f);
 void npy_discard(NpyWriter *w);
 
-/* ---- layout.c: PyTorch's order and ours ---------------------------------------------------------------- */
+/* ---- layout.c: PyTorch's order and ours ---- */
 
 /* (out, in, k, k) <-> (k*k*in) x out for rank 4; a copy for rank 1. */
 void layout_inward(const AmdimTensor *t, const float *torch, float *ours);
@@ -228,10 +228,9 @@ void layout_outward(const AmdimTensor *t, const float *ours, float *torch);
 void planes_from_pixels(const float *pixels, int count, int channels, float *planes);
 void pixels_from_planes(const float *planes, int count, int channels, float *pixels);
 
-/* ---- weights.c: initial values, loading, saving -------------------------------------------------------- */
+/* ---- weights.c: initial values, loading, saving ---- */
 
-void weights_init(const AmdimModel *m, uint64_t seed,
-                  float *params); /* running_var 1, the rest as the contract's */
+void weights_init(const AmdimModel *m, uint64_t seed, float *params); /* docs/language.md, "Initial values" */
 /* Loads every tensor of the model; a missing or misshapen one is a fault that names it and its shape. */
 bool weights_load(const AmdimModel *m, const char *path, float *params, Fault *f);
 /* One tensor shaped as t, under any name. weights_find faults where it is missing or misshapen; the others
@@ -241,7 +240,7 @@ bool weights_read(const TensorFile *file, const Stored *s, const AmdimTensor *t,
 void weights_announce(TensorWriter *w, const char *name, const AmdimTensor *t);
 bool weights_give(TensorWriter *w, const AmdimTensor *t, const float *ours, Fault *f);
 
-/* ---- optimizer.c --------------------------------------------------------------------------------------- */
+/* ---- optimizer.c ---- */
 
 typedef struct {
     const AmdimModel *model;
@@ -265,7 +264,7 @@ void adam_update(const AdamStep *a, size_t count, float *params, const float *gr
                  float *second);
 void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient);
 
-/* ---- checkpoint.c: RUN/last.safetensors ---------------------------------------------------------------- */
+/* ---- checkpoint.c: RUN/last.safetensors ---- */
 
 typedef struct {
     uint64_t seed, step; /* step: steps finished */
@@ -279,7 +278,7 @@ bool checkpoint_save(const AmdimModel *m, const char *path, const float *params,
 bool checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o, Progress *p,
                      Fault *f);
 
-/* ---- step.c: all that a step needs, allocated once ----------------------------------------------------- */
+/* ---- step.c: all that a step needs, allocated once ---- */
 
 typedef struct {
     const AmdimModel *model;
@@ -295,12 +294,12 @@ float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f);
 /* The source locations of step `step`: uniform, one draw for each row and image. */
 void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
 
-/* ---- peak.c -------------------------------------------------------------------------------------------- */
+/* ---- peak.c ---- */
 
 /* GFLOP/s that the pool's threads reach together in multiply-adds of vectors, measured for so long. */
 double multiply_add_peak(AmdimPool *pool, double seconds);
 
-/* ---- profile.c: where the time of a step goes ---------------------------------------------------------- */
+/* ---- profile.c: where the time of a step goes ---- */
 
 /* One operation of the steps; told apart by the address of what it is. */
 typedef struct {
@@ -337,7 +336,7 @@ void profile_print(const Profile *p, const ProfileScale *s, FILE *stream);
 /* A list of objects, one an operation. */
 void profile_json(const Profile *p, const ProfileScale *s, FILE *stream);
 
-/* ---- features.c: encoding a split ---------------------------------------------------------------------- */
+/* ---- features.c: encoding a split ---- */
 
 /* Encodes every image of d as testing sees it, in batches of N, in order, and hands each batch's features on:
  * `count` images, each side*side*channels floats, pixels x channels. */
@@ -352,7 +351,7 @@ float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, F
 /* The pictures themselves, as testing sees them: (count, H*W*C). */
 float *features_pixels(const AmdimModel *m, const Dataset *d, Fault *f);
 
-/* ---- lbfgs.c: the minimum of a smooth function --------------------------------------------------------- */
+/* ---- lbfgs.c: the minimum of a smooth function ---- */
 
 /* The function's value at x; writes the gradient there. */
 typedef double Objective(void *arg, const double *x, double *gradient);
@@ -363,7 +362,7 @@ bool lbfgs_minimise(Objective *value, void *arg, size_t count, double *x, double
                     int *iterations, Fault *f);
 size_t lbfgs_bytes(size_t count); /* that it holds */
 
-/* ---- probe.c: what a classifier reads out of frozen features ------------------------------------------- */
+/* ---- probe.c: what a classifier reads out of frozen features ---- */
 
 typedef struct {
     uint32_t count;
@@ -381,7 +380,7 @@ typedef bool Probe(AmdimPool *pool, int classes, int dims, uint64_t seed, const 
                    const ProbeRows *test, ProbeResult *out, Fault *f);
 Probe *probe_named(const char *head); /* "linear", "mlp" or "knn"; NULL for another name */
 
-/* ---- probe_linear.c ------------------------------------------------------------------------------------ */
+/* ---- probe_linear.c ---- */
 
 /* Multinomial logistic regression with a bias on standardised features: the scores of a row x are
  * ((x - mean) * scale, 1) times the weights, of which row `dims` is the bias. A column that does not vary has
@@ -402,14 +401,14 @@ void logistic_free(Logistic *l);
 size_t logistic_bytes(int classes, int dims, int threads); /* that fitting and counting hold, at most */
 Probe probe_linear;
 
-/* ---- probe_mlp.c, probe_knn.c -------------------------------------------------------------------------- */
+/* ---- probe_mlp.c, probe_knn.c ---- */
 
 /* One hidden layer of 1024 on standardised features, batchnorm, ReLU, dropout 0.2, cross-entropy; Adam. */
 Probe probe_mlp;
 /* The 20 nearest training rows by cosine vote for their classes, a row at similarity s with exp(s / 0.07). */
 Probe probe_knn;
 
-/* ---- probe_split.c: a probe on a data set's labelled splits -------------------------------------------- */
+/* ---- probe_split.c: a probe on a data set's labelled splits ---- */
 
 typedef struct {
     DataRequest data; /* its split is not looked at */
@@ -431,7 +430,7 @@ typedef struct {
 } ProbeMemory;
 bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads, ProbeMemory *out, Fault *f);
 
-/* ---- options.c: the command line ----------------------------------------------------------------------- */
+/* ---- options.c: the command line ---- */
 
 typedef struct {
     const char *command;
@@ -454,7 +453,7 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
 void options_usage(const AmdimModel *m, const char *program, const char *command, FILE *stream);
 const char *options_program(int argc, char **argv); /* argv[0] without its folders */
 
-/* ---- train_probe.c: probes during training ------------------------------------------------------------- */
+/* ---- train_probe.c: probes during training ---- */
 
 typedef struct {
     ProbeSplits splits;
@@ -471,7 +470,7 @@ bool probing_is_due(const Probing *p, uint64_t step); /* after so many steps */
  * that step and has none. */
 bool probing_resume(Probing *p, const AmdimModel *m, const char *metrics, uint64_t step, Fault *f);
 
-/* ---- train.c and the other commands: each returns the exit code ---------------------------------------- */
+/* ---- train.c and the other commands: each returns the exit code ---- */
 
 int command_train(const AmdimModel *m, const Options *o, Fault *f);
 int command_probe(const AmdimModel *m, const Options *o, Fault *f);
@@ -482,7 +481,7 @@ int command_bench(const AmdimModel *m, const Options *o, Fault *f);
 int command_selfcheck(const AmdimModel *m, const Options *o, Fault *f);
 int command_info(const AmdimModel *m, const Options *o, Fault *f);
 
-/* ---- run.c: the folder of a run ------------------------------------------------------------------------ */
+/* ---- run.c: the folder of a run ---- */
 
 typedef struct {
     const char *folder;
@@ -494,7 +493,7 @@ bool run_holds_weights(const Run *r);
 bool run_must_be_new(const Run *r, Fault *f); /* refuses a folder that holds a run */
 bool run_make(const Run *r, Fault *f);        /* the folder, and those above it */
 
-/* ---- metrics.c: RUN/metrics.jsonl, one object a line --------------------------------------------------- */
+/* ---- metrics.c: RUN/metrics.jsonl, one object a line ---- */
 
 typedef struct {
     FILE *stream;
@@ -513,7 +512,7 @@ void metrics_close(Metrics *k);
 /* Hands every readable row on, in order; no file is no rows. */
 bool metrics_of_model(const AmdimModel *m, const char *path, MetricsSink *sink, void *arg, Fault *f);
 
-/* ---- tensorboard.c: RUN/events.out.tfevents.SECONDS.HOST ----------------------------------------------- */
+/* ---- tensorboard.c: RUN/events.out.tfevents.SECONDS.HOST ---- */
 
 typedef struct {
     FILE *stream;
@@ -529,7 +528,7 @@ bool events_probe(Events *e, uint64_t step, const ProbeResult *r, Fault *f);
 bool events_flush(Events *e, Fault *f); /* of a file that is open, else nothing */
 void events_close(Events *e);
 
-/* ---- report.c, report_*.c: RUN/report.html ------------------------------------------------------------- */
+/* ---- report.c, report_*.c: RUN/report.html ---- */
 
 typedef enum { REPORT_RUNNING, REPORT_STOPPED, REPORT_FINISHED, REPORT_FAILED } ReportPhase;
 /* How a run stands between two steps. */
@@ -549,7 +548,7 @@ typedef struct {
 /* Pictures that cannot be read are no fault: the page says so in their place. */
 bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
-/* ---- progress.c: how far training is, on stderr -------------------------------------------------------- */
+/* ---- progress.c: how far training is, on stderr ---- */
 
 typedef struct {
     FILE *stream;
@@ -565,7 +564,7 @@ void meter_step(Meter *k, uint64_t finished, double loss); /* after every step *
 void meter_say(Meter *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void meter_end(Meter *k); /* leaves the cursor on a line of its own */
 
-/* ---- signals.c ----------------------------------------------------------------------------------------- */
+/* ---- signals.c ---- */
 
 /* SIGINT, SIGTERM and, unless it is ignored, SIGHUP from here on only set a flag, the first time. */
 void signals_watch(void);

@@ -94,7 +94,7 @@ void html_format(FILE *stream, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- the page's frame ---------------------------------------------------------------------------------- */
+/* ---- the page's frame ---- */
 
 void page_begin(FILE *stream, const Page *p)
 {
@@ -117,7 +117,7 @@ void page_end(FILE *stream)
     fputs("</main>\n</body>\n</html>\n", stream);
 }
 
-/* ---- its parts ----------------------------------------------------------------------------------------- */
+/* ---- its parts ---- */
 
 void page_tiles_begin(FILE *stream)
 {

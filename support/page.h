@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* ---- page.c: what every page shares -------------------------------------------------------------------- */
+/* ---- page.c: what every page shares ---- */
 
 typedef struct {
     const char *heading, *what; /* the tab's title is "HEADING: WHAT" */
@@ -42,7 +42,7 @@ void page_legend_item(FILE *stream, int curve, const char *name, const char *for
     __attribute__((format(printf, 4, 5)));
 void page_legend_end(FILE *stream);
 
-/* ---- chart.c: curves, as inline SVG -------------------------------------------------------------------- */
+/* ---- chart.c: curves, as inline SVG ---- */
 
 enum { CHART_COLOURS = 8 }; /* curve i has the style sheet's class c(i % CHART_COLOURS) */
 

@@ -13,7 +13,7 @@
 
 #define MEBIBYTE (1024.0 * 1024.0)
 
-/* ---- fault.c: failing well ----------------------------------------------------------------------------- */
+/* ---- fault.c: failing well ---- */
 
 typedef struct {
     char text[1024]; /* one line, without the program's name or a final newline */
@@ -28,7 +28,7 @@ bool fault_errno(Fault *f, const char *format, ...) __attribute__((format(printf
 void *allocate(size_t bytes, const char *what, Fault *f);
 void *allocate_zero(size_t bytes, const char *what, Fault *f);
 
-/* ---- file.c: files that are there whole or not at all -------------------------------------------------- */
+/* ---- file.c: files that are there whole or not at all ---- */
 
 /* A file written beside its name, synced and renamed over it by file_commit, so that a crash, a full disk or
  * a signal leaves the old one. */
@@ -42,15 +42,15 @@ bool file_commit(NewFile *n, Fault *f);
 void file_discard(NewFile *n);                 /* harmless after file_commit */
 char *path_join(const char *a, const char *b); /* a/b, by malloc */
 
-/* ---- json_text.c --------------------------------------------------------------------------------------- */
+/* ---- json_text.c ---- */
 
 void json_text(FILE *stream, const char *text); /* quoted and escaped; null for NULL */
 
-/* ---- clock.c ------------------------------------------------------------------------------------------- */
+/* ---- clock.c ---- */
 
 double clock_seconds(void); /* a clock that only goes forward */
 
-/* ---- statistics.c -------------------------------------------------------------------------------------- */
+/* ---- statistics.c ---- */
 
 /* The 95 % interval of a share of `count` trials (Wilson 1927, "Probable inference, the law of succession,
  * and statistical inference"). */
@@ -60,8 +60,7 @@ double median(double *value, size_t count); /* of at least one; sorts them */
  * the others 0. One that other work on the machine slowed down does not count. */
 void weigh_middle_half(const double *value, size_t count, double *weight);
 
-/* ---- metrics_reader.c: RUN/metrics.jsonl, one object a line ---------------------------------------------
- */
+/* ---- metrics_reader.c: RUN/metrics.jsonl, one object a line ---- */
 
 typedef struct {
     uint64_t step, epoch; /* steps finished; the epoch the last of them was in */

@@ -60,7 +60,7 @@ static void text_summary(Arena *a, const Explanation *e, FILE *stream)
     text_schedule(e, stream);
 }
 
-/* ---- encoder -------------------------------------------------------------------------------------- */
+/* ---- encoder ---- */
 
 static const char *layer_text(Arena *a, const SpecLayer *s)
 {
@@ -103,7 +103,7 @@ static void text_layers(Arena *a, const Explanation *e, FILE *stream)
     table_end(&t, stream);
 }
 
-/* ---- scales, pairs, products ---------------------------------------------------------------------- */
+/* ---- scales, pairs, products ---- */
 
 static const char *embedding_text(const NetScale *s)
 {
@@ -187,7 +187,7 @@ static void text_implementations(const Explanation *e, FILE *stream)
     table_end(&t, stream);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------- */
+/* ---- memory ---- */
 
 static void text_memory(Arena *a, const Explanation *e, FILE *stream)
 {

@@ -202,8 +202,8 @@ static Value **lower_encoder(Lower *l, int top)
     return result;
 }
 
-/* The embedding of scale d: the identity, or conv1, ReLU, conv2 plus a shortcut, and batchnorm (contract,
- * section 2). */
+/* The embedding of scale d: the identity, or conv1, ReLU, conv2 plus a shortcut, and batchnorm
+ * (docs/language.md, "Heads"). */
 static Value *lower_head(Lower *l, const NetScale *s, Value *features)
 {
     if (s->identity)

@@ -12,7 +12,8 @@ static bool can(const Graph *g, const Op *op)
 }
 
 /* Our kernels lead wherever they were measured but on plain products by a weight that no second cache holds a
- * panel of, unless they skip zeros; there OpenBLAS's blocking pays (docs/performance.md has the table). */
+ * panel of, unless they skip zeros; there OpenBLAS's blocking pays (docs/performance-notebook.md has the
+ * table). */
 static bool pays(const Graph *g, const Op *op)
 {
     enum { LARGE = 1 << 21 }; /* numbers of the weight */

@@ -86,9 +86,9 @@ static size_t largest_tensor(const Params *p)
     return sizeof(float) * count;
 }
 
-/* What the program holds besides what the compiler lays out, measured (docs/performance.md): code and C
- * library; a checkpoint's copy, whose freed pages the allocator does not all give back; the index of a data
- * set of 100,000 files; what draws the report; OpenBLAS with the buffers it packs into. */
+/* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
+ * and C library; a checkpoint's copy, whose freed pages the allocator does not all give back; the index of a
+ * data set of 100,000 files; what draws the report; OpenBLAS with the buffers it packs into. */
 static size_t program_bytes(const Params *p, bool openblas, int threads)
 {
     enum { KIBIBYTE = 1 << 10, CODE = 2900 * KIBIBYTE, INDEX = 3600 * KIBIBYTE, REPORT = 256 * KIBIBYTE };

@@ -11,7 +11,7 @@
 
 enum { SPEC_BYTES_LIMIT = 1024 * 1024 };
 
-/* ---- problem.c: errors, gathered and then shown by line ------------------------------------------------ */
+/* ---- problem.c: errors, gathered and then shown by line ---- */
 
 typedef struct Problem Problem;
 typedef struct {
@@ -26,7 +26,7 @@ void problem(Reader *r, Mark at, const char *format, ...) __attribute__((format(
 void problem_note(Reader *r, Mark at, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void problems_show(const Reader *r, Diagnostics *d);
 
-/* ---- yaml.c: text -> tree ------------------------------------------------------------------------------ */
+/* ---- yaml.c: text -> tree ---- */
 
 typedef enum { NODE_SCALAR, NODE_LIST, NODE_MAPPING } NodeKind;
 typedef struct Node Node;
@@ -47,12 +47,12 @@ void node_append(Node *parent, Node *child);
 Node *node_child(const Node *mapping, const char *key); /* or NULL */
 bool node_is(const Node *scalar, const char *text);
 
-/* ---- override.c: values of the command line ------------------------------------------------------------ */
+/* ---- override.c: values of the command line ---- */
 
 /* Puts what `o` names in place of the tree's own values; each has its option as its source. */
 void override_tree(Reader *r, Node *root, const Overrides *o);
 
-/* ---- value.c: one node -> one typed value -------------------------------------------------------------- */
+/* ---- value.c: one node -> one typed value ---- */
 
 typedef struct {
     double low, high;
@@ -82,7 +82,7 @@ int64_t parse_digits(const char **text, int64_t high);
 
 enum { SIZE_LIMIT = 65536 }; /* of sizes, channels, scales */
 
-/* ---- fields.c: a mapping, by a table of its keys ------------------------------------------------------- */
+/* ---- fields.c: a mapping, by a table of its keys ---- */
 
 typedef struct Fields Fields;
 typedef enum {
@@ -146,7 +146,7 @@ bool read_fields(Reader *r, const Node *n, const char *path, const Fields *field
 /* A mapping of exactly one of the keys. */
 void read_variant(Reader *r, const Node *n, const char *path, const Fields *fields, void *record);
 
-/* ---- spec_layers.c, spec_training.c, spec_target.c: sections of the language, for spec.c --------------- */
+/* ---- spec_layers.c, spec_training.c, spec_target.c: sections of the language, for spec.c ---- */
 
 void read_encoder(Reader *r, const Node *n, const char *path, void *spec);
 

@@ -102,19 +102,19 @@ typedef struct {
     bool failed; /* something did, and the rest went on */
 } Sweep;
 
-/* ---- sweep.c ---------------------------------------------------------------------------------------- */
+/* ---- sweep.c ---- */
 
 extern const char sweep_usage[];  /* the options, for --help */
 int sweep(int argc, char **argv); /* argv[0] is "sweep"; the exit code */
 
-/* ---- sweep_files.c: small files, whole -------------------------------------------------------------- */
+/* ---- sweep_files.c: small files, whole ---- */
 
 bool sweep_fault(const Fault *f); /* prints it; always false */
 bool sweep_write_text(const char *path, const char *text);
 char *results_text(Arena *a, const char *path);    /* a whole file, or NULL with errno */
 const char *last_line(Arena *a, const char *path); /* of a file, without its end; "" where there is none */
 
-/* ---- sweep_plan.c: lists of pairs -> combinations --------------------------------------------------- */
+/* ---- sweep_plan.c: lists of pairs -> combinations ---- */
 
 /* Reads the spec with every list of the command line; what is wrong with any of them is shown. */
 bool plan_lists(Sweep *s);
@@ -123,13 +123,13 @@ bool plan_add(Sweep *s, Diagnostics *d, const char *list);
 void plan_append(Sweep *s, const Combination *c);
 const Combination *plan_find(const Sweep *s, const char *pairs); /* or NULL */
 
-/* ---- sweep_keep.c: OUT/settings and OUT/plan -------------------------------------------------------- */
+/* ---- sweep_keep.c: OUT/settings and OUT/plan ---- */
 
 /* Makes OUT, and keeps other sweeps out of it until this process ends. Refuses an OUT of other settings, puts
  * its combinations before the sweep's, takes its seeds where they are more, and keeps the sum there. */
 bool keep_plan(Sweep *s);
 
-/* ---- sweep_children.c: programs that run for the sweep ---------------------------------------------- */
+/* ---- sweep_children.c: programs that run for the sweep ---- */
 
 enum { CHILDREN = 64 };
 typedef struct {
@@ -153,13 +153,13 @@ bool child_succeeded(const Ended *e);
 /* "failed: " and the last line of its log, or the like. */
 const char *child_failure(Arena *a, const Ended *e, const char *log);
 
-/* ---- sweep_run.c: what is missing ------------------------------------------------------------------- */
+/* ---- sweep_run.c: what is missing ---- */
 
 /* Compiles, trains and probes; `note` is called whenever a run is complete. Ends early on a signal, or when
  * `note` fails. */
 void run_all(Sweep *s, Children *c, bool (*note)(const Sweep *s));
 
-/* ---- sweep_results.c: OUT's files -> figures -------------------------------------------------------- */
+/* ---- sweep_results.c: OUT's files -> figures ---- */
 
 void results_read(Sweep *s);
 void results_read_run(Sweep *s, int combination, int seed);
@@ -176,7 +176,7 @@ typedef struct {
 Trained trained_read(const Sweep *s, const SweepRun *r);
 bool trained_write(const Sweep *s, const SweepRun *r, const Trained *t);
 
-/* ---- sweep_summary.c: figures over the seeds -------------------------------------------------------- */
+/* ---- sweep_summary.c: figures over the seeds ---- */
 
 typedef struct {
     int count; /* of complete runs; without one the rest is NAN */
@@ -194,7 +194,7 @@ int sweep_complete(const Sweep *s);
 SweepPairs sweep_pairs(const Sweep *s);                       /* the pairs of all combinations, by n and m */
 int combination_pair(const Combination *c, const char *name); /* its number there, or -1 */
 
-/* ---- sweep_write.c, sweep_page.c, sweep_dots.c ------------------------------------------------------ */
+/* ---- sweep_write.c, sweep_page.c, sweep_dots.c ---- */
 
 void write_csv(const Sweep *s, FILE *out);  /* a line for each complete run */
 void write_json(const Sweep *s, FILE *out); /* everything */

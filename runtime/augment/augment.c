@@ -51,7 +51,7 @@ void workspace_free(Workspace *w)
     free(w);
 }
 
-/* ---- chances ------------------------------------------------------------------------------------------ */
+/* ---- chances ---- */
 
 /* Uniform in 0..n-1 from exactly one unit. */
 static int64_t draw_below(Random *r, int64_t n)
@@ -131,7 +131,7 @@ static Draws draw_all(const AmdimAugment *a, const Picture *p, uint64_t seed, ui
     return d;
 }
 
-/* ---- steps -------------------------------------------------------------------------------------------- */
+/* ---- steps ---- */
 
 /* The whole picture resized so that its shorter side is the view's, and the middle of that. */
 static void cover(Workspace *w, const Picture *p, bool mirrored, float *out)

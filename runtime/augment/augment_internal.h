@@ -11,7 +11,7 @@ static inline float clamp_unit(float value)
     return above < 1 ? above : 1;
 }
 
-/* ---- resize.c ----------------------------------------------------------------------------------------- */
+/* ---- resize.c ---- */
 
 /* How one axis is resampled: pixel i of the result is the sum over j in begin[i]..end[i]-1 of
  * weight[i * taps + j - begin[i]] times pixel j of the source. */
@@ -45,7 +45,7 @@ void resizer_free(Resizer *z);
  * gives the window of that. */
 void resize_window(Resizer *z, const Picture *p, bool mirrored, Box box, Window window, float *out);
 
-/* ---- color.c: in place, results within 0..1 ----------------------------------------------------------- */
+/* ---- color.c: in place, results within 0..1 ---- */
 
 void color_brightness(float *view, size_t pixels, int channels, float factor);
 void color_contrast(float *view, size_t pixels, int channels, float factor); /* about the mean luma */

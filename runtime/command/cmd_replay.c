@@ -27,8 +27,7 @@ static const AmdimTensor *next_trained(const AmdimModel *m, int *i)
     return *i < m->tensors ? &m->tensor[(*i)++] : NULL;
 }
 
-/* ---- reading the batch ----------------------------------------------------------------------------------
- */
+/* ---- reading the batch ---- */
 
 static void format_shape(char *text, size_t size, int rank, const int64_t *dims)
 {
@@ -129,8 +128,7 @@ static bool read_batch(Replay *r, const char *path, Fault *f)
     return ok;
 }
 
-/* ---- writing the results --------------------------------------------------------------------------------
- */
+/* ---- writing the results ---- */
 
 static void announce_scalar(TensorWriter *w, const char *name)
 {
@@ -224,8 +222,7 @@ static bool give_gradients(Replay *r)
     return true;
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------
- */
+/* ---- the command ---- */
 
 static size_t largest_embedding(const AmdimModel *m)
 {

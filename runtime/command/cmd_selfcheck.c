@@ -62,8 +62,7 @@ static void fails(Selfcheck *c, const char *what, const char *name, double error
                  100 * error);
 }
 
-/* ---- steps ----------------------------------------------------------------------------------------------
- */
+/* ---- steps ---- */
 
 static void keep_gradient(AmdimStep *step, int tensor, const float *gradient)
 {
@@ -102,8 +101,7 @@ static void step_from_start(Selfcheck *c)
     c->model->step(&c->machine.step);
 }
 
-/* ---- setting up -----------------------------------------------------------------------------------------
- */
+/* ---- setting up ---- */
 
 /* What begins at 0 or 1 is moved from there: a second convolution of zeros would hide the first. */
 static void draw_start(const AmdimModel *m, float *params)
@@ -194,8 +192,7 @@ static bool measure(Selfcheck *c)
     return false;
 }
 
-/* ---- gradients ------------------------------------------------------------------------------------------
- */
+/* ---- gradients ---- */
 
 /* Moves one tensor; returns what that adds to the loss, by its gradient. */
 static double move_tensor(Selfcheck *c, const Direction *d, int i, double reach)
@@ -309,8 +306,7 @@ static bool check_tensors(Selfcheck *c, Fault *f)
     return true;
 }
 
-/* ---- what is said ---------------------------------------------------------------------------------------
- */
+/* ---- what is said ---- */
 
 /* encoder.3 and embed.5 are groups. */
 static size_t group_length(const char *name)
@@ -367,8 +363,7 @@ static void say_groups(Selfcheck *c)
         printf("no time was left for %d tensors by themselves\n", left_out);
 }
 
-/* ---- repeatability --------------------------------------------------------------------------------------
- */
+/* ---- repeatability ---- */
 
 static void check_repeat(Selfcheck *c, AmdimPool *pool, const char *how)
 {

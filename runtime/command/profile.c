@@ -5,7 +5,7 @@
 
 enum { FIRST_ROWS = 64 };
 
-/* ---- keeping time -------------------------------------------------------------------------------------- */
+/* ---- keeping time ---- */
 
 void profile_new(Profile *p, size_t steps, Fault *f)
 {
@@ -89,7 +89,7 @@ void profile_begin(Profile *p, const AmdimOp *op, double now)
     profile_interrupt(p, op, now);
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------- */
+/* ---- figures ---- */
 
 typedef struct {
     double seconds, gflop; /* a step */
@@ -132,7 +132,7 @@ void profile_json(const Profile *p, const ProfileScale *s, FILE *stream)
     fputc(']', stream);
 }
 
-/* ---- tables -------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 /* The names' columns are as wide as the longest name. */
 typedef struct {

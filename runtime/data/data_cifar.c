@@ -57,7 +57,7 @@ static size_t record_size(const Variant *v)
     return (size_t)v->labels + 3 * PIXELS;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 static const Batch *batch_of(const Cifar *c, uint32_t index)
 {
@@ -83,7 +83,7 @@ static bool cifar_read(const Dataset *d, uint32_t i, int channels, Picture *out,
     return picture_convert(out, channels, f);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 static bool read_labels(const Cifar *c, const Batch *b, uint16_t *label, Fault *f)
 {
@@ -187,7 +187,7 @@ static Dataset *open_variant(const Variant *v, const char *dir, const DataReques
     return d;
 }
 
-/* ---- finding ------------------------------------------------------------------------------------------ */
+/* ---- finding ---- */
 
 static bool holds_variant(const Variant *v, const char *dir)
 {

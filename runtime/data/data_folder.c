@@ -30,7 +30,7 @@ typedef struct {
     int count;
 } Listing;
 
-/* ---- listings ----------------------------------------------------------------------------------------- */
+/* ---- listings ---- */
 
 static int by_name(const struct dirent **a, const struct dirent **b)
 {
@@ -91,7 +91,7 @@ static bool list_classes(Listing *l, const char *root, Fault *f)
     return true;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------ */
+/* ---- reading ---- */
 
 static bool read_whole(Picture *p, int descriptor, size_t *size, const char *path, Fault *f)
 {
@@ -142,7 +142,7 @@ static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out
     return done;
 }
 
-/* ---- the names held ----------------------------------------------------------------------------------- */
+/* ---- the names held ---- */
 
 static void folder_free(Folder *o)
 {
@@ -230,7 +230,7 @@ static bool hold_class(Folder *o, const char *class_name, bool required, Fault *
     return done;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 /* Every class of the split must be one of the training split's. */
 static bool check_classes(const Listing *split, const Listing *train, const char *root, Fault *f)

@@ -26,7 +26,7 @@ typedef struct {
     uint64_t begin; /* of the data */
 } Idx;
 
-/* ---- names -------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /* Each way to name a file has a number, from 0; false after the last. */
 static bool spell(char *name, const char *prefix, Split split, int dimensions, int spelling)
@@ -86,7 +86,7 @@ static bool find_prefix(char *prefix, const char *dir, bool *found, Fault *f)
     return one;
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------ */
+/* ---- headers ---- */
 
 static uint32_t big_endian(const uint8_t *bytes)
 {
@@ -139,7 +139,7 @@ static bool idx_file_open(Idx *x, const char *dir, const char *name, int dimensi
     return false;
 }
 
-/* ---- labels ------------------------------------------------------------------------------------------- */
+/* ---- labels ---- */
 
 /* Which classes occur: the first image of each, plus one. */
 typedef struct {
@@ -183,7 +183,7 @@ static int count_classes(const Classes seen[2], const Idx labels[2], Fault *f)
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 static bool idx_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
 {

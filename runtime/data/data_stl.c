@@ -41,7 +41,7 @@ static void stl_close(Dataset *d)
     free(pixels);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------ */
+/* ---- opening ---- */
 
 static bool read_labels(const DataFile *labels, Dataset *d, Fault *f)
 {

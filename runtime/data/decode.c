@@ -18,7 +18,7 @@
 
 enum { MAX_SIDE = 65535 };
 
-/* ---- pictures in memory ------------------------------------------------------------------------------- */
+/* ---- pictures in memory ---- */
 
 void picture_free(Picture *p)
 {
@@ -83,7 +83,7 @@ bool picture_convert(Picture *p, int channels, Fault *f)
     return true;
 }
 
-/* ---- JPEG --------------------------------------------------------------------------------------------- */
+/* ---- JPEG ---- */
 
 #ifdef AMDIM_NO_JPEG
 
@@ -188,7 +188,7 @@ static bool decode_jpeg(Picture *p, const uint8_t *bytes, size_t count, const ch
 
 #endif
 
-/* ---- PNG ---------------------------------------------------------------------------------------------- */
+/* ---- PNG ---- */
 
 #ifdef AMDIM_NO_PNG
 
@@ -283,7 +283,7 @@ static bool decode_png(Picture *p, const uint8_t *bytes, size_t count, const cha
 
 #endif
 
-/* ---- either ------------------------------------------------------------------------------------------- */
+/* ---- either ---- */
 
 static bool begins_with(const uint8_t *bytes, size_t count, const char *magic, size_t length)
 {

@@ -51,7 +51,7 @@ typedef struct {
     uint32_t image;
 } Task;
 
-/* ---- preparing ---------------------------------------------------------------------------------------- */
+/* ---- preparing ---- */
 
 /* With the lock held. The buffer lent to the caller is not to be touched. */
 static bool has_room(const Loader *l)
@@ -121,7 +121,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* ---- starting and stopping ---------------------------------------------------------------------------- */
+/* ---- starting and stopping ---- */
 
 static bool start_thread(Loader *l, Fault *f)
 {
@@ -224,7 +224,7 @@ void loader_free(Loader *l)
     free(l);
 }
 
-/* ---- handing out -------------------------------------------------------------------------------------- */
+/* ---- handing out ---- */
 
 /* With the lock held: the caller is done with the buffer it was lent, which takes the next batch but one. */
 static void take_back(Loader *l)

@@ -27,7 +27,7 @@ typedef struct {
     double sine, cosine; /* of the turn */
 } Figure;
 
-/* ---- figures: how far inside the ink a point lies, negative outside ----------------------------------- */
+/* ---- figures: how far inside the ink a point lies, negative outside ---- */
 
 static double disc(const Figure *g, double x, double y)
 {
@@ -126,7 +126,7 @@ static Figure draw_figure(Random *r, const Class *c)
     return g;
 }
 
-/* ---- colours and the ground --------------------------------------------------------------------------- */
+/* ---- colours and the ground ---- */
 
 typedef struct {
     float c[3];
@@ -210,7 +210,7 @@ static Colour ground_at(const Ground *w, float x, float y)
     return k;
 }
 
-/* ---- a picture ---------------------------------------------------------------------------------------- */
+/* ---- a picture ---- */
 
 /* Lightness of ink and ground, either of them the lighter, far enough apart for the eye. */
 static void draw_lightness(Random *r, double *ink, double *ground)

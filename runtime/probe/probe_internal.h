@@ -4,7 +4,7 @@
 
 #include "runtime.h"
 
-/* ---- probe_rows.c -------------------------------------------------------------------------------------- */
+/* ---- probe_rows.c ---- */
 
 size_t round_up(size_t n, size_t step);
 /* There are rows, and their labels are below `classes`; `split` is what a fault calls them. */
@@ -17,7 +17,7 @@ int arg_max(const float *scores, int classes); /* the first of equals */
 /* Turns a row's scores into the loss's gradient with respect to them, and returns the loss. */
 double softmax_loss(float *scores, int classes, int label);
 
-/* ---- probe_product.c ----------------------------------------------------------------------------------- */
+/* ---- probe_product.c ---- */
 
 enum {
     PRODUCT_ROWS = 8,  /* of a tile: products have a multiple of them */

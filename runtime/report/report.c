@@ -70,7 +70,7 @@ static const char style[] =
     "}\n";
 // clang-format on
 
-/* ---- the parts that are words -------------------------------------------------------------------------- */
+/* ---- the parts that are words ---- */
 
 static void write_state(FILE *s, const ReportState *state)
 {
@@ -140,7 +140,7 @@ static void write_facts(FILE *s, const AmdimModel *m, const ReportState *state)
     page_section_end(s);
 }
 
-/* ---- the page ------------------------------------------------------------------------------------------ */
+/* ---- the page ---- */
 
 static void write_pictures(Album *a)
 {

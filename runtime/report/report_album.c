@@ -73,7 +73,7 @@ bool album_encode(Album *a, const AmdimFeature *feature, uint32_t rows, AlbumFil
     return true;
 }
 
-/* ---- onto the page ------------------------------------------------------------------------------------- */
+/* ---- onto the page ---- */
 
 /* Pixels of the view that one of the picture stands for, along a side. */
 static int shrinking(const AmdimModel *m)
@@ -134,7 +134,7 @@ void album_apology(Album *a, const Fault *f)
     fputs("</p>\n", a->stream);
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------------ */
+/* ---- choosing ---- */
 
 static uint32_t common_divisor(uint32_t a, uint32_t b)
 {

@@ -8,7 +8,7 @@
 
 #include "runtime.h"
 
-/* ---- report_series.c: metrics.jsonl, thinned ----------------------------------------------------------- */
+/* ---- report_series.c: metrics.jsonl, thinned ---- */
 
 enum { LOSS, PENALTY, RATE, SPEED, PROBE, FIRST_PAIR }; /* columns; then pairs' losses, then accuracies */
 
@@ -36,7 +36,7 @@ static inline int accuracy_column(const Series *s, int pair)
     return FIRST_PAIR + s->pairs + pair;
 }
 
-/* ---- report_album.c: pictures on the page -------------------------------------------------------------- */
+/* ---- report_album.c: pictures on the page ---- */
 
 typedef struct {
     const AmdimModel *model;
@@ -68,7 +68,7 @@ void album_apology(Album *a, const Fault *f); /* in place of a picture */
 /* The i-th of `count` images in an order that spreads the first few over all of them. */
 uint32_t album_spread(uint32_t i, uint32_t count);
 
-/* ---- report_fields.c: where locations look ------------------------------------------------------------- */
+/* ---- report_fields.c: where locations look ---- */
 
 /* The layer that makes scale d, and the pixel (along a side) where the field of its location i begins. */
 const AmdimLayer *layer_of_scale(const AmdimModel *m, int d);
@@ -76,7 +76,7 @@ double field_begin(const AmdimLayer *l, int i);
 /* A frame around the field of the middle location, in a drawing whose unit is a pixel of the view. */
 void draw_middle_field(FILE *stream, const AmdimLayer *l);
 
-/* ---- the parts ----------------------------------------------------------------------------------------- */
+/* ---- the parts ---- */
 
 void report_curves(FILE *stream, const AmdimModel *m, const Series *series); /* report_curves.c */
 void report_encoder(Album *a);                                               /* report_encoder.c */

@@ -23,7 +23,7 @@ typedef struct {
     Neighbour nearest[QUERIES][NEAREST]; /* (queries)(known) the most similar first */
 } Search;
 
-/* ---- searching ----------------------------------------------------------------------------------------- */
+/* ---- searching ---- */
 
 static bool read_row(Album *a, void *search, uint32_t row, float *out, Fault *f)
 {
@@ -94,7 +94,7 @@ static bool search(Album *a, Search *s, const Dataset *test, Fault *f)
     return s->query && album_encode(a, f_1, rows, read_row, take_row, s, f);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static bool same_class(const Search *s, uint32_t row, uint32_t other)
 {

@@ -22,7 +22,7 @@ typedef struct {
     double most;   /* the largest |score| */
 } Scores;
 
-/* ---- choosing ------------------------------------------------------------------------------------------ */
+/* ---- choosing ---- */
 
 /* A map needs locations, and f_1 says most about the whole picture; f_7 is the paper's favourite target. */
 static int merit(const AmdimPair *p)
@@ -46,7 +46,7 @@ static int middle_location(int scale)
     return scale / 2 * scale + scale / 2;
 }
 
-/* ---- scoring ------------------------------------------------------------------------------------------- */
+/* ---- scoring ---- */
 
 static int target_view(const AmdimModel *m)
 {
@@ -130,7 +130,7 @@ static void scores_free(Scores *s)
     free(s->heat);
 }
 
-/* ---- drawing ------------------------------------------------------------------------------------------- */
+/* ---- drawing ---- */
 
 /* A location's cell lies around the middle of its field, as wide as the step to the next. */
 static void draw_heat(Album *a, const Scores *s, const double *map)

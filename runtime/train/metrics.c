@@ -11,8 +11,7 @@
 
 static const double FLUSH_EVERY = 1; /* seconds */
 
-/* ---- writing ----------------------------------------------------------------------------------------------
- */
+/* ---- writing ---- */
 
 bool metrics_open(Metrics *k, const char *path, Fault *f)
 {
@@ -68,8 +67,7 @@ void metrics_close(Metrics *k)
     *k = (Metrics){0};
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static const char **pair_names(const AmdimModel *m, Fault *f)
 {

@@ -17,8 +17,7 @@
 
 static const double WRITE_EVERY = 1, FLUSH_EVERY = 1; /* seconds */
 
-/* ---- protocol buffers ------------------------------------------------------------------------------------
- */
+/* ---- protocol buffers ---- */
 
 enum { MOST_BYTES = 256, MOST_TAG = 64 }; /* an Event with its longest tag has 120 */
 
@@ -102,8 +101,7 @@ static void put_message(Message *m, int field, const Message *inner)
     put_bytes(m, field, inner->bytes, inner->count);
 }
 
-/* ---- records ---------------------------------------------------------------------------------------------
- */
+/* ---- records ---- */
 
 /* CRC-32C (Castagnoli), bit by bit: a record is short, and there are few in a second. */
 static uint32_t crc32c(const uint8_t *bytes, size_t count)
@@ -137,8 +135,7 @@ static bool write_record(Events *e, const Message *payload, Fault *f)
     return !ferror(e->stream) || fault_errno(f, "cannot write %s", e->path);
 }
 
-/* ---- events ----------------------------------------------------------------------------------------------
- */
+/* ---- events ---- */
 
 static Message event_at(uint64_t step)
 {
@@ -200,8 +197,7 @@ static bool write_row(Events *e, const AmdimModel *m, const MetricsRow *row, Fau
     return true;
 }
 
-/* ---- the file --------------------------------------------------------------------------------------------
- */
+/* ---- the file ---- */
 
 /* By malloc. The name sorts behind those of earlier seconds, which is the order TensorBoard reads them in. */
 static char *file_name(const char *folder, time_t seconds)

@@ -37,8 +37,7 @@ typedef struct {
     double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
 
-/* ---- the steps ------------------------------------------------------------------------------------------
- */
+/* ---- the steps ---- */
 
 static void take_gradient(AmdimStep *step, int tensor, const float *gradient)
 {
@@ -214,8 +213,7 @@ static bool train_steps(Training *t, Fault *f)
     return save_finite(t, f) && report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL, f);
 }
 
-/* ---- setting up -----------------------------------------------------------------------------------------
- */
+/* ---- setting up ---- */
 
 static uint64_t at_most(uint64_t a, uint64_t b)
 {
@@ -310,8 +308,7 @@ static void tear_down(Training *t)
     run_close(&t->run);
 }
 
-/* ---- what is said ---------------------------------------------------------------------------------------
- */
+/* ---- what is said ---- */
 
 static void say_plan(const Training *t)
 {

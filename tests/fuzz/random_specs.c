@@ -1,9 +1,9 @@
 /* random_specs.c: valid specs drawn at random, each compiled and its `replay` held against the interpreter in
- * double, as the contract counts errors.
+ * double, as docs/program.md counts errors.
  *
  *   random_specs FIRST COUNT [DIR]     seeds FIRST to FIRST + COUNT - 1; specs that fail are kept in DIR (.)
  *
- * A float32 may be further from the interpreter than the contract's tolerance without any mistake: a
+ * A float32 may be further from the interpreter than that tolerance without any mistake: a
  * batchnorm over two values makes gradients that are differences of nearly equal numbers, and a ReLU whose
  * input is within a rounding of zero lets through or not. So where a tensor is beyond the tolerance, the
  * interpreter itself is run again with every operation's results rounded as float32 would, and the tensor may
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOLERANCE 2e-4 /* the contract's */
+#define TOLERANCE 2e-4 /* docs/program.md, replay */
 #define ROUNDING  0x1p-24
 
 enum {

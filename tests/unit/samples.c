@@ -69,7 +69,7 @@ void scratch_write(const char *name, const void *bytes, size_t count)
     assert_int_equal(fclose(stream), 0);
 }
 
-/* ---- PNG ---------------------------------------------------------------------------------------------- */
+/* ---- PNG ---- */
 
 static void append(png_structp png, png_bytep bytes, size_t count)
 {
@@ -120,7 +120,7 @@ Sample sample_plain(int width, int height, uint8_t r, uint8_t g, uint8_t b)
     return sample;
 }
 
-/* ---- JPEG --------------------------------------------------------------------------------------------- */
+/* ---- JPEG ---- */
 
 Sample sample_jpeg(int width, int height, int channels, const uint8_t *pixels)
 {

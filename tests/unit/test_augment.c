@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* ---- flip and translation ----------------------------------------------------------------------------- */
+/* ---- flip and translation ---- */
 
 static void test_flip_mirrors(void **state)
 {
@@ -127,7 +127,7 @@ static void test_translation_has_its_probability(void **state)
     picture_free(&p);
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static AmdimModel full_model(void)
 {

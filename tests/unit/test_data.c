@@ -12,7 +12,7 @@
 
 enum { PIXELS = 32 * 32, PLANES = 3 * PIXELS, MAX_RECORD = PLANES + 2 };
 
-/* ---- CIFAR -------------------------------------------------------------------------------------------- */
+/* ---- CIFAR ---- */
 
 static uint8_t cifar_value(int image, int channel, int pixel)
 {
@@ -234,7 +234,7 @@ static void test_cifar_that_shrinks_is_a_fault(void **state)
     data_close(d);
 }
 
-/* ---- folders ------------------------------------------------------------------------------------------ */
+/* ---- folders ---- */
 
 /* A picture whose red says which it is. */
 static void write_plain(const char *name, int width, int height, uint8_t red)
@@ -388,7 +388,7 @@ static void test_unreadable_pictures_are_named(void **state)
     data_close(d);
 }
 
-/* ---- finding ------------------------------------------------------------------------------------------ */
+/* ---- finding ---- */
 
 static void test_nothing_recognised(void **state)
 {

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-/* ---- running the compiler ------------------------------------------------------------------------- */
+/* ---- running the compiler ---- */
 
 /* Runs amdimc with these arguments, which a shell reads; returns its exit code and what it prints on stdout.
  */
@@ -59,7 +59,7 @@ static Json explained(const char *arguments)
     return json_read(amdimc("--explain=json", arguments));
 }
 
-/* ---- numbers of the JSON -------------------------------------------------------------------------- */
+/* ---- numbers of the JSON ---- */
 
 /* The sum of a key over the objects of a list. */
 static double sum(const Json *j, const char *list, const char *key)
@@ -91,7 +91,7 @@ static void expect_number(const Json *j, int object, const char *key, double wan
         fail_msg("%s is %.15g, not %.15g", key, found, wanted);
 }
 
-/* ---- as expected ---------------------------------------------------------------------------------- */
+/* ---- as expected ---- */
 
 static void expect_golden(const char *option, const char *golden)
 {
@@ -121,7 +121,7 @@ static void json_is_as_expected(void **state)
     expect_golden("--explain=json", "tests/golden/tiny.explain.json");
 }
 
-/* ---- every spec ----------------------------------------------------------------------------------- */
+/* ---- every spec ---- */
 
 static void products_and_parameters_add_up(const Json *j)
 {
@@ -226,7 +226,7 @@ static void says_what_the_program_promises(void **state)
     json_free(&j);
 }
 
-/* ---- the example ---------------------------------------------------------------------------------- */
+/* ---- the example ---- */
 
 static void expect_scale(const Json *j, const char *scale, double layer, double field, double sees)
 {
@@ -306,7 +306,7 @@ static void memory_follows_the_spec(void **state)
     json_free(&adam);
 }
 
-/* ---- how it ends, and what is said about it ------------------------------------------------------- */
+/* ---- how it ends, and what is said about it ---- */
 
 static void fails_well(void **state)
 {
@@ -352,7 +352,7 @@ static void every_option_is_in_manual_and_completion(void **state)
     free(help);
 }
 
-/* ---- all ------------------------------------------------------------------------------------------ */
+/* ---- all ---- */
 
 static int test_every_spec(void)
 {

@@ -1,5 +1,5 @@
-/* test_loss.c: the contract's loss, written down here a second time in double, against the operations that
- * the compiler makes of it and against the float code of templates/nce.h.
+/* test_loss.c: the loss of docs/language.md, written down here a second time in double, against the
+ * operations that the compiler makes of it and against the float code of templates/nce.h.
  *
  *     r(b; b', l) = <phi_n(x_b^u)_i, phi_m(x_b'^v)_l> / sqrt(dim)          s = c * tanh(r / c)
  *     L(u -> v) = mean over b, l of -s(b; b, l) + log(e^s(b; b, l) + sum over b' != b, l' of e^s(b; b', l'))
@@ -121,7 +121,7 @@ static void expect_near(double got, double want, double relative)
         fail_msg("%.17g, not %.17g", got, want);
 }
 
-static void expect_contract(const char *views_and_loss)
+static void expect_loss(const char *views_and_loss)
 {
     Lowered l;
     char text[1024];
@@ -153,14 +153,14 @@ static void expect_contract(const char *views_and_loss)
     lowered_end(&l);
 }
 
-static void operations_compute_the_contracts_loss(void **state)
+static void operations_compute_the_documented_loss(void **state)
 {
     (void)state;
-    expect_contract("loss: {pairs: [1-to-3]}\n");
-    expect_contract("loss: {pairs: [3-to-5, 5-to-3, 3-to-3, 3-to-1], clip: 4}\n");
-    expect_contract(
+    expect_loss("loss: {pairs: [1-to-3]}\n");
+    expect_loss("loss: {pairs: [3-to-5, 5-to-3, 3-to-3, 3-to-1], clip: 4}\n");
+    expect_loss(
         "loss: {pairs: [{pair: 1-to-5, weight: 0.25}, {pair: 5-to-5, weight: 3}], penalty: 0.7, clip: 0}\n");
-    expect_contract("views: 1\nloss: {pairs: [1-to-3, 5-to-3, 1-to-1], penalty: 0}\n");
+    expect_loss("views: 1\nloss: {pairs: [1-to-3, 5-to-3, 1-to-1], penalty: 0}\n");
 }
 
 /* ---- templates/nce.h ---- */
@@ -316,7 +316,7 @@ static void tanh_clip_is_near_tanh(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(operations_compute_the_contracts_loss),
+        cmocka_unit_test(operations_compute_the_documented_loss),
         cmocka_unit_test(float_code_agrees_with_the_formulas),
         cmocka_unit_test(exp_negative_is_near_exp),
         cmocka_unit_test(tanh_clip_is_near_tanh),

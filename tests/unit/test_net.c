@@ -94,7 +94,7 @@ static void scale_is_the_topmost_layer_of_its_side(void **state)
     end(&b);
 }
 
-static void head_is_the_identity_only_where_the_contract_says(void **state)
+static void head_is_the_identity_only_where_f_1_has_dim_channels(void **state)
 {
     (void)state;
     Building b;
@@ -215,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(papers_encoder_has_its_scales_and_fields),
         cmocka_unit_test(scale_is_the_topmost_layer_of_its_side),
-        cmocka_unit_test(head_is_the_identity_only_where_the_contract_says),
+        cmocka_unit_test(head_is_the_identity_only_where_f_1_has_dim_channels),
         cmocka_unit_test(pairs_know_their_scales_and_locations),
         cmocka_unit_test(top_is_the_topmost_trained_layer),
         cmocka_unit_test(padding_and_stride_round_down),

@@ -1,5 +1,6 @@
 /* test_program.c: compiled programs, end to end: for small specs with odd shapes, what `replay` writes agrees
- * with the interpreter in double as the contract counts errors, and is the same at any number of threads. */
+ * with the interpreter in double as docs/program.md counts errors, and is the same at any number of threads.
+ */
 #include "samples.h"
 #include "trial.h"
 

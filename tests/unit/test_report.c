@@ -46,8 +46,7 @@ static char *write_report(const AmdimModel *m)
     return page;
 }
 
-/* ---- metrics --------------------------------------------------------------------------------------------
- */
+/* ---- metrics ---- */
 
 typedef struct {
     uint64_t rows, step;
@@ -113,8 +112,7 @@ static void test_cut(void **state)
     assert_true(isnan(last));
 }
 
-/* ---- the page -------------------------------------------------------------------------------------------
- */
+/* ---- the page ---- */
 
 /* Two charts for the pairs and four others. */
 static void test_page(void **state)

@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-/* ---- reading the page ---------------------------------------------------------------------------------- */
+/* ---- reading the page ---- */
 
 static int letter_value(char letter)
 {
@@ -96,7 +96,7 @@ static void assert_shows(const AmdimModel *m, const char *place, const float *vi
     free(image.rgba);
 }
 
-/* ---- data URIs ----------------------------------------------------------------------------------------- */
+/* ---- data URIs ---- */
 
 static void test_pictures_come_back_from_uris(void **state)
 {
@@ -122,7 +122,7 @@ static void test_pictures_come_back_from_uris(void **state)
         }
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------ */
+/* ---- pictures ---- */
 
 static void test_spreading_meets_every_image_once(void **state)
 {
@@ -194,7 +194,7 @@ static void test_one_view_one_channel_few_pictures(void **state)
     reporting_end(&r);
 }
 
-/* ---- drawings ------------------------------------------------------------------------------------------ */
+/* ---- drawings ---- */
 
 static void test_encoder_and_fields(void **state)
 {
@@ -215,7 +215,7 @@ static void test_encoder_and_fields(void **state)
     reporting_end(&r);
 }
 
-/* ---- neighbours ---------------------------------------------------------------------------------------- */
+/* ---- neighbours ---- */
 
 static double cosine(const float *a, const float *b)
 {
@@ -320,7 +320,7 @@ static void test_without_test_pictures(void **state)
     reporting_end(&r);
 }
 
-/* ---- scores -------------------------------------------------------------------------------------------- */
+/* ---- scores ---- */
 
 static const AmdimPair one_to_three = {"1-to-3", 1, TOY_SIDE, 1.0, -1};
 
@@ -385,7 +385,7 @@ static void test_score_maps(void **state)
     reporting_end(&r);
 }
 
-/* ---- the page as a whole ------------------------------------------------------------------------------- */
+/* ---- the page as a whole ---- */
 
 /* Twenty pictures of noise, which nothing compresses, four times as large as they are shown. */
 static void test_pages_stay_small(void **state)

@@ -17,7 +17,7 @@ static double pixel_at(const Picture *p, int x, int y, int c)
     return p->pixels[(y * p->width + x) * p->channels + c] / 255.0;
 }
 
-/* ---- resizing ----------------------------------------------------------------------------------------- */
+/* ---- resizing ---- */
 
 static double keys(double x)
 {
@@ -135,7 +135,7 @@ static void test_other_sizes_are_covered(void **state)
     check_cover(3, 40, 16, 213, 0, 98); /* 98.5 */
 }
 
-/* ---- crop --------------------------------------------------------------------------------------------- */
+/* ---- crop ---- */
 
 enum { RAMP = 64, RAMP_STEP = 4, RAMP_VIEW = 16 };
 

@@ -67,7 +67,7 @@ static void expect_mark(const Reading *r, Mark at, int line, int column, int len
 
 /* ---- defaults ---- */
 
-static void absent_keys_have_the_contracts_values(void **state)
+static void absent_keys_have_their_defaults(void **state)
 {
     (void)state;
     Reading r;
@@ -99,7 +99,7 @@ static void absent_keys_have_the_contracts_values(void **state)
     end(&r);
 }
 
-static void absent_layer_keys_have_the_contracts_values(void **state)
+static void absent_layer_keys_have_their_defaults(void **state)
 {
     (void)state;
     Reading r;
@@ -476,8 +476,8 @@ static void a_byte_order_mark_is_no_part_of_the_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(absent_keys_have_the_contracts_values),
-        cmocka_unit_test(absent_layer_keys_have_the_contracts_values),
+        cmocka_unit_test(absent_keys_have_their_defaults),
+        cmocka_unit_test(absent_layer_keys_have_their_defaults),
         cmocka_unit_test(absent_optimizer_is_the_examples_adam),
         cmocka_unit_test(absent_keys_of_sgd_are_its_own_examples),
         cmocka_unit_test(absent_keys_inside_augmentations),

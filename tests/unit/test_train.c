@@ -112,8 +112,7 @@ static void train_whole(const char *run)
     assert_int_equal(train(&toy_model, &o), 0);
 }
 
-/* ---- the tests ------------------------------------------------------------------------------------------
- */
+/* ---- the tests ---- */
 
 static void test_writes_its_files(void **state)
 {

@@ -242,7 +242,7 @@ static double whole_gradient(const Trial *t, const Interpreter *r)
     return sqrt(squares);
 }
 
-/* As the contract counts: relative to the tensor's norm and a little of the whole's, or to the whole where
+/* As docs/program.md counts: relative to the tensor's norm and a little of the whole's, or to the whole where
  * the gradient is zero in exact arithmetic. */
 static void each_gradient(const Trial *t, const Interpreter *r, EachTensor *each, void *job)
 {
@@ -280,7 +280,8 @@ double trial_error(const TensorFile *f, const char *name, const double *want, si
     return error == 0 ? 0 : error / size;
 }
 
-/* Half of what the contract allows; float32 alone reaches some 1e-5 through the batchnorms of so few images.
+/* Half of what docs/program.md allows; float32 alone reaches some 1e-5 through the batchnorms of so few
+ * images.
  */
 #define TOLERANCE 1e-4
 

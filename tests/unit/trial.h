@@ -30,11 +30,11 @@ bool trial_finish(const Trial *t, pid_t child);
 /* Runs `replay`, whose file is then in *to, to be freed by the caller. */
 bool trial_replay(const Trial *t, const char *threads, TensorFile *to);
 
-/* The tensors that `replay` writes, as `r` has them, in the order of files. `size` is what the contract has
- * the error's norm divided by. */
+/* The tensors that `replay` writes, as `r` has them, in the order of files. `size` is what docs/program.md
+ * has the error's norm divided by. */
 typedef void EachTensor(void *job, const char *name, const double *value, size_t count, double size);
 void trial_each(const Trial *t, const Interpreter *r, EachTensor *each, void *job);
-/* Fails the test where a tensor of the file is off by more than the contract's rule leaves float32 for: 1e-4,
+/* Fails the test where a tensor of the file is off by more than its rule leaves float32 for: 1e-4,
  * half of what it allows. `where` is what the failure calls the program. */
 void trial_expect_near(const Trial *t, const char *where, const TensorFile *file);
 /* The same of a replay on one thread; one on two must be the same file. */

@@ -1,0 +1,107 @@
+/* spec.h: a spec, typed, each value with the place it came from. docs/language.md has the language. */
+#ifndef SPEC_H
+#define SPEC_H
+
+#include "diag.h"
+
+/* ---- spec.c: YAML -> Spec ---- */
+
+/* A value with the place it came from; a default has a mark without a source. */
+typedef struct {
+    int64_t v;
+    Mark at;
+} Int;
+typedef struct {
+    double v;
+    Mark at;
+} Real;
+typedef struct {
+    bool v;
+    Mark at;
+} Flag;
+typedef struct {
+    const char *v;
+    Mark at;
+} Text;
+
+typedef enum { LAYER_CONV, LAYER_RESIDUAL, LAYER_BLOCK, LAYER_BATCHNORM } LayerKind;
+typedef struct {
+    LayerKind kind;
+    Mark at; /* of the layer's name */
+    Int out, kernel, stride, pad;
+    Int depth;      /* block; 1 in a residual */
+    bool reflect;   /* conv: pad_mode */
+    bool relu;      /* conv: activation */
+    Flag batchnorm; /* conv, residual, block */
+} SpecLayer;
+
+typedef struct {
+    Int from, to; /* n and m */
+    Real weight;
+    Mark at;
+} SpecPair;
+
+typedef struct {
+    bool on;
+    Real p;
+    Real low, high, ratio_low, ratio_high; /* crop: scale and ratio */
+    Int max;                               /* translate */
+    Real brightness, contrast, saturation, hue;
+} SpecAugmentStep;
+
+typedef struct {
+    Source *source;
+    Text name;
+    struct {
+        Int channels, size; /* channels 3 unless given */
+        Real *mean, *std;   /* (channels) */
+    } input;
+    Int views, batch;
+    int layers;
+    SpecLayer *layer;
+    struct {
+        Int dim;
+        Flag batchnorm;
+    } embedding;
+    struct {
+        int pairs;
+        SpecPair *pair;
+        Real clip, penalty;
+    } loss;
+    struct {
+        Real flip, grayscale; /* probabilities; 0 is off */
+        SpecAugmentStep crop, translate, jitter;
+    } augment;
+    struct {
+        bool sgd; /* else Adam */
+        Real lr, weight_decay, beta1, beta2, eps, momentum;
+    } optimizer;
+    struct {
+        Int epochs, warmup;
+        int milestones;
+        Int *milestone;
+        Real gamma;
+    } schedule;
+    struct {
+        Text march, blas; /* blas: "openblas" or "none" */
+        Int threads;
+        Int memory; /* bytes; 0: no limit */
+        bool tiles; /* the processor multiplies by matrix tiles: target_processor knows */
+    } target;
+} Spec;
+
+/* What the command line changes; NULL or 0 where it does not. */
+typedef struct {
+    const char *pairs, *march, *blas, *memory, *batch, *threads;
+} Overrides;
+
+/* Reads the whole language (docs/language.md) and the ranges it states. All independent errors are
+ * reported; NULL when there was one. `source` must outlive the Spec. */
+Spec *spec_read(Arena *a, Diagnostics *d, Source *source, const Overrides *o);
+/* Reads a file as a source; NULL with a message on d's stream (path, strerror) when it cannot be read. */
+Source *source_read(Arena *a, Diagnostics *d, const char *path);
+const char *layer_kind_name(LayerKind kind); /* "residual" */
+/* A canonical text of all that decides what is trained (all but name and target): equal for equal runs. */
+char *spec_canonical(Arena *a, const Spec *s);
+
+#endif
