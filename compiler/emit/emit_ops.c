@@ -94,60 +94,15 @@ void emit_functions(Emit *e)
 
 /* ---- what an operation is ---- */
 
-static const char *map_text(Arena *a, const Value *v)
+static const char *op_text(Arena *a, const Op *op, const Call *c)
 {
-    return arena_printf(a, "%d at %dx%d", v->dims[3], v->dims[1], v->dims[1]);
-}
-
-/* "3x3 stride 2, 64 at 30x30 to 128 at 14x14" */
-static const char *window_text(Arena *a, const Op *op, const Value *x, const Value *y)
-{
-    const char *stride = op->stride > 1 ? arena_printf(a, " stride %d", op->stride) : "";
-    return arena_printf(a, "%dx%d%s, %s to %s", op->kernel, op->kernel, stride, map_text(a, x),
-                        map_text(a, y));
-}
-
-static const char *shape_text(Arena *a, const Op *op)
-{
-    switch (op->kind) {
-    case OP_CONV:
-    case OP_CONV_GRAD_X:
-    case OP_CONV_GRAD_W: {
-        const ConvOperands o = conv_operands(op);
-        return arena_printf(a, "%s%s%s%s", window_text(a, op, o.x, o.y), o.bias ? ", bias" : "",
-                            o.addend ? ", sum" : "", o.mask ? ", mask" : "");
-    }
-    case OP_POOL: return window_text(a, op, op->in[POOL_X], op->out[0]);
-    case OP_POOL_GRAD:
-        return arena_printf(a, "%s%s", window_text(a, op, op->out[0], op->in[POOL_GRAD_DY]),
-                            op->in[POOL_GRAD_ADDEND] ? ", sum" : "");
-    case OP_PAD: return arena_printf(a, "%d around %s", op->pad, map_text(a, op->in[PAD_X]));
-    case OP_PAD_GRAD: return arena_printf(a, "%d around %s", op->pad, map_text(a, op->out[0]));
-    case OP_MEAN: return map_text(a, op->in[MEAN_X]);
-    case OP_GATHER: return map_text(a, op->in[GATHER_X]);
-    case OP_BIAS_GRAD: return map_text(a, op->in[BIAS_GRAD_DY]);
-    case OP_SCORES:
-    case OP_SCORES_GRAD_A:
-    case OP_SCORES_GRAD_T:
-    case OP_NCE:
-    case OP_NCE_GRAD: {
-        const Value *r = op->kind == OP_SCORES ? op->out[0] : op->in[0]; /* or its gradient */
-        return arena_printf(a, "%dx%d scores a direction", r->dims[1], r->dims[2]);
-    }
-    default: return op->out[0] && op->out[0]->rank == 4 ? map_text(a, op->out[0]) : "";
-    }
-}
-
-static const char *op_text(Arena *a, const Op *op)
-{
-    const char *shape = shape_text(a, op);
-    return arena_printf(a, "%s%s%s%s%s", op_name(op->kind), *shape ? " " : "", shape,
+    return arena_printf(a, "%s%s%s%s%s", op_name(op->kind), *c->shape ? " " : "", c->shape,
                         op->relu ? ", ReLU" : "", op->again ? ", again" : "");
 }
 
-static void emit_heading(Emit *e, const Op *op, bool told)
+static void emit_heading(Emit *e, const Op *op, const Call *c, bool told)
 {
-    const char *kernel = op_kernel_text(e->arena, op), *text = op_text(e->arena, op);
+    const char *kernel = op_kernel_text(e->arena, op), *text = op_text(e->arena, op, c);
     if (!kernel)
         kernel = "direct";
     if (!told) {
@@ -188,19 +143,18 @@ static void emit_fields(FILE *out, const char *fields, int column)
 }
 
 /* The second and third results have names of their own; the first is what the function returns. */
-static void emit_call(Emit *e, const Graph *g, int i, int end)
+static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
 {
     const Op *op = g->op[i];
     const Value *result = op->out[0];
-    const Call c = op_call(e->arena, e->program->net, op);
     for (int j = 1; j < OP_OUTPUTS && op->out[j]; j++)
         fprintf(e->out, "%s%s = AT(%zu)%s", j == 1 ? "    float *const " : ", *const ", op->out[j]->name,
                 op->out[j]->offset, j + 1 == OP_OUTPUTS || !op->out[j + 1] ? ";\n" : "");
     int column = fprintf(e->out, "    ");
     if (result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
         column += fprintf(e->out, "float *const %s = ", result->name);
-    column += fprintf(e->out, "%s(pool, (%sJob){", c.name, c.type);
-    emit_fields(e->out, c.fields, column);
+    column += fprintf(e->out, "%s(pool, (%sJob){", c->name, c->type);
+    emit_fields(e->out, c->fields, column);
     fprintf(e->out, "});\n");
 }
 
@@ -253,6 +207,9 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
                 "away */\n",
                 op->out[0]->name, op->out[0]->offset, value_count(op->out[0]));
         return;
-    default: emit_heading(e, op, told); emit_call(e, g, i, end);
+    default: break;
     }
+    const Call c = op_call(e->arena, e->program->net, op);
+    emit_heading(e, op, &c, told);
+    emit_call(e, g, i, end, &c);
 }

@@ -12,6 +12,7 @@ static void begin(Call *c, const Value *x, bool views, const char *tail)
     const int apart = views ? c->net->views : 1;
     c->name = arena_printf(c->arena, "%s_%d_at_%d%s%s", c->macro, x->dims[3], x->dims[1], call_images(c, x),
                            tail ? "_relu" : "");
+    c->shape = call_map(c, x);
     if (views)
         call_constant(c, "VIEWS");
     call_constant(c, "%d, %d", (int)map_pixels(x) / apart, x->dims[3]);

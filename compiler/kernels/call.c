@@ -75,6 +75,18 @@ const char *call_shape_name(const Call *c, const Op *op, const Value *x, const V
                         y->dims[3], x->dims[1], call_images(c, x));
 }
 
+const char *call_map(const Call *c, const Value *map)
+{
+    return arena_printf(c->arena, "%d at %dx%d", map->dims[3], map->dims[1], map->dims[2]);
+}
+
+const char *call_window(const Call *c, const Op *op, const Value *x, const Value *y)
+{
+    const char *stride = op->stride > 1 ? arena_printf(c->arena, " stride %d", op->stride) : "";
+    return arena_printf(c->arena, "%dx%d%s, %s to %s", op->kernel, op->kernel, stride, call_map(c, x),
+                        call_map(c, y));
+}
+
 void call_shape(Call *c, const Op *op, const Value *x, const Value *y)
 {
     call_constant(c, "SHAPE(%s, %d, %d, %d, %d, %d, %d)", call_image_count(c, x), x->dims[1], x->dims[3],

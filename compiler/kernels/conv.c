@@ -11,6 +11,8 @@ void conv_begin(Call *c, const Op *op, const char *product)
     c->macro = arena_printf(c->arena, "%s_%s", op_name(op->kind), k->name);
     c->name = !strcmp(k->name, "direct") ? arena_printf(c->arena, "%s_%s", product, shape)
                                          : arena_printf(c->arena, "%s_%s_%s", product, k->name, shape);
+    c->shape = arena_printf(c->arena, "%s%s%s%s", call_window(c, op, o.x, o.y), o.bias ? ", bias" : "",
+                            o.addend ? ", sum" : "", o.mask ? ", mask" : "");
     call_shape(c, op, o.x, o.y);
     if (op->plan.outputs)
         call_constant(c, "%d", op->plan.outputs);

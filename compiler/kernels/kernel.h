@@ -21,6 +21,7 @@ typedef struct {
     const char *name;      /* the function's */
     const char *constants; /* what the macro gets behind the name */
     const char *type;      /* "Conv": a ConvFunction, which takes a ConvJob */
+    const char *shape;     /* for people: "3x3, 64 at 30x30 to 128 at 14x14" */
     const char *fields;    /* of the job */
 } Call;
 
@@ -36,8 +37,11 @@ void call_more(Call *c, const Value *gradient); /* where chunks add it up, the f
 /* "_of_8" where the map holds fewer images than a step has, as a chunk's do; else "". */
 const char *call_images(const Call *c, const Value *map);
 const char *call_image_count(const Call *c, const Value *map); /* "IMAGES", or "CHUNK" */
-/* Of a window's geometry: "3x3_256_to_128_at_7" (x's side, in and out channels), and as a constant. */
+const char *call_map(const Call *c, const Value *map);         /* for people: "64 at 30x30" */
+/* Of a window's geometry: "3x3_256_to_128_at_7" (x's side, in and out channels), for people, and as a
+ * constant. */
 const char *call_shape_name(const Call *c, const Op *op, const Value *x, const Value *y);
+const char *call_window(const Call *c, const Op *op, const Value *x, const Value *y);
 void call_shape(Call *c, const Op *op, const Value *x, const Value *y);
 
 /* ---- rows ---- */
@@ -53,20 +57,9 @@ struct Kernel {
     void (*call)(Call *c, const Op *op);
 };
 
-extern const Kernel conv_by_tiles, conv_grad_x_by_tiles, conv_grad_w_by_tiles;          /* tiles.c */
-extern const Kernel conv_by_winograd, conv_grad_x_by_winograd, conv_grad_w_by_winograd; /* winograd.c */
-extern const Kernel conv_by_sparse, conv_grad_x_by_sparse, conv_grad_w_by_sparse;       /* sparse.c */
-extern const Kernel conv_grad_x_by_masked;                                              /* masked.c */
-extern const Kernel conv_by_blas, conv_grad_x_by_blas, conv_grad_w_by_blas;             /* blas.c */
-extern const Kernel conv_by_direct, conv_grad_x_by_direct, conv_grad_w_by_direct;       /* direct.c */
-extern const Kernel pad_by_direct, pad_grad_by_direct, pool_by_direct, pool_grad_by_direct,
-    mean_by_direct;                                                                              /* maps.c */
-extern const Kernel gather_by_direct, gather_grad_by_direct, relu_grad_by_direct, add_by_direct; /* maps.c */
-extern const Kernel bias_grad_by_direct;                                                         /* maps.c */
-extern const Kernel batchnorm_by_direct, batchnorm_grad_by_direct, normalize_by_direct; /* batchnorm.c */
-extern const Kernel scores_by_tiles, scores_grad_a_by_tiles, scores_grad_t_by_tiles;    /* pairs.c */
-extern const Kernel scores_by_direct, scores_grad_a_by_direct, scores_grad_t_by_direct; /* pairs.c */
-extern const Kernel nce_by_direct, nce_grad_by_direct;                                  /* pairs.c */
+#define ROW(operation, kernel) extern const Kernel kernel;
+#include "rows.def"
+#undef ROW
 
 /* ---- select.c ---- */
 

@@ -30,6 +30,7 @@ static void call_pad(Call *c, const Op *op)
     c->name = arena_printf(c->arena, "%s%d%s_%d_at_%d%s%s%s", c->macro, op->pad,
                            op->reflect ? "_reflect" : "", inner->dims[3], inner->dims[1],
                            call_images(c, inner), addend ? "_add" : "", mask ? "_mask" : "");
+    c->shape = arena_printf(c->arena, "%d around %s", op->pad, call_map(c, inner));
     call_constant(c, "%s, %d, %d, %d", call_image_count(c, inner), inner->dims[1], inner->dims[3], op->pad);
     call_constant(c, "%s", op->reflect ? "PAD_MIRROR" : "PAD_ZEROS");
     call_constant(c, "%d", op->plan.parts);
@@ -61,6 +62,7 @@ static void call_pool(Call *c, const Op *op)
                 *addend = grad ? op->in[POOL_GRAD_ADDEND] : NULL;
     c->type = "Map";
     c->name = arena_printf(c->arena, "%s_%s%s", c->macro, call_shape_name(c, op, x, y), addend ? "_add" : "");
+    c->shape = arena_printf(c->arena, "%s%s", call_window(c, op, x, y), addend ? ", sum" : "");
     call_shape(c, op, x, y);
     call_constant(c, "%d", op->plan.parts);
     call_field(c, "x", grad ? y : x);
@@ -75,6 +77,7 @@ const Kernel pool_grad_by_direct = {"direct", NULL, NULL, NULL, plan_pool, call_
 
 static void call_positions(Call *c, const Op *op, const Value *map)
 {
+    c->shape = call_map(c, map);
     call_constant(c, "%s, %d, %d, %d", call_image_count(c, map), map->dims[1] * map->dims[2], map->dims[3],
                   op->plan.parts);
 }
@@ -136,6 +139,7 @@ static void call_numbers(Call *c, const Op *op)
     const size_t count = value_count(op->out[0]);
     c->type = "Map";
     c->name = arena_printf(c->arena, "%s_%zu", c->macro, count);
+    c->shape = call_map(c, op->out[0]);
     call_constant(c, "%zu", count);
     call_field(c, "x", op->in[relu ? RELU_GRAD_DY : ADD_A]);
     call_field(c, relu ? "mask" : "addend", op->in[relu ? RELU_GRAD_Y : ADD_B]);
@@ -163,6 +167,7 @@ static void call_bias_grad(Call *c, const Op *op)
     const Value *dy = op->in[BIAS_GRAD_DY];
     c->type = "BiasGrad";
     c->name = arena_printf(c->arena, "bias_grad_%d_at_%d%s", dy->dims[3], dy->dims[1], call_images(c, dy));
+    c->shape = call_map(c, dy);
     call_constant(c, "%zu, %d, %d", map_pixels(dy), dy->dims[3], op->plan.slices);
     call_field(c, "dy", dy);
     call_result(c, "db", op->out[0]);

@@ -24,6 +24,12 @@ static int dim_of(const Net *n)
     return (int)n->spec->embedding.dim.v;
 }
 
+static const char *scores_shape(const Call *c, const Op *op)
+{
+    return arena_printf(c->arena, "%dx%d scores a direction", c->net->batch * positions_of(op),
+                        c->net->batch);
+}
+
 /* Parts of a direction's target images. */
 static int target_parts(const Net *n, const Op *op)
 {
@@ -62,6 +68,7 @@ static void begin_scores(Call *c, const Op *op, const Value *addend)
 {
     c->type = "Scores";
     c->name = arena_printf(c->arena, "%s_at_%d%s", c->macro, op->pair->to->scale, addend ? "_add" : "");
+    c->shape = scores_shape(c, op);
     call_constant(c, "VIEWS, BATCH, %d, DIM", op->pair->to->scale);
     if (op->kind != OP_SCORES)
         call_tail(c, addend ? "TAIL_ADD" : NULL, NULL, NULL);
@@ -137,6 +144,7 @@ static void begin_nce(Call *c, const Op *op, const char *what)
     const double share = 1.0 / n->views, batch = n->batch;
     c->type = "Nce";
     c->name = arena_printf(c->arena, "nce_%d_to_%d_%s", op->pair->from->scale, op->pair->to->scale, what);
+    c->shape = scores_shape(c, op);
     call_constant(c, "VIEWS, BATCH, %d", positions);
     call_float(c, n->spec->loss.clip.v);
     call_float(c, op->pair->spec->weight.v * share / (batch * positions));

@@ -1,43 +1,21 @@
-/* select.c: which kernel makes each operation: the table of implementations, and the choice from it. */
+/* select.c: which kernel makes each operation, by the table of implementations (rows.def). */
 #include "kernel.h"
 #include <string.h>
 
-enum { MOST_ROWS = 8 };
-
-/* For each operation that is a call its rows in the order in which they are asked; the last that can is for
- * want of any that pays. */
-static const Kernel *const rows[OP_COUNT][MOST_ROWS] = {
-    [OP_CONV] = {&conv_by_winograd, &conv_by_sparse, &conv_by_blas, &conv_by_tiles, &conv_by_direct},
-    [OP_CONV_GRAD_X] = {&conv_grad_x_by_winograd, &conv_grad_x_by_sparse, &conv_grad_x_by_masked,
-                        &conv_grad_x_by_blas, &conv_grad_x_by_tiles, &conv_grad_x_by_direct},
-    [OP_CONV_GRAD_W] = {&conv_grad_w_by_winograd, &conv_grad_w_by_sparse, &conv_grad_w_by_blas,
-                        &conv_grad_w_by_tiles, &conv_grad_w_by_direct},
-    [OP_SCORES] = {&scores_by_tiles, &scores_by_direct},
-    [OP_SCORES_GRAD_A] = {&scores_grad_a_by_tiles, &scores_grad_a_by_direct},
-    [OP_SCORES_GRAD_T] = {&scores_grad_t_by_tiles, &scores_grad_t_by_direct},
-    [OP_BIAS_GRAD] = {&bias_grad_by_direct},
-    [OP_PAD] = {&pad_by_direct},
-    [OP_PAD_GRAD] = {&pad_grad_by_direct},
-    [OP_POOL] = {&pool_by_direct},
-    [OP_POOL_GRAD] = {&pool_grad_by_direct},
-    [OP_MEAN] = {&mean_by_direct},
-    [OP_GATHER] = {&gather_by_direct},
-    [OP_GATHER_GRAD] = {&gather_grad_by_direct},
-    [OP_RELU_GRAD] = {&relu_grad_by_direct},
-    [OP_ADD] = {&add_by_direct},
-    [OP_BATCHNORM] = {&batchnorm_by_direct},
-    [OP_BATCHNORM_GRAD] = {&batchnorm_grad_by_direct},
-    [OP_NORMALIZE] = {&normalize_by_direct},
-    [OP_NCE] = {&nce_by_direct},
-    [OP_NCE_GRAD] = {&nce_grad_by_direct},
+static const struct {
+    OpKind kind;
+    const Kernel *kernel;
+} rows[] = {
+#define ROW(operation, name) {OP_##operation, &name},
+#include "rows.def"
+#undef ROW
 };
 
 bool kernel_is_known(const char *name)
 {
-    for (int kind = 0; kind < OP_COUNT; kind++)
-        for (int i = 0; i < MOST_ROWS && rows[kind][i]; i++)
-            if (!strcmp(rows[kind][i]->name, name))
-                return true;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (!strcmp(rows[i].kernel->name, name))
+            return true;
     return false;
 }
 
@@ -50,15 +28,23 @@ static bool can_make(const Kernel *k, const Graph *g, const Op *op)
 static const Kernel *choose(const Graph *g, const Op *op, const char *forced)
 {
     const Kernel *last = NULL;
-    for (int i = 0; i < MOST_ROWS && rows[op->kind][i]; i++) {
-        const Kernel *k = rows[op->kind][i];
-        if (!can_make(k, g, op))
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const Kernel *k = rows[i].kernel;
+        if (rows[i].kind != op->kind || !can_make(k, g, op))
             continue;
         if (forced ? !strcmp(k->name, forced) : !k->pays || k->pays(g, op))
             return k;
         last = k;
     }
     return last;
+}
+
+static int rows_of(OpKind kind)
+{
+    int count = 0;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        count += rows[i].kind == kind;
+    return count;
 }
 
 void select_kernels(Graph *g, const char *forced)
@@ -86,7 +72,7 @@ const char *op_kernel_name(const Op *op)
 const char *op_kernel_text(Arena *a, const Op *op)
 {
     const Plan *p = &op->plan;
-    if (!p->kernel || !rows[op->kind][1])
+    if (rows_of(op->kind) < 2)
         return NULL;
     const char *text = p->kernel->name;
     if (p->outputs)
@@ -109,7 +95,7 @@ bool op_includes(const Op *op, const char *template_name)
 
 Call op_call(Arena *a, const Net *n, const Op *op)
 {
-    Call c = {.arena = a, .net = n, .macro = op_name(op->kind), .constants = "", .fields = ""};
+    Call c = {.arena = a, .net = n, .macro = op_name(op->kind), .shape = "", .constants = "", .fields = ""};
     if (!op->plan.kernel)
         bug("%s of %s has no function", op_name(op->kind), op->label);
     op->plan.kernel->call(&c, op);
