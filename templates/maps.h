@@ -23,8 +23,8 @@ typedef float *MapFunction(AmdimPool *pool, MapJob job);
 typedef float *GatherFunction(AmdimPool *pool, GatherJob job);
 
 /* A function that calls one(shape, job, image) for every image, in `parts` parts. */
-#define FUNCTION_OF_IMAGES(name, Job, Shape, shape, one, parts)                                              \
-    FUNCTION_OF_A_ROUND(name, Job, y, Shape, shape,                                                          \
+#define FUNCTION_OF_IMAGES(name, Job, result, Shape, shape, one, parts)                                      \
+    FUNCTION_OF_A_ROUND(name, Job, result, Shape, shape,                                                     \
                         for (int image = piece(s.images, part, parts);                                       \
                              image < piece(s.images, part + 1, parts); image++) one(s, j, image),            \
                         parts)
@@ -61,10 +61,10 @@ typedef struct {
  * over or mirrors each pixel). Without an addend dx is overwritten; the mask lets through where it is above
  * 0. Both are there if the job has them; dx may be the addend. */
 #define PAD(name, images, side, channels, pad, border, parts)                                                \
-    FUNCTION_OF_IMAGES(name, MapJob, Padding, ((Padding){images, side, channels, pad, border}), pad_image,   \
-                       parts)
+    FUNCTION_OF_IMAGES(name, MapJob, y, Padding, ((Padding){images, side, channels, pad, border}),           \
+                       pad_image, parts)
 #define PAD_GRAD(name, images, side, channels, pad, border, parts)                                           \
-    FUNCTION_OF_IMAGES(name, MapJob, Padding, ((Padding){images, side, channels, pad, border}),              \
+    FUNCTION_OF_IMAGES(name, MapJob, y, Padding, ((Padding){images, side, channels, pad, border}),           \
                        pad_grad_image, parts)
 
 /* The row or column that a padded one mirrors; -1 where zeros stand. */
@@ -117,8 +117,8 @@ SHARED void pad_grad_image(Padding p, const MapJob *j, int image)
 /* POOL: y (images, out_side, out_side, out) = the mean over each kernel x kernel window of x (images, side,
  * side, in); channels from `in` to `out` are zero. POOL_GRAD: dx, the job's y, = addend + each window's share
  * of dy, the job's x. Without an addend dx is overwritten; it may be the addend. */
-#define POOL(name, shape, parts)      FUNCTION_OF_IMAGES(name, MapJob, Conv, shape, pool_image, parts)
-#define POOL_GRAD(name, shape, parts) FUNCTION_OF_IMAGES(name, MapJob, Conv, shape, pool_grad_image, parts)
+#define POOL(name, shape, parts)      FUNCTION_OF_IMAGES(name, MapJob, y, Conv, shape, pool_image, parts)
+#define POOL_GRAD(name, shape, parts) FUNCTION_OF_IMAGES(name, MapJob, y, Conv, shape, pool_grad_image, parts)
 
 SHARED void pool_image(Conv c, const MapJob *j, int image)
 {
@@ -147,6 +147,102 @@ SHARED void pool_grad_image(Conv c, const MapJob *j, int image)
     }
 }
 
+/* ---- maxima ---- */
+
+typedef struct {
+    const float *dy, *x, *addend;
+    float *dx;
+    AmdimPool *pool;
+} MaxPoolGradJob;
+
+typedef float *MaxPoolGradFunction(AmdimPool *pool, MaxPoolGradJob job);
+
+typedef struct {
+    int images, side, channels; /* of x */
+    int out_side, kernel, stride;
+    int pad; /* of windows that hang over the map: what lies outside is not seen */
+} MaxPool;
+
+/* MAX_POOL: y (images, out_side, out_side, channels) = the maximum over each kernel x kernel window of x
+ * (images, side, side, channels). MAX_POOL_GRAD: dx = addend + each dy at its window's maximum, the first of
+ * equal ones by rows. Without an addend dx is overwritten; it may be the addend. */
+#define MAX_POOL(name, images, side, channels, out_side, kernel, stride, pad, parts)                         \
+    FUNCTION_OF_IMAGES(name, MapJob, y, MaxPool,                                                             \
+                       ((MaxPool){images, side, channels, out_side, kernel, stride, pad}), max_pool_image,   \
+                       parts)
+#define MAX_POOL_GRAD(name, images, side, channels, out_side, kernel, stride, pad, parts)                    \
+    FUNCTION_OF_IMAGES(name, MaxPoolGradJob, dx, MaxPool,                                                    \
+                       ((MaxPool){images, side, channels, out_side, kernel, stride, pad}),                   \
+                       max_pool_grad_image, parts)
+
+/* The rows, or columns, of x that window number i sees along a side: [first, last). */
+typedef struct {
+    int first, last;
+} Seen;
+
+INLINE Seen seen_of(MaxPool s, int i)
+{
+    const int first = i * s.stride - s.pad;
+    return (Seen){MAX_OF(first, 0), MIN_OF(first + s.kernel, s.side)};
+}
+
+SHARED void take_larger(float *restrict to, const float *restrict from, int count)
+{
+    for (int i = 0; i < count; i++)
+        to[i] = from[i] > to[i] ? from[i] : to[i];
+}
+
+SHARED void max_pool_image(MaxPool s, const MapJob *j, int image)
+{
+    const float *x = j->x + (size_t)image * s.side * s.side * s.channels;
+    float *y = j->y + (size_t)image * s.out_side * s.out_side * s.channels;
+    for (int p = 0; p < s.out_side * s.out_side; p++, y += s.channels) {
+        const Seen rows = seen_of(s, p / s.out_side), columns = seen_of(s, p % s.out_side);
+        memcpy(y, x + ((size_t)rows.first * s.side + columns.first) * s.channels,
+               sizeof(float) * (size_t)s.channels);
+        for (int row = rows.first; row < rows.last; row++)
+            for (int column = columns.first; column < columns.last; column++)
+                take_larger(y, x + ((size_t)row * s.side + column) * s.channels, s.channels);
+    }
+}
+
+enum { MAXIMA = 64 }; /* channels whose maxima are found together */
+
+/* dx at the maxima of channels [first, first + count) of a window += dy. */
+SHARED void add_at_maxima(MaxPool s, const float *x, Seen rows, Seen columns, int first, int count,
+                          const float *dy, float *dx)
+{
+    float largest[MAXIMA];
+    int32_t at[MAXIMA]; /* the pixel */
+    for (int i = 0; i < count; i++) {
+        at[i] = rows.first * s.side + columns.first;
+        largest[i] = x[(size_t)at[i] * s.channels + first + i];
+    }
+    for (int row = rows.first; row < rows.last; row++)
+        for (int column = columns.first; column < columns.last; column++) {
+            const int pixel = row * s.side + column;
+            const float *from = x + (size_t)pixel * s.channels + first;
+            for (int i = 0; i < count; i++) {
+                at[i] = from[i] > largest[i] ? pixel : at[i];
+                largest[i] = from[i] > largest[i] ? from[i] : largest[i];
+            }
+        }
+    for (int i = 0; i < count; i++)
+        dx[(size_t)at[i] * s.channels + first + i] += dy[first + i];
+}
+
+SHARED void max_pool_grad_image(MaxPool s, const MaxPoolGradJob *j, int image)
+{
+    const size_t count = (size_t)s.side * s.side * s.channels, begin = image * count;
+    const float *x = j->x + begin, *dy = j->dy + (size_t)image * s.out_side * s.out_side * s.channels;
+    float *dx = j->dx + begin;
+    begin_gradient(dx, j->addend ? j->addend + begin : NULL, count);
+    for (int p = 0; p < s.out_side * s.out_side; p++, dy += s.channels)
+        for (int first = 0; first < s.channels; first += MAXIMA)
+            add_at_maxima(s, x, seen_of(s, p / s.out_side), seen_of(s, p % s.out_side), first,
+                          MIN_OF(MAXIMA, s.channels - first), dy, dx);
+}
+
 /* ---- positions
  * ------------------------------------------------------------------------------------------------ */
 
@@ -159,12 +255,13 @@ typedef struct {
  * GATHER_GRAD: dx (images, positions, channels), the job's y, = addend, and at each image's location + da
  * (images, channels), the job's x. Without an addend dx is 0 elsewhere; it may be the addend. */
 #define MEAN(name, images, positions, channels, parts)                                                       \
-    FUNCTION_OF_IMAGES(name, MapJob, Positions, ((Positions){images, positions, channels}), mean_image, parts)
-#define GATHER(name, images, positions, channels, parts)                                                     \
-    FUNCTION_OF_IMAGES(name, GatherJob, Positions, ((Positions){images, positions, channels}), gather_image, \
+    FUNCTION_OF_IMAGES(name, MapJob, y, Positions, ((Positions){images, positions, channels}), mean_image,   \
                        parts)
+#define GATHER(name, images, positions, channels, parts)                                                     \
+    FUNCTION_OF_IMAGES(name, GatherJob, y, Positions, ((Positions){images, positions, channels}),            \
+                       gather_image, parts)
 #define GATHER_GRAD(name, images, positions, channels, parts)                                                \
-    FUNCTION_OF_IMAGES(name, GatherJob, Positions, ((Positions){images, positions, channels}),               \
+    FUNCTION_OF_IMAGES(name, GatherJob, y, Positions, ((Positions){images, positions, channels}),            \
                        gather_grad_image, parts)
 
 SHARED void mean_image(Positions p, const MapJob *j, int image)

@@ -145,6 +145,7 @@ static const char *layer_class(LayerKind kind)
     case LAYER_CONV: return "Conv";
     case LAYER_RESIDUAL: return "Residual";
     case LAYER_BLOCK: return "block";
+    case LAYER_POOL: return "Pool";
     case LAYER_BATCHNORM: return "BatchNorm";
     }
     bug("layer kind %d", (int)kind);
@@ -154,12 +155,14 @@ static const char *layer_class(LayerKind kind)
 static const char *layer_keywords(const Python *p, const SpecLayer *s)
 {
     const char *text = "";
-    if (s->stride.v != 1)
+    if (s->stride.v != (s->kind == LAYER_POOL ? s->kernel.v : 1))
         text = arena_printf(p->arena, "%s, stride=%d", text, (int)s->stride.v);
     if (s->pad.v > 0)
         text = arena_printf(p->arena, "%s, pad=%d", text, (int)s->pad.v);
     if (s->pad.v > 0 && s->reflect)
         text = arena_printf(p->arena, "%s, reflect=True", text);
+    if (s->maximum)
+        text = arena_printf(p->arena, "%s, maximum=True", text);
     if (s->kind == LAYER_BLOCK)
         text = arena_printf(p->arena, "%s, depth=%d", text, (int)s->depth.v);
     if (s->batchnorm.v)
@@ -176,6 +179,8 @@ static void put_layer(const Python *p, const NetLayer *l)
     fprintf(p->out, "            # %s  %d x %d\n", place(p, s->at), l->side, l->side);
     if (s->kind == LAYER_BATCHNORM)
         put_call(p, arena_printf(p->arena, "%s(%d", class, l->channels), "");
+    else if (s->kind == LAYER_POOL)
+        put_call(p, arena_printf(p->arena, "%s(%d", class, (int)s->kernel.v), layer_keywords(p, s));
     else
         put_call(
             p, arena_printf(p->arena, "%s(%d, %d, %d", class, l->channels_in, l->channels, (int)s->kernel.v),

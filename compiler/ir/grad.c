@@ -159,6 +159,14 @@ static void grad_pool(Reverse *r, const Op *f, Value *dy)
     contribute(r, op, f->in[POOL_X]);
 }
 
+static void grad_max_pool(Reverse *r, const Op *f, Value *dy)
+{
+    Op *op = op_like(r, OP_MAX_POOL_GRAD, f);
+    op->in[MAX_POOL_GRAD_DY] = dy;
+    op->in[MAX_POOL_GRAD_X] = f->in[MAX_POOL_X];
+    contribute(r, op, f->in[MAX_POOL_X]);
+}
+
 static void grad_batchnorm(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_BATCHNORM_GRAD, f);
@@ -256,6 +264,7 @@ static void reverse_op(Reverse *r, const Op *f)
     case OP_PAD: grad_pad(r, f, dy); break;
     case OP_CONV: grad_conv(r, f, dy); break;
     case OP_POOL: grad_pool(r, f, dy); break;
+    case OP_MAX_POOL: grad_max_pool(r, f, dy); break;
     case OP_BATCHNORM: grad_batchnorm(r, f, dy); break;
     case OP_GATHER: grad_gather(r, f, dy); break;
     case OP_SCORES: grad_scores(r, f, dy); break;

@@ -177,6 +177,19 @@ static Value *lower_block(Lower *l, const SpecLayer *s, Value *x, const char *la
     return x;
 }
 
+/* A mean counts the zeros that pad x; a maximum does not see them, so it pads for itself. */
+static Value *lower_pool(Lower *l, const SpecLayer *s, const NetLayer *layer, Value *x, const char *label)
+{
+    if (!s->maximum)
+        x = pad(l, x, (int)s->pad.v, false, s->at, label);
+    Op *op = graph_op(l->g, s->maximum ? OP_MAX_POOL : OP_POOL, s->at, label);
+    op->in[s->maximum ? MAX_POOL_X : POOL_X] = x;
+    op->kernel = (int)s->kernel.v;
+    op->stride = (int)s->stride.v;
+    op->pad = s->maximum ? (int)s->pad.v : 0;
+    return op->out[0] = graph_map(l->g, identifier(l, label, ""), layer->side, layer->channels);
+}
+
 static Value *lower_layer(Lower *l, const NetLayer *layer, Value *x)
 {
     const SpecLayer *s = layer->spec;
@@ -186,6 +199,7 @@ static Value *lower_layer(Lower *l, const NetLayer *layer, Value *x)
     case LAYER_RESIDUAL:
         return lower_residual(l, s, x, (int)s->kernel.v, (int)s->stride.v, (int)s->pad.v, label);
     case LAYER_BLOCK: return lower_block(l, s, x, label);
+    case LAYER_POOL: return lower_pool(l, s, layer, x, label);
     case LAYER_BATCHNORM: return batchnorm(l, x, false, s->at, label, identifier(l, label, ""));
     }
     bug("layer kind %d", (int)s->kind);

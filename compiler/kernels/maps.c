@@ -73,6 +73,34 @@ static void call_pool(Call *c, const Op *op)
 const Kernel pool_by_direct = {"direct", NULL, NULL, NULL, plan_pool, call_pool};
 const Kernel pool_grad_by_direct = {"direct", NULL, NULL, NULL, plan_pool, call_pool};
 
+static void plan_max_pool(const Graph *g, const Op *op, Plan *p)
+{
+    plan_images(g, op, p, op->in[op->kind == OP_MAX_POOL ? MAX_POOL_X : MAX_POOL_GRAD_X]);
+}
+
+static void call_max_pool(Call *c, const Op *op)
+{
+    const bool grad = op->kind == OP_MAX_POOL_GRAD;
+    const Value *x = op->in[grad ? MAX_POOL_GRAD_X : MAX_POOL_X],
+                *y = grad ? op->in[MAX_POOL_GRAD_DY] : op->out[0],
+                *addend = grad ? op->in[MAX_POOL_GRAD_ADDEND] : NULL;
+    c->type = grad ? "MaxPoolGrad" : "Map";
+    c->name = arena_printf(c->arena, "%s_%s%s%s", c->macro, call_shape_name(c, op, x, y),
+                           op->pad ? arena_printf(c->arena, "_pad%d", op->pad) : "", addend ? "_add" : "");
+    c->shape =
+        arena_printf(c->arena, "%s%s%s", call_window(c, op, x, y),
+                     op->pad ? arena_printf(c->arena, ", pad %d", op->pad) : "", addend ? ", sum" : "");
+    call_constant(c, "%s, %d, %d, %d, %d, %d, %d, %d", call_image_count(c, x), x->dims[1], x->dims[3],
+                  y->dims[1], op->kernel, op->stride, op->pad, op->plan.parts);
+    call_field(c, "dy", grad ? y : NULL);
+    call_field(c, "x", x);
+    call_field(c, "addend", addend);
+    call_result(c, grad ? "dx" : "y", op->out[0]);
+}
+
+const Kernel max_pool_by_direct = {"direct", NULL, NULL, NULL, plan_max_pool, call_max_pool};
+const Kernel max_pool_grad_by_direct = {"direct", NULL, NULL, NULL, plan_max_pool, call_max_pool};
+
 /* ---- positions ---- */
 
 static void call_positions(Call *c, const Op *op, const Value *map)

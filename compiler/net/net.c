@@ -42,14 +42,19 @@ static double map_elements(const Net *n, int side, int channels)
     return (double)n->images * side * side * channels;
 }
 
+static bool has_shortcut(const SpecLayer *s)
+{
+    return s->kind == LAYER_RESIDUAL || s->kind == LAYER_BLOCK;
+}
+
 static void check_layer_sizes(const Builder *b, const NetLayer *l)
 {
     const SpecLayer *s = l->spec;
     const char *path = layer_path(b, l);
     int padded = l->side_in + 2 * (int)s->pad.v;
     double window = (double)s->kernel.v * (double)s->kernel.v;
-    double weights = window * l->channels_in * l->channels;
-    double mixing = s->kind == LAYER_CONV ? 0 : (double)l->channels * l->channels;
+    double weights = s->kind == LAYER_POOL ? 0 : window * l->channels_in * l->channels;
+    double mixing = has_shortcut(s) ? (double)l->channels * l->channels : 0;
     check_elements(b, s->at, path, "padded input of a step", map_elements(b->net, padded, l->channels_in));
     if (!failed(b))
         check_elements(b, s->at, path, "output of a step", map_elements(b->net, l->side, l->channels));
@@ -71,7 +76,7 @@ static void check_window(const Builder *b, const NetLayer *l)
         diag_error(b->diag, s->pad.at,
                    "%s.pad: reflection pads by less than the side of its input, %d, not by %d",
                    layer_path(b, l), l->side_in, (int)s->pad.v);
-    if (s->kind != LAYER_CONV && s->out.v < l->channels_in)
+    if (has_shortcut(s) && s->out.v < l->channels_in)
         diag_error(b->diag, s->out.at, "%s.out: at least the %d channels of its input are wanted, not %d",
                    layer_path(b, l), l->channels_in, (int)s->out.v);
 }
@@ -89,7 +94,7 @@ static void shape_window(const Builder *b, NetLayer *l)
         return;
     int64_t padded = l->side_in + 2 * s->pad.v;
     l->side = (int)((padded - s->kernel.v) / s->stride.v) + 1;
-    l->channels = (int)s->out.v;
+    l->channels = s->kind == LAYER_POOL ? l->channels_in : (int)s->out.v;
     l->receptive_begin = -saturate(-l->receptive_begin + s->pad.v * l->receptive_stride);
     l->receptive_field = saturate(l->receptive_field + (s->kernel.v - 1) * l->receptive_stride);
     l->receptive_stride = saturate(l->receptive_stride * s->stride.v);

@@ -34,6 +34,8 @@ static void put_layer(FILE *out, const SpecLayer *l)
     fprintf(out, "layer %s out %jd kernel %jd stride %jd pad %jd depth %jd reflect %d relu %d batchnorm %d\n",
             layer_kind_name(l->kind), (intmax_t)l->out.v, (intmax_t)l->kernel.v, (intmax_t)l->stride.v,
             (intmax_t)l->pad.v, (intmax_t)l->depth.v, l->reflect, l->relu, l->batchnorm.v);
+    if (l->kind == LAYER_POOL)
+        fprintf(out, "maximum %d\n", l->maximum);
 }
 
 static void put_loss(FILE *out, const Spec *s)

@@ -24,7 +24,7 @@ typedef struct {
     Mark at;
 } Text;
 
-typedef enum { LAYER_CONV, LAYER_RESIDUAL, LAYER_BLOCK, LAYER_BATCHNORM } LayerKind;
+typedef enum { LAYER_CONV, LAYER_RESIDUAL, LAYER_BLOCK, LAYER_POOL, LAYER_BATCHNORM } LayerKind;
 typedef struct {
     LayerKind kind;
     Mark at; /* of the layer's name */
@@ -32,6 +32,7 @@ typedef struct {
     Int depth;      /* block; 1 in a residual */
     bool reflect;   /* conv: pad_mode */
     bool relu;      /* conv: activation */
+    bool maximum;   /* pool: kind */
     Flag batchnorm; /* conv, residual, block */
 } SpecLayer;
 

@@ -15,6 +15,11 @@ static void read_activation(Reader *r, const Node *n, const char *path, void *re
     read_either(r, n, path, "none", "relu", &((SpecLayer *)record)->relu);
 }
 
+static void read_kind(Reader *r, const Node *n, const char *path, void *record)
+{
+    read_either(r, n, path, "mean", "max", &((SpecLayer *)record)->maximum);
+}
+
 #define WINDOW                                                                                               \
     INT_FIELD("out", true, SpecLayer, out, 1, SIZE_LIMIT),                                                   \
         INT_FIELD("kernel", true, SpecLayer, kernel, 1, SIZE_LIMIT),                                         \
@@ -29,9 +34,16 @@ static const Field CONV[] = {
 };
 static const Field RESIDUAL[] = {WINDOW};
 static const Field BLOCK[] = {WINDOW, INT_FIELD("depth", true, SpecLayer, depth, 1, DEPTH_LIMIT)};
+static const Field POOL[] = {
+    INT_FIELD("kernel", true, SpecLayer, kernel, 1, SIZE_LIMIT),
+    INT_FIELD("stride", false, SpecLayer, stride, 1, SIZE_LIMIT),
+    INT_FIELD("pad", false, SpecLayer, pad, 0, SIZE_LIMIT),
+    OTHER_FIELD("kind", false, read_kind),
+};
 static const Fields CONV_FIELDS = FIELDS(CONV);
 static const Fields RESIDUAL_FIELDS = FIELDS(RESIDUAL);
 static const Fields BLOCK_FIELDS = FIELDS(BLOCK);
+static const Fields POOL_FIELDS = FIELDS(POOL);
 static const Fields BATCHNORM_FIELDS = {NULL, 0};
 
 static void read_layer(Reader *r, const Node *n, const char *path, LayerKind kind, const Fields *fields,
@@ -47,7 +59,7 @@ static void read_conv(Reader *r, const Node *n, const char *path, void *record)
     read_layer(r, n, path, LAYER_CONV, &CONV_FIELDS, record);
 }
 
-/* The shortcut pools with the same pad, and no window of it may lie outside the map. */
+/* A residual's shortcut pools with the same pad. No window that is pooled may lie outside the map. */
 static void check_pooling(Reader *r, const char *path, const SpecLayer *layer)
 {
     int64_t most = layer->kernel.v / 2;
@@ -68,6 +80,15 @@ static void read_block(Reader *r, const Node *n, const char *path, void *record)
     check_pooling(r, path, record);
 }
 
+static void read_pool(Reader *r, const Node *n, const char *path, void *record)
+{
+    SpecLayer *layer = record;
+    read_layer(r, n, path, LAYER_POOL, &POOL_FIELDS, layer);
+    if (!layer->stride.at.source)
+        layer->stride.v = layer->kernel.v;
+    check_pooling(r, path, layer);
+}
+
 static void read_batchnorm(Reader *r, const Node *n, const char *path, void *record)
 {
     read_layer(r, n, path, LAYER_BATCHNORM, &BATCHNORM_FIELDS, record);
@@ -75,9 +96,8 @@ static void read_batchnorm(Reader *r, const Node *n, const char *path, void *rec
 
 /* In the order of LayerKind. */
 static const Field LAYER[] = {
-    OTHER_FIELD("conv", false, read_conv),
-    OTHER_FIELD("residual", false, read_residual),
-    OTHER_FIELD("block", false, read_block),
+    OTHER_FIELD("conv", false, read_conv),           OTHER_FIELD("residual", false, read_residual),
+    OTHER_FIELD("block", false, read_block),         OTHER_FIELD("pool", false, read_pool),
     OTHER_FIELD("batchnorm", false, read_batchnorm),
 };
 static const Fields LAYER_FIELDS = FIELDS(LAYER);

@@ -97,15 +97,23 @@ static void draw_residual(Draw *d, SpecLayer *l)
         l->depth.v = between(d, 1, 3);
 }
 
+static void draw_pool(Draw *d, SpecLayer *l)
+{
+    l->batchnorm.v = false;
+    l->maximum = once_in(d, 2);
+}
+
 static void draw_layer(Draw *d, SpecLayer *l)
 {
-    static const LayerKind kinds[] = {LAYER_CONV,     LAYER_CONV,  LAYER_CONV,  LAYER_RESIDUAL,
-                                      LAYER_RESIDUAL, LAYER_BLOCK, LAYER_BLOCK, LAYER_BATCHNORM};
+    static const LayerKind kinds[] = {LAYER_CONV,  LAYER_CONV,  LAYER_CONV, LAYER_RESIDUAL, LAYER_RESIDUAL,
+                                      LAYER_BLOCK, LAYER_BLOCK, LAYER_POOL, LAYER_BATCHNORM};
     *l = (SpecLayer){.kind = kinds[below(d, COUNT(kinds))], .stride = {.v = 1}, .depth = {.v = 1}};
     if (l->kind == LAYER_BATCHNORM)
         return;
     draw_window(d, l);
-    if (l->kind == LAYER_CONV)
+    if (l->kind == LAYER_POOL)
+        draw_pool(d, l);
+    else if (l->kind == LAYER_CONV)
         draw_conv(d, l);
     else
         draw_residual(d, l);
@@ -129,14 +137,15 @@ static bool is_affordable(const Draw *d, const SpecLayer *l)
     const double side = side_after(d->side, l), images = (double)(d->s->views.v * d->s->batch.v);
     const double window = (double)(l->kernel.v * l->kernel.v);
     return side >= 1 && side <= SIDE_MOST &&
-           images * side * side * window * d->channels * (double)l->out.v <= WORK_MOST;
+           images * side * side * window * d->channels * (l->kind == LAYER_POOL ? 1 : (double)l->out.v) <=
+               WORK_MOST;
 }
 
 static void add_layer(Draw *d, const SpecLayer *l)
 {
     if (l->kind != LAYER_BATCHNORM) {
         d->side = side_after(d->side, l);
-        d->channels = (int)l->out.v;
+        d->channels = l->kind == LAYER_POOL ? d->channels : (int)l->out.v;
     }
     d->s->layer[d->s->layers++] = *l;
 }

@@ -31,8 +31,12 @@ static void write_layer(FILE *out, const SpecLayer *l)
 {
     fprintf(out, "  - %s: {", layer_kind_name(l->kind));
     if (l->kind != LAYER_BATCHNORM)
-        fprintf(out, "out: %jd, kernel: %jd, stride: %jd, pad: %jd, batchnorm: %s", (intmax_t)l->out.v,
-                (intmax_t)l->kernel.v, (intmax_t)l->stride.v, (intmax_t)l->pad.v, flag(l->batchnorm.v));
+        fprintf(out, "kernel: %jd, stride: %jd, pad: %jd", (intmax_t)l->kernel.v, (intmax_t)l->stride.v,
+                (intmax_t)l->pad.v);
+    if (l->kind == LAYER_POOL)
+        fprintf(out, ", kind: %s", l->maximum ? "max" : "mean");
+    else if (l->kind != LAYER_BATCHNORM)
+        fprintf(out, ", out: %jd, batchnorm: %s", (intmax_t)l->out.v, flag(l->batchnorm.v));
     if (l->kind == LAYER_CONV)
         fprintf(out, ", pad_mode: %s, activation: %s", l->reflect ? "reflect" : "zero",
                 l->relu ? "relu" : "none");

@@ -210,6 +210,18 @@ def block(inputs, outputs, kernel, stride=1, pad=0, depth=1, batchnorm=False):
           for _ in range(depth - 1)])
 
 
+class Pool(nn.Module):
+    """Mean or maximum of each window; a mean counts the zeros of its pad."""
+
+    def __init__(self, kernel, stride=None, pad=0, maximum=False):
+        super().__init__()
+        self.window = kernel, stride or kernel, pad
+        self.pool = F.max_pool2d if maximum else F.avg_pool2d
+
+    def forward(self, x):
+        return self.pool(x, *self.window)
+
+
 class Head(nn.Module):
     """The embedding of one scale: (N, inputs, d, d) to (N, DIM, d, d)."""
 

@@ -155,6 +155,41 @@ static void pad(Interpreter *r, const Op *op, const Value *inner, const Value *p
             }
 }
 
+/* The number in x that is output number `at` of a window's channel: the first of the largest. */
+static size_t maximum_of(const Interpreter *r, const Op *op, const Value *x, const Value *y, size_t at)
+{
+    const size_t channels = (size_t)x->dims[3], side = (size_t)x->dims[1], out = (size_t)y->dims[1];
+    const size_t image = at / channels / out / out;
+    const int row = (int)(at / channels / out % out) * op->stride - op->pad,
+              column = (int)(at / channels % out) * op->stride - op->pad;
+    const double *from = r->value[x->id];
+    size_t best = SIZE_MAX;
+    for (int i = row; i < row + op->kernel; i++)
+        for (int k = column; k < column + op->kernel; k++) {
+            if (i < 0 || k < 0 || i >= (int)side || k >= (int)side)
+                continue;
+            const size_t number = ((image * side + (size_t)i) * side + (size_t)k) * channels + at % channels;
+            if (best == SIZE_MAX || from[number] > from[best])
+                best = number;
+        }
+    return best;
+}
+
+static void max_pool(Interpreter *r, const Op *op)
+{
+    const Value *x = op->in[MAX_POOL_X], *y = op->out[0];
+    for (size_t i = 0; i < value_count(y); i++)
+        r->value[y->id][i] = r->value[x->id][maximum_of(r, op, x, y, i)];
+}
+
+static void max_pool_grad(Interpreter *r, const Op *op)
+{
+    const Value *x = op->in[MAX_POOL_GRAD_X], *dy = op->in[MAX_POOL_GRAD_DY];
+    for (size_t i = 0; i < value_count(dy); i++)
+        r->value[op->out[0]->id][maximum_of(r, op, x, dy, i)] += r->value[dy->id][i];
+    interpret_tail(r, op->out[0], op->in[MAX_POOL_GRAD_ADDEND], NULL);
+}
+
 static void mean(Interpreter *r, const Op *op)
 {
     const Value *x = op->in[MEAN_X];
@@ -268,6 +303,8 @@ static void run_op(Interpreter *r, const Op *op)
     case OP_PAD: pad(r, op, in[PAD_X], out[0], false); break;
     case OP_CONV: conv(r, op); break;
     case OP_POOL: windows(r, op, in[POOL_X], NULL, out[0], pool_tap); break;
+    case OP_MAX_POOL: max_pool(r, op); break;
+    case OP_MAX_POOL_GRAD: max_pool_grad(r, op); break;
     case OP_BATCHNORM: batchnorm(r, op); break;
     case OP_NORMALIZE: normalize(r, op); break;
     case OP_MEAN: mean(r, op); break;

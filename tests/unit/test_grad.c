@@ -169,6 +169,22 @@ static void blocks(void **state)
           SMALL "embedding: {dim: 3}\nloss: {pairs: [1-to-3]}\n");
 }
 
+/* Windows that overlap, that hang over, that leave pixels out; before anything trained; sums of gradients. */
+static void pools(void **state)
+{
+    (void)state;
+    check("  - conv: {out: 3, kernel: 1}\n  - pool: {kernel: 3, stride: 1, kind: max}\n"
+          "  - pool: {kernel: 2, stride: 1}\n  - residual: {out: 5, kernel: 3}\n",
+          SMALL "embedding: {dim: 4}\nloss: {pairs: [1-to-3]}\n");
+    check("  - pool: {kernel: 3, stride: 2, pad: 1, kind: max}\n  - conv: {out: 3, kernel: 1, activation: "
+          "none}\n"
+          "  - pool: {kernel: 3, kind: max}\n",
+          SMALL "embedding: {dim: 3}\nloss: {pairs: [1-to-3]}\n");
+    check("  - conv: {out: 4, kernel: 2, activation: none}\n  - pool: {kernel: 3, stride: 2, pad: 1}\n"
+          "  - pool: {kernel: 1, kind: max}\n  - pool: {kernel: 1}\n  - residual: {out: 5, kernel: 3}\n",
+          SMALL "embedding: {dim: 4}\nloss: {pairs: [1-to-3, 3-to-5]}\n");
+}
+
 static void batchnorm_layers(void **state)
 {
     (void)state;
@@ -233,6 +249,7 @@ int main(void)
         cmocka_unit_test(convolutions_with_batchnorm),
         cmocka_unit_test(residuals),
         cmocka_unit_test(blocks),
+        cmocka_unit_test(pools),
         cmocka_unit_test(batchnorm_layers),
         cmocka_unit_test(heads),
         cmocka_unit_test(one_view),

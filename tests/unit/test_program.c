@@ -40,6 +40,17 @@ static const Case cases[] = {
      "  - residual: {out: 20, kernel: 4, batchnorm: true}\n"
      "  - batchnorm: {}\n"
      "embedding: {dim: 8, batchnorm: true}\nloss: {pairs: [1-to-4, 4-to-4], penalty: 0.5}\n"},
+    {"pools", "none",
+     "input: {size: 22}\nbatch: 4\n"
+     "encoder:\n"
+     "  - pool: {kernel: 2, stride: 1, kind: max}\n"
+     "  - conv: {out: 70, kernel: 3, pad: 1}\n"
+     "  - pool: {kernel: 3, stride: 2, pad: 1, kind: max}\n"
+     "  - residual: {out: 75, kernel: 3}\n"
+     "  - pool: {kernel: 3, stride: 2, pad: 1}\n"
+     "  - conv: {out: 20, kernel: 3, batchnorm: true}\n"
+     "  - pool: {kernel: 3}\n"
+     "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 3-to-5, 5-to-11], clip: 8}\n"},
     {"no-clip-weights", "none",
      "input: {size: 16, channels: 2}\nbatch: 4\n"
      "encoder:\n"
