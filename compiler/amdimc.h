@@ -163,6 +163,8 @@ void graph_print(const Graph *g, FILE *stream); /* --emit=ir */
  * step: as tables for people, or as one JSON object with the same numbers. */
 void explain_text(Arena *a, const Program *p, FILE *stream);
 void explain_json(Arena *a, const Program *p, FILE *stream);
+/* The table of layers alone, of a net whose pairs could not be resolved. */
+void explain_layers(Arena *a, const Net *n, FILE *stream);
 
 /* ---- pytorch.c: Net -> Python text ---- */
 

@@ -30,7 +30,8 @@ static const char usage[] =
     "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
     "says\n"
     "  --static            a program that needs no shared library\n"
-    "  --products NAME     fastest; to measure against, every product by one kernel where that can: openblas,\n"
+    "  --products NAME     fastest; to measure against, every product by one kernel where that can: "
+    "openblas,\n"
     "                      winograd, sparse, masked or direct\n"
     "  --help, --version\n"
     "\n";
@@ -81,8 +82,9 @@ static int parse_explain(Command *c, const char *how)
 static int parse_products(Command *c, const char *name)
 {
     if (strcmp(name, "fastest") && !kernel_is_known(name))
-        return usage_error("amdimc", "--products=%s is not built: fastest, openblas, winograd, sparse, masked or direct",
-                           name);
+        return usage_error(
+            "amdimc", "--products=%s is not built: fastest, openblas, winograd, sparse, masked or direct",
+            name);
     c->forced = strcmp(name, "fastest") ? name : NULL;
     return EXIT_DONE;
 }
@@ -231,9 +233,14 @@ static bool compile_and_make(Arena *a, Command *c)
     Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
     Source *source = source_read(a, &d, c->spec);
     Spec *s = source ? spec_read(a, &d, source, &c->overrides) : NULL;
-    const Net *n = s && settle_target(a, c, s) ? net_build(a, &d, s) : NULL;
+    Net *n = s && settle_target(a, c, s) ? net_shape(a, &d, s) : NULL;
     if (!n)
         return false;
+    if (!net_resolve(a, &d, n)) {
+        if (c->make == MAKE_EXPLAIN) /* what the encoder makes is what to look at now */
+            explain_layers(a, n, stdout);
+        return false;
+    }
     if (!build_locate(a, &c->build))
         return false;
     if (c->make == MAKE_PYTORCH)

@@ -77,6 +77,20 @@ static const char *layer_text(Arena *a, const SpecLayer *s)
     return text;
 }
 
+void explain_layers(Arena *a, const Net *n, FILE *stream)
+{
+    Table t;
+    fprintf(stream, "encoder (sees, stride: pixels that one location sees, and to the next)\n");
+    table_begin(&t, "rrlrrr");
+    fprintf(t.row, "line||layer|output|sees|stride\n");
+    for (int i = 0; i < n->layers; i++) {
+        const NetLayer *l = &n->layer[i];
+        fprintf(t.row, "%d|%d|%s|%dx%dx%d|%d|%d\n", l->spec->at.line, l->number, layer_text(a, l->spec),
+                l->side, l->side, l->channels, l->receptive_field, l->receptive_stride);
+    }
+    table_end(&t, stream);
+}
+
 static void share_cells(Arena *a, const Share *s, FILE *row)
 {
     fprintf(row, "%s|%.3f|%.3f", grouped(a, s->parameters), gflop(s->forward), gflop(s->step));

@@ -8,7 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-enum { SCALES_SHOWN = 16 };
+enum { SCALES_SHOWN = 16, SIZES_SHOWN = 32 };
 
 typedef struct {
     Arena *arena;
@@ -169,6 +169,18 @@ static const char *list_scales(const Builder *b)
     return list;
 }
 
+/* "30 (conv), 30 (residual), 14 (block)", from the input up. */
+static const char *list_sizes(const Builder *b)
+{
+    const Net *n = b->net;
+    const char *list = "";
+    for (int i = 0; i < n->layers && i < SIZES_SHOWN; i++)
+        list = arena_printf(b->arena, "%s%s%d (%s)", list, i > 0 ? ", " : "", n->layer[i].side,
+                            layer_kind_name(n->layer[i].spec->kind));
+    return n->layers <= SIZES_SHOWN ? list
+                                    : arena_printf(b->arena, "%s and %d more", list, n->layers - SIZES_SHOWN);
+}
+
 /* ---- pairs ---- */
 
 static NetScale *resolve(const Builder *b, const SpecPair *p, Int scale)
@@ -210,8 +222,13 @@ static void resolve_pairs(const Builder *b)
             check_scores(b, p);
         missing |= !p->from || !p->to;
     }
-    if (missing)
-        diag_note(b->diag, n->layer[0].spec->at, "the scales it has: %s", list_scales(b));
+    if (!missing)
+        return;
+    diag_note(b->diag, n->layer[0].spec->at, "the scales it has: %s", list_scales(b));
+    diag_note(b->diag, (Mark){0}, "the input is %dx%d, and its layers make %s", (int)n->spec->input.size.v,
+              (int)n->spec->input.size.v, list_sizes(b));
+    diag_note(b->diag, (Mark){0},
+              "a layer makes floor((size + 2*pad - kernel) / stride) + 1 of its input's size");
 }
 
 /* ---- heads ---- */
@@ -233,7 +250,7 @@ static void check_heads(const Builder *b)
             check_head(b, &b->net->scale[i]);
 }
 
-Net *net_build(Arena *a, Diagnostics *d, const Spec *s)
+Net *net_shape(Arena *a, Diagnostics *d, const Spec *s)
 {
     Net *n = ARENA_NEW(a, Net);
     Builder b = {a, d, n, d->errors};
@@ -248,7 +265,19 @@ Net *net_build(Arena *a, Diagnostics *d, const Spec *s)
     if (failed(&b))
         return NULL;
     find_scales(&b);
+    return n;
+}
+
+bool net_resolve(Arena *a, Diagnostics *d, Net *n)
+{
+    Builder b = {a, d, n, d->errors};
     resolve_pairs(&b);
     check_heads(&b);
-    return failed(&b) ? NULL : n;
+    return !failed(&b);
+}
+
+Net *net_build(Arena *a, Diagnostics *d, const Spec *s)
+{
+    Net *n = net_shape(a, d, s);
+    return n && net_resolve(a, d, n) ? n : NULL;
 }

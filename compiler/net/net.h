@@ -49,6 +49,9 @@ typedef struct {
 /* Shapes every layer, finds the scales, resolves the pairs; impossible shapes, missing scales and sizes that
  * overflow are errors at their marks. NULL when there was one. */
 Net *net_build(Arena *a, Diagnostics *d, const Spec *s);
+/* The two halves of it: layers and scales; pairs and heads, of a net that the first has made. */
+Net *net_shape(Arena *a, Diagnostics *d, const Spec *s);
+bool net_resolve(Arena *a, Diagnostics *d, Net *n);
 const NetScale *net_scale(const Net *n, int d); /* or NULL */
 
 #endif
