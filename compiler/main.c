@@ -201,6 +201,14 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
     return folder_write(a, d, &c->build, &f);
 }
 
+/* Clang takes seconds, of which nothing else would be seen. */
+static void say_compiling(const Command *c, const Program *p)
+{
+    fprintf(stderr, "%s: %d operations a step, %.1f GFLOP; %s compiles %s/%s.c for %s\n", c->build.output,
+            p->step->ops, cost_step_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir, p->net->spec->name.v,
+            p->net->spec->target.march.v);
+}
+
 static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
@@ -211,7 +219,10 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_C: return make_folder(a, d, c, p);
     case MAKE_PYTORCH: break; /* needs no program */
     case MAKE_PROGRAM:
-        if (!build_write(a, &c->build, s, emit_model(a, p)) || !build_program(a, &c->build, s))
+        if (!build_write(a, &c->build, s, emit_model(a, p)))
+            return false;
+        say_compiling(c, p);
+        if (!build_program(a, &c->build, s))
             return false;
         fprintf(stderr, "%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/\n", c->build.output,
                 (double)p->peak.arena / (1 << 20), (double)p->peak.total / (1 << 20), c->build.gen_dir);
