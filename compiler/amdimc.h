@@ -17,7 +17,7 @@
 #include "net/net.h"   /* Net */
 #include "spec/spec.h" /* Spec */
 
-#define AMDIMC_VERSION "0.1.0"
+#define AMDIMC_VERSION "0.2.0"
 
 /* ---- lower.c: Net -> forward operations ---- */
 
