@@ -22,6 +22,9 @@ TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/random_specs
 HELPERS  = $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
+# Kernels inlined into every shape, as in programs, would take tests minutes to compile.
+PLAIN_INLINE = -DINLINE="static inline"
+
 all: $(BUILD)/amdimc $(BUILD)/libamdim.a
 
 help:
@@ -85,9 +88,8 @@ bless:
 	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
 	BLESS=1 BUILD=$(BUILD) tests/run $(TESTS)
 
-# Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang. Kernels inlined into every
-# shape, as elsewhere, would take minutes to compile.
-SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -DINLINE="static inline"
+# Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang.
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all $(PLAIN_INLINE)
 ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(TESTS))
 asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
@@ -137,7 +139,7 @@ $(BUILD)/support/%.o: support/%.c
 
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
 	@echo '  CC    $<'

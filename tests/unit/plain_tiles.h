@@ -52,12 +52,16 @@ static inline float plain_number(uint16_t part)
 
 static inline void plain_add(PlainTile *t, const PlainTile *left, const PlainTile *right)
 {
-    for (int row = 0; row < 16; row++)
-        for (int k = 0; k < 32; k++) {
-            const float by = plain_number(left->part[row][k]);
+    for (int k = 0; k < 32; k++) {
+        float by[16];
+        for (int column = 0; column < 16; column++)
+            by[column] = plain_number(right->part[k / 2][2 * column + k % 2]);
+        for (int row = 0; row < 16; row++) {
+            const float factor = plain_number(left->part[row][k]);
             for (int column = 0; column < 16; column++)
-                t->sum[row][column] += by * plain_number(right->part[k / 2][2 * column + k % 2]);
+                t->sum[row][column] += factor * by[column];
         }
+    }
 }
 
 #define TILE_ZERO(t)              memset(&plain_tile[t], 0, sizeof plain_tile[t])
