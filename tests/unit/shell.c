@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -49,4 +50,22 @@ const char *amdimc_path(void)
     const char *build = getenv("BUILD");
     snprintf(path, sizeof path, "%s/amdimc", build && *build ? build : "build");
     return path;
+}
+
+const char *compiler_with(const char *commands, const char *options)
+{
+    static char path[512];
+    char text[2048];
+    int length =
+        snprintf(text, sizeof text, "#!/bin/sh\n%s\nexec ${AMDIMC_CC:-clang} \"$@\" %s\n", commands, options);
+    assert_in_range(length, 1, sizeof text - 1);
+    scratch_write("cc", text, (size_t)length);
+    snprintf(path, sizeof path, "%s", scratch_path("cc"));
+    assert_int_equal(chmod(path, 0755), 0);
+    return path;
+}
+
+const char *quick_compiler(void)
+{
+    return compiler_with("", "-O1");
 }

@@ -7,6 +7,11 @@ int shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The compiler under test: $BUILD/amdimc, or build/amdimc. */
 const char *amdimc_path(void);
+/* A compiler for its --cc, in the scratch folder: what compiles programs otherwise, but with these options
+ * behind all others, and after commands of the shell. */
+const char *compiler_with(const char *commands, const char *options);
+/* One for programs whose numbers other tests hold at -O3: a third of the time. */
+const char *quick_compiler(void);
 
 /* $PYTHON, python3 or /usr/bin/python3, whichever has the module; NULL where none has. */
 const char *find_python(const char *module);

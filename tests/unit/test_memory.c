@@ -1,7 +1,10 @@
 /* test_memory.c: budgets of memory, end to end: from the least that the compiler says will do to no limit at
  * all, gradients agree with the interpreter in double; what is promised is within the budget; less than the
- * least is refused. */
+ * least is refused.
+ *
+ * Their kernels are those that test_program has at -O3; here it is when they run that counts. */
 #include "samples.h"
+#include "shell.h"
 #include "trial.h"
 
 #include <math.h>
@@ -11,6 +14,8 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
+
+static const char *cc;
 
 typedef struct {
     const char *name;
@@ -64,8 +69,8 @@ static pid_t compile_within_kib(const Trial *t, const char *kernel, long budget)
 {
     char memory[32];
     snprintf(memory, sizeof memory, "%ldKiB", budget);
-    return trial_compile(
-        t, (const char *const[]){"--memory", memory, "--products", kernel ? kernel : "fastest", NULL});
+    return trial_compile(t, (const char *const[]){"--memory", memory, "--products",
+                                                  kernel ? kernel : "fastest", "--cc", cc, NULL});
 }
 
 /* The number that stands behind `words` in what the compiler said. */
@@ -224,6 +229,14 @@ static void encoders_have_their_scratch(void **state)
     trial_end(&t);
 }
 
+static int set_up(void **state)
+{
+    (void)state;
+    scratch_begin();
+    cc = quick_compiler();
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,5 +245,5 @@ int main(void)
         cmocka_unit_test(chunks_skip_zeros),
         cmocka_unit_test(encoders_have_their_scratch),
     };
-    return cmocka_run_group_tests_name("memory", tests, scratch_set_up, scratch_tear_down);
+    return cmocka_run_group_tests_name("memory", tests, set_up, scratch_tear_down);
 }

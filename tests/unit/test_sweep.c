@@ -66,10 +66,8 @@ static int set_up(void **state)
 {
     (void)state;
     snprintf(folder, sizeof folder, "%s", scratch_begin());
-    static const char cc[] = "#!/bin/sh\nexec ${AMDIMC_CC:-clang} \"$@\" -O1\n";
-    scratch_write("cc", cc, strlen(cc));
-    return shell("chmod +x %s/cc", folder) ||
-           sweep_tiny("--pairs 5-to-5,1-to-7 --pairs 1-to-7 --limit 40 --epochs 2 --seeds 2", "whole");
+    quick_compiler();
+    return sweep_tiny("--pairs 5-to-5,1-to-7 --pairs 1-to-7 --limit 40 --epochs 2 --seeds 2", "whole");
 }
 
 /* ---- lists of pairs ---- */

@@ -158,14 +158,14 @@ static void sample_is_current(void **state)
         fail_msg("generated/tiny/tiny.c is not what amdimc writes for specs/tiny.yaml: run `make bless`");
 }
 
+/* All that clang has to say of a program it says before it optimizes; gcc follows values as it does. */
 static void check_compiles(const char *spec)
 {
-    static const char *const compilers[] = {"clang", "gcc"};
+    static const char *const compilers[] = {"clang -fsyntax-only", "gcc -O1 -c -o model.o"};
     assert_int_equal(
         shell("rm -rf %s/spec && %s --emit=c specs/%s -o %s/spec", folder, amdimc_path(), spec, folder), 0);
     for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
-        if (shell("cd %s/spec && %s -std=c17 -O1 -Wall -Wextra -Wpedantic -Werror -c *.c -o model.o", folder,
-                  compilers[i]))
+        if (shell("cd %s/spec && %s -std=c17 -Wall -Wextra -Wpedantic -Werror *.c", folder, compilers[i]))
             fail_msg("%s: %s warns:\n%s", spec, compilers[i], read_run(".", "log"));
 }
 

@@ -1,6 +1,7 @@
 /* trial.c: see trial.h. */
 #include "trial.h"
 #include "samples.h"
+#include "shell.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -152,17 +153,9 @@ bool trial_finish(const Trial *t, pid_t child)
     return false;
 }
 
-static const char *compiler(void)
-{
-    static char path[512];
-    const char *directory = getenv("BUILD");
-    snprintf(path, sizeof path, "%s/amdimc", directory && *directory ? directory : "build");
-    return path;
-}
-
 pid_t trial_compile(const Trial *t, const char *const *options)
 {
-    const char *argv[OPTIONS_MOST] = {compiler(), t->spec, "-o", t->program, "--gen-dir", t->generated};
+    const char *argv[OPTIONS_MOST] = {amdimc_path(), t->spec, "-o", t->program, "--gen-dir", t->generated};
     size_t count = 6;
     for (; *options; options++) {
         assert_true(count < OPTIONS_MOST - 1);
