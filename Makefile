@@ -3,6 +3,7 @@ CC       := clang
 BUILD    ?= build
 PREFIX   ?= /usr/local
 CFLAGS   ?= -O3 -g
+JOBS     ?= $(shell nproc)
 WARN      = -Wall -Wextra -Wpedantic -Wshadow
 NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
@@ -30,7 +31,7 @@ all: $(BUILD)/amdimc $(BUILD)/libamdim.a
 help:
 	@echo 'make            build $(BUILD)/amdimc and the runtime its programs link'
 	@echo 'make demo       set up, build, train the default spec on built-in pictures, probe it'
-	@echo 'make test       set up, build, run every test'
+	@echo 'make test       set up, build, run every test, JOBS=$(JOBS) at once'
 	@echo 'make setup      install the Debian packages that are missing'
 	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
 	@echo 'make bench      time the programs on this machine'
@@ -52,7 +53,7 @@ setup-cross:
 # Programs for other machines, under qemu; a part of `make test`, too, where the packages are.
 test-cross:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) $(CROSS_PACKAGES)
-	@$(MAKE) --no-print-directory -s -j2 all $(BUILD)/tests/test_cross
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/test_cross
 	@BUILD=$(BUILD) tests/run $(BUILD)/tests/test_cross
 
 demo:
@@ -62,7 +63,7 @@ demo:
 
 test:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TESTS)
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 # bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed.
@@ -85,7 +86,7 @@ $(BENCHES): $(BUILD)/bench/%: bench/%.c $(wildcard templates/*.h) $(BUILD)/libam
 		-Itemplates -Iruntime -Isupport -o $@ $< $(BUILD)/libamdim.a -lopenblas -lm
 
 bless:
-	@$(MAKE) --no-print-directory -s -j2 all $(TESTS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TESTS)
 	BLESS=1 BUILD=$(BUILD) tests/run $(TESTS)
 
 # Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang.
@@ -95,9 +96,9 @@ asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
 	@mkdir -p build-asan
 	@printf '#!/bin/sh\nexec $(CC) $(SANITIZE) "$$@"\n' > build-asan/cc && chmod +x build-asan/cc
-	@$(MAKE) --no-print-directory -s -j2 BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' \
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' \
 		all $(ASAN_TESTS)
-	@BUILD=build-asan AMDIMC_CC=build-asan/cc tests/run $(ASAN_TESTS)
+	@BUILD=build-asan AMDIMC_CC=build-asan/cc TEST_SECONDS=3600 tests/run $(ASAN_TESTS)
 
 # Any bytes through the compiler, by libFuzzer; then valid specs at random, compiled and held against the interpreter.
 FUZZ_SECONDS ?= 60
@@ -105,7 +106,7 @@ SPECS        ?= 20
 FIRST        ?= 0
 fuzz:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
-	@$(MAKE) --no-print-directory -s -j2 all $(FUZZERS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(FUZZERS)
 	@BUILD=$(BUILD) tests/fuzz/run $(FUZZ_SECONDS) $(FIRST) $(SPECS)
 
 $(BUILD)/amdimc: $(COMPILER) $(SUPPORT)
