@@ -4,7 +4,8 @@ The same forward pass and loss as the program that amdimc compiles from the
 same spec, whose weights it loads.
 
     python3 FILE.py replay --weights FILE --batch FILE -o FILE
-    python3 FILE.py bench [--steps N] [--threads T] [--json]
+    python3 FILE.py bench [--steps N] [--threads T] [--json] [--compile]
+                          [--autocast] [--fused]
 
 To encode pictures with trained weights:
 
@@ -405,11 +406,16 @@ def peak_bytes():
 
 def bench(args):
     """The median time of full training steps on made-up input."""
+    if (args.compile or args.fused) and not hasattr(torch, 'compile'):
+        raise ValueError('--compile and --fused need PyTorch 2, '
+                         f'this is {torch.__version__}')
     torch.manual_seed(0)
     memory_format = {'channels_last': torch.channels_last,
                      'contiguous': torch.contiguous_format}[args.memory_format]
     model = Model().to(memory_format=memory_format)
-    optimizer = make_optimizer(model.parameters())
+    optimizer = make_optimizer([{'params': list(model.parameters()),
+                                 'fused': args.fused or None}])
+    step = torch.compile(model, mode=args.compile) if args.compile else model
     x = torch.randn(VIEWS * BATCH, CHANNELS, SIZE, SIZE)
     x = x.contiguous(memory_format=memory_format)
     seconds = []
@@ -417,7 +423,9 @@ def bench(args):
         begun = time.perf_counter()
         locations = draw_locations(BATCH)
         optimizer.zero_grad(set_to_none=True)
-        model(x, locations)['loss'].backward()
+        with torch.autocast('cpu', torch.bfloat16, enabled=args.autocast):
+            loss = step(x, locations)['loss']
+        loss.backward()
         optimizer.step()
         seconds.append(time.perf_counter() - begun)
     median = statistics.median(seconds[WARM_UP:])
@@ -460,6 +468,13 @@ def parse():
     command.add_argument('--json', action='store_true')
     command.add_argument('--memory-format', default='channels_last',
                          choices=['channels_last', 'contiguous'])
+    command.add_argument('--compile', nargs='?', const='default',
+                         choices=['default', 'max-autotune'],
+                         help='by torch.compile')
+    command.add_argument('--autocast', action='store_true',
+                         help='products in bfloat16')
+    command.add_argument('--fused', action='store_true',
+                         help="the optimizer's fused form")
     if len(sys.argv) == 1:
         parser.print_help(sys.stderr)
         sys.exit(2)

@@ -341,15 +341,9 @@ static void needs_no_memory_of_the_program(void **state)
         shell("%s --emit=pytorch specs/tiny.yaml --memory 1MiB -o %s/small.py", amdimc_path(), folder), 0);
 }
 
-static void bench_tells_its_figures(void **state)
+/* Of `bench --threads 1 --json` with odd.yaml, in the folder. */
+static void expect_figures(void)
 {
-    (void)state;
-    const char *python = wanted(torch_python);
-    Arena *a = arena_new();
-    write_python("bench.py", emit(a, "odd.yaml", odd));
-    arena_free(a);
-    assert_int_equal(
-        shell("%s %s/bench.py bench --steps 2 --threads 1 --json >%s/figures", python, folder, folder), 0);
     TensorFile f = tensor_file_read(scratch_path("figures"));
     double seconds = 0, images = 0, peak = 0;
     int threads = 0;
@@ -362,6 +356,29 @@ static void bench_tells_its_figures(void **state)
     assert_true(peak > 1 << 20);
     assert_int_equal(threads, 1);
     free(f.bytes);
+}
+
+static void bench_tells_its_figures(void **state)
+{
+    (void)state;
+    const char *python = wanted(torch_python);
+    Arena *a = arena_new();
+    write_python("bench.py", emit(a, "odd.yaml", odd));
+    arena_free(a);
+    assert_int_equal(shell("%s %s/bench.py bench --steps 2 --threads 1 --json --autocast >%s/figures", python,
+                           folder, folder),
+                     0);
+    expect_figures();
+    assert_int_equal(
+        shell("%s %s/bench.py bench --steps 2 --threads 1 --json >%s/figures", python, folder, folder), 0);
+    expect_figures();
+    if (shell("%s -c 'import torch; torch.compile'", python) == 0)
+        assert_int_equal(shell("%s %s/bench.py bench --steps 1 --threads 1 --fused", python, folder), 0);
+    else
+        for (const char *const *o = (const char *const[]){"--fused", "--compile", NULL}; *o; o++)
+            assert_int_equal(shell("%s %s/bench.py bench %s 2>&1 | grep -q 'error: .* need PyTorch 2'",
+                                   python, folder, *o),
+                             0);
 }
 
 static int set_up(void **state)
