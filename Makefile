@@ -34,7 +34,7 @@ help:
 	@echo 'make test       set up, build, run every test, JOBS=$(JOBS) at once'
 	@echo 'make setup      install the Debian packages that are missing'
 	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
-	@echo 'make bench      time the programs on this machine'
+	@echo 'make bench      time the programs on this machine, and with PYTORCH=PYTHON that Python'\''s PyTorch'
 	@echo 'make bench-memory  what budgets of memory cost'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/sample'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
@@ -66,12 +66,13 @@ test:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TESTS)
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
-# bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed.
+# bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed,
+# and a current one where PYTORCH names a Python that has it, such as a venv's.
 BENCHES = $(BUILD)/bench/fma $(BUILD)/bench/sgemm $(BUILD)/bench/shapes
 bench:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all $(BENCHES)
-	@bench/run $(BUILD)
+	@PYTORCH=$(PYTORCH) bench/run $(BUILD)
 	@$(BUILD)/bench/shapes
 
 # What budgets of memory cost in time.
