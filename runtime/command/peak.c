@@ -33,9 +33,8 @@ enum {
     }
 
 typedef float Four __attribute__((vector_size(16)));
-#define SPLAT_FOUR(x)     ((Four){(x), (x), (x), (x)})
-#define PLAIN(a, b, c)    ((a) * (b) + (c))
-#define NEON_FMA(a, b, c) vfmaq_f32(c, a, b)
+#define SPLAT_FOUR(x)  ((Four){(x), (x), (x), (x)})
+#define PLAIN(a, b, c) ((a) * (b) + (c))
 enum { MANY = 16, FEW = 12 };
 
 #if defined __x86_64__
@@ -43,7 +42,7 @@ CHAINS(run_avx512, __attribute__((target("avx512f"))), __m512, MANY, _mm512_set1
 CHAINS(run_avx2, __attribute__((target("avx2,fma"))), __m256, FEW, _mm256_set1_ps, _mm256_fmadd_ps)
 #endif
 #if defined __aarch64__
-CHAINS(run_plain, , float32x4_t, MANY, vdupq_n_f32, NEON_FMA)
+CHAINS(run_plain, , float32x4_t, MANY, vdupq_n_f32, vfmaq_f32) /* adds to the first */
 #else
 CHAINS(run_plain, , Four, FEW, SPLAT_FOUR, PLAIN)
 #endif
