@@ -296,7 +296,8 @@ void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
 
 /* ---- peak.c ---- */
 
-/* GFLOP/s that the pool's threads reach together in multiply-adds of vectors, measured for so long. */
+/* GFLOP/s that the pool's threads reach together in multiply-adds of vectors, while they run; measured for so
+ * long. */
 double multiply_add_peak(AmdimPool *pool, double seconds);
 
 /* ---- profile.c: where the time of a step goes ---- */

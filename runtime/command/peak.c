@@ -4,6 +4,8 @@
  * running. Matrix tiles are not among them. */
 #include "runtime.h"
 #include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
 #if defined __x86_64__
 #include <immintrin.h>
 #elif defined __aarch64__
@@ -70,30 +72,40 @@ static Units widest_units(void)
 typedef struct {
     Units units;
     double until;
-    atomic_uint runs;
+    atomic_uint rate; /* MFLOP/s, of all parts */
 } Job;
+
+/* A part's rate is over the time that its thread ran, so that other work on the machine does not count. */
+static double thread_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void multiply(void *job, int part, int worker)
 {
     (void)part, (void)worker;
     Job *j = job;
-    unsigned runs = 0;
+    double runs = 0, begun = thread_seconds();
     volatile float wanted = 0; /* so that the results are */
-    for (; clock_seconds() < j->until; runs++)
+    do {
         wanted = wanted + j->units.run();
-    atomic_fetch_add(&j->runs, runs);
+        runs++;
+    } while (clock_seconds() < j->until);
+    double flop = 2.0 * ROUNDS * j->units.chains * j->units.lanes * runs;
+    atomic_fetch_add(&j->rate, (unsigned)(flop / (thread_seconds() - begun) / 1e6));
 }
 
 double multiply_add_peak(AmdimPool *pool, double seconds)
 {
-    double best = 0;
+    int threads = pool_threads(pool), processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned best = 0;
     for (int i = 0; i < SLICES; i++) {
-        double begun = clock_seconds();
-        Job job = {.units = widest_units(), .until = begun + seconds / SLICES};
-        amdim_parallel(pool, multiply, &job, pool_threads(pool));
-        double flop = 2.0 * ROUNDS * job.units.chains * job.units.lanes * atomic_load(&job.runs);
-        double rate = flop / (clock_seconds() - begun) / 1e9;
+        Job job = {.units = widest_units(), .until = clock_seconds() + seconds / SLICES};
+        amdim_parallel(pool, multiply, &job, threads < processors ? threads : processors);
+        unsigned rate = atomic_load(&job.rate);
         best = rate > best ? rate : best;
     }
-    return best;
+    return best / 1e3;
 }
