@@ -61,7 +61,8 @@ typedef struct {
     Conv c;
     float *x, *w, *y, *dx, *dw, *packed, *packed_t, *unfolded;
     float *points, *scratch;
-    bool by_dy; /* the gradient of the weight skips dy's zeros, else x's */
+    int outputs; /* of a tile, where minimal filtering makes the products */
+    bool by_dy;  /* the gradient of the weight skips dy's zeros, else x's */
     int rounds;
 } Shape;
 
@@ -120,64 +121,33 @@ static void blas_grad_w(const Shape *s)
 }
 
 #if !MATRIX_TILES
-/* The shapes that minimal filtering makes faster: name, then side, in, out_side, out, kernel, stride of the
- * convolution and outputs of a tile. Transforms want them as constants, as a generated program has them. */
-#define FILTERED_SHAPES(SHAPE)                                                                               \
-    SHAPE(filtered_64_to_128_at_30, 30, 64, 14, 128, 4, 2, 3)                                                \
-    SHAPE(filtered_32_to_64_at_30, 30, 32, 14, 64, 4, 2, 3)                                                  \
-    SHAPE(filtered_256_to_256_at_7, 7, 256, 5, 256, 3, 1, 3)                                                 \
-    SHAPE(filtered_128_to_128_at_7, 7, 128, 5, 128, 3, 1, 3)                                                 \
-    SHAPE(filtered_256_to_256_at_5, 5, 256, 3, 256, 3, 1, 3)                                                 \
-    SHAPE(filtered_128_to_128_at_5, 5, 128, 3, 128, 3, 1, 3)
-
 /* Weights are transformed anew each time, as in a step. */
-INLINE void filtered_forward(Winograd w, const Shape *s)
+static void filtered_forward(const Shape *s)
 {
+    const Winograd w = winograd_of(s->c, s->outputs);
     const ConvJob j = {.x = s->x, .y = s->y, .packed = s->points};
     for (int panel = 0; panel < PANELS(w.c.out); panel++)
         winograd_pack(w, s->w, panel, s->points);
     winograd_conv(w, &j, s->scratch, TAIL_RELU, 0, w.c.images * tiles_of(w));
 }
 
-INLINE void filtered_grad_x(Winograd w, const Shape *s)
+static void filtered_grad_x(const Shape *s)
 {
+    const Winograd w = winograd_of(s->c, s->outputs);
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->points};
     for (int panel = 0; panel < PANELS(depth_of(w)); panel++)
         winograd_pack_transposed(w, s->w, panel, s->points);
     winograd_grad_x(w, &j, s->scratch, TAIL_MASK, 0, w.c.images);
 }
 
-INLINE void filtered_grad_w(Winograd w, const Shape *s)
+static void filtered_grad_w(const Shape *s)
 {
+    const Winograd w = winograd_of(s->c, s->outputs);
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
     enum { PARTS = 2 }; /* as for two threads */
     for (int part = 0; part < PARTS; part++)
         winograd_grad_w(w, &j, s->scratch, part, PARTS);
 }
-
-typedef struct {
-    Winograd w;
-    Run *forward, *grad_x, *grad_w;
-} Filtered;
-
-#define FILTERED_WINOGRAD(side, in, out_side, out, kernel, stride, outputs)                                  \
-    {                                                                                                        \
-        {STEP_IMAGES, side, in, out_side, out, kernel, stride}, outputs                                      \
-    }
-#define DEFINE_FILTERED(name, ...)                                                                           \
-    static void name##_forward(const Shape *s)                                                               \
-    {                                                                                                        \
-        filtered_forward((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                       \
-    }                                                                                                        \
-    static void name##_grad_x(const Shape *s)                                                                \
-    {                                                                                                        \
-        filtered_grad_x((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                        \
-    }                                                                                                        \
-    static void name##_grad_w(const Shape *s)                                                                \
-    {                                                                                                        \
-        filtered_grad_w((Winograd)FILTERED_WINOGRAD(__VA_ARGS__), s);                                        \
-    }
-FILTERED_SHAPES(DEFINE_FILTERED)
 
 /* ---- skipping zeros ---- */
 
@@ -311,20 +281,37 @@ static void measure(Conv c, int rounds)
 }
 
 #if !MATRIX_TILES
-static void measure_filtered(const Filtered *f, int rounds)
+static void measure_filtered(Conv c, int outputs, int rounds)
 {
-    const Winograd w = f->w;
-    Shape s = shape_new(w.c, rounds);
-    s.points = some((size_t)square_of(w) * (depth_of(w) + PANEL) * (w.c.out + PANEL));
+    const Winograd w = winograd_of(c, outputs);
+    Shape s = shape_new(c, rounds);
+    s.outputs = outputs;
+    s.points = some((size_t)square_of(w) * (depth_of(w) + PANEL) * (c.out + PANEL));
     free(s.scratch);
-    s.scratch = some((size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + w.c.out + PANEL));
+    s.scratch = some((size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + c.out + PANEL));
     double forward[2], grad_x[2], grad_w[2];
-    compare(&s, f->forward, ours_forward, forward);
-    compare(&s, f->grad_x, ours_grad_x, grad_x);
-    compare(&s, f->grad_w, ours_grad_w, grad_w);
+    compare(&s, filtered_forward, ours_forward, forward);
+    compare(&s, filtered_grad_x, ours_grad_x, grad_x);
+    compare(&s, filtered_grad_w, ours_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
     printf("\n");
     shape_free(&s);
+}
+
+/* Shapes that minimal filtering makes faster. */
+static void print_filtered(int rounds)
+{
+    static const struct {
+        int side, in, out_side, out, kernel, stride;
+    } shape[] = {
+        {30, 64, 14, 128, 4, 2}, {30, 32, 14, 64, 4, 2}, {7, 256, 5, 256, 3, 1},
+        {7, 128, 5, 128, 3, 1},  {5, 256, 3, 256, 3, 1}, {5, 128, 3, 128, 3, 1},
+    };
+    printf("                              filtered  by taps  filtered  by taps  filtered  by taps\n");
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        measure_filtered((Conv){STEP_IMAGES, shape[i].side, shape[i].in, shape[i].out_side, shape[i].out,
+                                shape[i].kernel, shape[i].stride},
+                         3, rounds);
 }
 
 /* Numbers of order 1, each of which is zero but for one of `every`; the same in every run. */
@@ -413,12 +400,7 @@ int main(int argc, char **argv)
                        shape[i].out, shape[i].kernel, shape[i].stride},
                 rounds);
 #if !MATRIX_TILES
-    printf("                              filtered  by taps  filtered  by taps  filtered  by taps\n");
-#define FILTERED_ROW(name, ...)                                                                              \
-    {FILTERED_WINOGRAD(__VA_ARGS__), name##_forward, name##_grad_x, name##_grad_w},
-    static const Filtered filtered[] = {FILTERED_SHAPES(FILTERED_ROW)};
-    for (size_t i = 0; i < sizeof filtered / sizeof *filtered; i++)
-        measure_filtered(&filtered[i], rounds);
+    print_filtered(rounds);
     print_sparse(2, rounds);
     print_sparse(3, rounds);
 #endif

@@ -134,7 +134,7 @@ INLINE void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int firs
 }
 
 /* A part of the usual width has it as a constant. */
-INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
+SHARED void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
 {
     if (last - first == BATCHNORM_WIDTH)
         batchnorm_of(b, relu, j, first, BATCHNORM_WIDTH);
@@ -143,7 +143,7 @@ INLINE void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, in
 }
 
 /* Testing: y = (x - running mean) / sqrt(running var + eps) * weight + bias. */
-INLINE void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int first, int last)
+SHARED void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int first, int last)
 {
     for (int c = 0; c < b.channels; c += BATCHNORM_WIDTH) {
         const int width = MIN_OF(BATCHNORM_WIDTH, b.channels - c);
@@ -194,7 +194,7 @@ INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j,
     }
 }
 
-INLINE void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
+SHARED void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
 {
     if (last - first == BATCHNORM_WIDTH)
         batchnorm_grad_of(b, relu, j, first, BATCHNORM_WIDTH);

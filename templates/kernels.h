@@ -67,12 +67,21 @@ typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alia
 
 /* In front of a loop whose rounds do not depend on each other, even where the result lies where an input
  * does, which a compiler has to suspect otherwise. Whatever a round reads on a condition is there without it.
- */
+ * VECTORWISE: the same with so long a round that one vector at a time is enough. */
 #if defined __clang__
 #pragma clang diagnostic ignored "-Wpass-failed" /* where little is optimised they stay loops */
 #define ELEMENTWISE _Pragma("clang loop vectorize(assume_safety)")
+#define VECTORWISE  _Pragma("clang loop vectorize(assume_safety) interleave(disable) unroll(disable)")
 #else
 #define ELEMENTWISE _Pragma("GCC ivdep")
+#define VECTORWISE  ELEMENTWISE
+#endif
+
+/* In front of an innermost loop at an edge, which is not worth the code of vectors. */
+#if defined __clang__
+#define SCALAR _Pragma("clang loop vectorize(disable) unroll(disable)")
+#else
+#define SCALAR ROLLED
 #endif
 
 /* Piece number `part` of `parts` even pieces of 0..count: [first, last). */
@@ -205,6 +214,31 @@ INLINE size_t patch(Conv c, int p)
     const int area = c.out_side * c.out_side, image = p / area, row = p % area / c.out_side,
               column = p % c.out_side;
     return (((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride) * c.in;
+}
+
+/* The same for `count` pixels from `first` on; those from `end` on count as the one before it. Divisions are
+ * for the first of them. */
+SHARED void patches_at(Conv c, int first, int count, int end, size_t *at)
+{
+    const size_t step = (size_t)c.stride * c.in, row_step = step * c.side,
+                 image_step = ((size_t)c.side - (size_t)c.out_side * c.stride) * c.side * c.in;
+    int row = first / c.out_side % c.out_side, column = first % c.out_side;
+    size_t patch_at = patch(c, first);
+    ROLLED for (int i = 0; i < count; i++)
+    {
+        at[i] = patch_at;
+        if (first + i + 1 >= end)
+            continue;
+        patch_at += step;
+        if (++column < c.out_side)
+            continue;
+        column = 0;
+        patch_at += row_step - step * c.out_side;
+        if (++row < c.out_side)
+            continue;
+        row = 0;
+        patch_at += image_step;
+    }
 }
 
 /* Where a tap's first channel lies in a patch. */

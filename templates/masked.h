@@ -163,7 +163,7 @@ INLINE int masked_packs(Conv c)
 }
 
 /* Block `block` of the packed weight, in order: [in / MASK_BITS][out / depth][MASK_BITS][depth]. */
-INLINE void masked_pack(Conv c, const float *weight, int block, float *packed)
+SHARED void masked_pack(Conv c, const float *weight, int block, float *packed)
 {
     const int out = c.out, depth = masked_depth(out), blocks = out / depth;
     const float *from = weight + (size_t)(block / blocks) * MASK_BITS * out + block % blocks * depth;

@@ -89,7 +89,8 @@ INLINE void nce_target_if(bool clips, Nce n, const float *r, int target, NcePart
     for (int l = 0; l < n.positions; l++) {
         float squares[NCE_BLOCK] = {0}, square = 0;
         for (int begin = 0; begin < batch; begin += NCE_BLOCK)
-            for (int b = begin; b < MIN_OF(begin + NCE_BLOCK, batch); b++) {
+            VECTORWISE for (int b = begin; b < MIN_OF(begin + NCE_BLOCK, batch); b++)
+            {
                 const float raw = r[(size_t)l * batch + b];
                 s[(size_t)l * batch + b] = nce_score(n, clips, raw);
                 squares[b - begin] += raw * raw;
@@ -101,11 +102,10 @@ INLINE void nce_target_if(bool clips, Nce n, const float *r, int target, NcePart
         for (int b = 0; b < batch; b++)
             top[b] = s[(size_t)l * batch + b] > top[b] ? s[(size_t)l * batch + b] : top[b];
     }
-    for (int b = 0; b < batch; b++)
-        part->sum[b] *= exp_negative(part->maximum[b] - top[b]);
+    VECTORWISE for (int b = 0; b < batch; b++) part->sum[b] *= exp_negative(part->maximum[b] - top[b]);
     for (int l = 0; l < n.positions; l++)
-        for (int b = 0; b < batch; b++)
-            part->sum[b] += exp_negative(s[(size_t)l * batch + b] - top[b]);
+        VECTORWISE for (int b = 0; b < batch; b++) part->sum[b] +=
+            exp_negative(s[(size_t)l * batch + b] - top[b]);
     memcpy(part->maximum, top, sizeof(float) * (size_t)batch);
 }
 
@@ -169,7 +169,7 @@ INLINE void nce_grad_target_if(bool clips, Nce n, const float *r, int target, Nc
         const float *raw = r + (size_t)l * batch;
         const float own = raw[target];
         const float positive = from.slope[(size_t)l * batch + target];
-        ELEMENTWISE for (int b = 0; b < batch; b++)
+        VECTORWISE for (int b = 0; b < batch; b++)
         {
             const float s = nce_score(n, clips, raw[b]);
             const float negative = exp_negative(s - from.maximum[b]) * from.weight[b];

@@ -248,8 +248,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
         size_t at[PIXEL_BLOCK + TOGETHER];
         for (int i = 0; i < pixels * blocks; i++)
             sets[i] = nonzero_of_64(left + (size_t)i * DEPTH_BLOCK);
-        for (int i = 0; i < pixels + TOGETHER; i++)
-            at[i] = patch(to, MIN_OF(begin + i, last - 1));
+        patches_at(to, begin, pixels + TOGETHER, last, at);
         for (int column = 0; column < columns_of(to); column += GROUP_COLUMNS) {
             const ptrdiff_t shift = tap_at(to, column / to.in) + column % to.in;
             const Target t = {.y = s->y + shift,
@@ -408,8 +407,7 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
     for (int block = first; block < last; block++) {
         const int begin = block * DEPTH_BLOCK, count = MIN_OF(DEPTH_BLOCK, pixels - begin);
         size_t from[DEPTH_BLOCK];
-        for (int i = 0; i < count; i++)
-            from[i] = patch(s->of, begin + i);
+        patches_at(s->of, begin, count, pixels, from);
         const float *left = s->left + (size_t)begin * s->rows + row;
         sparse_block_rows(left, s->rows, count, rows, &b);
         const int share = DEPTH_BLOCK * 65536 / rows;
@@ -430,14 +428,14 @@ SHARED void sum_transposed(const float *partial, int slices, int depth, int out,
 {
     const int lines = depth / LINE, last = LINE * piece(lines, part + 1, parts);
     for (int line = LINE * piece(lines, part, parts); line < last; line += LINE)
-        for (int column = 0; column < out; column++)
-            for (int k = line; k < line + LINE; k++) {
-                float *const to = dw + (size_t)k * out + column;
-                float sum = more ? *to : 0;
-                for (int slice = 0; slice < slices; slice++)
-                    sum += partial[((size_t)slice * out + (size_t)column) * depth + (size_t)k];
-                *to = sum;
-            }
+        ROLLED for (int column = 0; column < out; column++) ROLLED for (int k = line; k < line + LINE; k++)
+        {
+            float *const to = dw + (size_t)k * out + column;
+            float sum = more ? *to : 0;
+            SCALAR for (int slice = 0; slice < slices; slice++) sum +=
+                partial[((size_t)slice * out + (size_t)column) * depth + (size_t)k];
+            *to = sum;
+        }
 }
 
 INLINE int sparse_grad_w_parts(Conv c, int factor, int slices)

@@ -23,10 +23,12 @@ SHARED void pack_panel(const float *w, int depth, int columns, float scale, int 
     float *to = packed + (size_t)panel * depth * PANEL;
     for (int k = 0; k < depth; k++, to += PANEL) {
         const float *from = w + (size_t)k * columns + first;
-        for (int j = 0; j < width; j++)
-            to[j] = scale * from[j];
-        for (int j = width; j < PANEL; j++)
-            to[j] = 0;
+        if (width == PANEL) {
+            UNROLL for (int v = 0; v < VECTORS; v++) store(to + v * LANES, scale * load(from + v * LANES));
+            continue;
+        }
+        memset(to, 0, sizeof(float) * PANEL);
+        SCALAR for (int j = 0; j < width; j++) to[j] = scale * from[j];
     }
 }
 
@@ -61,43 +63,59 @@ typedef struct {
  */
 INLINE void target_prefetch(int tail, const Target *t)
 {
-    for (int r = 0; r < t->rows; r++)
-        for (int i = 0; i < t->width; i += LINE) {
-            const ptrdiff_t at = r * t->stride + i;
-            __builtin_prefetch(t->y + at, 1);
-            if (tail & TAIL_ADD && t->addend != t->y)
-                __builtin_prefetch(t->addend + at);
-            if (tail & TAIL_MASK)
-                __builtin_prefetch(t->mask + at);
-        }
+    ROLLED for (int r = 0; r < t->rows; r++) ROLLED for (int i = 0; i < t->width; i += LINE)
+    {
+        const ptrdiff_t at = r * t->stride + i;
+        __builtin_prefetch(t->y + at, 1);
+        if (tail & TAIL_ADD && t->addend != t->y)
+            __builtin_prefetch(t->addend + at);
+        if (tail & TAIL_MASK)
+            __builtin_prefetch(t->mask + at);
+    }
+}
+
+/* In front of a statement for each vector of a tile's sums. */
+#define EACH_VECTOR(r, v) UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+
+INLINE void tile_begin(Vec sum[ROWS][VECTORS])
+{
+    EACH_VECTOR(r, v) sum[r][v] = (Vec){0};
+}
+
+INLINE void tile_spill(Vec sum[ROWS][VECTORS], float spilled[ROWS][PANEL])
+{
+    EACH_VECTOR(r, v) store(&spilled[r][v * LANES], sum[r][v]);
 }
 
 /* A tile at an edge, element by element. */
-INLINE void tile_store_edge(int tail, float sum[ROWS][PANEL], Target t)
+SHARED void tile_store_edge(int tail, float spilled[ROWS][PANEL], const Target *t)
 {
-    for (int r = 0; r < t.rows; r++)
-        for (int i = 0; i < t.width; i++) {
-            const ptrdiff_t at = r * t.stride + i;
-            t.y[at] = tail_number(tail, sum[r][i], tail & TAIL_BIAS ? t.bias[i] : 0,
-                                  tail & TAIL_ADD ? t.addend[at] : 0, tail & TAIL_MASK ? t.mask[at] : 0);
-        }
+    ROLLED for (int r = 0; r < t->rows; r++) SCALAR for (int i = 0; i < t->width; i++)
+    {
+        const ptrdiff_t at = r * t->stride + i;
+        t->y[at] = tail_number(tail, spilled[r][i], tail & TAIL_BIAS ? t->bias[i] : 0,
+                               tail & TAIL_ADD ? t->addend[at] : 0, tail & TAIL_MASK ? t->mask[at] : 0);
+    }
 }
 
-INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
+/* Every bit of the tail is asked for once a tile: less than the code of a function for each tail costs. */
+INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], const Target *t)
 {
-    if (t.rows < ROWS || t.width < PANEL) {
+    if (t->rows < ROWS || t->width < PANEL) {
         float spilled[ROWS][PANEL];
-        UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
-            store(&spilled[r][v * LANES], sum[r][v]);
+        tile_spill(sum, spilled);
         tile_store_edge(tail, spilled, t);
         return;
     }
-    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
-    {
-        const ptrdiff_t at = r * t.stride + v * LANES;
-        tail_vector(tail, t.y + at, sum[r][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
-                    tail & TAIL_ADD ? t.addend + at : NULL, tail & TAIL_MASK ? t.mask + at : NULL);
-    }
+    if (tail & TAIL_BIAS)
+        EACH_VECTOR(r, v) sum[r][v] += load(t->bias + v * LANES);
+    if (tail & TAIL_ADD)
+        EACH_VECTOR(r, v) sum[r][v] += load(t->addend + r * t->stride + v * LANES);
+    if (tail & TAIL_RELU)
+        EACH_VECTOR(r, v) sum[r][v] = where_positive(sum[r][v], sum[r][v]);
+    if (tail & TAIL_MASK)
+        EACH_VECTOR(r, v) sum[r][v] = where_positive(load(t->mask + r * t->stride + v * LANES), sum[r][v]);
+    EACH_VECTOR(r, v) store(t->y + r * t->stride + v * LANES, sum[r][v]);
 }
 
 /* sum[r] += the row that a[r] points at . panel, over `length` of its floats. Meanwhile as many lines from
@@ -105,7 +123,8 @@ INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], Target t)
 INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], int length, const float *panel,
                           const float *ahead)
 {
-    for (int k = 0; k < length; k++, panel += PANEL) {
+    ROLLED for (int k = 0; k < length; k++, panel += PANEL)
+    {
         Vec b[VECTORS];
         if (ahead)
             __builtin_prefetch(ahead + (ptrdiff_t)k * LINE);
@@ -118,104 +137,58 @@ INLINE void tile_multiply(Vec sum[ROWS][VECTORS], const float *const a[ROWS], in
     }
 }
 
-/* A tile of a product whose left rows lie a_stride floats apart. Rows beyond t.rows are read as the last. */
-INLINE void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int depth, const float *panel,
-                         Target t)
+/* A tile of a product whose left rows lie a_stride floats apart. Rows beyond t->rows are read as the last. */
+SHARED void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int depth, const float *panel,
+                         const Target *t)
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
-    target_prefetch(tail, &t);
-    UNROLL for (int r = 0; r < ROWS; r++)
-    {
-        a[r] = first + MIN_OF(r, t.rows - 1) * a_stride;
-        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
-    }
-    tile_multiply(sum, a, depth, panel, t.ahead);
+    target_prefetch(tail, t);
+    UNROLL for (int r = 0; r < ROWS; r++) a[r] = first + MIN_OF(r, t->rows - 1) * a_stride;
+    tile_begin(sum);
+    tile_multiply(sum, a, depth, panel, t->ahead);
     tile_store(tail, sum, t);
 }
 
-/* A tile of a convolution: row r is patch[r], `runs` runs of `length` floats that lie `jump` apart. */
-INLINE void tile_of_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
-                            const float *panel, Target t)
+/* A tile of a convolution: row r is the patch at x + at[r], `runs` runs of `length` floats that lie `jump`
+ * apart. */
+SHARED void tile_of_patches(int tail, const float *x, const size_t at[ROWS], int runs, int length,
+                            ptrdiff_t jump, const float *panel, const Target *t)
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
-    target_prefetch(tail, &t);
-    UNROLL for (int r = 0; r < ROWS; r++)
+    target_prefetch(tail, t);
+    UNROLL for (int r = 0; r < ROWS; r++) a[r] = x + at[r];
+    tile_begin(sum);
+    ROLLED for (int run = 0; run < runs; run++, panel += (ptrdiff_t)length * PANEL)
     {
-        a[r] = patch[r];
-        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
-    }
-    for (int run = 0; run < runs; run++, panel += (ptrdiff_t)length * PANEL) {
-        tile_multiply(sum, a, length, panel, t.ahead ? t.ahead + run * jump : NULL);
+        tile_multiply(sum, a, length, panel, t->ahead ? t->ahead + run * jump : NULL);
         UNROLL for (int r = 0; r < ROWS; r++) a[r] += jump;
     }
     tile_store(tail, sum, t);
 }
 
-/* Adds a tile of a product to scattered rows: row r to y[r]. */
-SHARED void rows_scattered(const float *first, ptrdiff_t a_stride, int depth, const float *panel,
-                           float *const *y, ptrdiff_t shift, int rows, int width)
+/* Adds a tile of a product to scattered rows: row r to y + at[r]. */
+SHARED void tile_scattered(const float *first, ptrdiff_t a_stride, int depth, const float *panel, float *y,
+                           const size_t *at, int rows, int width)
 {
     const float *a[ROWS];
     Vec sum[ROWS][VECTORS];
-    UNROLL for (int r = 0; r < ROWS; r++)
-    {
-        a[r] = first + MIN_OF(r, rows - 1) * a_stride;
-        UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
-    }
+    UNROLL for (int r = 0; r < ROWS; r++) a[r] = first + MIN_OF(r, rows - 1) * a_stride;
+    tile_begin(sum);
     tile_multiply(sum, a, depth, panel, NULL);
     if (rows == ROWS && width == PANEL) {
-        UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
+        EACH_VECTOR(r, v)
         {
-            float *to = y[r] + shift + v * LANES;
+            float *to = y + at[r] + v * LANES;
             store(to, load(to) + sum[r][v]);
         }
         return;
     }
     float spilled[ROWS][PANEL];
-    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
-        store(&spilled[r][v * LANES], sum[r][v]);
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < width; i++)
-            y[r][shift + i] += spilled[r][i];
-}
-
-/* One function for each tail that a program uses, shared by its shapes. */
-#define DEFINE_TILES(tail)                                                                                   \
-    SHARED void rows_##tail(const float *first, ptrdiff_t stride, int depth, const float *panel,             \
-                            const Target *t)                                                                 \
-    {                                                                                                        \
-        tile_of_rows(tail, first, stride, depth, panel, *t);                                                 \
-    }                                                                                                        \
-    SHARED void patches_##tail(const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,         \
-                               const float *panel, const Target *t)                                          \
-    {                                                                                                        \
-        tile_of_patches(tail, patch, runs, length, jump, panel, *t);                                         \
-    }
-EACH_TAIL(DEFINE_TILES)
-
-/* `tail` is a constant, so one call is left of each switch. */
-INLINE void call_rows(int tail, const float *first, ptrdiff_t stride, int depth, const float *panel,
-                      const Target *t)
-{
-#define CALL(n)                                                                                              \
-    case n: rows_##n(first, stride, depth, panel, t); break;
-    switch (tail) {
-        EACH_TAIL(CALL)
-    }
-#undef CALL
-}
-
-INLINE void call_patches(int tail, const float *const patch[ROWS], int runs, int length, ptrdiff_t jump,
-                         const float *panel, const Target *t)
-{
-#define CALL(n)                                                                                              \
-    case n: patches_##n(patch, runs, length, jump, panel, t); break;
-    switch (tail) {
-        EACH_TAIL(CALL)
-    }
-#undef CALL
+    tile_spill(sum, spilled);
+    ROLLED for (int r = 0; r < rows; r++) SCALAR for (int i = 0; i < width; i++) y[at[r] + i] +=
+        spilled[r][i];
 }
 
 /* ---- convolution
@@ -245,40 +218,40 @@ INLINE Target conv_target(Conv c, const ConvJob *j, int tail, int p, int last, i
 }
 
 /* Pixels [first, last) of a 1x1 convolution's y: the rows of the left factor are x's pixels themselves. */
-INLINE void conv_rows(Conv c, const ConvJob *j, int tail, int first, int last)
+SHARED void conv_rows(Conv c, const ConvJob *j, int tail, int first, int last)
 {
-    for (int panel = 0; panel < PANELS(c.out); panel++)
-        for (int p = first; p < last; p += ROWS) {
-            const float *row = j->x + (size_t)p * c.in;
-            const size_t next = (size_t)(p + ROWS) * c.out;
-            Target t = conv_target(c, j, tail, p, last, panel);
-            t.ahead = ahead_of(panel, row + (size_t)ROWS * c.in, NULL,
-                               tail & TAIL_ADD ? j->addend + next : NULL, j->y + next);
-            call_rows(tail, row, c.in, c.in, j->packed + (size_t)panel * c.in * PANEL, &t);
-        }
+    ROLLED for (int panel = 0; panel < PANELS(c.out); panel++) ROLLED for (int p = first; p < last; p += ROWS)
+    {
+        const float *row = j->x + (size_t)p * c.in;
+        const size_t next = (size_t)(p + ROWS) * c.out;
+        Target t = conv_target(c, j, tail, p, last, panel);
+        t.ahead = ahead_of(panel, row + (size_t)ROWS * c.in, NULL, tail & TAIL_ADD ? j->addend + next : NULL,
+                           j->y + next);
+        tile_of_rows(tail, row, c.in, c.in, j->packed + (size_t)panel * c.in * PANEL, &t);
+    }
 }
 
 /* Pixels [first, last) of y, a block at most, from their patches where they lie. */
-INLINE void conv_patches(Conv c, const ConvJob *j, int tail, int first, int last)
+SHARED void conv_patches(Conv c, const ConvJob *j, int tail, int first, int last)
 {
     const int run = c.kernel * c.in, depth = c.kernel * run;
-    const float *from[PIXEL_BLOCK + ROWS];
-    for (int i = 0; i < PIXEL_BLOCK + ROWS; i++)
-        from[i] = j->x + patch(c, MIN_OF(first + i, last - 1));
-    for (int panel = 0; panel < PANELS(c.out); panel++)
-        for (int p = first; p < last; p += ROWS) {
-            Target t = conv_target(c, j, tail, p, last, panel);
-            t.ahead = panel == 0 ? from[p - first + ROWS] : NULL;
-            call_patches(tail, from + (p - first), c.kernel, run, (ptrdiff_t)c.side * c.in,
-                         j->packed + (size_t)panel * depth * PANEL, &t);
-        }
+    size_t from[PIXEL_BLOCK + ROWS];
+    patches_at(c, first, PIXEL_BLOCK + ROWS, last, from);
+    ROLLED for (int panel = 0; panel < PANELS(c.out); panel++) ROLLED for (int p = first; p < last; p += ROWS)
+    {
+        Target t = conv_target(c, j, tail, p, last, panel);
+        t.ahead = panel == 0 ? j->x + from[p - first + ROWS] : NULL;
+        tile_of_patches(tail, j->x, from + (p - first), c.kernel, run, (ptrdiff_t)c.side * c.in,
+                        j->packed + (size_t)panel * depth * PANEL, &t);
+    }
 }
 
 /* Pixels [first, last) of y. */
-INLINE void conv_pixels(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last)
+SHARED void conv_pixels(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last)
 {
     (void)scratch;
-    for (int block = first; block < last; block += PIXEL_BLOCK) {
+    ROLLED for (int block = first; block < last; block += PIXEL_BLOCK)
+    {
         const int end = MIN_OF(block + PIXEL_BLOCK, last);
         if (c.kernel == 1 && c.stride == 1)
             conv_rows(c, j, tail, block, end);
@@ -287,56 +260,60 @@ INLINE void conv_pixels(Conv c, const ConvJob *j, float *scratch, int tail, int 
     }
 }
 
-/* Pixels [first, last) of a 1x1 convolution's dx. */
-INLINE void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+/* The tile at pixel p and panel `panel` of dx, of a 1x1 convolution. */
+INLINE void conv_grad_x_tile(Conv c, const ConvGradXJob *j, int tail, int p, int last, int panel)
 {
-    for (int block = first; block < last; block += PIXEL_BLOCK)
-        for (int panel = 0; panel < PANELS(c.in); panel++)
-            for (int p = block; p < MIN_OF(block + PIXEL_BLOCK, last); p += ROWS) {
-                const int column = panel * PANEL;
-                const size_t at = (size_t)p * c.in + column, next = (size_t)(p + ROWS) * c.in;
-                const Target t = {.y = j->dx + at,
-                                  .addend = tail & TAIL_ADD ? j->addend + at : NULL,
-                                  .mask = tail & TAIL_MASK ? j->mask + at : NULL,
-                                  .stride = c.in,
-                                  .rows = MIN_OF(ROWS, last - p),
-                                  .width = MIN_OF(PANEL, c.in - column),
-                                  .ahead = ahead_of(panel, j->dy + (size_t)(p + ROWS) * c.out,
-                                                    tail & TAIL_MASK ? j->mask + next : NULL,
-                                                    tail & TAIL_ADD ? j->addend + next : NULL, j->dx + next)};
-                call_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out,
-                          j->packed + (size_t)panel * c.out * PANEL, &t);
-            }
+    const int column = panel * PANEL;
+    const size_t at = (size_t)p * c.in + column, next = (size_t)(p + ROWS) * c.in;
+    const Target t = {.y = j->dx + at,
+                      .addend = tail & TAIL_ADD ? j->addend + at : NULL,
+                      .mask = tail & TAIL_MASK ? j->mask + at : NULL,
+                      .stride = c.in,
+                      .rows = MIN_OF(ROWS, last - p),
+                      .width = MIN_OF(PANEL, c.in - column),
+                      .ahead = ahead_of(panel, j->dy + (size_t)(p + ROWS) * c.out,
+                                        tail & TAIL_MASK ? j->mask + next : NULL,
+                                        tail & TAIL_ADD ? j->addend + next : NULL, j->dx + next)};
+    tile_of_rows(tail, j->dy + (size_t)p * c.out, c.out, c.out, j->packed + (size_t)panel * c.out * PANEL,
+                 &t);
+}
+
+/* Pixels [first, last) of a 1x1 convolution's dx. */
+SHARED void conv_grad_x_pixels(Conv c, const ConvGradXJob *j, int tail, int first, int last)
+{
+    ROLLED for (int block = first; block < last; block += PIXEL_BLOCK)
+        ROLLED for (int panel = 0; panel < PANELS(c.in); panel++)
+            ROLLED for (int p = block; p < MIN_OF(block + PIXEL_BLOCK, last); p += ROWS)
+                conv_grad_x_tile(c, j, tail, p, last, panel);
 }
 
 /* dx of images [first, last): every tap of the kernel adds its product to the pixels it read. */
-INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+SHARED void conv_grad_x_images(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
 {
     (void)scratch;
     const int area = c.out_side * c.out_side;
     conv_grad_x_begin(c, j, tail, first, last);
-    for (int block = first * area; block < last * area; block += PIXEL_BLOCK) {
+    ROLLED for (int block = first * area; block < last * area; block += PIXEL_BLOCK)
+    {
         const int end = MIN_OF(block + PIXEL_BLOCK, last * area);
-        float *to[PIXEL_BLOCK];
-        for (int i = 0; i < end - block; i++)
-            to[i] = j->dx + patch(c, block + i);
-        for (int panel = 0; panel < PANELS(c.in); panel++)
-            for (int tap = 0; tap < c.kernel * c.kernel; tap++) {
-                const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
-                const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
-                const ptrdiff_t shift = tap_at(c, tap) + column;
-                for (int p = block; p < end; p += ROWS)
-                    rows_scattered(j->dy + (size_t)p * c.out, c.out, c.out, packed, to + (p - block), shift,
-                                   MIN_OF(ROWS, end - p), width);
-            }
+        size_t to[PIXEL_BLOCK];
+        patches_at(c, block, end - block, end, to);
+        ROLLED for (int panel = 0; panel < PANELS(c.in); panel++)
+            ROLLED for (int tap = 0; tap < c.kernel * c.kernel; tap++)
+        {
+            const float *packed = j->packed + ((size_t)tap * PANELS(c.in) + panel) * c.out * PANEL;
+            const int column = panel * PANEL;
+            ROLLED for (int p = block; p < end; p += ROWS) tile_scattered(
+                j->dy + (size_t)p * c.out, c.out, c.out, packed, j->dx + tap_at(c, tap) + column,
+                to + (p - block), MIN_OF(ROWS, end - p), MIN_OF(PANEL, c.in - column));
+        }
     }
     conv_grad_x_end(c, j, tail, first, last);
 }
 
 /* Part `part` of `parts` of dx. Patches overlap in an image, which is one part's then. */
-INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int tail, int part, int parts)
+SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int tail, int part, int parts)
 {
-    (void)scratch;
     const int pixels = c.images * c.side * c.side;
     if (c.kernel == 1 && c.stride == 1)
         conv_grad_x_pixels(c, j, tail, tile_piece(pixels, part, parts), tile_piece(pixels, part + 1, parts));
@@ -345,72 +322,79 @@ INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
                            piece(c.images, part + 1, parts));
 }
 
-/* dw[r][..] (+)= sum over `pixels` of x[i][r] * dy[i][..] for `rows` rows: x[i] + shift points at the pixel's
- * first of them, dy is packed (pixels, PANEL). What lies a line behind ahead[i] + shift is asked for: the
- * caller says what will be read soon. */
-INLINE void grad_w_tile(int rows, const float *const *x, const float *const *ahead, size_t shift,
-                        const float *dy, int pixels, float *dw, ptrdiff_t columns, int width, bool first)
+/* ---- the gradient of a weight
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Sums over `pixels` of products of x at x + at[i], `rows` of its floats, and dy, packed (pixels, PANEL): to
+ * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to. What
+ * lies a line behind x + ahead[i] is asked for: the caller says what will be read soon. */
+typedef struct {
+    const float *x, *dy;
+    const size_t *at, *ahead;
+    int pixels, rows, width;
+    float *dw;
+    ptrdiff_t columns;
+    bool first;
+} GradWTile;
+
+SHARED void grad_w_store_edge(float spilled[ROWS][PANEL], const GradWTile *t)
+{
+    ROLLED for (int r = 0; r < t->rows; r++) SCALAR for (int i = 0; i < t->width; i++)
+    {
+        float *to = t->dw + r * t->columns + i;
+        *to = t->first ? spilled[r][i] : *to + spilled[r][i];
+    }
+}
+
+/* Of `height` rows, a constant, of which the last may be one too many: it is read as the one before, then. */
+INLINE void grad_w_tile(int height, const GradWTile *t)
 {
     /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in
      * registers. */
     Vec sum[ROWS][VECTORS];
-    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] = (Vec){0};
-    for (int i = 0; i < pixels; i++) {
-        const float *a = x[i] + shift;
+    const float *dy = t->dy;
+    const int last = t->rows - 1;
+    tile_begin(sum);
+    ROLLED for (int i = 0; i < t->pixels; i++, dy += PANEL)
+    {
+        const float *a = t->x + t->at[i];
         Vec b[VECTORS];
-        __builtin_prefetch(ahead[i] + shift + LINE);
-        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + i * PANEL + v * LANES);
-        UNROLL for (int r = 0; r < ROWS; r++) if (r < rows)
+        __builtin_prefetch(t->x + t->ahead[i] + LINE);
+        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + v * LANES);
+        UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
         {
-            const float left = a[r];
+            const float left = a[r == height - 1 ? last : r];
             UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
         }
     }
-    if (width == PANEL) {
-        UNROLL for (int r = 0; r < ROWS; r++) if (r < rows) UNROLL for (int v = 0; v < VECTORS; v++)
-        {
-            float *to = dw + r * columns + v * LANES;
-            store(to, first ? sum[r][v] : (Vec)(sum[r][v] + load(to)));
-        }
+    if (t->width < PANEL) {
+        float spilled[ROWS][PANEL];
+        tile_spill(sum, spilled);
+        grad_w_store_edge(spilled, t);
         return;
     }
-    float spilled[ROWS][PANEL];
-    UNROLL for (int r = 0; r < ROWS; r++) UNROLL for (int v = 0; v < VECTORS; v++)
-        store(&spilled[r][v * LANES], sum[r][v]);
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < width; i++)
-            dw[r * columns + i] = first ? spilled[r][i] : dw[r * columns + i] + spilled[r][i];
+    if (!t->first)
+        EACH_VECTOR(r, v) if (r < height) sum[r][v] += load(t->dw + MIN_OF(r, last) * t->columns + v * LANES);
+    EACH_VECTOR(r, v)
+    if (r < height - 1 || (r < height && r == last))
+        store(t->dw + r * t->columns + v * LANES, sum[r][v]);
 }
 
-/* A function for each height, shared by all shapes; heights above ROWS are never asked for. */
-#define GRAD_W_HEIGHTS(HEIGHT)                                                                               \
-    HEIGHT(1)                                                                                                \
-    HEIGHT(2)                                                                                                \
-    HEIGHT(3)                                                                                                \
-    HEIGHT(4)                                                                                                \
-    HEIGHT(5)                                                                                                \
-    HEIGHT(6)                                                                                                \
-    HEIGHT(7)                                                                                                \
-    HEIGHT(8)                                                                                                \
-    HEIGHT(9)                                                                                                \
-    HEIGHT(10)                                                                                               \
-    HEIGHT(11)                                                                                               \
-    HEIGHT(12)
+/* A function for every second height. */
+#define GRAD_W_HEIGHTS(HEIGHT) HEIGHT(2) HEIGHT(4) HEIGHT(6) HEIGHT(8) HEIGHT(10) HEIGHT(12)
 #define DEFINE_HEIGHT(n)                                                                                     \
-    SHARED void grad_w_rows_##n(const float *const *x, const float *const *ahead, size_t shift,              \
-                                const float *dy, int pixels, float *dw, ptrdiff_t columns, int width,        \
-                                bool first)                                                                  \
+    SHARED void grad_w_rows_##n(const GradWTile *t)                                                          \
     {                                                                                                        \
-        grad_w_tile(MIN_OF(n, ROWS), x, ahead, shift, dy, pixels, dw, columns, width, first);                \
+        grad_w_tile(MIN_OF(n, ROWS), t);                                                                     \
     }
 GRAD_W_HEIGHTS(DEFINE_HEIGHT)
 
-INLINE void grad_w_rows(int rows, const float *const *x, const float *const *ahead, size_t shift,
-                        const float *dy, int pixels, float *dw, ptrdiff_t columns, int width, bool first)
+/* Heights above ROWS do not come up. */
+INLINE void grad_w_rows(const GradWTile *t)
 {
 #define CALL(n)                                                                                              \
-    case n: grad_w_rows_##n(x, ahead, shift, dy, pixels, dw, columns, width, first); break;
-    switch (rows) {
+    case n: grad_w_rows_##n(t); break;
+    switch (MIN_OF((t->rows + 1) / 2 * 2, ROWS)) {
         GRAD_W_HEIGHTS(CALL)
     }
 #undef CALL
@@ -419,7 +403,8 @@ INLINE void grad_w_rows(int rows, const float *const *x, const float *const *ahe
 /* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */
 SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, float *packed)
 {
-    for (int i = 0; i < pixels; i++, packed += PANEL) {
+    ROLLED for (int i = 0; i < pixels; i++, packed += PANEL)
+    {
         const float *from = dy + (size_t)i * columns;
         for (int line = 0; line < PANEL; line += LINE)
             __builtin_prefetch(from + PANEL + line); /* the next panel's */
@@ -435,28 +420,37 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
 /* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of
  * images [first, last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into
  * tiles of its own, of heights that differ by one at most. */
-INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool more, int tile0, int tile1,
+SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool more, int tile0, int tile1,
                               int panel0, int panel1, int first, int last)
 {
     const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
-    for (int block = first * area; block < last * area; block += SUM_BLOCK) {
+    size_t at[2][SUM_BLOCK]; /* patches of the block's pixels, and of the next one's, in turn */
+    patches_at(c, first * area, SUM_BLOCK, last * area, at[0]);
+    int turn = 0;
+    ROLLED for (int block = first * area; block < last * area; block += SUM_BLOCK, turn = 1 - turn)
+    {
         const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
-        const float *x[SUM_BLOCK], *ahead[SUM_BLOCK]; /* the block's pixels, and the next one's */
         float dy[SUM_BLOCK * PANEL];
-        for (int i = 0; i < pixels; i++) {
-            x[i] = j->x + patch(c, block + i);
-            ahead[i] = j->x + patch(c, MIN_OF(block + SUM_BLOCK + i, last * area - 1));
-            __builtin_prefetch(x[i]);
-        }
-        for (int panel = panel0; panel < panel1; panel++) {
-            const int column = panel * PANEL, width = MIN_OF(PANEL, c.out - column);
-            pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, width, dy);
-            for (int tile = tile0; tile < tile1; tile++) {
+        patches_at(c, MIN_OF(block + SUM_BLOCK, last * area - 1), SUM_BLOCK, last * area, at[1 - turn]);
+        ROLLED for (int i = 0; i < pixels; i++) __builtin_prefetch(j->x + at[turn][i]);
+        ROLLED for (int panel = panel0; panel < panel1; panel++)
+        {
+            const int column = panel * PANEL;
+            GradWTile t = {.dy = dy,
+                           .at = at[turn],
+                           .ahead = at[1 - turn],
+                           .pixels = pixels,
+                           .width = MIN_OF(PANEL, c.out - column),
+                           .columns = c.out,
+                           .first = block == first * area && !more};
+            pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, t.width, dy);
+            ROLLED for (int tile = tile0; tile < tile1; tile++)
+            {
                 const int ky = tile / tiles, row = piece(run, tile % tiles, tiles);
-                grad_w_rows(piece(run, tile % tiles + 1, tiles) - row, x, ahead,
-                            (size_t)ky * c.side * c.in + (size_t)row, dy, pixels,
-                            dw + ((size_t)ky * run + (size_t)row) * c.out + column, c.out, width,
-                            block == first * area && !more);
+                t.x = j->x + (size_t)ky * c.side * c.in + row;
+                t.rows = piece(run, tile % tiles + 1, tiles) - row;
+                t.dw = dw + ((size_t)ky * run + (size_t)row) * c.out + column;
+                grad_w_rows(&t);
             }
         }
     }
@@ -469,7 +463,7 @@ INLINE void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool mor
 #define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
 
 /* Part `part` of GRAD_W_PARTS blocks. */
-INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
 {
     (void)scratch;
     const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
@@ -480,7 +474,7 @@ INLINE void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int 
 }
 
 /* Slice `slice` of the images, into its own dw. */
-INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
+SHARED void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
     (void)scratch;
     conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, false, 0,

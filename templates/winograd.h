@@ -22,63 +22,146 @@
 
 enum { MAX_POINTS = 5, MAX_SQUARE = MAX_POINTS * MAX_POINTS };
 
-typedef struct {
-    int rows, columns;
-    float at[MAX_POINTS][MAX_POINTS];
-} Matrix;
+/* ---- transforms
+ * ------------------------------------------------------------------------------------------------ */
 
-typedef struct {
-    Matrix input, filter, output; /* B', G, A' */
-} Filtering;
+/* B', G and A' of F(m, r): m outputs of r taps, from m + r - 1 points. */
+static const float INPUT_2_2[3][3] = {{1, -1, 0}, {0, 1, 0}, {0, -1, 1}};
+static const float FILTER_2_2[3][2] = {{1, 0}, {1, 1}, {0, 1}};
+static const float OUTPUT_2_2[2][3] = {{1, 1, 0}, {0, 1, 1}};
 
-/* By outputs m and taps r. */
-static const Filtering FILTERING_2_2 = {
-    .input = {3, 3, {{1, -1, 0}, {0, 1, 0}, {0, -1, 1}}},
-    .filter = {3, 2, {{1, 0}, {1, 1}, {0, 1}}},
-    .output = {2, 3, {{1, 1, 0}, {0, 1, 1}}},
-};
-static const Filtering FILTERING_3_2 = {
-    .input = {4, 4, {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}}},
-    .filter = {4, 2, {{1, 0}, {0.5f, 0.5f}, {0.5f, -0.5f}, {0, 1}}},
-    .output = {3, 4, {{1, 1, 1, 0}, {0, 1, -1, 0}, {0, 1, 1, 1}}},
-};
-static const Filtering FILTERING_2_3 = {
-    .input = {4, 4, {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}}},
-    .filter = {4, 3, {{1, 0, 0}, {0.5f, 0.5f, 0.5f}, {0.5f, -0.5f, 0.5f}, {0, 0, 1}}},
-    .output = {2, 4, {{1, 1, 1, 0}, {0, 1, -1, 1}}},
-};
+static const float INPUT_3_2[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
+static const float FILTER_3_2[4][2] = {{1, 0}, {0.5f, 0.5f}, {0.5f, -0.5f}, {0, 1}};
+static const float OUTPUT_3_2[3][4] = {{1, 1, 1, 0}, {0, 1, -1, 0}, {0, 1, 1, 1}};
+
+static const float INPUT_2_3[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
+static const float FILTER_2_3[4][3] = {{1, 0, 0}, {0.5f, 0.5f, 0.5f}, {0.5f, -0.5f, 0.5f}, {0, 0, 1}};
+static const float OUTPUT_2_3[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
+
 /* Of the points 0, -1, 1/2, 2 and infinity, which lose the least of those tried. */
-static const Filtering FILTERING_3_3 = {
-    .input = {5,
-              5,
-              {{1, -1.5f, -1.5f, 1, 0},
-               {0, 1, -2.5f, 1, 0},
-               {0, -2, -1, 1, 0},
-               {0, -0.5f, 0.5f, 1, 0},
-               {0, 1, -1.5f, -1.5f, 1}}},
-    .filter = {5,
-               3,
-               {{1, 0, 0},
-                {-2.0f / 9, 2.0f / 9, -2.0f / 9},
-                {-8.0f / 9, -4.0f / 9, -2.0f / 9},
-                {1.0f / 9, 2.0f / 9, 4.0f / 9},
-                {0, 0, 1}}},
-    .output = {3, 5, {{1, 1, 1, 1, 0}, {0, -1, 0.5f, 2, 0}, {0, 1, 0.25f, 4, 1}}},
-};
+static const float INPUT_3_3[5][5] = {{1, -1.5f, -1.5f, 1, 0},
+                                      {0, 1, -2.5f, 1, 0},
+                                      {0, -2, -1, 1, 0},
+                                      {0, -0.5f, 0.5f, 1, 0},
+                                      {0, 1, -1.5f, -1.5f, 1}};
+static const float FILTER_3_3[5][3] = {{1, 0, 0},
+                                       {-2.0f / 9, 2.0f / 9, -2.0f / 9},
+                                       {-8.0f / 9, -4.0f / 9, -2.0f / 9},
+                                       {1.0f / 9, 2.0f / 9, 4.0f / 9},
+                                       {0, 0, 1}};
+static const float OUTPUT_3_3[3][5] = {{1, 1, 1, 1, 0}, {0, -1, 0.5f, 2, 0}, {0, 1, 0.25f, 4, 1}};
+
+/* Where a square of channels lies in memory: (row, column) at `at` + row * row_step + column * step. */
+typedef struct {
+    float *at;
+    ptrdiff_t row_step, step;
+} Place;
+
+INLINE Place place(const float *at, ptrdiff_t row_step, ptrdiff_t step)
+{
+    return (Place){(float *)(uintptr_t)at, row_step, step};
+}
+
+/* to (+)= M from M' of `channels`, whole vectors of them; added if there is `more`. */
+typedef void TransformSquare(const Place *from, const Place *to, int channels, bool more);
+
+/* What is text here, not a function, would be optimised on its own first, for any matrix, in vain. */
+#define BY_ROW(matrix, i, l)    (matrix)[i][l]
+#define BY_COLUMN(matrix, i, l) (matrix)[l][i]
+
+/* sum = sum over l < count of coefficient * term; zeros cost nothing. */
+#define COMBINE(sum, coefficient, term, count)                                                               \
+    do {                                                                                                     \
+        Vec sum_ = {0};                                                                                      \
+        bool begun_ = false;                                                                                 \
+        UNROLL for (int l = 0; l < (count); l++)                                                             \
+        {                                                                                                    \
+            const float by_ = coefficient;                                                                   \
+            if (by_ == 0)                                                                                    \
+                continue;                                                                                    \
+            sum_ = begun_ ? sum_ + by_ * (term) : by_ * (term);                                              \
+            begun_ = true;                                                                                   \
+        }                                                                                                    \
+        (sum) = sum_;                                                                                        \
+    } while (0)
+
+#define EACH_OF(rows, columns, i, k)                                                                         \
+    UNROLL for (int i = 0; i < (rows); i++) UNROLL for (int k = 0; k < (columns); k++)
+
+/* A function for a matrix M (rows, columns), or the transposed of one, BY_COLUMN. */
+#define DEFINE_TRANSFORM(name, order, matrix, rows, columns)                                                 \
+    SHARED void name(const Place *from, const Place *to, int channels, bool more)                            \
+    {                                                                                                        \
+        ROLLED for (int c = 0; c < channels; c += LANES)                                                     \
+        {                                                                                                    \
+            Vec square[(columns) * (columns)], half[(rows) * (columns)], result[(rows) * (rows)];            \
+            EACH_OF(columns, columns, i, k)                                                                  \
+            square[i * (columns) + k] = load(from->at + c + i * from->row_step + k * from->step);            \
+            EACH_OF(rows, columns, i, k)                                                                     \
+            COMBINE(half[i * (columns) + k], order(matrix, i, l), square[l * (columns) + k], columns);       \
+            EACH_OF(rows, rows, i, k)                                                                        \
+            COMBINE(result[i * (rows) + k], order(matrix, k, l), half[i * (columns) + l], columns);          \
+            if (more)                                                                                        \
+                EACH_OF(rows, rows, i, k)                                                                    \
+            result[i * (rows) + k] =                                                                         \
+                load(to->at + c + i * to->row_step + k * to->step) + result[i * (rows) + k];                 \
+            EACH_OF(rows, rows, i, k)                                                                        \
+            store(to->at + c + i * to->row_step + k * to->step, result[i * (rows) + k]);                     \
+        }                                                                                                    \
+    }
+
+typedef struct {
+    int taps;                                               /* r */
+    TransformSquare *cells_to_points, *points_to_cells;     /* B' d B; of gradients B v B' */
+    TransformSquare *taps_to_points, *points_to_taps;       /* G g G'; of gradients G' v G */
+    TransformSquare *points_to_outputs, *outputs_to_points; /* A' m A; of gradients A dy A' */
+} Transforms;
+
+#define DEFINE_TRANSFORMS(m, r)                                                                              \
+    DEFINE_TRANSFORM(cells_to_points_##m##_##r, BY_ROW, INPUT_##m##_##r, m + r - 1, m + r - 1)               \
+    DEFINE_TRANSFORM(points_to_cells_##m##_##r, BY_COLUMN, INPUT_##m##_##r, m + r - 1, m + r - 1)            \
+    DEFINE_TRANSFORM(taps_to_points_##m##_##r, BY_ROW, FILTER_##m##_##r, m + r - 1, r)                       \
+    DEFINE_TRANSFORM(points_to_taps_##m##_##r, BY_COLUMN, FILTER_##m##_##r, r, m + r - 1)                    \
+    DEFINE_TRANSFORM(points_to_outputs_##m##_##r, BY_ROW, OUTPUT_##m##_##r, m, m + r - 1)                    \
+    DEFINE_TRANSFORM(outputs_to_points_##m##_##r, BY_COLUMN, OUTPUT_##m##_##r, m + r - 1, m)                 \
+    __attribute__((unused)) static const Transforms TRANSFORMS_##m##_##r = {                                 \
+        r,                                                                                                   \
+        cells_to_points_##m##_##r,                                                                           \
+        points_to_cells_##m##_##r,                                                                           \
+        taps_to_points_##m##_##r,                                                                            \
+        points_to_taps_##m##_##r,                                                                            \
+        points_to_outputs_##m##_##r,                                                                         \
+        outputs_to_points_##m##_##r,                                                                         \
+    };
+DEFINE_TRANSFORMS(2, 2)
+DEFINE_TRANSFORMS(3, 2)
+DEFINE_TRANSFORMS(2, 3)
+DEFINE_TRANSFORMS(3, 3)
+
+/* ---- the shape
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     Conv c;
     int outputs; /* m: a tile's side in y */
+    const Transforms *by;
 } Winograd;
 
-INLINE int taps_of(Winograd w)
+/* In a program's lines: the outputs and transforms of F(m, r). Functions of those that no line names are not
+ * compiled. */
+#define F(m, r) m, &TRANSFORMS_##m##_##r
+
+/* The same where they are not known beforehand. */
+INLINE Winograd winograd_of(Conv c, int outputs)
 {
-    return w.c.kernel / w.c.stride;
+    const bool two = c.kernel / c.stride == 2;
+    return outputs == 2 ? (Winograd){c, 2, two ? &TRANSFORMS_2_2 : &TRANSFORMS_2_3}
+                        : (Winograd){c, 3, two ? &TRANSFORMS_3_2 : &TRANSFORMS_3_3};
 }
 
 INLINE int points_of(Winograd w)
 {
-    return w.outputs + taps_of(w) - 1;
+    return w.outputs + w.by->taps - 1;
 }
 
 INLINE int square_of(Winograd w) /* points of a tile, products to make */
@@ -118,84 +201,19 @@ INLINE bool has_point(Winograd w, int kind, int point)
     return !(kind & OVER_BOTTOM && row == side - 1) && !(kind & OVER_RIGHT && column == side - 1);
 }
 
-INLINE const Filtering *filtering_of(Winograd w)
-{
-    if (taps_of(w) == 2)
-        return w.outputs == 2 ? &FILTERING_2_2 : &FILTERING_3_2;
-    return w.outputs == 2 ? &FILTERING_2_3 : &FILTERING_3_3;
-}
-
-/* ---- transforms of a vector's channels
+/* ---- where tiles lie
  * ------------------------------------------------------------------------------------------------ */
 
-INLINE float coefficient(const Matrix *m, bool transposed, int row, int column)
-{
-    return transposed ? m->at[column][row] : m->at[row][column];
-}
-
-/* One row of the matrix times a column of vectors that lie `step` apart; zeros cost nothing. */
-INLINE Vec combine(const Matrix *m, bool transposed, int row, const Vec *v, int step)
-{
-    const int columns = transposed ? m->rows : m->columns;
-    Vec sum = {0};
-    bool begun = false;
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-    {
-        const float c = i < columns ? coefficient(m, transposed, row, i) : 0;
-        if (c == 0)
-            continue;
-        sum = begun ? sum + c * v[i * step] : c * v[i * step];
-        begun = true;
-    }
-    return sum;
-}
-
-/* to (rows, rows) = M from M', from (columns, columns), both with rows of MAX_POINTS vectors; M is transposed
- * before if so wanted. */
-INLINE void transform(const Matrix *m, bool transposed, const Vec *from, Vec *to)
-{
-    const int rows = transposed ? m->columns : m->rows, columns = transposed ? m->rows : m->columns;
-    Vec half[MAX_SQUARE];
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < rows && k < columns) half[i * MAX_POINTS + k] =
-            combine(m, transposed, i, from + k, MAX_POINTS);
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < rows && k < rows) to[i * MAX_POINTS + k] =
-            combine(m, transposed, k, half + i * MAX_POINTS, 1);
-}
-
-/* A square of vectors in memory, (row, column) at p + row * row_step + column * step, of which `rows` and
- * `columns` are there; the others are zeros to read, and are not written. */
+/* Of a square at an edge, what of it is there. */
 typedef struct {
     ptrdiff_t row_step, step;
     int rows, columns;
 } Square;
 
-INLINE void load_square(int side, const float *p, Square s, Vec *to)
+INLINE bool is_whole(Square s, int side)
 {
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < side && k < side) to[i * MAX_POINTS + k] =
-            i < s.rows && k < s.columns ? load(p + i * s.row_step + k * s.step) : (Vec){0};
+    return s.rows == side && s.columns == side;
 }
-
-/* Points lie in an order of their own, `step` floats apart; what the kind of tile does not need is zero. */
-INLINE void load_points(Winograd w, int kind, const float *p, ptrdiff_t step, Vec *to)
-{
-    const int side = points_of(w);
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < side && k < side) to[i * MAX_POINTS + k] =
-            has_point(w, kind, i * side + k) ? load(p + (i * side + k) * step) : (Vec){0};
-}
-
-INLINE void store_points(int side, float *p, ptrdiff_t step, const Vec *from)
-{
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS; k++) if (i < side && k < side)
-            store(p + (i * side + k) * step, from[i * MAX_POINTS + k]);
-}
-
-/* ---- where tiles lie
- * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     size_t cell, pixel; /* its first float in x and, channels aside, its first pixel in y */
@@ -210,7 +228,7 @@ INLINE Tile tile_at(Winograd w, int kind, int t)
               image = t / tiles_of_kind(w, kind), inside = tiles_across(w, false) * w.outputs,
               row = kind & OVER_BOTTOM ? inside : in_image / across * w.outputs,
               column = kind & OVER_RIGHT ? inside : in_image % across * w.outputs,
-              cells = c.out_side + taps_of(w) - 1;
+              cells = c.out_side + w.by->taps - 1;
     const size_t first =
         ((size_t)image * c.side + (size_t)row * c.stride) * c.side + (size_t)column * c.stride;
     return (Tile){
@@ -227,118 +245,134 @@ INLINE Tile tile_at(Winograd w, int kind, int t)
     };
 }
 
-/* Where channel k of a cell lies from the cell's first: a cell is `stride` runs of stride * in floats. */
-INLINE ptrdiff_t in_cell(Winograd w, int k)
+/* Where a vector of a cell's channels lies from the cell's first: a cell is `stride` runs of stride * in
+ * floats. */
+typedef struct {
+    ptrdiff_t at;
+    int left; /* of the run */
+} Channels;
+
+INLINE Channels channels_from(Winograd w, int k)
 {
     const int run = w.c.stride * w.c.in;
-    return (ptrdiff_t)(k / run) * w.c.side * w.c.in + k % run;
+    return (Channels){(ptrdiff_t)(k / run) * w.c.side * w.c.in + k % run, run - k % run};
 }
 
-/* The row of the weight for channel k of the cell under tap (row, column). */
-INLINE int weight_row(Winograd w, int row, int column, int k)
+/* A run of `channels` of a square in memory, zeros where it is not there, transformed to points `point_step`
+ * apart. */
+INLINE void square_to_points(Winograd w, TransformSquare *transform, const float *from, Square s, int side,
+                             int channels, float *to, ptrdiff_t point_step)
 {
-    const Conv c = w.c;
-    const int run = c.stride * c.in;
-    return ((row * c.stride + k / run) * c.kernel + column * c.stride) * c.in + k % run;
-}
-
-/* What a cell's or an output's square is, whole where that is known, so that nothing is asked of it. */
-INLINE Square whole(Square s, int side)
-{
-    s.rows = s.columns = side;
-    return s;
-}
-
-/* Points of the cells' channels [first, last) of one tile: B' d B. */
-INLINE void points_of_cells(Winograd w, const float *x, Square cells, int first, int last, float *to,
-                            ptrdiff_t point_step)
-{
-    Vec d[MAX_SQUARE], v[MAX_SQUARE];
-    for (int k = first; k < last; k += LANES) {
-        load_square(points_of(w), x + in_cell(w, k), cells, d);
-        transform(&filtering_of(w)->input, false, d, v);
-        store_points(points_of(w), to + (k - first), point_step, v);
+    const Place points = place(to, points_of(w) * point_step, point_step);
+    if (is_whole(s, side)) {
+        const Place square = place(from, s.row_step, s.step);
+        transform(&square, &points, channels, false);
+        return;
+    }
+    float copy[MAX_SQUARE * LANES];
+    ROLLED for (int c = 0; c < channels; c += LANES)
+    {
+        const Place square = place(copy, side * LANES, LANES),
+                    at = place(to + c, points.row_step, point_step);
+        ROLLED for (int i = 0; i < side; i++) ROLLED for (int k = 0; k < side; k++)
+            store(copy + (i * side + k) * LANES,
+                  i < s.rows && k < s.columns ? load(from + c + i * s.row_step + k * s.step) : (Vec){0});
+        transform(&square, &at, LANES, false);
     }
 }
 
-INLINE void cells_to_points(Winograd w, int kind, const float *x, const Tile *tile, int first, int last,
+/* Points of the cells' channels [first, last) of one tile. */
+SHARED void points_of_cells(const Winograd *w, const float *x, const Tile *tile, int first, int last,
                             float *to, ptrdiff_t point_step)
 {
-    if (kind == 0)
-        points_of_cells(w, x + tile->cell, whole(tile->cells, points_of(w)), first, last, to, point_step);
-    else
-        points_of_cells(w, x + tile->cell, tile->cells, first, last, to, point_step);
+    ROLLED for (int k = first, run; k < last; k += run)
+    {
+        const Channels c = channels_from(*w, k);
+        run = MIN_OF(c.left, last - k);
+        square_to_points(*w, w->by->cells_to_points, x + tile->cell + c.at, tile->cells, points_of(*w), run,
+                         to + (k - first), point_step);
+    }
 }
 
-/* Points of a tile of dy, channels [channel, channel + LANES): A dy A'. */
-INLINE void outputs_to_points(Winograd w, int kind, const float *dy, const Tile *tile, int channel, float *to,
-                              ptrdiff_t point_step)
+/* Points of `channels` of one tile of dy. */
+SHARED void points_of_outputs(const Winograd *w, const float *dy, const Tile *tile, int channel, int channels,
+                              float *to, ptrdiff_t point_step)
 {
-    Vec d[MAX_SQUARE], v[MAX_SQUARE];
-    const float *from = dy + tile->pixel * (size_t)w.c.out + channel;
-    if (kind == 0)
-        load_square(w.outputs, from, whole(tile->outputs, w.outputs), d);
-    else
-        load_square(w.outputs, from, tile->outputs, d);
-    transform(&filtering_of(w)->output, true, d, v);
-    store_points(points_of(w), to, point_step, v);
+    square_to_points(*w, w->by->outputs_to_points, dy + tile->pixel * (size_t)w->c.out + channel,
+                     tile->outputs, w->outputs, channels, to, point_step);
 }
 
 /* ---- the weight
  * ------------------------------------------------------------------------------------------------ */
 
-/* G g G' of channel k of the cells and LANES channels of y from `column` on. */
-INLINE void filter_points(Winograd w, const float *weight, int k, int column, Vec *points)
+/* Channel k of a cell under the first tap, and the taps' steps, in a weight whose rows are `out` floats. */
+INLINE Place taps_of(Winograd w, const float *weight, int k)
 {
-    Vec g[MAX_SQUARE];
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int l = 0; l < MAX_POINTS; l++) if (i < taps_of(w) && l < taps_of(w))
-            g[i * MAX_POINTS + l] = load(weight + (size_t)weight_row(w, i, l, k) * w.c.out + column);
-    transform(&filtering_of(w)->filter, false, g, points);
+    const Conv c = w.c;
+    const int run = c.stride * c.in, row = k / run * c.kernel * c.in + k % run;
+    const ptrdiff_t step = (ptrdiff_t)c.stride * c.in * c.out;
+    return place(weight + (ptrdiff_t)row * c.out, c.kernel * step, step);
 }
 
-/* One panel of every point's (depth, out): packed[point][panel][depth][PANEL]. */
+/* Panel `panel` of every point's (depth, out): packed[point][panel][depth][PANEL]. */
+SHARED void pack_points(const Winograd *w, const float *weight, int panel, float *packed)
+{
+    const int depth = depth_of(*w), side = points_of(*w), column = panel * PANEL,
+              width = MIN_OF(PANEL, w->c.out - column);
+    const ptrdiff_t point_step = (ptrdiff_t)PANELS(w->c.out) * depth * PANEL;
+    ROLLED for (int k = 0; k < depth; k++)
+    {
+        float *to = packed + ((ptrdiff_t)panel * depth + k) * PANEL;
+        const Place taps = taps_of(*w, weight + column, k), points = place(to, side * point_step, point_step);
+        w->by->taps_to_points(&taps, &points, width, false);
+        for (int p = 0; width < PANEL && p < side * side; p++)
+            memset(to + p * point_step + width, 0, sizeof(float) * (size_t)(PANEL - width));
+    }
+}
+
+/* A vector of cells' channels, from k on, of LANES channels of y: (taps, channel of y, LANES). */
+SHARED void gather_taps(const Winograd *w, const float *weight, int k, float *to)
+{
+    const Place taps = taps_of(*w, weight, k);
+    ROLLED for (int tap = 0; tap < w->by->taps * w->by->taps; tap++, to += LANES * LANES)
+    {
+        const float *from = taps.at + tap / w->by->taps * taps.row_step + tap % w->by->taps * taps.step;
+        ROLLED for (int lane = 0; lane < LANES; lane++, from += w->c.out)
+            SCALAR for (int i = 0; i < LANES; i++) to[i * LANES + lane] = from[i];
+    }
+}
+
+/* Panel `panel` of every point's (out, depth): packed[point][panel][out][PANEL]. */
+SHARED void pack_points_transposed(const Winograd *w, const float *weight, int panel, float *packed)
+{
+    enum { SQUARE = LANES * LANES };
+    const int out = w->c.out, side = points_of(*w), taps = w->by->taps;
+    const ptrdiff_t point_step = (ptrdiff_t)PANELS(depth_of(*w)) * out * PANEL;
+    float gathered[MAX_SQUARE * SQUARE];
+    ROLLED for (int i = 0; i < PANEL; i += LANES) ROLLED for (int column = 0; column < out; column += LANES)
+    {
+        float *to = packed + ((ptrdiff_t)panel * out + column) * PANEL + i;
+        if (panel * PANEL + i < depth_of(*w))
+            gather_taps(w, weight + column, panel * PANEL + i, gathered);
+        else
+            memset(gathered, 0, sizeof gathered);
+        ROLLED for (int k = 0; k < LANES; k++, to += PANEL)
+        {
+            const Place from = place(gathered + k * LANES, taps * SQUARE, SQUARE),
+                        points = place(to, side * point_step, point_step);
+            w->by->taps_to_points(&from, &points, LANES, false);
+        }
+    }
+}
+
 INLINE void winograd_pack(Winograd w, const float *weight, int panel, float *packed)
 {
-    const int depth = depth_of(w);
-    const ptrdiff_t point_step = (ptrdiff_t)PANELS(w.c.out) * depth * PANEL;
-    float *to = packed + (size_t)panel * depth * PANEL;
-    for (int k = 0; k < depth; k++, to += PANEL)
-        for (int i = 0; i < PANEL; i += LANES) {
-            Vec points[MAX_SQUARE] = {{0}};
-            if (panel * PANEL + i < w.c.out)
-                filter_points(w, weight, k, panel * PANEL + i, points);
-            store_points(points_of(w), to + i, point_step, points);
-        }
+    pack_points(&w, weight, panel, packed);
 }
 
-/* As filter_points, of LANES channels of the cells from k on and one of y. */
-INLINE void filter_points_of_rows(Winograd w, const float *weight, int k, int column, Vec *points)
-{
-    Vec g[MAX_SQUARE];
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int l = 0; l < MAX_POINTS; l++) if (i < taps_of(w) && l < taps_of(w))
-    {
-        float lanes[LANES];
-        UNROLL for (int lane = 0; lane < LANES; lane++) lanes[lane] =
-            weight[(size_t)(weight_row(w, i, l, k) + lane) * w.c.out + column];
-        g[i * MAX_POINTS + l] = load(lanes);
-    }
-    transform(&filtering_of(w)->filter, false, g, points);
-}
-
-/* One panel of every point's (out, depth): packed[point][panel][out][PANEL]. */
 INLINE void winograd_pack_transposed(Winograd w, const float *weight, int panel, float *packed)
 {
-    const ptrdiff_t point_step = (ptrdiff_t)PANELS(depth_of(w)) * w.c.out * PANEL;
-    float *to = packed + (size_t)panel * w.c.out * PANEL;
-    for (int i = 0; i < PANEL; i += LANES)
-        for (int column = 0; column < w.c.out; column++) {
-            Vec points[MAX_SQUARE] = {{0}};
-            if (panel * PANEL + i < depth_of(w))
-                filter_points_of_rows(w, weight, panel * PANEL + i, column, points);
-            store_points(points_of(w), to + (ptrdiff_t)column * PANEL + i, point_step, points);
-        }
+    pack_points_transposed(&w, weight, panel, packed);
 }
 
 /* ---- the three products
@@ -350,62 +384,56 @@ INLINE Conv point_product(Winograd w)
     return (Conv){.in = depth_of(w), .out = w.c.out, .kernel = 1, .stride = 1};
 }
 
-/* The tail of LANES channels of a tile. */
-INLINE void store_outputs(Winograd w, const ConvJob *j, int tail, Square s, size_t at, int channel,
-                          const Vec *y)
+/* A tile's outputs, from where they lie at m, rows `row_step` apart; then the tail. */
+SHARED void store_outputs(const Winograd *w, const ConvJob *j, int tail, const Tile *tile, const Place *m)
 {
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS;
-                    k++) if (i < w.outputs && k < w.outputs && i < s.rows && k < s.columns)
+    const Square s = tile->outputs;
+    ROLLED for (int i = 0; i < s.rows; i++) ROLLED for (int k = 0; k < s.columns; k++)
     {
-        const size_t to = at + (size_t)(i * s.row_step + k * s.step);
-        tail_vector(tail, j->y + to, y[i * MAX_POINTS + k], tail & TAIL_BIAS ? j->bias + channel : NULL,
-                    tail & TAIL_ADD ? j->addend + to : NULL, NULL);
+        const float *from = m->at + i * m->row_step + k * m->step;
+        const size_t at = tile->pixel * (size_t)w->c.out + (size_t)(i * s.row_step + k * s.step);
+        ROLLED for (int channel = 0; channel < w->c.out; channel += LANES)
+        {
+            const size_t to = at + (size_t)channel;
+            tail_vector(tail, j->y + to, load(from + channel), tail & TAIL_BIAS ? j->bias + channel : NULL,
+                        tail & TAIL_ADD ? j->addend + to : NULL, NULL);
+        }
     }
 }
 
-/* Y = A' m A of LANES channels of a tile, then the tail. */
-INLINE void points_to_outputs(Winograd w, int kind, const float *m, ptrdiff_t m_step, const ConvJob *j,
-                              int tail, Square outputs, size_t at, int channel)
+/* Tiles [first, last) of a kind. Scratch: TILE_BLOCK tiles' points of the cells, then of the outputs, whose
+ * place the outputs take. */
+SHARED void conv_kind(const Winograd *w, const ConvJob *j, float *scratch, int tail, int kind, int first,
+                      int last)
 {
-    Vec points[MAX_SQUARE], y[MAX_SQUARE];
-    load_points(w, kind, m, m_step, points);
-    transform(&filtering_of(w)->output, false, points, y);
-    store_outputs(w, j, tail, outputs, at, channel, y);
-}
-
-/* Tiles [first, last) of a kind. Scratch: TILE_BLOCK tiles' points of the cells, then of the outputs. */
-INLINE void winograd_conv_kind(Winograd w, const ConvJob *j, float *scratch, int tail, int kind, int first,
-                               int last)
-{
-    const int depth = depth_of(w), square = square_of(w);
-    const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * w.c.out,
-                    packed_step = (ptrdiff_t)PANELS(w.c.out) * depth * PANEL;
+    const int depth = depth_of(*w), side = points_of(*w), square = side * side, out = w->c.out;
+    const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * out,
+                    packed_step = (ptrdiff_t)PANELS(out) * depth * PANEL;
     float *const v = scratch, *const m = scratch + square * v_step;
-    for (int block = first; block < last; block += TILE_BLOCK) {
+    ROLLED for (int block = first; block < last; block += TILE_BLOCK)
+    {
         const int tiles = MIN_OF(TILE_BLOCK, last - block);
-        for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, kind, block + t);
-            cells_to_points(w, kind, j->x, &tile, 0, depth, v + (ptrdiff_t)t * depth, v_step);
+        ROLLED for (int t = 0; t < tiles; t++)
+        {
+            const Tile tile = tile_at(*w, kind, block + t);
+            points_of_cells(w, j->x, &tile, 0, depth, v + (ptrdiff_t)t * depth, v_step);
         }
-        for (int p = 0; p < square; p++) {
-            if (!has_point(w, kind, p))
-                continue;
+        ROLLED for (int p = 0; p < square; p++)
+        {
             const ConvJob product = {
                 .x = v + p * v_step, .y = m + p * m_step, .packed = j->packed + p * packed_step};
-            conv_rows(point_product(w), &product, 0, 0, tiles);
+            if (has_point(*w, kind, p))
+                conv_rows(point_product(*w), &product, TAIL_NONE, 0, tiles);
+            else
+                memset(product.y, 0, sizeof(float) * (size_t)tiles * out);
         }
-        for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, kind, block + t);
-            for (int channel = 0; channel < w.c.out; channel += LANES) {
-                const float *from = m + (ptrdiff_t)t * w.c.out + channel;
-                const size_t at = tile.pixel * (size_t)w.c.out + (size_t)channel;
-                if (kind == 0)
-                    points_to_outputs(w, 0, from, m_step, j, tail, whole(tile.outputs, w.outputs), at,
-                                      channel);
-                else
-                    points_to_outputs(w, kind, from, m_step, j, tail, tile.outputs, at, channel);
-            }
+        ROLLED for (int t = 0; t < tiles; t++)
+        {
+            const Tile tile = tile_at(*w, kind, block + t);
+            const Place points = place(m + (ptrdiff_t)t * out, side * m_step, m_step),
+                        outputs = place(points.at, w->outputs * m_step, m_step);
+            w->by->points_to_outputs(&points, &outputs, out, false);
+            store_outputs(w, j, tail, &tile, &outputs);
         }
     }
 }
@@ -416,64 +444,67 @@ INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail
     ROLLED for (int kind = 0, begin = 0, end; kind < TILE_KINDS; kind++, begin = end)
     {
         end = begin + w.c.images * tiles_of_kind(w, kind);
-        winograd_conv_kind(w, j, scratch, tail, kind, MAX_OF(first, begin) - begin,
-                           MIN_OF(last, end) - begin);
+        conv_kind(&w, j, scratch, tail, kind, MAX_OF(first, begin) - begin, MIN_OF(last, end) - begin);
     }
 }
 
-/* Adds LANES channels of a tile to its cells. */
-INLINE void add_cells(Winograd w, Square s, float *dx, const Vec *d)
+/* Adds what a run of a tile's points stands for to its cells, of which only what is there. */
+INLINE void add_cells(Winograd w, const Place *points, Square s, float *dx, int channels)
 {
-    UNROLL for (int i = 0; i < MAX_POINTS; i++)
-        UNROLL for (int k = 0; k < MAX_POINTS;
-                    k++) if (i < points_of(w) && k < points_of(w) && i < s.rows && k < s.columns)
+    const int side = points_of(w);
+    if (is_whole(s, side)) {
+        const Place cells = place(dx, s.row_step, s.step);
+        w.by->points_to_cells(points, &cells, channels, true);
+        return;
+    }
+    float copy[MAX_SQUARE * LANES];
+    ROLLED for (int c = 0; c < channels; c += LANES)
     {
-        float *to = dx + i * s.row_step + k * s.step;
-        store(to, load(to) + d[i * MAX_POINTS + k]);
+        const Place from = place(points->at + c, points->row_step, points->step),
+                    cells = place(copy, side * LANES, LANES);
+        w.by->points_to_cells(&from, &cells, LANES, false);
+        ROLLED for (int i = 0; i < s.rows; i++) ROLLED for (int k = 0; k < s.columns; k++)
+        {
+            float *to = dx + c + i * s.row_step + k * s.step;
+            store(to, load(to) + load(copy + (i * side + k) * LANES));
+        }
     }
-}
-
-/* Adds B v B' of LANES channels of a tile to its cells. */
-INLINE void points_to_cells(Winograd w, int kind, const float *v, ptrdiff_t v_step, Square cells, float *dx)
-{
-    Vec points[MAX_SQUARE], d[MAX_SQUARE];
-    load_points(w, kind, v, v_step, points);
-    transform(&filtering_of(w)->input, true, points, d);
-    add_cells(w, cells, dx, d);
 }
 
 /* What tiles [first, last) of a kind add to dx. Scratch as for winograd_conv. */
-INLINE void winograd_grad_x_kind(Winograd w, const ConvGradXJob *j, float *scratch, int kind, int first,
-                                 int last)
+SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, float *scratch, int kind, int first,
+                        int last)
 {
-    const int depth = depth_of(w), square = square_of(w);
-    const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * w.c.out,
-                    packed_step = (ptrdiff_t)PANELS(depth) * w.c.out * PANEL;
+    const int depth = depth_of(*w), side = points_of(*w), square = side * side, out = w->c.out;
+    const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * out,
+                    packed_step = (ptrdiff_t)PANELS(depth) * out * PANEL;
     float *const v = scratch, *const m = scratch + square * v_step;
-    for (int block = first; block < last; block += TILE_BLOCK) {
+    ROLLED for (int block = first; block < last; block += TILE_BLOCK)
+    {
         const int tiles = MIN_OF(TILE_BLOCK, last - block);
-        for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, kind, block + t);
-            for (int channel = 0; channel < w.c.out; channel += LANES)
-                outputs_to_points(w, kind, j->dy, &tile, channel, m + (ptrdiff_t)t * w.c.out + channel,
-                                  m_step);
+        ROLLED for (int t = 0; t < tiles; t++)
+        {
+            const Tile tile = tile_at(*w, kind, block + t);
+            points_of_outputs(w, j->dy, &tile, 0, out, m + (ptrdiff_t)t * out, m_step);
         }
-        for (int p = 0; p < square; p++) {
-            if (!has_point(w, kind, p))
-                continue;
+        ROLLED for (int p = 0; p < square; p++)
+        {
             const ConvGradXJob product = {
                 .dy = m + p * m_step, .dx = v + p * v_step, .packed = j->packed + p * packed_step};
-            conv_grad_x_pixels(point_product(w), &product, 0, 0, tiles);
+            if (has_point(*w, kind, p))
+                conv_grad_x_pixels(point_product(*w), &product, TAIL_NONE, 0, tiles);
+            else
+                memset(product.dx, 0, sizeof(float) * (size_t)tiles * depth);
         }
-        for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, kind, block + t);
-            for (int k = 0; k < depth; k += LANES) {
-                const float *from = v + (ptrdiff_t)t * depth + k;
-                float *dx = j->dx + tile.cell + in_cell(w, k);
-                if (kind == 0)
-                    points_to_cells(w, 0, from, v_step, whole(tile.cells, points_of(w)), dx);
-                else
-                    points_to_cells(w, kind, from, v_step, tile.cells, dx);
+        ROLLED for (int t = 0; t < tiles; t++)
+        {
+            const Tile tile = tile_at(*w, kind, block + t);
+            ROLLED for (int k = 0, run; k < depth; k += run)
+            {
+                const Channels c = channels_from(*w, k);
+                const Place points = place(v + (ptrdiff_t)t * depth + k, side * v_step, v_step);
+                run = c.left;
+                add_cells(*w, &points, tile.cells, j->dx + tile.cell + c.at, run);
             }
         }
     }
@@ -483,95 +514,102 @@ INLINE void winograd_grad_x_kind(Winograd w, const ConvGradXJob *j, float *scrat
 INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
 {
     conv_grad_x_begin(w.c, j, tail, first, last);
-    ROLLED for (int kind = 0; kind < TILE_KINDS; kind++) winograd_grad_x_kind(
-        w, j, scratch, kind, first * tiles_of_kind(w, kind), last * tiles_of_kind(w, kind));
+    ROLLED for (int kind = 0; kind < TILE_KINDS; kind++)
+        grad_x_kind(&w, j, scratch, kind, first * tiles_of_kind(w, kind), last * tiles_of_kind(w, kind));
     conv_grad_x_end(w.c, j, tail, first, last);
+}
+
+/* One point's dw (rows, out): sums over `tiles` tiles of v (tiles, rows) and m, in panels (TILE_SUM_BLOCK,
+ * PANEL). */
+SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int out, float *dw, bool first)
+{
+    const int row_tiles = CEIL_DIV(rows, ROWS);
+    size_t at[TILE_SUM_BLOCK];
+    for (int t = 0; t < tiles; t++)
+        at[t] = (size_t)t * rows;
+    GradWTile sum = {.dy = m, .at = at, .ahead = at, .pixels = tiles, .columns = out, .first = first};
+    ROLLED for (int column = 0; column < out; column += PANEL, sum.dy += TILE_SUM_BLOCK * PANEL)
+    {
+        sum.width = MIN_OF(PANEL, out - column);
+        ROLLED for (int tile = 0; tile < row_tiles; tile++)
+        {
+            const int row = piece(rows, tile, row_tiles);
+            sum.x = v + row;
+            sum.rows = piece(rows, tile + 1, row_tiles) - row;
+            sum.dw = dw + (size_t)row * out + column;
+            grad_w_rows(&sum);
+        }
+    }
 }
 
 /* Adds the tiles of a kind to rows [row0, row1) of every point's dw, points[point][depth][out]: sums over
  * blocks of tiles, in order. begun[point]: something is there already. */
-INLINE void winograd_grad_w_kind(Winograd w, const ConvGradWJob *j, float *scratch, int kind, int row0,
-                                 int row1, bool begun[MAX_SQUARE])
+SHARED void grad_w_kind(const Winograd *w, const ConvGradWJob *j, float *scratch, int kind, int row0,
+                        int row1, bool begun[MAX_SQUARE])
 {
-    const int square = square_of(w), all = w.c.images * tiles_of_kind(w, kind), rows = row1 - row0,
-              row_tiles = CEIL_DIV(rows, ROWS);
-    const ptrdiff_t v_step = (ptrdiff_t)TILE_SUM_BLOCK * rows,
-                    m_step = (ptrdiff_t)TILE_SUM_BLOCK * PANEL * PANELS(w.c.out);
+    const int square = square_of(*w), all = w->c.images * tiles_of_kind(*w, kind), rows = row1 - row0,
+              out = w->c.out;
+    const ptrdiff_t v_step = (ptrdiff_t)TILE_SUM_BLOCK * rows, panel_step = (ptrdiff_t)TILE_SUM_BLOCK * PANEL,
+                    m_step = panel_step * PANELS(out);
     float *const v = scratch, *const m = scratch + square * v_step;
-    for (int block = 0; block < all; block += TILE_SUM_BLOCK) {
+    ROLLED for (int block = 0; block < all; block += TILE_SUM_BLOCK)
+    {
         const int tiles = MIN_OF(TILE_SUM_BLOCK, all - block);
-        for (int t = 0; t < tiles; t++) {
-            const Tile tile = tile_at(w, kind, block + t);
-            cells_to_points(w, kind, j->x, &tile, row0, row1, v + (ptrdiff_t)t * rows, v_step);
-            for (int i = 0; i < w.c.out; i += LANES)
-                outputs_to_points(w, kind, j->dy, &tile, i,
-                                  m + ((ptrdiff_t)(i / PANEL) * TILE_SUM_BLOCK + t) * PANEL + i % PANEL,
-                                  m_step);
+        ROLLED for (int t = 0; t < tiles; t++)
+        {
+            const Tile tile = tile_at(*w, kind, block + t);
+            points_of_cells(w, j->x, &tile, row0, row1, v + (ptrdiff_t)t * rows, v_step);
+            ROLLED for (int i = 0; i < out; i += PANEL)
+                points_of_outputs(w, j->dy, &tile, i, MIN_OF(PANEL, out - i),
+                                  m + i / PANEL * panel_step + (ptrdiff_t)t * PANEL, m_step);
         }
-        for (int p = 0; p < square; p++) {
-            if (!has_point(w, kind, p))
+        ROLLED for (int p = 0; p < square; p++)
+        {
+            if (!has_point(*w, kind, p))
                 continue;
-            const float *x[TILE_SUM_BLOCK];
-            float *const dw = j->partial + ((size_t)p * depth_of(w) + (size_t)row0) * w.c.out;
-            for (int t = 0; t < tiles; t++)
-                x[t] = v + p * v_step + (ptrdiff_t)t * rows;
-            for (int panel = 0; panel < PANELS(w.c.out); panel++)
-                for (int tile = 0; tile < row_tiles; tile++) {
-                    const int row = piece(rows, tile, row_tiles), column = panel * PANEL;
-                    grad_w_rows(piece(rows, tile + 1, row_tiles) - row, x, x, (size_t)row,
-                                m + p * m_step + (ptrdiff_t)panel * TILE_SUM_BLOCK * PANEL, tiles,
-                                dw + (size_t)row * w.c.out + column, w.c.out, MIN_OF(PANEL, w.c.out - column),
-                                !begun[p]);
-                }
+            point_sums(v + p * v_step, m + p * m_step, rows, tiles, out,
+                       j->partial + ((size_t)p * depth_of(*w) + (size_t)row0) * out, !begun[p]);
             begun[p] = true;
         }
     }
 }
 
-/* A point that no kind of tile has is zero. */
-INLINE void winograd_grad_w_points(Winograd w, const ConvGradWJob *j, float *scratch, int row0, int row1)
-{
-    bool begun[MAX_SQUARE] = {false};
-    ROLLED for (int kind = 0; kind < TILE_KINDS; kind++)
-        winograd_grad_w_kind(w, j, scratch, kind, row0, row1, begun);
-    for (int p = 0; p < square_of(w); p++)
-        if (!begun[p])
-            memset(j->partial + ((size_t)p * depth_of(w) + (size_t)row0) * w.c.out, 0,
-                   sizeof(float) * (size_t)(row1 - row0) * w.c.out);
-}
-
-/* dw = G' points G of rows [row0, row1). */
-INLINE void winograd_grad_w_taps(Winograd w, const ConvGradWJob *j, int row0, int row1)
-{
-    const ptrdiff_t point_step = (ptrdiff_t)depth_of(w) * w.c.out;
-    for (int k = row0; k < row1; k++)
-        for (int column = 0; column < w.c.out; column += LANES) {
-            Vec points[MAX_SQUARE], g[MAX_SQUARE];
-            load_points(w, 0, j->partial + (size_t)k * w.c.out + column, point_step, points);
-            transform(&filtering_of(w)->filter, true, points, g);
-            UNROLL for (int i = 0; i < MAX_POINTS; i++)
-                UNROLL for (int l = 0; l < MAX_POINTS; l++) if (i < taps_of(w) && l < taps_of(w))
-            {
-                float *dw = j->dw + (size_t)weight_row(w, i, l, k) * w.c.out + column;
-                store(dw, j->more ? (Vec)(load(dw) + g[i * MAX_POINTS + l]) : g[i * MAX_POINTS + l]);
-            }
-        }
-}
-
 /* The points of part `part` of `parts` of dw, cut by the cells' channels. Each makes the points of all of dy
- * anew. Scratch: TILE_SUM_BLOCK tiles' points of the part's channels of the cells, and of dy in panels. */
+ * anew. A point that no kind of tile has is zero. Scratch: TILE_SUM_BLOCK tiles' points of the part's
+ * channels of the cells, and of dy in panels. */
+SHARED void grad_w_points(const Winograd *w, const ConvGradWJob *j, float *scratch, int part, int parts)
+{
+    const int lines = depth_of(*w) / LINE, row0 = LINE * piece(lines, part, parts),
+              row1 = LINE * piece(lines, part + 1, parts), out = w->c.out;
+    bool begun[MAX_SQUARE] = {false};
+    ROLLED for (int kind = 0; kind < TILE_KINDS; kind++) grad_w_kind(w, j, scratch, kind, row0, row1, begun);
+    for (int p = 0; p < square_of(*w); p++)
+        if (!begun[p])
+            memset(j->partial + ((size_t)p * depth_of(*w) + (size_t)row0) * out, 0,
+                   sizeof(float) * (size_t)(row1 - row0) * out);
+}
+
+/* That part of dw = G' points G. */
+SHARED void grad_w_taps(const Winograd *w, const ConvGradWJob *j, int part, int parts)
+{
+    const int lines = depth_of(*w) / LINE, out = w->c.out;
+    const ptrdiff_t point_step = (ptrdiff_t)depth_of(*w) * out;
+    ROLLED for (int k = LINE * piece(lines, part, parts); k < LINE * piece(lines, part + 1, parts); k++)
+    {
+        const Place points = place(j->partial + (size_t)k * out, points_of(*w) * point_step, point_step),
+                    taps = taps_of(*w, j->dw, k);
+        w->by->points_to_taps(&points, &taps, out, j->more);
+    }
+}
+
 INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
 {
-    const int lines = depth_of(w) / LINE;
-    winograd_grad_w_points(w, j, scratch, LINE * piece(lines, part, parts),
-                           LINE * piece(lines, part + 1, parts));
+    grad_w_points(&w, j, scratch, part, parts);
 }
 
-/* That part of dw. */
 INLINE void winograd_grad_w_end(Winograd w, const ConvGradWJob *j, int part, int parts)
 {
-    const int lines = depth_of(w) / LINE;
-    winograd_grad_w_taps(w, j, LINE * piece(lines, part, parts), LINE * piece(lines, part + 1, parts));
+    grad_w_taps(&w, j, part, parts);
 }
 
 #endif

@@ -15,7 +15,7 @@ void conv_begin(Call *c, const Op *op, const char *product)
                             o.addend ? ", sum" : "", o.mask ? ", mask" : "");
     call_shape(c, op, o.x, o.y);
     if (op->plan.outputs)
-        call_constant(c, "%d", op->plan.outputs);
+        call_constant(c, "F(%d, %d)", op->plan.outputs, op->kernel / op->stride);
 }
 
 void conv_call(Call *c, const Op *op)

@@ -39,7 +39,7 @@ static void each_winograd(EachWinograd *f)
                     char what[128];
                     snprintf(what, sizeof what, "F(%d, %d), stride %d, side %d to %d", outputs, taps, stride,
                              side, out_side);
-                    f((Winograd){c, outputs}, what);
+                    f(winograd_of(c, outputs), what);
                 }
 }
 
