@@ -222,6 +222,10 @@ SHARED void patches_at(Conv c, int first, int count, int end, size_t *at)
 {
     const size_t step = (size_t)c.stride * c.in, row_step = step * c.side,
                  image_step = ((size_t)c.side - (size_t)c.out_side * c.stride) * c.side * c.in;
+    if (c.kernel == 1 && c.stride == 1) {
+        ROLLED for (int i = 0; i < count; i++) at[i] = (size_t)MIN_OF(first + i, end - 1) * c.in;
+        return;
+    }
     int row = first / c.out_side % c.out_side, column = first % c.out_side;
     size_t patch_at = patch(c, first);
     ROLLED for (int i = 0; i < count; i++)

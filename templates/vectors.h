@@ -9,6 +9,7 @@
 #include "kernels.h"
 
 _Static_assert(PIXEL_BLOCK % ROWS == 0, "a block of pixels is a whole number of tiles");
+_Static_assert(ROWS % 2 == 0, "heights of tiles are even");
 
 /* Floats of a packed panel. */
 #define PANEL_FLOATS(depth) ((ptrdiff_t)(depth)*PANEL)
@@ -400,6 +401,13 @@ INLINE void grad_w_rows(const GradWTile *t)
 #undef CALL
 }
 
+/* The first row of tile `tile` of `tiles`: tiles are cut where rows are even, so that none has a row too many
+ * but the last. */
+INLINE int grad_w_row(int rows, int tile, int tiles)
+{
+    return MIN_OF(2 * piece(CEIL_DIV(rows, 2), tile, tiles), rows);
+}
+
 /* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */
 SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, float *packed)
 {
@@ -446,9 +454,9 @@ SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool mor
             pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, t.width, dy);
             ROLLED for (int tile = tile0; tile < tile1; tile++)
             {
-                const int ky = tile / tiles, row = piece(run, tile % tiles, tiles);
+                const int ky = tile / tiles, row = grad_w_row(run, tile % tiles, tiles);
                 t.x = j->x + (size_t)ky * c.side * c.in + row;
-                t.rows = piece(run, tile % tiles + 1, tiles) - row;
+                t.rows = grad_w_row(run, tile % tiles + 1, tiles) - row;
                 t.dw = dw + ((size_t)ky * run + (size_t)row) * c.out + column;
                 grad_w_rows(&t);
             }

@@ -533,9 +533,9 @@ SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int 
         sum.width = MIN_OF(PANEL, out - column);
         ROLLED for (int tile = 0; tile < row_tiles; tile++)
         {
-            const int row = piece(rows, tile, row_tiles);
+            const int row = grad_w_row(rows, tile, row_tiles);
             sum.x = v + row;
-            sum.rows = piece(rows, tile + 1, row_tiles) - row;
+            sum.rows = grad_w_row(rows, tile + 1, row_tiles) - row;
             sum.dw = dw + (size_t)row * out + column;
             grad_w_rows(&sum);
         }
