@@ -1,6 +1,6 @@
 /* shapes.c: every product of specs/amdim.yaml, of the narrower cifar10-quick.yaml, and the largest of the
  * paper's, shape by shape, on one thread: our kernels against OpenBLAS (patches unfolded a tile at a time),
- * forward with a ReLU behind it, gradient of x, gradient of the weight; then those that minimal filtering
+ * forward with a ReLU behind it, gradient of x, gradient of the weight; then those that Winograd
  * makes faster, and those that skip zeros (and gradients of x that a mask keeps), against our own kernels tap
  * by tap; the last two where products are by vectors. usage: shapes [ROUNDS]; prints GFLOP/s, medians, the
  * two in turn. */
@@ -61,7 +61,7 @@ typedef struct {
     Conv c;
     float *x, *w, *y, *dx, *dw, *packed, *packed_t, *unfolded;
     float *points, *scratch;
-    int outputs; /* of a tile, where minimal filtering makes the products */
+    int outputs; /* of a tile, where Winograd makes the products */
     bool by_dy;  /* the gradient of the weight skips dy's zeros, else x's */
     int rounds;
 } Shape;
@@ -298,7 +298,7 @@ static void measure_filtered(Conv c, int outputs, int rounds)
     shape_free(&s);
 }
 
-/* Shapes that minimal filtering makes faster. */
+/* Shapes that Winograd makes faster. */
 static void print_filtered(int rounds)
 {
     static const struct {

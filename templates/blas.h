@@ -1,5 +1,5 @@
 /* blas.h: products that OpenBLAS makes, each on one thread. A 1x1 convolution at stride 1 has its rows as
- * OpenBLAS wants them; patches of larger kernels are unfolded, a tile that stays in the second cache at a
+ * OpenBLAS wants them; patches of larger kernels are unfolded, a tile that stays in the L2 at a
  * time, into `unfolded`. */
 #ifndef BLAS_H
 #define BLAS_H

@@ -64,7 +64,7 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
     FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),             \
                        conv_grad_x_part(s, j, amdim_scratch(j->pool, worker), tail, part, parts), parts)
 
-/* By minimal filtering. */
+/* By Winograd. */
 #define CONV_GRAD_X_WINOGRAD(name, shape, by, tail, parts)                                              \
     FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Winograd, ((Winograd){shape, by}),                       \
                        winograd_pack_transposed(s, j->weight, part, j->packed), PANELS(depth_of(s)),         \
@@ -121,7 +121,7 @@ typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
                                   j->more ? j->dw : NULL, j->dw, part, slices),                              \
                        slices)
 
-/* By minimal filtering: sums of each point, then of each tap. */
+/* By Winograd: sums of each point, then of each tap. */
 #define CONV_GRAD_W_WINOGRAD(name, shape, by, parts)                                                    \
     FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Winograd, ((Winograd){shape, by}),                       \
                        winograd_grad_w(s, j, amdim_scratch(j->pool, worker), part, parts), parts,            \

@@ -1,8 +1,8 @@
 /* masked.h: gradients of x of which a mask keeps half.
  *
  * Before a residual's second convolution, a 1x1, lies a ReLU: of the gradient of its input only what the ReLU
- * let through is wanted (docs/performance.md). Each of these numbers is a dot product of two rows, dy's and
- * the weight's. A block of the weight, MASK_BITS rows of part of the depth, lies in the first cache; as much
+ * let through is wanted (docs/performance-notebook.md). Each of these numbers is a dot product of two rows, dy's and
+ * the weight's. A block of the weight, MASK_BITS rows of part of the depth, lies in the L1; as much
  * of a pixel's row of dy in registers. Four products go together, so that what the lanes of their sums hold
  * is added up side by side.
  *

@@ -30,7 +30,7 @@ enum { TENSOR_ALIGNMENT = 16 }; /* floats */
  * bytes from its beginning, `arena` in the function at hand. */
 #define AT(bytes) ((float *)(void *)(arena + (bytes)))
 
-/* What encodes a feature: stretches of the encoder, calls that have `pool`, `arena`, `p` and `x`; the result.
+/* What encodes a feature: segments of the encoder, calls that have `pool`, `arena`, `p` and `x`; the result.
  */
 #define FEATURE(name, result, ...)                                                                           \
     static const float *name(AmdimPool *pool, char *arena, const float *params, const float *x)              \

@@ -1,9 +1,9 @@
 /* sparse.h: products by what a ReLU has let through.
  *
  * Of a map behind a ReLU, and of a gradient behind its mask, half is zero when training begins and two thirds
- * later (docs/performance.md). A product by such a matrix goes from one number that is not zero to the next:
+ * later (docs/performance-notebook.md). A product by such a matrix goes from one number that is not zero to the next:
  * a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added up. Their
- * sums over a group of panels stay in registers, the block of the other factor in the first cache.
+ * sums over a group of panels stay in registers, the block of the other factor in the L1.
  *
  * Columns are a multiple of 64, a whole number of any target's groups; the depth of a map's product of
  * DEPTH_BLOCK, the rows of a weight's gradient of LINE, and what lies together of its patches of a panel.
@@ -13,7 +13,7 @@
 
 #include "vectors.h"
 
-/* A group's block of the other factor leaves half of the first cache to all else. */
+/* A group's block of the other factor leaves half of the L1 to all else. */
 enum {
     GROUP = LANES == 16 ? 2 : 4, /* panels */
     GROUP_COLUMNS = GROUP * PANEL,

@@ -37,7 +37,7 @@ INLINE int most_steps(Sum sum, const SumBlock *b)
 }
 
 /* Numbers from a tile of the right factor to the next: a row more than needed, for a row's parts would fight
- * for one place in the first cache. */
+ * for one place in the L1. */
 INLINE ptrdiff_t right_line(Sum sum, const SumBlock *b)
 {
     return (ptrdiff_t)most_steps(sum, b) * TILE_NUMBERS + STEP;
@@ -178,10 +178,10 @@ INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows,
 enum { LEFT_TASKS = 4 };
 
 /* The parts of a block of pixels that are made meanwhile: of the left factor a tile of a step at a time, of
- * the right one a row of a tile. With each row the next block's numbers are asked for, as far on as the row's
- * own, and `left_asked` lines of the left map; but not where pixels are long enough for the processor to see
+ * the right one a row of a tile. With each row the next block's numbers are prefetched, as far on as the row's
+ * own, and `left_lines` lines of the left map; but not where pixels are long enough for the processor to see
  * by itself what comes. */
-enum { LEFT_FORESEEN = 512, RIGHT_FORESEEN = 128 }; /* channels */
+enum { LEFT_PREFETCHED = 512, RIGHT_PREFETCHED = 128 }; /* channels */
 
 typedef struct {
     SumRegion region;
@@ -189,13 +189,13 @@ typedef struct {
     Part *left, *right;                         /* [pair][step], [panel][part][2 tiles][rows] */
     int step, left_tile, task, row, right_tile; /* those to come */
     Shares tasks, rows;
-    const float *ask_left;
-    int left_asked;
+    const float *prefetch_left;
+    int left_lines;
     ptrdiff_t right_ahead;
     _Alignas(64) Vec column[2 * TILE];
 } SumSplitting;
 
-/* Splitting a region, and asking for one, over that many products. */
+/* Splitting a region, and prefetching one, over that many products. */
 INLINE void begin_sum_splitting(Sum sum, const SumBlock *b, const ConvGradWJob *j, const float *zeros,
                                 SumRegion region, SumRegion further, Part *to, int products, SumSplitting *s)
 {
@@ -210,8 +210,8 @@ INLINE void begin_sum_splitting(Sum sum, const SumBlock *b, const ConvGradWJob *
     s->step = s->left_tile = s->task = s->row = s->right_tile = 0;
     s->tasks = shares_of(s->pixels.steps * 2 * b->pairs * LEFT_TASKS, products);
     s->rows = shares_of(rows, products);
-    s->ask_left = further.left;
-    s->left_asked = sum.by_cells || sum.c.in < LEFT_FORESEEN
+    s->prefetch_left = further.left;
+    s->left_lines = sum.by_cells || sum.c.in < LEFT_PREFETCHED
                         ? CEIL_DIV((int)((further.left_end - further.left) / LINE), rows)
                         : 0;
     s->right_ahead = further.right - region.right;
@@ -261,7 +261,7 @@ INLINE void load_pixels(Sum sum, const SumSplitting *s, int row, ptrdiff_t at, i
     const int low = row / TILE * STEP + row % TILE, high = low + TILE;
     const float *from = s->region.right + (ptrdiff_t)low * sum.c.out + at,
                 *from_high = from + (ptrdiff_t)TILE * sum.c.out;
-    if (sum.c.out < RIGHT_FORESEEN) {
+    if (sum.c.out < RIGHT_PREFETCHED) {
         __builtin_prefetch(from + s->right_ahead, 0, 2);
         __builtin_prefetch(from_high + s->right_ahead, 0, 2);
     }
@@ -286,8 +286,8 @@ INLINE void split_right_share(Sum sum, const SumBlock *b, SumSplitting *s, int c
         load_pixels(sum, s, row, channels.at + half, channels.count - half, two);
         split(two[0], two[1], s->right + (tile / 2 * PARTS_OF_FLOAT * 2 + tile % 2) * line + row * STEP,
               2 * line);
-        ROLLED for (int i = 0; i < s->left_asked; i++, s->ask_left += LINE)
-            __builtin_prefetch(s->ask_left, 0, 2);
+        ROLLED for (int i = 0; i < s->left_lines; i++, s->prefetch_left += LINE)
+            __builtin_prefetch(s->prefetch_left, 0, 2);
         if (++tile == 2 * b->panels) {
             tile = 0;
             row++;

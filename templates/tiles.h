@@ -7,9 +7,9 @@
  *   first . last + first . middle + middle . middle + middle . first + first . first + last . first
  *
  * What is left out is less than 2^-23 of a product, about what float rounds off each; sums come out nearer to
- * the exact ones than those of fused multiply-adds one after the other (docs/performance.md). Six of these
+ * the exact ones than those of fused multiply-adds one after the other (docs/performance-notebook.md). Six of these
  * products take less than half of the time of vectors. So here every product is made whole: what other
- * processors do faster by skipping zeros (sparse.h), by a mask (masked.h) or by minimal filtering
+ * processors do faster by skipping zeros (sparse.h), by a mask (masked.h) or by Winograd
  * (winograd.h) has its counterpart at the end. Gradients of weights, sums over pixels, are in tile_sums.h.
  *
  * What an infinity leaves over its first part is no number, and so are the sums that it comes to; numbers
@@ -400,7 +400,7 @@ INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
     *high = (Vec)second;
 }
 
-/* A step of a row. What lies in one piece the processor asks for by itself, but not the next rows of patches.
+/* A step of a row. What lies in one piece the processor prefetches by itself, but not the next rows of patches.
  */
 INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *to)
 {
@@ -471,8 +471,8 @@ INLINE void end_row(const TileProduct *p, int tail, const Ending *e, int row)
         tail & TAIL_ADD ? p->addend[at + (size_t)i] : 0, tail & TAIL_MASK ? p->mask[at + (size_t)i] : 0);
 }
 
-/* Asks for where a row will end, and for its mask. */
-INLINE void ask_row(const TileProduct *p, int tail, size_t at)
+/* Prefetches where a row will end, and its mask. */
+INLINE void prefetch_row(const TileProduct *p, int tail, size_t at)
 {
     UNROLL for (int line = 0; line < PANEL; line += LINE)
     {
@@ -482,13 +482,13 @@ INLINE void ask_row(const TileProduct *p, int tail, size_t at)
     }
 }
 
-/* The last `count` rows of those of `e` that are done, while for as many rows of `next` is asked. */
+/* The last `count` rows of those of `e` that are done, while as many rows of `next` are prefetched. */
 INLINE void end_share(const TileProduct *p, int tail, const Ending *e, const Ending *next, int count)
 {
     ROLLED for (int row = e->work.done - count; row < e->work.done; row++)
     {
         if (row < next->rows)
-            ask_row(p, tail, end_of_row(p->to, next, row));
+            prefetch_row(p, tail, end_of_row(p->to, next, row));
         end_row(p, tail, e, row);
     }
 }

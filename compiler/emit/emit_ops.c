@@ -175,10 +175,10 @@ static void emit_report(Emit *e, const Op *op)
     fprintf(e->out, "    if (s->forward_done && !s->forward_done(s))\n        return;\n");
 }
 
-static void emit_room(Emit *e, const Op *op)
+static void emit_buffer(Emit *e, const Op *op)
 {
     const Value *v = op->out[0];
-    fprintf(e->out, "    float *const %s = AT(%zu); /* %s: room for ", v->name, v->offset, op->label);
+    fprintf(e->out, "    float *const %s = AT(%zu); /* %s: a buffer for ", v->name, v->offset, op->label);
     for (int i = 0; i < v->rank; i++)
         fprintf(e->out, "%s%d", i ? "x" : "", v->dims[i]);
     fprintf(e->out, " */\n");
@@ -191,7 +191,7 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
         fputc('\n', e->out);
     switch (op->kind) {
     case OP_REPORT: emit_report(e, op); return;
-    case OP_ROOM: emit_room(e, op); return;
+    case OP_BUFFER: emit_buffer(e, op); return;
     case OP_TAKE:
         fprintf(e->out, "    s->take(s, TENSOR_%s, %s);\n", op->in[TAKE_PARAM]->name,
                 op->in[TAKE_GRADIENT]->name);

@@ -88,7 +88,7 @@ void emit_step(Emit *e)
 /* ---- encoders ----
  *
  * All features are one list, of which each needs a part: what several have in common is a function of its
- * own, a stretch of operations that the same features need. */
+ * own, a segment of operations that the same features need. */
 
 typedef struct {
     const Graph *g;
@@ -125,8 +125,8 @@ static bool same_needs(const Needs *n, int left, int right)
     return true;
 }
 
-/* The end of the stretch that begins with operation `first`. */
-static int stretch_end(const Needs *n, int first)
+/* The end of the segment that begins with operation `first`. */
+static int segment_end(const Needs *n, int first)
 {
     int end = first + 1;
     while (end < n->g->ops && same_needs(n, first, end))
@@ -135,7 +135,7 @@ static int stretch_end(const Needs *n, int first)
 }
 
 /* "encoder_0_to_3", "embed_7": of the first and the last operation's layers. */
-static const char *stretch_name(Arena *a, const Graph *g, int first, int end)
+static const char *segment_name(Arena *a, const Graph *g, int first, int end)
 {
     const char *from = g->op[first]->label, *to = g->op[end - 1]->label;
     int low, high;
@@ -149,7 +149,7 @@ static const char *stretch_name(Arena *a, const Graph *g, int first, int end)
     return "mean_over_positions";
 }
 
-/* Values of earlier stretches lie where those left them. */
+/* Values of earlier segments lie where those left them. */
 static void emit_earlier(Emit *e, const Graph *g, int first, int end)
 {
     for (int v = 0; v < g->values; v++) {
@@ -183,10 +183,10 @@ static bool is_param(const Graph *g, const Value *v)
     return v->param;
 }
 
-static void emit_stretch(Emit *e, const Graph *g, int first, int end)
+static void emit_segment(Emit *e, const Graph *g, int first, int end)
 {
     fprintf(e->out, "static void %s(AmdimPool *pool, char *arena%s%s)\n{\n",
-            stretch_name(e->arena, g, first, end), reads(g, first, end, is_param) ? ", const Params *p" : "",
+            segment_name(e->arena, g, first, end), reads(g, first, end, is_param) ? ", const Params *p" : "",
             reads(g, first, end, is_x) ? ", const float *x" : "");
     emit_earlier(e, g, first, end);
     for (int i = first; i < end; i++)
@@ -206,11 +206,11 @@ static void emit_feature(Emit *e, const Needs *n, int feature)
     int column = fprintf(e->out, "FEATURE(%s, AT(%zu)", feature_function(e->arena, f), f->result->offset);
     const char *before = ",";
     for (int first = 0, end; first < n->g->ops; first = end) {
-        end = stretch_end(n, first);
+        end = segment_end(n, first);
         if (!needs_of(n, feature)[first])
             continue;
         const char *call = arena_printf(
-            e->arena, "%s(pool, arena%s%s)", stretch_name(e->arena, n->g, first, end),
+            e->arena, "%s(pool, arena%s%s)", segment_name(e->arena, n->g, first, end),
             reads(n->g, first, end, is_param) ? ", p" : "", reads(n->g, first, end, is_x) ? ", x" : "");
         column += fprintf(e->out, "%s", before);
         if (column + (int)strlen(call) + 2 > WIDTH)
@@ -231,11 +231,11 @@ void emit_encoders(Emit *e)
     fprintf(
         e->out,
         "/* Encoders, of %d images as testing sees them, with running statistics: each feature is made by "
-        "the stretches\n * that it needs, and what one leaves in the arena the next reads. */\n\n",
+        "the segments\n * that it needs, and what one leaves in the arena the next reads. */\n\n",
         p->encode->net->images);
     for (int first = 0, end; first < p->encode->ops; first = end) {
-        end = stretch_end(&n, first);
-        emit_stretch(e, p->encode, first, end);
+        end = segment_end(&n, first);
+        emit_segment(e, p->encode, first, end);
     }
     for (int f = 0; f < p->features; f++)
         emit_feature(e, &n, f);

@@ -13,9 +13,9 @@ typedef struct {
     Value **pending; /* by value number of it */
     bool *wanted;    /* values whose gradient something trained depends on */
     Graph *step;     /* of a chunk: the list in whose memory the weights' gradients add up; else NULL */
-    Value **room;    /* of a chunk: (rooms) those gradients */
-    Param **room_of; /* (rooms) */
-    int rooms;
+    Value **buffer;    /* of a chunk: (buffers) those gradients */
+    Param **buffer_of; /* (buffers) */
+    int buffers;
 } Reverse;
 
 static Value *like(Reverse *r, const Value *v)
@@ -71,12 +71,12 @@ static Value *weight_gradient(Reverse *r, const Op *forward, const Value *weight
 {
     if (!r->step)
         return like(r, weight);
-    Op *room = graph_op(r->step, OP_ROOM, forward->at, forward->label);
-    room->out[0] = graph_value(r->step, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", weight->name),
+    Op *buffer = graph_op(r->step, OP_BUFFER, forward->at, forward->label);
+    buffer->out[0] = graph_value(r->step, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", weight->name),
                                weight->rank, weight->dims);
-    r->room[r->rooms] = room->out[0];
-    r->room_of[r->rooms++] = weight->param;
-    return graph_outer(r->g, room->out[0], room->out[0]->name);
+    r->buffer[r->buffers] = buffer->out[0];
+    r->buffer_of[r->buffers++] = weight->param;
+    return graph_outer(r->g, buffer->out[0], buffer->out[0]->name);
 }
 
 static void grad_pad(Reverse *r, const Op *f, Value *dy)
@@ -225,8 +225,8 @@ static void grad_encode(Reverse *r, const Op *f)
     Graph *chunk = f->chunk_grad, *step = r->g;
     Reverse c = {.g = chunk, .step = step};
     c.pending = ARENA_ARRAY(step->arena, Value *, chunk->values);
-    c.room = ARENA_ARRAY(step->arena, Value *, chunk->values);
-    c.room_of = ARENA_ARRAY(step->arena, Param *, chunk->values);
+    c.buffer = ARENA_ARRAY(step->arena, Value *, chunk->values);
+    c.buffer_of = ARENA_ARRAY(step->arena, Param *, chunk->values);
     const int forward_values = chunk->values;
     for (int i = 1; i < f->inputs; i++) {
         const Value *feature = chunk->feature[i - 1];
@@ -237,16 +237,16 @@ static void grad_encode(Reverse *r, const Op *f)
     }
     reverse(&c, chunk->ops);
 
-    Op *op = graph_op_wide(step, OP_ENCODE_GRAD, f->at, f->label, f->inputs + c.rooms);
+    Op *op = graph_op_wide(step, OP_ENCODE_GRAD, f->at, f->label, f->inputs + c.buffers);
     op->in[ENCODE_GRAD_X] = f->in[ENCODE_X];
     for (int i = 1; i < f->inputs; i++)
         op->in[i] = r->pending[f->in[i]->id];
-    for (int i = 0; i < c.rooms; i++)
-        op->in[f->inputs + i] = c.room[i];
+    for (int i = 0; i < c.buffers; i++)
+        op->in[f->inputs + i] = c.buffer[i];
     op->chunk = chunk;
     op->chunks = f->chunks;
-    for (int i = 0; i < c.rooms; i++)
-        take(r, f, c.room[i], graph_param(step, c.room_of[i]));
+    for (int i = 0; i < c.buffers; i++)
+        take(r, f, c.buffer[i], graph_param(step, c.buffer_of[i]));
 }
 
 static void reverse_op(Reverse *r, const Op *f)
@@ -268,7 +268,7 @@ static void reverse_op(Reverse *r, const Op *f)
     case OP_BATCHNORM: grad_batchnorm(r, f, dy); break;
     case OP_GATHER: grad_gather(r, f, dy); break;
     case OP_SCORES: grad_scores(r, f, dy); break;
-    case OP_ROOM: break; /* the encode that fills it has been met */
+    case OP_BUFFER: break; /* the encode that fills it has been met */
     default: bug("no gradient of %s", op_name(f->kind));
     }
 }
@@ -276,7 +276,7 @@ static void reverse_op(Reverse *r, const Op *f)
 /* What an encode fills depends on the encoder's weights. */
 static bool depends_on_trained(const Reverse *r, const Op *op)
 {
-    bool wanted = op->kind == OP_ROOM;
+    bool wanted = op->kind == OP_BUFFER;
     for (int j = 0; j < op->inputs; j++)
         if (op->in[j])
             wanted |= r->wanted[op->in[j]->id] || (op->in[j]->param && op->in[j]->param->trained);

@@ -369,8 +369,8 @@ static void encode_in_chunks(Lower *l, int chunk, int layers, Value **layer)
             continue;
         const NetLayer *at = &n->layer[i];
         const char *label = arena_printf(l->pool->arena, "encoder.%d", i);
-        Op *room = graph_op(l->g, OP_ROOM, at->spec->at, label);
-        room->out[0] = layer[i] = kept[count] =
+        Op *buffer = graph_op(l->g, OP_BUFFER, at->spec->at, label);
+        buffer->out[0] = layer[i] = kept[count] =
             graph_map(l->g, identifier(l, label, ""), at->side, at->channels);
         replace_value(encode, forward[i], graph_outer(encode, layer[i], identifier(l, label, "_kept")));
         backward->feature[count - 1] = again[i];

@@ -11,7 +11,7 @@ static bool can(const Graph *g, const Op *op)
     return !strcmp(g->net->spec->target.blas.v, "openblas");
 }
 
-/* Our kernels lead wherever they were measured but on plain products by a weight that no second cache holds a
+/* Our kernels lead wherever they were measured but on plain products by a weight that no L2 holds a
  * panel of, unless they skip zeros; there OpenBLAS's blocking pays (docs/performance-notebook.md has the
  * table). */
 static bool pays(const Graph *g, const Op *op)

@@ -1,4 +1,4 @@
-/* winograd.c: convolutions by Winograd's minimal filtering (templates/winograd.h): fewer multiplications, for
+/* winograd.c: convolutions by Winograd's F(m, r) (templates/winograd.h): fewer multiplications, for
  * transforms of both maps and of the weight. */
 #include "blocks.h"
 #include "kernel.h"

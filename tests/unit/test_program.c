@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 /* `way`: none and openblas are the spec's blas, every convolution through OpenBLAS with the latter, as none
- * of these small ones would go by itself; winograd is minimal filtering, likewise.
+ * of these small ones would go by itself; winograd likewise.
  *
  * Programs are compiled with -O3, as people's are. Those that are quick, with -O1, have shapes of their own,
  * but every kernel of theirs is in one of the others. */

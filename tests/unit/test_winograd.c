@@ -1,4 +1,4 @@
-/* test_winograd.c: convolutions and their gradients by Winograd's minimal filtering (templates/winograd.h)
+/* test_winograd.c: convolutions and their gradients by Winograd's F(m, r) (templates/winograd.h)
  * against the interpreter, in the memory that the compiler plans for them. */
 #include "winograd.h"
 
