@@ -9,7 +9,7 @@
 #include "kernels.h"
 
 _Static_assert(PIXEL_BLOCK % ROWS == 0, "a block of pixels is a whole number of tiles");
-_Static_assert(ROWS % 2 == 0, "heights of tiles are even");
+_Static_assert(ROWS % 2 == 0, "a tile is a multiple of HEIGHT_STEP high");
 
 /* Floats of a packed panel. */
 #define PANEL_FLOATS(depth) ((ptrdiff_t)(depth)*PANEL)
@@ -381,8 +381,10 @@ INLINE void grad_w_tile(int height, const GradWTile *t)
         store(t->dw + r * t->columns + v * LANES, sum[r][v]);
 }
 
-/* A function for every second height. */
-#define GRAD_W_HEIGHTS(HEIGHT) HEIGHT(2) HEIGHT(4) HEIGHT(6) HEIGHT(8) HEIGHT(10) HEIGHT(12)
+/* A function for each height, or for every second where there are many. */
+enum { HEIGHT_STEP = ROWS > 6 ? 2 : 1 };
+#define GRAD_W_HEIGHTS(HEIGHT)                                                                               \
+    HEIGHT(1) HEIGHT(2) HEIGHT(3) HEIGHT(4) HEIGHT(5) HEIGHT(6) HEIGHT(8) HEIGHT(10) HEIGHT(12)
 #define DEFINE_HEIGHT(n)                                                                                     \
     SHARED void grad_w_rows_##n(const GradWTile *t)                                                          \
     {                                                                                                        \
@@ -390,22 +392,25 @@ INLINE void grad_w_tile(int height, const GradWTile *t)
     }
 GRAD_W_HEIGHTS(DEFINE_HEIGHT)
 
-/* Heights above ROWS do not come up. */
+/* What does not come up on the target is not compiled. */
 INLINE void grad_w_rows(const GradWTile *t)
 {
 #define CALL(n)                                                                                              \
-    case n: grad_w_rows_##n(t); break;
-    switch (MIN_OF((t->rows + 1) / 2 * 2, ROWS)) {
+    case n:                                                                                                  \
+        if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS)                                                           \
+            grad_w_rows_##n(t);                                                                              \
+        break;
+    switch (CEIL_DIV(t->rows, HEIGHT_STEP) * HEIGHT_STEP) {
         GRAD_W_HEIGHTS(CALL)
     }
 #undef CALL
 }
 
-/* The first row of tile `tile` of `tiles`: tiles are cut where rows are even, so that none has a row too many
- * but the last. */
+/* The first row of tile `tile` of `tiles`, which are cut at multiples of the step, so that none but the last
+ * is computed with a row too many. */
 INLINE int grad_w_row(int rows, int tile, int tiles)
 {
-    return MIN_OF(2 * piece(CEIL_DIV(rows, 2), tile, tiles), rows);
+    return MIN_OF(HEIGHT_STEP * piece(CEIL_DIV(rows, HEIGHT_STEP), tile, tiles), rows);
 }
 
 /* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */

@@ -51,15 +51,25 @@ static const float FILTER_3_3[5][3] = {{1, 0, 0},
                                        {0, 0, 1}};
 static const float OUTPUT_3_3[3][5] = {{1, 1, 1, 1, 0}, {0, -1, 0.5f, 2, 0}, {0, 1, 0.25f, 4, 1}};
 
-/* Where a square of channels lies in memory: (row, column) at `at` + row * row_step + column * step. */
+/* Where a square of channels lies in memory: (row, column) at `at` + row * row_step + column * step, of which
+ * `rows` and `columns` are there; the others are zeros to read, and are not written. */
 typedef struct {
     float *at;
     ptrdiff_t row_step, step;
+    int height, width;
 } Place;
 
+/* A whole one. */
 INLINE Place place(const float *at, ptrdiff_t row_step, ptrdiff_t step)
 {
-    return (Place){(float *)(uintptr_t)at, row_step, step};
+    return (Place){(float *)(uintptr_t)at, row_step, step, MAX_POINTS, MAX_POINTS};
+}
+
+/* The same square elsewhere. */
+INLINE Place place_at(Place p, const float *at)
+{
+    p.at = (float *)(uintptr_t)at;
+    return p;
 }
 
 /* to (+)= M from M' of `channels`, whole vectors of them; added if there is `more`. */
@@ -88,25 +98,51 @@ typedef void TransformSquare(const Place *from, const Place *to, int channels, b
 #define EACH_OF(rows, columns, i, k)                                                                         \
     UNROLL for (int i = 0; i < (rows); i++) UNROLL for (int k = 0; k < (columns); k++)
 
+/* Hides how a pointer came about: each row of a square has one, made from the one before, where a compiler
+ * would hold all vectors' distances in memory. */
+#define OPAQUE_POINTER(p) __asm__("" : "+r"(p))
+
+INLINE void store_more(bool more, float *to, Vec v)
+{
+    store(to, more ? (Vec)(load(to) + v) : v);
+}
+
 /* A function for a matrix M (rows, columns), or the transposed of one, BY_COLUMN. */
 #define DEFINE_TRANSFORM(name, order, matrix, rows, columns)                                                 \
     SHARED void name(const Place *from, const Place *to, int channels, bool more)                            \
     {                                                                                                        \
+        const Place in = *from, out = *to; /* for all a compiler knows, vectors are stored in them */        \
         ROLLED for (int c = 0; c < channels; c += LANES)                                                     \
         {                                                                                                    \
             Vec square[(columns) * (columns)], half[(rows) * (columns)], result[(rows) * (rows)];            \
-            EACH_OF(columns, columns, i, k)                                                                  \
-            square[i * (columns) + k] = load(from->at + c + i * from->row_step + k * from->step);            \
+            const float *source = in.at + c;                                                                 \
+            float *target = out.at + c;                                                                      \
+            if (in.height >= (columns) && in.width >= (columns))                                             \
+                UNROLL for (int i = 0; i < (columns); i++, source += in.row_step)                            \
+                {                                                                                            \
+                    OPAQUE_POINTER(source);                                                                  \
+                    UNROLL for (int k = 0; k < (columns); k++) square[i * (columns) + k] =                   \
+                        load(source + k * in.step);                                                          \
+                }                                                                                            \
+            else                                                                                             \
+                EACH_OF(columns, columns, i, k)                                                              \
+            square[i * (columns) + k] =                                                                      \
+                i < in.height && k < in.width ? load(source + i * in.row_step + k * in.step) : (Vec){0};     \
             EACH_OF(rows, columns, i, k)                                                                     \
             COMBINE(half[i * (columns) + k], order(matrix, i, l), square[l * (columns) + k], columns);       \
             EACH_OF(rows, rows, i, k)                                                                        \
             COMBINE(result[i * (rows) + k], order(matrix, k, l), half[i * (columns) + l], columns);          \
-            if (more)                                                                                        \
+            if (out.height >= (rows) && out.width >= (rows))                                                 \
+                UNROLL for (int i = 0; i < (rows); i++, target += out.row_step)                              \
+                {                                                                                            \
+                    OPAQUE_POINTER(target);                                                                  \
+                    UNROLL for (int k = 0; k < (rows); k++)                                                  \
+                        store_more(more, target + k * out.step, result[i * (rows) + k]);                     \
+                }                                                                                            \
+            else                                                                                             \
                 EACH_OF(rows, rows, i, k)                                                                    \
-            result[i * (rows) + k] =                                                                         \
-                load(to->at + c + i * to->row_step + k * to->step) + result[i * (rows) + k];                 \
-            EACH_OF(rows, rows, i, k)                                                                        \
-            store(to->at + c + i * to->row_step + k * to->step, result[i * (rows) + k]);                     \
+            if (i < out.height && k < out.width)                                                             \
+                store_more(more, target + i * out.row_step + k * out.step, result[i * (rows) + k]);          \
         }                                                                                                    \
     }
 
@@ -204,20 +240,9 @@ INLINE bool has_point(Winograd w, int kind, int point)
 /* ---- where tiles lie
  * ------------------------------------------------------------------------------------------------ */
 
-/* Of a square at an edge, what of it is there. */
 typedef struct {
-    ptrdiff_t row_step, step;
-    int rows, columns;
-} Square;
-
-INLINE bool is_whole(Square s, int side)
-{
-    return s.rows == side && s.columns == side;
-}
-
-typedef struct {
-    size_t cell, pixel; /* its first float in x and, channels aside, its first pixel in y */
-    Square cells, outputs;
+    size_t cell, pixel;   /* its first float in x and, channels aside, its first pixel in y */
+    Place cells, outputs; /* their first channels aside */
 } Tile;
 
 /* Tile t of its kind, counted over all images. */
@@ -236,12 +261,12 @@ INLINE Tile tile_at(Winograd w, int kind, int t)
         .pixel = ((size_t)image * c.out_side + (size_t)row) * c.out_side + (size_t)column,
         .cells = {.row_step = (ptrdiff_t)c.stride * c.side * c.in,
                   .step = (ptrdiff_t)c.stride * c.in,
-                  .rows = MIN_OF(points_of(w), cells - row),
-                  .columns = MIN_OF(points_of(w), cells - column)},
+                  .height = MIN_OF(points_of(w), cells - row),
+                  .width = MIN_OF(points_of(w), cells - column)},
         .outputs = {.row_step = (ptrdiff_t)c.out_side * c.out,
                     .step = c.out,
-                    .rows = MIN_OF(w.outputs, c.out_side - row),
-                    .columns = MIN_OF(w.outputs, c.out_side - column)},
+                    .height = MIN_OF(w.outputs, c.out_side - row),
+                    .width = MIN_OF(w.outputs, c.out_side - column)},
     };
 }
 
@@ -258,29 +283,6 @@ INLINE Channels channels_from(Winograd w, int k)
     return (Channels){(ptrdiff_t)(k / run) * w.c.side * w.c.in + k % run, run - k % run};
 }
 
-/* A run of `channels` of a square in memory, zeros where it is not there, transformed to points `point_step`
- * apart. */
-INLINE void square_to_points(Winograd w, TransformSquare *transform, const float *from, Square s, int side,
-                             int channels, float *to, ptrdiff_t point_step)
-{
-    const Place points = place(to, points_of(w) * point_step, point_step);
-    if (is_whole(s, side)) {
-        const Place square = place(from, s.row_step, s.step);
-        transform(&square, &points, channels, false);
-        return;
-    }
-    float copy[MAX_SQUARE * LANES];
-    ROLLED for (int c = 0; c < channels; c += LANES)
-    {
-        const Place square = place(copy, side * LANES, LANES),
-                    at = place(to + c, points.row_step, point_step);
-        ROLLED for (int i = 0; i < side; i++) ROLLED for (int k = 0; k < side; k++)
-            store(copy + (i * side + k) * LANES,
-                  i < s.rows && k < s.columns ? load(from + c + i * s.row_step + k * s.step) : (Vec){0});
-        transform(&square, &at, LANES, false);
-    }
-}
-
 /* Points of the cells' channels [first, last) of one tile. */
 SHARED void points_of_cells(const Winograd *w, const float *x, const Tile *tile, int first, int last,
                             float *to, ptrdiff_t point_step)
@@ -288,9 +290,10 @@ SHARED void points_of_cells(const Winograd *w, const float *x, const Tile *tile,
     ROLLED for (int k = first, run; k < last; k += run)
     {
         const Channels c = channels_from(*w, k);
+        const Place cells = place_at(tile->cells, x + tile->cell + c.at),
+                    points = place(to + (k - first), points_of(*w) * point_step, point_step);
         run = MIN_OF(c.left, last - k);
-        square_to_points(*w, w->by->cells_to_points, x + tile->cell + c.at, tile->cells, points_of(*w), run,
-                         to + (k - first), point_step);
+        w->by->cells_to_points(&cells, &points, run, false);
     }
 }
 
@@ -298,8 +301,9 @@ SHARED void points_of_cells(const Winograd *w, const float *x, const Tile *tile,
 SHARED void points_of_outputs(const Winograd *w, const float *dy, const Tile *tile, int channel, int channels,
                               float *to, ptrdiff_t point_step)
 {
-    square_to_points(*w, w->by->outputs_to_points, dy + tile->pixel * (size_t)w->c.out + channel,
-                     tile->outputs, w->outputs, channels, to, point_step);
+    const Place outputs = place_at(tile->outputs, dy + tile->pixel * (size_t)w->c.out + channel),
+                points = place(to, points_of(*w) * point_step, point_step);
+    w->by->outputs_to_points(&outputs, &points, channels, false);
 }
 
 /* ---- the weight
@@ -387,16 +391,18 @@ INLINE Conv point_product(Winograd w)
 /* A tile's outputs, from where they lie at m, rows `row_step` apart; then the tail. */
 SHARED void store_outputs(const Winograd *w, const ConvJob *j, int tail, const Tile *tile, const Place *m)
 {
-    const Square s = tile->outputs;
-    ROLLED for (int i = 0; i < s.rows; i++) ROLLED for (int k = 0; k < s.columns; k++)
+    const Place s = tile->outputs;
+    const ConvJob job = *j; /* for all a compiler knows, vectors are stored in it */
+    const int out = w->c.out;
+    ROLLED for (int i = 0; i < s.height; i++) ROLLED for (int k = 0; k < s.width; k++)
     {
         const float *from = m->at + i * m->row_step + k * m->step;
-        const size_t at = tile->pixel * (size_t)w->c.out + (size_t)(i * s.row_step + k * s.step);
-        ROLLED for (int channel = 0; channel < w->c.out; channel += LANES)
+        const size_t at = tile->pixel * (size_t)out + (size_t)(i * s.row_step + k * s.step);
+        ROLLED for (int channel = 0; channel < out; channel += LANES)
         {
             const size_t to = at + (size_t)channel;
-            tail_vector(tail, j->y + to, load(from + channel), tail & TAIL_BIAS ? j->bias + channel : NULL,
-                        tail & TAIL_ADD ? j->addend + to : NULL, NULL);
+            tail_vector(tail, job.y + to, load(from + channel), tail & TAIL_BIAS ? job.bias + channel : NULL,
+                        tail & TAIL_ADD ? job.addend + to : NULL, NULL);
         }
     }
 }
@@ -448,29 +454,6 @@ INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail
     }
 }
 
-/* Adds what a run of a tile's points stands for to its cells, of which only what is there. */
-INLINE void add_cells(Winograd w, const Place *points, Square s, float *dx, int channels)
-{
-    const int side = points_of(w);
-    if (is_whole(s, side)) {
-        const Place cells = place(dx, s.row_step, s.step);
-        w.by->points_to_cells(points, &cells, channels, true);
-        return;
-    }
-    float copy[MAX_SQUARE * LANES];
-    ROLLED for (int c = 0; c < channels; c += LANES)
-    {
-        const Place from = place(points->at + c, points->row_step, points->step),
-                    cells = place(copy, side * LANES, LANES);
-        w.by->points_to_cells(&from, &cells, LANES, false);
-        ROLLED for (int i = 0; i < s.rows; i++) ROLLED for (int k = 0; k < s.columns; k++)
-        {
-            float *to = dx + c + i * s.row_step + k * s.step;
-            store(to, load(to) + load(copy + (i * side + k) * LANES));
-        }
-    }
-}
-
 /* What tiles [first, last) of a kind add to dx. Scratch as for winograd_conv. */
 SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, float *scratch, int kind, int first,
                         int last)
@@ -502,9 +485,10 @@ SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, float *scratch
             ROLLED for (int k = 0, run; k < depth; k += run)
             {
                 const Channels c = channels_from(*w, k);
-                const Place points = place(v + (ptrdiff_t)t * depth + k, side * v_step, v_step);
+                const Place points = place(v + (ptrdiff_t)t * depth + k, side * v_step, v_step),
+                            cells = place_at(tile.cells, j->dx + tile.cell + c.at);
                 run = c.left;
-                add_cells(*w, &points, tile.cells, j->dx + tile.cell + c.at, run);
+                w->by->points_to_cells(&points, &cells, run, true);
             }
         }
     }
