@@ -63,7 +63,7 @@ demo:
 
 test:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TESTS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TESTS) $(BENCHES)
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 # bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed,

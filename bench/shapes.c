@@ -107,9 +107,12 @@ static void blas_grad_x(const Shape *s)
 static void ours_grad_w(const Shape *s)
 {
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw};
-    const Conv c = s->c;
-    for (int part = 0; part < GRAD_W_PARTS(c); part++)
-        conv_grad_w_part(c, &j, s->scratch, part);
+#if MATRIX_TILES
+    conv_grad_w_tiles(s->c, &j, s->scratch, 1, 1, 0);
+#else
+    for (int part = 0; part < GRAD_W_PARTS(s->c); part++)
+        conv_grad_w_part(s->c, &j, s->scratch, part);
+#endif
 }
 
 static void blas_grad_w(const Shape *s)
@@ -122,7 +125,7 @@ static void blas_grad_w(const Shape *s)
 
 #if !MATRIX_TILES
 /* Weights are transformed anew each time, as in a step. */
-static void filtered_forward(const Shape *s)
+static void winograd_forward(const Shape *s)
 {
     const Winograd w = winograd_of(s->c, s->outputs);
     const ConvJob j = {.x = s->x, .y = s->y, .packed = s->points};
@@ -131,7 +134,7 @@ static void filtered_forward(const Shape *s)
     winograd_conv(w, &j, s->scratch, TAIL_RELU, 0, w.c.images * tiles_of(w));
 }
 
-static void filtered_grad_x(const Shape *s)
+static void winograd_gradient_of_x(const Shape *s)
 {
     const Winograd w = winograd_of(s->c, s->outputs);
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->points};
@@ -140,7 +143,7 @@ static void filtered_grad_x(const Shape *s)
     winograd_grad_x(w, &j, s->scratch, TAIL_MASK, 0, w.c.images);
 }
 
-static void filtered_grad_w(const Shape *s)
+static void winograd_gradient_of_w(const Shape *s)
 {
     const Winograd w = winograd_of(s->c, s->outputs);
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
@@ -281,7 +284,7 @@ static void measure(Conv c, int rounds)
 }
 
 #if !MATRIX_TILES
-static void measure_filtered(Conv c, int outputs, int rounds)
+static void measure_winograd(Conv c, int outputs, int rounds)
 {
     const Winograd w = winograd_of(c, outputs);
     Shape s = shape_new(c, rounds);
@@ -290,16 +293,16 @@ static void measure_filtered(Conv c, int outputs, int rounds)
     free(s.scratch);
     s.scratch = some((size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + c.out + PANEL));
     double forward[2], grad_x[2], grad_w[2];
-    compare(&s, filtered_forward, ours_forward, forward);
-    compare(&s, filtered_grad_x, ours_grad_x, grad_x);
-    compare(&s, filtered_grad_w, ours_grad_w, grad_w);
+    compare(&s, winograd_forward, ours_forward, forward);
+    compare(&s, winograd_gradient_of_x, ours_grad_x, grad_x);
+    compare(&s, winograd_gradient_of_w, ours_grad_w, grad_w);
     print_rates(&s, forward, grad_x, grad_w);
     printf("\n");
     shape_free(&s);
 }
 
 /* Shapes that Winograd makes faster. */
-static void print_filtered(int rounds)
+static void print_winograd(int rounds)
 {
     static const struct {
         int side, in, out_side, out, kernel, stride;
@@ -307,9 +310,9 @@ static void print_filtered(int rounds)
         {30, 64, 14, 128, 4, 2}, {30, 32, 14, 64, 4, 2}, {7, 256, 5, 256, 3, 1},
         {7, 128, 5, 128, 3, 1},  {5, 256, 3, 256, 3, 1}, {5, 128, 3, 128, 3, 1},
     };
-    printf("                              filtered  by taps  filtered  by taps  filtered  by taps\n");
+    printf("                              winograd  by taps  winograd  by taps  winograd  by taps\n");
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        measure_filtered((Conv){STEP_IMAGES, shape[i].side, shape[i].in, shape[i].out_side, shape[i].out,
+        measure_winograd((Conv){STEP_IMAGES, shape[i].side, shape[i].in, shape[i].out_side, shape[i].out,
                                 shape[i].kernel, shape[i].stride},
                          3, rounds);
 }
@@ -334,8 +337,7 @@ static void measure_sparse(Conv c, int every, int rounds)
     s.by_dy = c.kernel > 1 || c.out > c.in;
     s.points = some(SLICES * weight);
     free(s.scratch);
-    s.scratch =
-        some((size_t)(SPARSE_SCRATCH(depth) + SPARSE_SUM_SCRATCH + MASKED_SCRATCH(depth))); /* for each */
+    s.scratch = some((size_t)MAX_OF(SPARSE_SCRATCH(depth), SPARSE_GRAD_W_SCRATCH)); /* for each */
     fill_sparse(s.x, (size_t)c.images * c.side * c.side * c.in, every);
     double forward[2] = {0}, grad_x[2], grad_w[2], by_mask[2] = {0};
     if (c.kernel == 1)
@@ -400,7 +402,7 @@ int main(int argc, char **argv)
                        shape[i].out, shape[i].kernel, shape[i].stride},
                 rounds);
 #if !MATRIX_TILES
-    print_filtered(rounds);
+    print_winograd(rounds);
     print_sparse(2, rounds);
     print_sparse(3, rounds);
 #endif

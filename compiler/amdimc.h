@@ -76,7 +76,7 @@ Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 void select_kernels(Graph *g, const char *forced);
 bool kernel_is_known(const char *name);
 const char *op_kernel_name(const Op *op); /* "winograd" */
-/* "winograd 3x3", "sparse by dy in 4 slices"; NULL where an operation has one implementation or none. */
+/* "winograd F(3, 3)", "sparse by dy in 4 slices"; NULL where an operation has one implementation or none. */
 const char *op_kernel_text(Arena *a, const Op *op);
 /* Whether it takes some 0.6 of a plain product's time on processors without matrix tiles. */
 bool kernel_halves(const Graph *g, const Op *op);

@@ -57,7 +57,7 @@ typedef struct {
     const char *name; /* "encoder.2.0.conv1", the layer or pair it belongs to */
     const char
         *shape; /* "conv 4x4 stride 2, 64 at 30x30 to 128 at 14x14, ReLU"; the first word is its kind */
-    const char *kernel; /* the implementation: "winograd 3x3", "direct", "sparse", ... */
+    const char *kernel; /* the implementation: "winograd F(3, 3)", "direct", "sparse", ... */
     int line;           /* of the spec; 0: nowhere */
     double flop; /* of one run: two per multiply-add, as the mathematics needs them; 0: not a product */
 } AmdimOp;

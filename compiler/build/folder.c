@@ -116,12 +116,11 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
         {"name", f->net->spec->name.v},
         {"version", AMDIMC_VERSION},
         {"overrides", overrides_text(a, f->overrides, b)},
-        {"processor",
-         is_native(f->net->spec)
-             ? "The program runs on processors like the one that builds it. Where that has matrix tiles "
-               "(AMX),\n"
-               "products are made by them, unless `make CPPFLAGS=-DMATRIX_TILES=0` says otherwise."
-             : arena_printf(a, "The program runs on `%s`, as -march knows it.", march)},
+        {"processor", is_native(f->net->spec)
+                          ? "The program runs on processors like the one that builds it, by vectors. For "
+                            "matrix tiles (AMX),\n"
+                            "generate the folder with `--march sapphirerapids`."
+                          : arena_printf(a, "The program runs on `%s`, as -march knows it.", march)},
         {"openblas", f->without_openblas ? openblas : ""},
         {"batch", batch_text(a, f->net)},
     };

@@ -76,7 +76,7 @@ const char *op_kernel_text(Arena *a, const Op *op)
         return NULL;
     const char *text = p->kernel->name;
     if (p->outputs)
-        text = arena_printf(a, "%s %dx%d", text, p->outputs, p->outputs);
+        text = arena_printf(a, "%s F(%d, %d)", text, p->outputs, op->kernel / op->stride);
     if (p->zeros && op->kind == OP_CONV_GRAD_W)
         text = arena_printf(a, "%s by %s", text, p->zeros == op->in[CONV_GRAD_W_X] ? "x" : "dy");
     if (p->cells)

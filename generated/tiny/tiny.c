@@ -413,7 +413,7 @@ static void step(AmdimStep *s)
     STEP_ENDS(s);
 }
 
-/* Encoders, of 32 images as testing sees them, with running statistics: each feature is made by the stretches
+/* Encoders, of 32 images as testing sees them, with running statistics: each feature is made by the segments
  * that it needs, and what one leaves in the arena the next reads. */
 
 static void encoder_layers_0_to_1(AmdimPool *pool, char *arena, const Params *p, const float *x)

@@ -20,8 +20,7 @@ bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
     if (m->tiles && !processor_permits_tiles())
         return fault(f,
                      "%s was compiled for a processor with matrix tiles (AMX), which this one lacks or its "
-                     "system does not permit; compile it here, or for vectors: amdimc --march x86-64-v4, or "
-                     "`make CPPFLAGS=-DMATRIX_TILES=0` in its folder",
+                     "system does not permit; compile it here, or for vectors: amdimc --march x86-64-v4",
                      m->name);
     if (m->start != NULL)
         m->start();

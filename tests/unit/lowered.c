@@ -29,10 +29,11 @@ void lowered_run(Graph *g, bool backward, Pass last)
     }
 }
 
-static void lower(Lowered *l, Source *source, Pass last)
+static void lower(Lowered *l, Source *source, Pass last, bool tiles)
 {
     Spec *spec = source ? spec_read(l->arena, &l->d, source, &(Overrides){0}) : NULL;
     assert_non_null(spec);
+    spec->target.tiles = tiles;
     l->net = net_build(l->arena, &l->d, spec);
     assert_non_null(l->net);
     l->pool = (ParamPool){.arena = l->arena, .net = l->net};
@@ -42,17 +43,27 @@ static void lower(Lowered *l, Source *source, Pass last)
         l->params = params_place(l->arena, l->step, &l->pool);
 }
 
-void lowered_begin(Lowered *l, const char *text, Pass last)
+static void begin_text(Lowered *l, const char *text, Pass last, bool tiles)
 {
     *l = (Lowered){.arena = arena_new(), .d = {.stream = stderr}};
     l->source = (Source){"a.yaml", text, strlen(text)};
-    lower(l, &l->source, last);
+    lower(l, &l->source, last, tiles);
+}
+
+void lowered_begin(Lowered *l, const char *text, Pass last)
+{
+    begin_text(l, text, last, false);
+}
+
+void lowered_begin_tiles(Lowered *l, const char *text, Pass last)
+{
+    begin_text(l, text, last, true);
 }
 
 void lowered_begin_file(Lowered *l, const char *path, Pass last)
 {
     *l = (Lowered){.arena = arena_new(), .d = {.stream = stderr}};
-    lower(l, source_read(l->arena, &l->d, path), last);
+    lower(l, source_read(l->arena, &l->d, path), last, false);
 }
 
 void lowered_end(Lowered *l)

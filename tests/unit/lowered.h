@@ -20,6 +20,7 @@ typedef struct {
 /* The test fails where the spec is wrong. Every pass is followed by graph_check, the last by plan_check. */
 void lowered_begin(Lowered *l, const char *text, Pass last);
 void lowered_begin_file(Lowered *l, const char *path, Pass last);
+void lowered_begin_tiles(Lowered *l, const char *text, Pass last); /* for a target with matrix tiles */
 void lowered_end(Lowered *l);
 
 /* The passes after lowering, as the compiler runs them. */

@@ -45,11 +45,10 @@ static void bless(const char *path, const char *text)
     assert_int_equal(fclose(to), 0);
 }
 
-static void expect_golden(const char *name, const char *spec)
+/* Ends with `l`. */
+static void expect_printed(const char *name, Lowered *l)
 {
-    Lowered l;
-    lowered_begin(&l, spec, PASS_PLAN);
-    char path[128], *got = printed(l.step);
+    char path[128], *got = printed(l->step);
     snprintf(path, sizeof path, "tests/golden/%s.ir", name);
     if (getenv("BLESS"))
         bless(path, got);
@@ -57,7 +56,14 @@ static void expect_golden(const char *name, const char *spec)
     assert_string_equal(got, want);
     free(want);
     free(got);
-    lowered_end(&l);
+    lowered_end(l);
+}
+
+static void expect_golden(const char *name, const char *spec)
+{
+    Lowered l;
+    lowered_begin(&l, spec, PASS_PLAN);
+    expect_printed(name, &l);
 }
 
 static void local_dim_prints_as_expected(void **state)
@@ -91,6 +97,30 @@ static void amdim_prints_as_expected(void **state)
                            "embedding: {dim: 16, batchnorm: true}\n"
                            "loss:\n"
                            "  pairs: [1-to-3, {pair: 3-to-5, weight: 0.5}]\n");
+}
+
+/* Wide enough for every kernel of a convolution but OpenBLAS, which takes 2 million weights. */
+#define EVERY_KERNEL                                                                                         \
+    "name: a\n"                                                                                              \
+    "input: {size: 18}\n"                                                                                    \
+    "batch: 32\n"                                                                                            \
+    "encoder:\n"                                                                                             \
+    "  - conv: {out: 64, kernel: 3}\n"                                                                       \
+    "  - residual: {out: 64, kernel: 1}\n"                                                                   \
+    "  - residual: {out: 128, kernel: 4, stride: 2}\n"                                                       \
+    "  - residual: {out: 128, kernel: 3}\n"                                                                  \
+    "  - residual: {out: 128, kernel: 5}\n"                                                                  \
+    "embedding: {dim: 128}\n"                                                                                \
+    "loss: {pairs: [1-to-5]}\n"
+
+static void kernels_print_as_expected(void **state)
+{
+    (void)state;
+    Lowered l;
+    lowered_begin(&l, EVERY_KERNEL, PASS_PLAN);
+    expect_printed("kernels", &l);
+    lowered_begin_tiles(&l, EVERY_KERNEL, PASS_PLAN);
+    expect_printed("kernels-tiles", &l);
 }
 
 /* ---- what is dropped ---- */
@@ -369,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(local_dim_prints_as_expected),
         cmocka_unit_test(amdim_prints_as_expected),
+        cmocka_unit_test(kernels_print_as_expected),
         cmocka_unit_test(untrained_heads_are_not_there),
         cmocka_unit_test(layers_above_the_trained_scales_are_not_there),
         cmocka_unit_test(every_trained_tensor_is_taken_once),
