@@ -27,8 +27,8 @@ typedef float *ConvFunction(AmdimPool *pool, ConvJob job);
                        parts)
 
 /* By Winograd's F(m, r), in tiles of m x m pixels of y (winograd.h has the source); `by` is F(m, r). */
-#define CONV_WINOGRAD(name, shape, by, tail, parts)                                                     \
-    FUNCTION_OF_ROUNDS(name, ConvJob, y, Winograd, ((Winograd){shape, by}),                             \
+#define CONV_WINOGRAD(name, shape, by, tail, parts)                                                          \
+    FUNCTION_OF_ROUNDS(name, ConvJob, y, Winograd, ((Winograd){shape, by}),                                  \
                        winograd_pack(s, j->weight, part, j->packed), PANELS(s.c.out),                        \
                        winograd_conv(s, j, amdim_scratch(j->pool, worker), tail,                             \
                                      tile_piece(s.c.images *tiles_of(s), part, parts),                       \
@@ -65,8 +65,8 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
                        conv_grad_x_part(s, j, amdim_scratch(j->pool, worker), tail, part, parts), parts)
 
 /* By Winograd. */
-#define CONV_GRAD_X_WINOGRAD(name, shape, by, tail, parts)                                              \
-    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Winograd, ((Winograd){shape, by}),                       \
+#define CONV_GRAD_X_WINOGRAD(name, shape, by, tail, parts)                                                   \
+    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Winograd, ((Winograd){shape, by}),                            \
                        winograd_pack_transposed(s, j->weight, part, j->packed), PANELS(depth_of(s)),         \
                        winograd_grad_x(s, j, amdim_scratch(j->pool, worker), tail,                           \
                                        piece(s.c.images, part, parts), piece(s.c.images, part + 1, parts)),  \
@@ -122,8 +122,8 @@ typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
                        slices)
 
 /* By Winograd: sums of each point, then of each tap. */
-#define CONV_GRAD_W_WINOGRAD(name, shape, by, parts)                                                    \
-    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Winograd, ((Winograd){shape, by}),                       \
+#define CONV_GRAD_W_WINOGRAD(name, shape, by, parts)                                                         \
+    FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Winograd, ((Winograd){shape, by}),                            \
                        winograd_grad_w(s, j, amdim_scratch(j->pool, worker), part, parts), parts,            \
                        winograd_grad_w_end(s, j, part, parts), parts)
 

@@ -154,8 +154,7 @@ INLINE Vec where_positive(Vec gate, Vec v)
         return job.result;                                                                                   \
     }
 
-/* ---- the tile
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the tile ---- */
 
 /* What follows a product while its tile is in registers: y = mask(relu(sum + bias + addend)), each only where
  * its bit is set; a mask lets through where it is above 0. */
@@ -188,8 +187,7 @@ INLINE float tail_number(int tail, float sum, float bias, float addend, float ma
     return tail & TAIL_MASK && !(mask > 0) ? 0 : sum;
 }
 
-/* ---- convolution
- * ------------------------------------------------------------------------------------------------ */
+/* ---- convolution ---- */
 
 typedef struct {
     int images, side, in; /* x (images, side, side, in), padded where the layer pads */

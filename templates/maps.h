@@ -45,8 +45,7 @@ SHARED void begin_gradient(float *dx, const float *addend, size_t count)
         memcpy(dx, addend, count * sizeof(float));
 }
 
-/* ---- padding
- * ------------------------------------------------------------------------------------------------ */
+/* ---- padding ---- */
 
 enum { PAD_ZEROS, PAD_MIRROR }; /* what stands around a map; a mirror does not repeat the edge */
 
@@ -111,8 +110,7 @@ SHARED void pad_grad_image(Padding p, const MapJob *j, int image)
             dx[i] = j->mask[at + i] > 0 ? dx[i] : 0;
 }
 
-/* ---- means
- * ------------------------------------------------------------------------------------------------ */
+/* ---- means ---- */
 
 /* POOL: y (images, out_side, out_side, out) = the mean over each kernel x kernel window of x (images, side,
  * side, in); channels from `in` to `out` are zero. POOL_GRAD: dx, the job's y, = addend + each window's share
@@ -243,8 +241,7 @@ SHARED void max_pool_grad_image(MaxPool s, const MaxPoolGradJob *j, int image)
                           MIN_OF(MAXIMA, s.channels - first), dy, dx);
 }
 
-/* ---- positions
- * ------------------------------------------------------------------------------------------------ */
+/* ---- positions ---- */
 
 typedef struct {
     int images, positions, channels; /* positions: pixels of an image */
@@ -289,8 +286,7 @@ SHARED void gather_grad_image(Positions p, const GatherJob *j, int image)
                p.channels);
 }
 
-/* ---- numbers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- numbers ---- */
 
 enum { POINTWISE_PARTS = 16 };
 

@@ -1,8 +1,8 @@
 /* masked.h: gradients of x of which a mask keeps half.
  *
  * Before a residual's second convolution, a 1x1, lies a ReLU: of the gradient of its input only what the ReLU
- * let through is wanted (docs/performance-notebook.md). Each of these numbers is a dot product of two rows, dy's and
- * the weight's. A block of the weight, MASK_BITS rows of part of the depth, lies in the L1; as much
+ * let through is wanted (docs/performance-notebook.md). Each of these numbers is a dot product of two rows,
+ * dy's and the weight's. A block of the weight, MASK_BITS rows of part of the depth, lies in the L1; as much
  * of a pixel's row of dy in registers. Four products go together, so that what the lanes of their sums hold
  * is added up side by side.
  *
@@ -27,8 +27,7 @@ INLINE int masked_depth(int out)
     return out % (MASKED_VECTORS * LANES) ? MASKED_VECTORS / 2 * LANES : MASKED_VECTORS * LANES;
 }
 
-/* ---- four dot products
- * ------------------------------------------------------------------------------------------------ */
+/* ---- four dot products ---- */
 
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -83,8 +82,7 @@ INLINE Four dot_products(const Vec left[MASKED_VECTORS], const float *block, int
     return sums_of_lanes(sum);
 }
 
-/* ---- rows
- * ------------------------------------------------------------------------------------------------ */
+/* ---- rows ---- */
 
 /* One block of the weight. */
 typedef struct {
@@ -153,8 +151,7 @@ SHARED void masked_rows_by_depth(const MaskedRows *r)
         masked_rows_of(r, MASKED_VECTORS / 2 * LANES);
 }
 
-/* ---- maps
- * ------------------------------------------------------------------------------------------------ */
+/* ---- maps ---- */
 
 /* Blocks of a weight. */
 INLINE int masked_packs(Conv c)

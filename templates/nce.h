@@ -187,8 +187,7 @@ SHARED void nce_grad_target(Nce n, const float *r, int target, NceStatistics fro
         nce_grad_target_if(false, n, r, target, from, dr);
 }
 
-/* ---- functions of a pair: `views` directions, `batch` images, `positions` locations of an image
- * ------------------------------------------------------------------------------------------------ */
+/* ---- functions of a pair: `views` directions, `batch` images, `positions` locations of an image ---- */
 
 typedef struct {
     AmdimPool *pool;

@@ -1,9 +1,9 @@
 /* sparse.h: products by what a ReLU has let through.
  *
  * Of a map behind a ReLU, and of a gradient behind its mask, half is zero when training begins and two thirds
- * later (docs/performance-notebook.md). A product by such a matrix goes from one number that is not zero to the next:
- * a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added up. Their
- * sums over a group of panels stay in registers, the block of the other factor in the L1.
+ * later (docs/performance-notebook.md). A product by such a matrix goes from one number that is not zero to
+ * the next: a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added
+ * up. Their sums over a group of panels stay in registers, the block of the other factor in the L1.
  *
  * Columns are a multiple of 64, a whole number of any target's groups; the depth of a map's product of
  * DEPTH_BLOCK, the rows of a weight's gradient of LINE, and what lies together of its patches of a panel.
@@ -23,8 +23,7 @@ enum {
 _Static_assert(SPARSE_COLUMNS % GROUP_COLUMNS == 0, "columns are a multiple of a group");
 _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 
-/* ---- which numbers are not zero
- * ---------------------------------------------------------------------------------------- */
+/* ---- which numbers are not zero ---- */
 
 /* Bit i of the result: x[i] is not zero, i < 32. */
 INLINE uint32_t nonzero_of_32(const float *x)
@@ -47,8 +46,7 @@ INLINE uint64_t nonzero_of_64(const float *x)
     return nonzero_of_32(x) | (uint64_t)nonzero_of_32(x + 32) << 32;
 }
 
-/* ---- rows of a product
- * ------------------------------------------------------------------------------------------------ */
+/* ---- rows of a product ---- */
 
 /* What will be read soon: `lines` lines of each of some pixels, `step` floats apart. A little of it is
  * asked for with each row, so that it arrives without holding them up. */
@@ -213,8 +211,7 @@ INLINE SparseEnds *sparse_ends_of(int tail)
     return NULL;
 }
 
-/* ---- maps
- * ------------------------------------------------------------------------------------------------ */
+/* ---- maps ---- */
 
 /* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail. `to` says where pixel and
  * column lie in y: column over the taps of a kernel that is as large as its stride, as in a gradient of x. */
@@ -302,8 +299,7 @@ INLINE void sparse_grad_x(Conv c, const ConvGradXJob *j, float *scratch, int tai
     sparse_product(&product, scratch, first, last);
 }
 
-/* ---- the gradient of a weight
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the gradient of a weight ---- */
 
 /* dw (depth, out) = x' dy is summed over the pixels by x, of a 1x1 convolution, whose channels are its rows;
  * or transposed by dy. A part has up to SPARSE_ROWS of these rows and a slice of the pixels; slices add up

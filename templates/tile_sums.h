@@ -178,9 +178,9 @@ INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows,
 enum { LEFT_TASKS = 4 };
 
 /* The parts of a block of pixels that are made meanwhile: of the left factor a tile of a step at a time, of
- * the right one a row of a tile. With each row the next block's numbers are prefetched, as far on as the row's
- * own, and `left_lines` lines of the left map; but not where pixels are long enough for the processor to see
- * by itself what comes. */
+ * the right one a row of a tile. With each row the next block's numbers are prefetched, as far on as the
+ * row's own, and `left_lines` lines of the left map; but not where pixels are long enough for the processor
+ * to see by itself what comes. */
 enum { LEFT_PREFETCHED = 512, RIGHT_PREFETCHED = 128 }; /* channels */
 
 typedef struct {

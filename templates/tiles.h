@@ -7,8 +7,8 @@
  *   first . last + first . middle + middle . middle + middle . first + first . first + last . first
  *
  * What is left out is less than 2^-23 of a product, about what float rounds off each; sums come out nearer to
- * the exact ones than those of fused multiply-adds one after the other (docs/performance-notebook.md). Six of these
- * products take less than half of the time of vectors. So here every product is made whole: what other
+ * the exact ones than those of fused multiply-adds one after the other (docs/performance-notebook.md). Six of
+ * these products take less than half of the time of vectors. So here every product is made whole: what other
  * processors do faster by skipping zeros (sparse.h), by a mask (masked.h) or by Winograd
  * (winograd.h) has its counterpart at the end. Gradients of weights, sums over pixels, are in tile_sums.h.
  *
@@ -43,8 +43,7 @@ _Static_assert((int)PAIR_NUMBERS == 2 * (int)PAIR_FLOATS, "memory is planned for
 
 typedef uint16_t Part; /* a part of a float */
 
-/* ---- the unit
- * ----------------------------------------------------------------------------------------------- */
+/* ---- the unit ---- */
 
 /* Tiles 0 to 3 are the sums of a pair of rows by a pair of columns, 4 and 5 of the left factor, 6 and 7 of
  * the right one. */
@@ -79,8 +78,7 @@ INLINE void tiles_end(void)
 }
 #endif
 
-/* ---- parts of floats
- * ---------------------------------------------------------------------------------------- */
+/* ---- parts of floats ---- */
 
 /* Of a shift and a blend clang would make a shuffle of words, which takes three times as long. */
 #if defined __AVX512F__
@@ -231,8 +229,7 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
     }
 }
 
-/* ---- shares of work
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- shares of work ---- */
 
 /* Work that is spread over products of the unit, a share with each: the vectors make it while the unit
  * multiplies. A processor looks a few hundred instructions ahead, so shares are small. */
@@ -262,9 +259,7 @@ INLINE int last_share(Shares *s)
     return share;
 }
 
-/* ---- a step
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- a step ---- */
 
 enum { PRODUCTS = 6 }; /* of parts, for one of floats */
 
@@ -327,8 +322,7 @@ INLINE void store_sums(float *sums, ptrdiff_t stride)
     TILE_STORE(3, sums + TILE * stride + TILE, bytes);
 }
 
-/* ---- products of maps
- * ------------------------------------------------------------------------------------------------ */
+/* ---- products of maps ---- */
 
 /* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail: a pixel's row of the left
  * factor is a patch of `from`, and goes to a patch of `to`, over whose taps the columns go. */
@@ -400,7 +394,8 @@ INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
     *high = (Vec)second;
 }
 
-/* A step of a row. What lies in one piece the processor prefetches by itself, but not the next rows of patches.
+/* A step of a row. What lies in one piece the processor prefetches by itself, but not the next rows of
+ * patches.
  */
 INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *to)
 {

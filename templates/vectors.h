@@ -14,8 +14,7 @@ _Static_assert(ROWS % 2 == 0, "a tile is a multiple of HEIGHT_STEP high");
 /* Floats of a packed panel. */
 #define PANEL_FLOATS(depth) ((ptrdiff_t)(depth)*PANEL)
 
-/* ---- packing
- * ------------------------------------------------------------------------------------------------ */
+/* ---- packing ---- */
 
 /* One panel of scale * w, w (depth, columns). */
 SHARED void pack_panel(const float *w, int depth, int columns, float scale, int panel, float *packed)
@@ -47,8 +46,7 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
                 to[(size_t)k * PANEL + j] = scale * w[(size_t)(first + j) * depth + k];
 }
 
-/* ---- the tile
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the tile ---- */
 
 /* Where a tile goes: its first row's first element in y and what is like y, rows `stride` floats apart, of
  * which `rows` and `width` columns are wanted. */
@@ -192,8 +190,7 @@ SHARED void tile_scattered(const float *first, ptrdiff_t a_stride, int depth, co
         spilled[r][i];
 }
 
-/* ---- convolution
- * ------------------------------------------------------------------------------------------------- */
+/* ---- convolution ---- */
 
 /* What the tiles behind this one will want from memory, a stream for each panel: what they read, then what
  * lies where they write. Asked for a line at a time between multiplications, it arrives without holding them
@@ -323,8 +320,7 @@ SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
                            piece(c.images, part + 1, parts));
 }
 
-/* ---- the gradient of a weight
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the gradient of a weight ---- */
 
 /* Sums over `pixels` of products of x at x + at[i], `rows` of its floats, and dy, packed (pixels, PANEL): to
  * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to. What

@@ -22,8 +22,7 @@
 
 enum { MAX_POINTS = 5, MAX_SQUARE = MAX_POINTS * MAX_POINTS };
 
-/* ---- transforms
- * ------------------------------------------------------------------------------------------------ */
+/* ---- transforms ---- */
 
 /* B', G and A' of F(m, r): m outputs of r taps, from m + r - 1 points. */
 static const float INPUT_2_2[3][3] = {{1, -1, 0}, {0, 1, 0}, {0, -1, 1}};
@@ -174,8 +173,7 @@ DEFINE_TRANSFORMS(3, 2)
 DEFINE_TRANSFORMS(2, 3)
 DEFINE_TRANSFORMS(3, 3)
 
-/* ---- the shape
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the shape ---- */
 
 typedef struct {
     Conv c;
@@ -237,8 +235,7 @@ INLINE bool has_point(Winograd w, int kind, int point)
     return !(kind & OVER_BOTTOM && row == side - 1) && !(kind & OVER_RIGHT && column == side - 1);
 }
 
-/* ---- where tiles lie
- * ------------------------------------------------------------------------------------------------ */
+/* ---- where tiles lie ---- */
 
 typedef struct {
     size_t cell, pixel;   /* its first float in x and, channels aside, its first pixel in y */
@@ -306,8 +303,7 @@ SHARED void points_of_outputs(const Winograd *w, const float *dy, const Tile *ti
     w->by->outputs_to_points(&outputs, &points, channels, false);
 }
 
-/* ---- the weight
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the weight ---- */
 
 /* Channel k of a cell under the first tap, and the taps' steps, in a weight whose rows are `out` floats. */
 INLINE Place taps_of(Winograd w, const float *weight, int k)
@@ -379,8 +375,7 @@ INLINE void winograd_pack_transposed(Winograd w, const float *weight, int panel,
     pack_points_transposed(&w, weight, panel, packed);
 }
 
-/* ---- the three products
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the three products ---- */
 
 /* A point's product as a 1x1 convolution. */
 INLINE Conv point_product(Winograd w)

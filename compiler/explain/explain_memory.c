@@ -37,7 +37,8 @@ void explain_arena(Arena *a, Explanation *e)
         const Op *op = g->op[i];
         for (int j = 0; j < OP_OUTPUTS; j++)
             write_value(g, purpose, op->out[j],
-                        op->kind == OP_BUFFER && i > e->forward_ops ? PURPOSE_GRADIENTS : op_purpose(op->kind));
+                        op->kind == OP_BUFFER && i > e->forward_ops ? PURPOSE_GRADIENTS
+                                                                    : op_purpose(op->kind));
         write_value(g, purpose, op->scratch, PURPOSE_SCRATCH);
         e->moment[i] = moment_at(g, purpose, i);
         if (e->moment[i].live > e->moment[e->fullest].live)

@@ -9,10 +9,10 @@
 
 typedef struct {
     Graph *g;
-    int forward;     /* operations of the forward list */
-    Value **pending; /* by value number of it */
-    bool *wanted;    /* values whose gradient something trained depends on */
-    Graph *step;     /* of a chunk: the list in whose memory the weights' gradients add up; else NULL */
+    int forward;       /* operations of the forward list */
+    Value **pending;   /* by value number of it */
+    bool *wanted;      /* values whose gradient something trained depends on */
+    Graph *step;       /* of a chunk: the list in whose memory the weights' gradients add up; else NULL */
     Value **buffer;    /* of a chunk: (buffers) those gradients */
     Param **buffer_of; /* (buffers) */
     int buffers;
@@ -73,7 +73,7 @@ static Value *weight_gradient(Reverse *r, const Op *forward, const Value *weight
         return like(r, weight);
     Op *buffer = graph_op(r->step, OP_BUFFER, forward->at, forward->label);
     buffer->out[0] = graph_value(r->step, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", weight->name),
-                               weight->rank, weight->dims);
+                                 weight->rank, weight->dims);
     r->buffer[r->buffers] = buffer->out[0];
     r->buffer_of[r->buffers++] = weight->param;
     return graph_outer(r->g, buffer->out[0], buffer->out[0]->name);
