@@ -36,7 +36,7 @@ help:
 	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
 	@echo 'make bench      time the programs on this machine, and with PYTORCH=PYTHON that Python'\''s PyTorch'
 	@echo 'make bench-memory  what budgets of memory cost'
-	@echo 'make bless      rewrite the expected outputs of tests and generated/sample'
+	@echo 'make bless      rewrite the expected outputs of tests and generated/tiny/tiny.c'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
 	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), then SPECS=$(SPECS) random ones from FIRST=$(FIRST)'
 	@echo 'make format     clang-format every C file'

@@ -19,7 +19,7 @@
 
 #define AMDIMC_VERSION "0.2.0"
 
-/* ---- lower.c: Net -> forward operations ---- */
+/* ---- ir/lower.c: Net -> forward operations ---- */
 
 typedef struct {
     Arena *arena;
@@ -45,19 +45,19 @@ typedef struct {
  * needs a part; feature[] (scales + 1) and *features are filled in. */
 Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Feature *feature, int *features);
 
-/* ---- grad.c: reverse mode over the list ---- */
+/* ---- ir/grad.c: reverse mode over the list ---- */
 
 /* Appends the backward pass: what no gradient reaches is not differentiated; each trained tensor's gradient
  * is taken (OP_TAKE) as soon as it is complete. */
 void differentiate(Graph *g);
 
-/* ---- simplify.c ---- */
+/* ---- ir/simplify.c ---- */
 
 /* Drops operations whose results nothing uses, and lets a product apply the ReLU's mask that would follow it.
  */
 void simplify(Graph *g);
 
-/* ---- params.c: the table of tensors ---- */
+/* ---- ir/params.c: the table of tensors ---- */
 
 typedef struct {
     int count;
@@ -71,8 +71,8 @@ Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 /* ---- kernels/select.c: the table of implementations (kernels/kernel.h) ---- */
 
 /* Chooses each operation's kernel and writes its Plan; every later pass only reads it. `forced`, where not
- * NULL, names the kernel of every product that it can make, for measurements and tests; the others are
- * "direct". */
+ * NULL, names the kernel of every product that it can make, for measurements and tests; the others
+ * are made by the last row that can. */
 void select_kernels(Graph *g, const char *forced);
 bool kernel_is_known(const char *name);
 const char *op_kernel_name(const Op *op); /* "winograd" */
@@ -111,14 +111,14 @@ typedef struct {
 } PeakMemory;
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas);
 
-/* ---- plan.c: lifetimes, in-place results, offsets in one arena ---- */
+/* ---- plan/plan.c: lifetimes, in-place results, offsets in one arena ---- */
 
 /* Gives each temporary, scratch included, an offset (a multiple of 64) such that no two that live at once
  * overlap, and g->arena_bytes. */
 void plan_memory(Graph *g);
 void plan_check(const Graph *g); /* a breach is our bug; quadratic, used by tests and once a compile */
 
-/* ---- template.c: C with holes ---- */
+/* ---- emit/template.c: text with holes ---- */
 
 typedef struct {
     const char *hole, *value;
@@ -128,7 +128,7 @@ typedef struct {
 void template_expand(Arena *a, FILE *out, const char *directory, const char *name, const Fill *fill,
                      int fills);
 
-/* ---- emit.c: placed IR -> C text ---- */
+/* ---- emit/emit.c: placed IR -> C text ---- */
 
 /* What is given for memory. */
 typedef struct {
@@ -145,9 +145,8 @@ typedef struct {
     PeakMemory peak;
     Schedule schedule;
     const char *digest;
-    const char *triple;    /* the target's; "native" unless given */
-    bool openblas;         /* some product is OpenBLAS's */
-    const char *templates; /* directory */
+    const char *triple; /* the target's; "native" unless given */
+    bool openblas;      /* some product is OpenBLAS's */
 } Program;
 
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
@@ -157,7 +156,7 @@ char *emit_model(Arena *a, const Program *p);
 
 void graph_print(const Graph *g, FILE *stream); /* --emit=ir */
 
-/* ---- explain.c: what a spec amounts to ---- */
+/* ---- explain/explain.c: what a spec amounts to ---- */
 
 /* Layers, scales and pairs with their shapes, numbers and FLOPs, the parts of p->peak, and the arena over the
  * step: as tables for people, or as one JSON object with the same numbers. */
@@ -166,25 +165,25 @@ void explain_json(Arena *a, const Program *p, FILE *stream);
 /* The table of layers alone, of a net whose pairs could not be resolved. */
 void explain_layers(Arena *a, const Net *n, FILE *stream);
 
-/* ---- pytorch.c: Net -> Python text ---- */
+/* ---- emit/pytorch.c: Net -> Python text ---- */
 
 /* The same model, loss and `replay` as one file of Python for PyTorch. The same spec gives the same bytes. */
-char *emit_pytorch(Arena *a, const Net *n, const char *templates);
+char *emit_pytorch(Arena *a, const Net *n, const char *forced);
 
-/* ---- pipeline.c ---- */
+/* ---- plan/pipeline.c, plan/compile.c, plan/schedule.c ---- */
 
 /* From the net to placed operations, for the step and every encoder, on that schedule. */
 Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule schedule);
 /* On the fastest schedule there is: with target.memory, the fastest within it (schedule.c), or NULL with an
  * error that names the least that would do. */
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, const char *forced);
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced);
 /* 16 hex digits that stand for the text. */
 const char *digest_of(Arena *a, const char *text);
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const char *forced);
 /* The same net as if its spec said `blas: none`. */
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 
-/* ---- build.c: files, clang ---- */
+/* ---- build/build.c: files, clang ---- */
 
 typedef struct {
     const char *home;                          /* directory of templates, runtime and LICENSE */
@@ -215,7 +214,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s);
 bool build_copy_jsmn(Arena *a, const Build *b,
                      const char *to); /* the header that the runtime's sources need */
 
-/* ---- target.c: programs for other machines ---- */
+/* ---- build/target.c: programs for other machines ---- */
 
 bool target_is_other(const Build *b); /* --target or --static was given */
 /* For another machine `march: native` becomes the triple's baseline, unless the command line says it. Finds
@@ -225,7 +224,7 @@ void target_processor(const Build *b, const Overrides *o, Spec *s);
  * command line asks for it by name. */
 bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s);
 
-/* ---- folder.c: --emit=c ---- */
+/* ---- build/folder.c: --emit=c ---- */
 
 typedef struct {
     const Net *net;

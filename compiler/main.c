@@ -32,7 +32,7 @@ static const char usage[] =
     "  --static            a program that needs no shared library\n"
     "  --products NAME     fastest; to measure against, every product by one kernel where that can: "
     "openblas,\n"
-    "                      winograd, sparse, masked or direct\n"
+    "                      winograd, sparse, masked, tiles or direct\n"
     "  --help, --version\n"
     "\n";
 static const char exit_status[] =
@@ -83,8 +83,8 @@ static int parse_products(Command *c, const char *name)
 {
     if (strcmp(name, "fastest") && !kernel_is_known(name))
         return usage_error(
-            "amdimc", "--products=%s is not built: fastest, openblas, winograd, sparse, masked or direct",
-            name);
+            "amdimc",
+            "--products=%s is not built: fastest, openblas, winograd, sparse, masked, tiles or direct", name);
     c->forced = strcmp(name, "fastest") ? name : NULL;
     return EXIT_DONE;
 }
@@ -192,7 +192,7 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
 {
     Folder f = {.net = p->net, .overrides = &c->overrides, .model_c = emit_model(a, p)};
     if (p->openblas) {
-        Program *own = compile_without_openblas(a, d, p->net, c->build.templates);
+        Program *own = compile_without_openblas(a, d, p->net, c->forced);
         if (!own)
             return false;
         own->triple = p->triple;
@@ -260,7 +260,7 @@ static bool compile_and_make(Arena *a, Command *c)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
-    Program *p = compile(a, &d, n, c->build.templates, c->forced);
+    Program *p = compile(a, &d, n, c->forced);
     if (!p)
         return false;
     if (c->build.target)

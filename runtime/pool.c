@@ -8,6 +8,7 @@
  *
  * Every other worker takes parts from the last one down: so of two threads each comes back to the images that
  * it treated in the operation before, of which its cache may hold the rest. */
+#include "processor.h"
 #include "runtime.h"
 #include <pthread.h>
 #include <sched.h>
@@ -165,13 +166,6 @@ int pool_threads(const AmdimPool *pool)
     return pool->threads;
 }
 
-/* Processors this process may use; where the system does not say, more than anyone asks for. */
-static int processors(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE;
-}
-
 static bool start_workers(AmdimPool *pool, Fault *f)
 {
     for (; pool->started < pool->threads - 1; pool->started++) {
@@ -205,7 +199,7 @@ AmdimPool *pool_new(int threads, size_t scratch_bytes, Fault *f)
         return NULL;
     pool->threads = threads;
     pool->spins =
-        threads <= processors() ? SPINS : 0; /* a spinning thread would keep a working one waiting */
+        threads <= processor_count() ? SPINS : 0; /* a spinning thread would keep a working one waiting */
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->done, NULL);

@@ -1,5 +1,6 @@
-/* processor.c: matrix tiles, as Linux hands them out. */
+/* processor.c: see processor.h. */
 #include "processor.h"
+#include <sched.h>
 #if defined __x86_64__ && defined __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,4 +14,10 @@ bool processor_permits_tiles(void)
 #else
     return false;
 #endif
+}
+
+int processor_count(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : CPU_SETSIZE;
 }

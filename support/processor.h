@@ -9,4 +9,7 @@
  * False where there are none, or the system refuses. */
 bool processor_permits_tiles(void);
 
+/* Processors this process may use; where the system does not say, more than anyone asks for. */
+int processor_count(void);
+
 #endif

@@ -7,11 +7,6 @@
 #include "kernels.h"
 #include <cblas.h>
 
-INLINE bool blas_plain(Conv c)
-{
-    return c.kernel == 1 && c.stride == 1;
-}
-
 INLINE int blas_tile(int depth)
 {
     return UNFOLDED / depth > 0 ? UNFOLDED / depth : 1;
@@ -48,16 +43,16 @@ INLINE void fold(Conv c, const float *unfolded, int pixel, int pixels, float *dx
 /* Pixels [first, last) of y = x . weight, then the tail. */
 INLINE void conv_blas(Conv c, const ConvJob *j, float *unfolded, int tail, int first, int last)
 {
-    const int depth = c.kernel * c.kernel * c.in, tile = blas_plain(c) ? last - first : blas_tile(depth);
+    const int depth = c.kernel * c.kernel * c.in, tile = is_pointwise(c) ? last - first : blas_tile(depth);
     if (tail & TAIL_ADD && j->addend != j->y)
         memcpy(j->y + (size_t)first * c.out, j->addend + (size_t)first * c.out,
                sizeof(float) * (size_t)(last - first) * c.out);
     for (int p = first; p < last; p += tile) {
         const int pixels = MIN_OF(tile, last - p);
-        if (!blas_plain(c))
+        if (!is_pointwise(c))
             unfold(c, j->x, p, pixels, 0, depth, unfolded);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, pixels, c.out, depth, 1,
-                    blas_plain(c) ? j->x + (size_t)p * c.in : unfolded, depth, j->weight, c.out,
+                    is_pointwise(c) ? j->x + (size_t)p * c.in : unfolded, depth, j->weight, c.out,
                     tail & TAIL_ADD ? 1 : 0, j->y + (size_t)p * c.out, c.out);
     }
     float *y = j->y + (size_t)first * c.out;
@@ -77,7 +72,7 @@ INLINE void conv_grad_x_blas(Conv c, const ConvGradXJob *j, float *unfolded, int
                  count = (size_t)(last - first) * image;
     if (tail & TAIL_ADD && j->addend != j->dx)
         memcpy(j->dx + begin, j->addend + begin, sizeof(float) * count);
-    if (blas_plain(c)) {
+    if (is_pointwise(c)) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (last - first) * area, c.in, c.out, 1,
                     j->dy + (size_t)first * area * c.out, c.out, j->weight, c.out, tail & TAIL_ADD ? 1 : 0,
                     j->dx + begin, c.in);
@@ -101,13 +96,13 @@ INLINE void conv_grad_x_blas(Conv c, const ConvGradXJob *j, float *unfolded, int
 INLINE void conv_grad_w_blas(Conv c, const ConvGradWJob *j, float *unfolded, int first, int last)
 {
     const int pixels = c.images * c.out_side * c.out_side, rows = last - first,
-              tile = blas_plain(c) ? pixels : blas_tile(rows);
+              tile = is_pointwise(c) ? pixels : blas_tile(rows);
     for (int p = 0; p < pixels; p += tile) {
         const int count = MIN_OF(tile, pixels - p);
-        if (!blas_plain(c))
+        if (!is_pointwise(c))
             unfold(c, j->x, p, count, first, last, unfolded);
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, c.out, count, 1,
-                    blas_plain(c) ? j->x + first : unfolded, blas_plain(c) ? c.in : rows,
+                    is_pointwise(c) ? j->x + first : unfolded, is_pointwise(c) ? c.in : rows,
                     j->dy + (size_t)p * c.out, c.out, p || j->more ? 1 : 0, j->dw + (size_t)first * c.out,
                     c.out);
     }

@@ -42,8 +42,8 @@ enum {
 
 /* ---- NCE (nce.h) ----
  *
- * Of the arena, while a pair's NCE runs: a sum of squares for each part, what each source image comes to, and
- * for each part and source image NCE_SUMS numbers. */
+ * Of the arena, while a pair's NCE runs: a sum of squares for each part, what each source image comes to
+ * (NCE_SOURCE_BYTES at most), and for each part and source image NCE_SUMS numbers. */
 
 enum { NCE_MOST_PARTS = 16, NCE_SQUARE_BYTES = 8, NCE_SOURCE_BYTES = 16, NCE_SUMS = 2 };
 
@@ -73,6 +73,9 @@ static inline int tile_pixels(int steps, int panels)
  * the L2 well, and the most steps and rows of the right factor: with few pixels to a block, sums are loaded
  * and stored often. */
 enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
+
+/* Numbers between a panel's tiles, lest a row's parts fight for one place in the L1. */
+enum { SUM_APART = STEP };
 
 /* A weight's gradient by cells of stride x stride pixels, for a kernel of twice its stride: a cell of x is
  * read once for the four quarters of the kernel that lie over it. Cells go in bands of rows. */

@@ -4,8 +4,8 @@
  * tile's height depend on the target.
  *
  * Maps lie as pixels x channels, (images, side, side, channels). The functions themselves are macros of
- * convolutions.h, nce.h, maps.h and batchnorm.h; their products are in vectors.h and the headers that build
- * on it, or in tiles.h. */
+ * convolutions.h, scores.h, nce.h, maps.h and batchnorm.h; their products are in vectors.h and the headers
+ * that build on it, or in tiles.h. */
 #ifndef KERNELS_H
 #define KERNELS_H
 
@@ -204,10 +204,16 @@ typedef struct {
     AmdimPool *pool; /* for a worker's scratch */
 } ConvJob;
 
+/* Whether pixels' patches lie one after the other. */
+INLINE bool is_pointwise(Conv c)
+{
+    return c.kernel == 1 && c.stride == 1;
+}
+
 /* Where the patch of output pixel p (counted over all images) begins in x. */
 INLINE size_t patch(Conv c, int p)
 {
-    if (c.kernel == 1 && c.stride == 1)
+    if (is_pointwise(c))
         return (size_t)p * c.in;
     const int area = c.out_side * c.out_side, image = p / area, row = p % area / c.out_side,
               column = p % c.out_side;
@@ -220,7 +226,7 @@ SHARED void patches_at(Conv c, int first, int count, int end, size_t *at)
 {
     const size_t step = (size_t)c.stride * c.in, row_step = step * c.side,
                  image_step = ((size_t)c.side - (size_t)c.out_side * c.stride) * c.side * c.in;
-    if (c.kernel == 1 && c.stride == 1) {
+    if (is_pointwise(c)) {
         ROLLED for (int i = 0; i < count; i++) at[i] = (size_t)MIN_OF(first + i, end - 1) * c.in;
         return;
     }

@@ -288,31 +288,31 @@ SHARED void gather_grad_image(Positions p, const GatherJob *j, int image)
 
 /* ---- numbers ---- */
 
-enum { POINTWISE_PARTS = 16 };
+enum { NUMBERS_PARTS = 16 };
 
 /* RELU_GRAD: y = x where mask > 0, else 0: a gradient through a ReLU whose result is the mask.
  * ADD: y = x + addend. Both of `count` floats; y may be one of the others. */
 #define RELU_GRAD(name, count)                                                                               \
-    FUNCTION_OF_A_ROUND(name, MapJob, y, size_t, count, relu_grad_part(s, j, part), POINTWISE_PARTS)
+    FUNCTION_OF_A_ROUND(name, MapJob, y, size_t, count, relu_grad_part(s, j, part), NUMBERS_PARTS)
 #define ADD(name, count)                                                                                     \
-    FUNCTION_OF_A_ROUND(name, MapJob, y, size_t, count, add_part(s, j, part), POINTWISE_PARTS)
+    FUNCTION_OF_A_ROUND(name, MapJob, y, size_t, count, add_part(s, j, part), NUMBERS_PARTS)
 
-INLINE size_t pointwise_piece(size_t count, int part)
+INLINE size_t numbers_begin(size_t count, int part)
 {
-    return count * (size_t)part / POINTWISE_PARTS;
+    return count * (size_t)part / NUMBERS_PARTS;
 }
 
 SHARED void relu_grad_part(size_t count, const MapJob *j, int part)
 {
-    const size_t last = pointwise_piece(count, part + 1);
-    ELEMENTWISE for (size_t i = pointwise_piece(count, part); i < last; i++) j->y[i] =
+    const size_t last = numbers_begin(count, part + 1);
+    ELEMENTWISE for (size_t i = numbers_begin(count, part); i < last; i++) j->y[i] =
         j->mask[i] > 0 ? j->x[i] : 0;
 }
 
 SHARED void add_part(size_t count, const MapJob *j, int part)
 {
-    const size_t last = pointwise_piece(count, part + 1);
-    ELEMENTWISE for (size_t i = pointwise_piece(count, part); i < last; i++) j->y[i] = j->x[i] + j->addend[i];
+    const size_t last = numbers_begin(count, part + 1);
+    ELEMENTWISE for (size_t i = numbers_begin(count, part); i < last; i++) j->y[i] = j->x[i] + j->addend[i];
 }
 
 #endif

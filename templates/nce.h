@@ -229,7 +229,7 @@ typedef struct {
 #define NCE_OF(views, batch, positions, clip, slope, penalty, parts)                                         \
     ((NceRounds){{batch, positions, clip, slope, penalty}, views, parts})
 
-_Static_assert(sizeof(double) == NCE_SQUARE_BYTES && sizeof(NceSource) == NCE_SOURCE_BYTES,
+_Static_assert(sizeof(double) == NCE_SQUARE_BYTES && sizeof(NceSource) <= NCE_SOURCE_BYTES,
                "the compiler plans memory for them");
 
 /* The sum of squares of each part. */

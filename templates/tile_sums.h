@@ -36,11 +36,10 @@ INLINE int most_steps(Sum sum, const SumBlock *b)
     return sum.by_cells ? MOST_SUM_STEPS : MIN_OF(SUM_CACHED / (b->pairs + b->panels), MOST_SUM_STEPS);
 }
 
-/* Numbers from a tile of the right factor to the next: a row more than needed, for a row's parts would fight
- * for one place in the L1. */
+/* Numbers from a tile of the right factor to the next. */
 INLINE ptrdiff_t right_line(Sum sum, const SumBlock *b)
 {
-    return (ptrdiff_t)most_steps(sum, b) * TILE_NUMBERS + STEP;
+    return (ptrdiff_t)most_steps(sum, b) * TILE_NUMBERS + SUM_APART;
 }
 
 /* Numbers of a pair's parts, and of a panel's. */

@@ -333,12 +333,6 @@ typedef struct {
     Conv to;   /* y is its x */
 } TileProduct;
 
-/* Whether pixels' patches lie one after the other. */
-INLINE bool is_pointwise(Conv c)
-{
-    return c.kernel == 1 && c.stride == 1;
-}
-
 /* Rows whose parts are made meanwhile, a step of a row at a time. */
 typedef struct {
     const float *left;             /* row 0, if pointwise */
@@ -662,7 +656,7 @@ INLINE void conv_grad_x_images(Conv c, const ConvGradXJob *j, float *scratch, in
 INLINE void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int tail, int part, int parts)
 {
     const int pixels = c.images * c.side * c.side;
-    if (c.kernel == 1 && c.stride == 1)
+    if (is_pointwise(c))
         conv_grad_x_pixels(c, j, scratch, tail, tile_piece(pixels, part, parts),
                            tile_piece(pixels, part + 1, parts));
     else

@@ -251,7 +251,7 @@ SHARED void conv_pixels(Conv c, const ConvJob *j, float *scratch, int tail, int 
     ROLLED for (int block = first; block < last; block += PIXEL_BLOCK)
     {
         const int end = MIN_OF(block + PIXEL_BLOCK, last);
-        if (c.kernel == 1 && c.stride == 1)
+        if (is_pointwise(c))
             conv_rows(c, j, tail, block, end);
         else
             conv_patches(c, j, tail, block, end);
@@ -313,7 +313,7 @@ SHARED void conv_grad_x_images(Conv c, const ConvGradXJob *j, float *scratch, in
 SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int tail, int part, int parts)
 {
     const int pixels = c.images * c.side * c.side;
-    if (c.kernel == 1 && c.stride == 1)
+    if (is_pointwise(c))
         conv_grad_x_pixels(c, j, tail, tile_piece(pixels, part, parts), tile_piece(pixels, part + 1, parts));
     else
         conv_grad_x_images(c, j, scratch, tail, piece(c.images, part, parts),

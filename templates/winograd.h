@@ -8,7 +8,7 @@
  *
  * A kernel of k at stride s has r = k / s taps over cells of s x s pixels, whose s * s * in channels are one
  * cell's depth; a tile is m x m outputs, read from n x n cells, n = m + r - 1. For each of the n * n points
- * the channels make one product, (tiles, depth) . (depth, out), by the kernels of kernels.h. Backward passes
+ * the channels make one product, (tiles, depth) . (depth, out), by the kernels of vectors.h. Backward passes
  * are the transposes of each step. No output but a tile's last needs the point at infinity, so that tiles
  * which hang over the map's edge go without it in that direction. Only small whole numbers, their halves and
  * quarters stand in A and B, so float loses little: 1e-6 of relative error at 256 channels, against 5e-7

@@ -5,6 +5,8 @@
 
 #include "amdimc.h"
 
+enum { WIDTH = 124 }; /* columns of a line of generated C */
+
 /* A function of fixed shape: a line of the generated C. */
 typedef struct {
     const char *name, *type; /* "Conv" */

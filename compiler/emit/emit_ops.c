@@ -5,8 +5,6 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { WIDTH = 124 };
-
 /* ---- functions of fixed shape ---- */
 
 /* CONV_WINOGRAD(name, constants), in two lines where one is too long. */
@@ -21,18 +19,22 @@ static const char *function_line(Arena *a, const Call *c)
                                c->constants + strlen(", "));
 }
 
-static bool is_noted(const Emit *e, const char *name)
+static const Function *noted(const Emit *e, const char *name)
 {
     for (int i = 0; i < e->functions; i++)
         if (!strcmp(e->function[i].name, name))
-            return true;
-    return false;
+            return &e->function[i];
+    return NULL;
 }
 
 static void note_function(Emit *e, const Op *op)
 {
     const Call c = op_call(e->arena, e->program->net, op);
-    if (is_noted(e, c.name))
+    const char *line = function_line(e->arena, &c);
+    const Function *same = noted(e, c.name);
+    if (same && strcmp(same->line, line) != 0)
+        bug("%s is two functions:\n%s\n%s", c.name, same->line, line);
+    if (same)
         return;
     if (e->functions == e->capacity) {
         const Function *old = e->function;
@@ -41,7 +43,7 @@ static void note_function(Emit *e, const Op *op)
         for (int i = 0; i < e->functions; i++)
             e->function[i] = old[i];
     }
-    e->function[e->functions++] = (Function){c.name, c.type, function_line(e->arena, &c)};
+    e->function[e->functions++] = (Function){c.name, c.type, line};
 }
 
 void note_functions(Emit *e, const Graph *g)

@@ -77,8 +77,10 @@ void emit_step(Emit *e)
     if (is_read(g, g->x))
         fprintf(e->out, "    const float *const x = s->x;\n");
     for (int i = 0; i < n->located; i++)
-        fprintf(e->out, "    const int32_t *const %s = s->locations + %d * IMAGES;\n", g->location[i]->name,
-                i);
+        fprintf(e->out, "    const int32_t *const %s = s->locations%s;\n", g->location[i]->name,
+                i == 0   ? ""
+                : i == 1 ? " + IMAGES"
+                         : arena_printf(e->arena, " + %d * IMAGES", i));
     fputc('\n', e->out);
     for (int i = 0; i < g->ops; i++)
         emit_op(e, g, i, g->ops, true);
@@ -201,7 +203,6 @@ const char *feature_function(Arena *a, const Feature *f)
 
 static void emit_feature(Emit *e, const Needs *n, int feature)
 {
-    enum { WIDTH = 124 };
     const Feature *f = &e->program->feature[feature];
     int column = fprintf(e->out, "FEATURE(%s, AT(%zu)", feature_function(e->arena, f), f->result->offset);
     const char *before = ",";

@@ -1,4 +1,4 @@
-/* template.c: C with holes. @name@ is a hole; every hole must have a value and every value a hole. */
+/* template.c: text with holes. @name@ is a hole; every hole must have a value and every value a hole. */
 #include "amdimc.h"
 #include <errno.h>
 #include <stdlib.h>

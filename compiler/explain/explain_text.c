@@ -70,6 +70,8 @@ static const char *layer_text(Arena *a, const SpecLayer *s)
     text = arena_printf(a, "%s %dx%d", text, (int)s->kernel.v, (int)s->kernel.v);
     if (s->stride.v > 1)
         text = arena_printf(a, "%s stride %d", text, (int)s->stride.v);
+    if (s->kind == LAYER_POOL)
+        text = arena_printf(a, "%s %s", text, s->maximum ? "max" : "mean");
     if (s->pad.v > 0)
         text = arena_printf(a, "%s pad %d", text, (int)s->pad.v);
     if (s->kind == LAYER_BLOCK)

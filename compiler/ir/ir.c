@@ -1,4 +1,4 @@
-/* ir.c: the list of operations: making, checking and printing it. */
+/* ir.c: the list of operations: making and checking it. */
 #include "amdimc.h"
 #include <string.h>
 

@@ -5,12 +5,6 @@
 
 static const char *const templates[] = {"vectors.h", NULL};
 
-static bool can(const Graph *g, const Op *op)
-{
-    (void)op;
-    return !has_tiles(g);
-}
-
 static void plan_conv(const Graph *g, const Op *op, Plan *p)
 {
     p->parts = row_parts(map_pixels(op->out[0]), PIXEL_BLOCK);
@@ -55,6 +49,7 @@ static void call_grad_w(Call *c, const Op *op)
     call_constant(c, "%d", op->plan.slices);
 }
 
-const Kernel conv_by_direct = {"direct", templates, can, NULL, plan_conv, conv_call};
-const Kernel conv_grad_x_by_direct = {"direct", templates, can, NULL, plan_conv_grad_x, conv_grad_x_call};
-const Kernel conv_grad_w_by_direct = {"direct", templates, can, NULL, plan_conv_grad_w, call_grad_w};
+const Kernel conv_by_direct = {"direct", templates, by_vectors, NULL, plan_conv, conv_call};
+const Kernel conv_grad_x_by_direct = {"direct", templates,        by_vectors,
+                                      NULL,     plan_conv_grad_x, conv_grad_x_call};
+const Kernel conv_grad_w_by_direct = {"direct", templates, by_vectors, NULL, plan_conv_grad_w, call_grad_w};

@@ -48,6 +48,18 @@ bool has_tiles(const Graph *g)
     return g->net->spec->target.tiles;
 }
 
+bool by_tiles(const Graph *g, const Op *op)
+{
+    (void)op;
+    return has_tiles(g);
+}
+
+bool by_vectors(const Graph *g, const Op *op)
+{
+    (void)op;
+    return !has_tiles(g);
+}
+
 size_t packed_floats(const Graph *g, int depth, int columns)
 {
     return has_tiles(g) ? (size_t)ceil_div(columns, TILE_PAIR) * (size_t)ceil_div(depth, STEP) * PAIR_FLOATS

@@ -111,9 +111,13 @@ void conv_grad_w_call(Call *c, const Op *op);
 /* ---- what rows ask of each other ---- */
 
 bool has_tiles(const Graph *g); /* the target has matrix tiles */
+/* `can` of kernels that go by what the target has, whatever the operation. */
+bool by_tiles(const Graph *g, const Op *op);
+bool by_vectors(const Graph *g, const Op *op);
 /* Of a worker's scratch for a product of rows of `depth` by `columns`, and for sums over pixels. */
 size_t tiles_product_floats(int depth, int columns);
 size_t tiles_sum_floats(int rows, int columns);
+bool has_pixels_for_blocks(ConvOperands o); /* enough for blocks of the weight that are fetched to the L1 */
 /* The operand that holds zeros of a ReLU, or of a gradient behind its mask, and by which the product can be
  * made; or NULL. */
 const Value *sparse_operand(const Graph *g, const Op *op);

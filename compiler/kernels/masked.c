@@ -12,12 +12,10 @@ static bool can(const Graph *g, const Op *op)
            o.x->dims[3] % SPARSE_COLUMNS == 0;
 }
 
-/* Enough pixels for a block of the weight that is fetched to the L1. */
 static bool pays(const Graph *g, const Op *op)
 {
-    enum { LEAST_PIXELS = 512 };
     (void)g;
-    return map_pixels(conv_operands(op).y) >= LEAST_PIXELS;
+    return has_pixels_for_blocks(conv_operands(op));
 }
 
 /* Of a worker's scratch: a block's sums, and a bit for each number of the mask. */

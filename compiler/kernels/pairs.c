@@ -8,12 +8,6 @@
 static const char *const templates[] = {"vectors.h", NULL}, *const tile_templates[] = {"tiles.h",
                                                                                        "tile_sums.h", NULL};
 
-static bool by_tiles(const Graph *g, const Op *op)
-{
-    (void)op;
-    return has_tiles(g);
-}
-
 static int positions_of(const Op *op)
 {
     return op->pair->to->scale * op->pair->to->scale;
@@ -111,10 +105,10 @@ const Kernel scores_grad_a_by_tiles = {"tiles", tile_templates,     by_tiles,
                                        NULL,    plan_scores_grad_a, call_scores_grad_a};
 const Kernel scores_grad_t_by_tiles = {"tiles", tile_templates,     by_tiles,
                                        NULL,    plan_scores_grad_t, call_scores_grad_t};
-const Kernel scores_by_direct = {"direct", templates, NULL, NULL, plan_scores, call_scores};
-const Kernel scores_grad_a_by_direct = {"direct", templates,          NULL,
+const Kernel scores_by_direct = {"direct", templates, by_vectors, NULL, plan_scores, call_scores};
+const Kernel scores_grad_a_by_direct = {"direct", templates,          by_vectors,
                                         NULL,     plan_scores_grad_a, call_scores_grad_a};
-const Kernel scores_grad_t_by_direct = {"direct", templates,          NULL,
+const Kernel scores_grad_t_by_direct = {"direct", templates,          by_vectors,
                                         NULL,     plan_scores_grad_t, call_scores_grad_t};
 
 /* ---- NCE ---- */

@@ -47,8 +47,7 @@ static bool can_grad_w_by_dy(ConvOperands o, const Op *op)
     return run % MAX_PANEL == 0 && can_grad_w(o.y, op->kernel * run);
 }
 
-/* Enough pixels for a block of the weight that is fetched to the L1. */
-static bool has_pixels(ConvOperands o)
+bool has_pixels_for_blocks(ConvOperands o)
 {
     enum { LEAST_PIXELS = 512 };
     return map_pixels(o.y) >= LEAST_PIXELS;
@@ -57,7 +56,7 @@ static bool has_pixels(ConvOperands o)
 const Value *sparse_operand(const Graph *g, const Op *op)
 {
     const ConvOperands o = conv_operands(op);
-    if (!has_pixels(o))
+    if (!has_pixels_for_blocks(o))
         return NULL;
     switch (op->kind) {
     case OP_CONV: return can_conv(o, op) && holds_zeros(g, o.x) ? o.x : NULL;

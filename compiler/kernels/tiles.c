@@ -1,5 +1,5 @@
 /* tiles.c: products by matrix tiles (templates/tiles.h and tile_sums.h), on a target that has them: then
- * every product is theirs, whole, whatever is known of zeros. */
+ * every product but OpenBLAS's is theirs, whole, whatever is known of zeros. */
 #include "blocks.h"
 #include "kernel.h"
 
@@ -8,12 +8,6 @@ static const char *const templates[] = {"tiles.h", "tile_sums.h", NULL};
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
-}
-
-static bool can(const Graph *g, const Op *op)
-{
-    (void)op;
-    return has_tiles(g);
 }
 
 /* ---- products of maps ---- */
@@ -68,8 +62,8 @@ static void call_grad_x(Call *c, const Op *op)
 
 /* ---- sums over pixels: gradients of weights ---- */
 
-/* Numbers that keep a panel's tiles apart, so that a row's parts do not fight for one place in the L1. */
-enum { APART_FLOATS = PARTS_OF_FLOAT * 2 * STEP / 2 };
+/* Of what keeps the two tiles of a panel apart; parts are numbers of two bytes. */
+enum { APART_FLOATS = PARTS_OF_FLOAT * 2 * SUM_APART / 2 };
 
 /* Of so many pairs by panels: parts of two blocks of pixels, and the sums. */
 static size_t sum_floats(int pairs, int panels)
@@ -134,6 +128,10 @@ static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
                 : outputs ? 1
                 : zeros   ? sparse_slices(op, zeros)
                           : direct_grad_w_slices(op);
+    const int most =
+        ceil_div((int)map_pixels(op->in[CONV_GRAD_W_DY]), TILE_PAIR); /* so that no slice is empty */
+    if (!p->cells && p->slices > most)
+        p->slices = most;
     p->row_cuts = outputs ? few : cuts(row_pairs(op));
     p->column_cuts = outputs ? 1 : cuts(panels);
     p->arena_floats = p->slices > 1 || p->cells ? (size_t)p->slices * value_count(dw) : 0;
@@ -148,12 +146,15 @@ static void call_grad_w(Call *c, const Op *op)
         c->macro = "conv_grad_w_cells";
     else if (p->slices > 1)
         c->macro = "conv_grad_w_tiles_sliced";
+    /* How it is cut depends on what is known of zeros, not on the shape alone. */
+    if (p->slices > 1)
+        c->name = arena_printf(c->arena, "%s_in_%d", c->name, p->slices);
     if (p->cells || p->slices > 1)
         call_constant(c, "%d", p->slices);
     else
         call_constant(c, "%d, %d", p->row_cuts, p->column_cuts);
 }
 
-const Kernel conv_by_tiles = {"tiles", templates, can, NULL, plan_conv, call_conv};
-const Kernel conv_grad_x_by_tiles = {"tiles", templates, can, NULL, plan_conv_grad_x, call_grad_x};
-const Kernel conv_grad_w_by_tiles = {"tiles", templates, can, NULL, plan_conv_grad_w, call_grad_w};
+const Kernel conv_by_tiles = {"tiles", templates, by_tiles, NULL, plan_conv, call_conv};
+const Kernel conv_grad_x_by_tiles = {"tiles", templates, by_tiles, NULL, plan_conv_grad_x, call_grad_x};
+const Kernel conv_grad_w_by_tiles = {"tiles", templates, by_tiles, NULL, plan_conv_grad_w, call_grad_w};

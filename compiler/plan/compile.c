@@ -1,7 +1,7 @@
 /* compile.c: a net on the fastest schedule that its memory allows. */
 #include "amdimc.h"
 
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, const char *forced)
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced)
 {
     Program *p = n->spec->target.memory.v
                      ? compile_within(a, d, n, forced)
@@ -10,17 +10,16 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *templates, 
         return NULL;
     p->digest = digest_of(a, spec_canonical(a, n->spec)); /* which specs' runs it may resume */
     p->triple = "native";
-    p->templates = templates;
     return p;
 }
 
-Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates)
+Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *forced)
 {
     Spec *s = ARENA_NEW(a, Spec);
     *s = *n->spec;
     s->target.blas.v = "none";
     const Net *same = net_build(a, d, s);
-    Program *p = same ? compile(a, d, same, templates, NULL) : NULL;
+    Program *p = same ? compile(a, d, same, forced) : NULL;
     if (!p)
         diag_note(d, (Mark){0},
                   "this is the model without OpenBLAS, which the folder has for machines that lack it");

@@ -17,10 +17,9 @@ void cost_scratch(Graph *g)
         const size_t floats = g->op[i]->plan.arena_floats;
         if (!floats)
             continue;
-        if (floats > INT32_MAX)
-            bug("%s of %s needs %zu floats of scratch", op_name(g->op[i]->kind), g->op[i]->label, floats);
-        g->op[i]->scratch =
-            graph_value(g, VALUE_TEMPORARY, arena_printf(g->arena, "scratch_%d", i), 1, (int[]){(int)floats});
+        Value *scratch = graph_value(g, VALUE_TEMPORARY, arena_printf(g->arena, "scratch_%d", i), 0, NULL);
+        scratch->bytes = floats * sizeof(float); /* of a large chunk more than a dimension counts */
+        g->op[i]->scratch = scratch;
     }
 }
 

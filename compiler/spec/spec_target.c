@@ -62,6 +62,6 @@ const Fields TARGET_FIELDS = FIELDS(TARGET);
 void default_target(Spec *s)
 {
     s->target.march.v = "native";
-    s->target.threads.v = 2;
+    s->target.threads.v = 2; /* until target_processor says how many there are */
     s->target.blas.v = "openblas";
 }

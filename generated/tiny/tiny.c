@@ -90,7 +90,7 @@ static void step(AmdimStep *s)
     char *const arena = s->arena;
     Params *const p = (Params *)(void *)s->params;
     const float *const x = s->x;
-    const int32_t *const location_5_to_5 = s->locations + 0 * IMAGES;
+    const int32_t *const location_5_to_5 = s->locations;
 
     OPERATION(s, "encoder.0", "conv 3x3, 3 at 16x16 to 16 at 14x14, bias, ReLU", "direct", 10, 5.419e+06);
     float *const encoder_0 = conv_3x3_3_to_16_at_16_bias_relu(pool, (ConvJob){.x = x, .weight = p->encoder_0_weight,

@@ -17,9 +17,10 @@ static void print_result(const ProbeResult *r, const Options *o)
     char text[256];
     double low, high;
     probe_describe(r, text, sizeof text);
-    printf("%s probe: %s\n", o->head, text);
     share_interval(r->accuracy, r->images, &low, &high);
-    if (o->json)
+    if (!o->json)
+        printf("%s probe: %s\n", o->head, text);
+    else
         printf("{\"head\": \"%s\", \"accuracy\": %.9g, \"images\": %u, \"low\": %.9g, \"high\": %.9g}\n",
                o->head, r->accuracy, (unsigned)r->images, low, high);
 }

@@ -94,7 +94,8 @@ static const OptionRow options[] = {
      1, 1024, "the spec's unless given; results do not depend on it"},
     {"--profile", NULL, FLAG, FIELD(profile), BENCH, 0, 0, 0,
      "every operation's kernel, time, rate and share of the step"},
-    {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0, "one JSON object, on the last line"},
+    {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0,
+     "one JSON object on one line, alone on standard output"},
     {"-o", "FILE", TEXT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
      "the file to write"},
 };

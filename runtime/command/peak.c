@@ -2,10 +2,10 @@
  *
  * The runtime is compiled once for all machines of an architecture, so the widest units are found while
  * running. Matrix tiles are not among them. */
+#include "processor.h"
 #include "runtime.h"
 #include <stdatomic.h>
 #include <time.h>
-#include <unistd.h>
 #if defined __x86_64__
 #include <immintrin.h>
 #elif defined __aarch64__
@@ -99,7 +99,7 @@ static void multiply(void *job, int part, int worker)
 
 double multiply_add_peak(AmdimPool *pool, double seconds)
 {
-    int threads = pool_threads(pool), processors = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int threads = pool_threads(pool), processors = processor_count();
     unsigned best = 0;
     for (int i = 0; i < SLICES; i++) {
         Job job = {.units = widest_units(), .until = clock_seconds() + seconds / SLICES};

@@ -123,7 +123,7 @@ void profile_json(const Profile *p, const ProfileScale *s, FILE *stream)
         json_text(stream, op->name);
         fprintf(stream, ", \"line\": %d, \"shape\": ", op->line);
         json_text(stream, op->shape);
-        fputs(", \"kernel\": ", stream);
+        fputs(", \"implementation\": ", stream);
         json_text(stream, op->kernel);
         fprintf(stream,
                 ", \"seconds\": %.9g, \"gflop\": %.9g, \"gflops\": %.9g, \"share\": %.9g, \"of_peak\": %.9g}",
@@ -147,7 +147,7 @@ static int widest(int width, const char *text)
 
 static Widths widths_of(const Profile *p)
 {
-    Widths w = {(int)strlen("operation"), (int)strlen("kernel")};
+    Widths w = {(int)strlen("operation"), (int)strlen("implementation")};
     for (int i = 0; i < p->rows; i++) {
         w.name = widest(w.name, p->row[i].op->name);
         w.kernel = widest(w.kernel, p->row[i].op->kernel);
@@ -171,7 +171,8 @@ static void print_cost(Cost c, const ProfileScale *s, const char *shape, FILE *s
 static void print_operations(const Profile *p, const ProfileScale *s, Widths w, FILE *stream)
 {
     Cost sum = {0};
-    fprintf(stream, "\n  line  %-*s  %-*s%s  shape\n", w.name, "operation", w.kernel, "kernel", figures_head);
+    fprintf(stream, "\n  line  %-*s  %-*s%s  shape\n", w.name, "operation", w.kernel, "implementation",
+            figures_head);
     for (int i = 0; i < p->rows; i++) {
         const AmdimOp *op = p->row[i].op;
         Cost c = cost_of(p, &p->row[i], s);
@@ -237,7 +238,7 @@ static void print_groups(const Profile *p, const ProfileScale *s, Widths w, FILE
     if (group == NULL)
         return; /* the operations stand there without their sums */
     int groups = make_groups(p, s, group);
-    fprintf(stream, "\n count  %-*s  %-*s%s\n", w.name, "kind", w.kernel, "kernel", figures_head);
+    fprintf(stream, "\n count  %-*s  %-*s%s\n", w.name, "kind", w.kernel, "implementation", figures_head);
     for (int i = 0; i < groups; i++) {
         const Group *g = &group[i];
         fprintf(stream, "%6d  %-*.*s  %-*s", g->operations, w.name, length_of_kind(g->op), g->op->shape,

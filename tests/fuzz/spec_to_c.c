@@ -143,7 +143,7 @@ static void check_explained(Arena *a, const Program *p, void (*explain)(Arena *,
 
 static void check_compiled(Arena *a, Diagnostics *d, const Net *n)
 {
-    const Program *p = compile(a, d, n, "templates", NULL);
+    const Program *p = compile(a, d, n, NULL);
     HOLDS(!p == (d->errors > 0), "%d errors and %s program", d->errors, p ? "a" : "no");
     if (!p)
         return;

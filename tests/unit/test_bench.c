@@ -114,19 +114,19 @@ static void tables_have_operations_and_sums(void **state)
 {
     (void)state;
     char *text = printed(profile_print);
-    assert_string_equal(text,
-                        "\n"
-                        "  line  operation  kernel        ms    share    GFLOP  GFLOP/s  of peak  shape\n"
-                        "     3  a          direct  2500.000   16.7 %    4.000      1.6   40.0 %  conv 3x3\n"
-                        "     4  b          direct  5500.000   36.7 %    2.000      0.4    9.1 %  conv 1x1\n"
-                        "        optimizer  Adam    4000.000   26.7 %                             update\n"
-                        "        c          plain   3000.000   20.0 %                             map\n"
-                        "        sum               15000.000  100.0 %    6.000      0.4   10.0 %\n"
-                        "\n"
-                        " count  kind       kernel        ms    share    GFLOP  GFLOP/s  of peak\n"
-                        "     2  conv       direct  8000.000   53.3 %    6.000      0.8   18.8 %\n"
-                        "     1  update     Adam    4000.000   26.7 %\n"
-                        "     1  map        plain   3000.000   20.0 %\n");
+    assert_string_equal(
+        text, "\n"
+              "  line  operation  implementation        ms    share    GFLOP  GFLOP/s  of peak  shape\n"
+              "     3  a          direct          2500.000   16.7 %    4.000      1.6   40.0 %  conv 3x3\n"
+              "     4  b          direct          5500.000   36.7 %    2.000      0.4    9.1 %  conv 1x1\n"
+              "        optimizer  Adam            4000.000   26.7 %                             update\n"
+              "        c          plain           3000.000   20.0 %                             map\n"
+              "        sum                       15000.000  100.0 %    6.000      0.4   10.0 %\n"
+              "\n"
+              " count  kind       implementation        ms    share    GFLOP  GFLOP/s  of peak\n"
+              "     2  conv       direct          8000.000   53.3 %    6.000      0.8   18.8 %\n"
+              "     1  update     Adam            4000.000   26.7 %\n"
+              "     1  map        plain           3000.000   20.0 %\n");
     free(text);
 }
 
@@ -137,7 +137,7 @@ static void json_has_every_field(void **state)
     int b = json_element(&j, 0, 1), optimizer = json_element(&j, 0, 2);
     assert_true(json_is(&j, json_member(&j, b, "name"), "b"));
     assert_true(json_is(&j, json_member(&j, b, "shape"), "conv 1x1"));
-    assert_true(json_is(&j, json_member(&j, b, "kernel"), "direct"));
+    assert_true(json_is(&j, json_member(&j, b, "implementation"), "direct"));
     assert_float_equal(json_number(&j, b, "line"), 4, 0);
     assert_float_equal(json_number(&j, b, "seconds"), 5.5, 1e-7);
     assert_float_equal(json_number(&j, b, "gflop"), 2, 1e-7);
@@ -203,7 +203,7 @@ static void operations_add_up_to_the_step(void **state)
         int op = json_element(&j, list, i);
         assert_true(json_is(&j, json_member(&j, op, "name"), expected[i].name));
         assert_true(json_is(&j, json_member(&j, op, "shape"), expected[i].shape));
-        assert_true(json_is(&j, json_member(&j, op, "kernel"), expected[i].kernel));
+        assert_true(json_is(&j, json_member(&j, op, "implementation"), expected[i].kernel));
         assert_true(json_is(&j, json_member(&j, op, "line"), expected[i].line));
         double own = json_number(&j, op, "seconds"), gflops = json_number(&j, op, "gflops");
         assert_true(own > 0);

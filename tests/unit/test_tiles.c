@@ -103,29 +103,37 @@ static void gradient_of_x_pixel_by_pixel(void **state)
     single_end(&s);
 }
 
-static void gradient_of_a_weight_in_slices(void **state)
+/* In as many slices as the compiler plans, of which none is empty. */
+static void check_slices(Conv c, int planned, const char *what)
 {
-    (void)state;
-    enum { SLICES = 3 };
-    const Conv c = {IMAGES, 9, 300, 9, 64, 1, 1};
     Single s;
     single_begin(&s, 1, c.images);
     const Op *op = single_grad_w(&s, c);
     single_run(&s);
+    s.spec.target.tiles = true;
+    const int slices = single_plan(&s, "tiles").slices;
+    assert_int_equal(slices, planned);
     const size_t count = value_count(op->out[0]);
     float *x = floats_of(&s, op->in[CONV_GRAD_W_X]), *dy = floats_of(&s, op->in[CONV_GRAD_W_DY]),
-          *partial = new_floats(SLICES * count), *dw = new_floats(count), *scratch = scratch_of(&s);
+          *partial = new_floats((size_t)slices * count), *dw = new_floats(count), *scratch = scratch_of(&s);
     const ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
-    for (int part = SLICED_PARTS(c, SLICES) - 1; part >= 0; part--)
-        conv_grad_w_sliced(c, &j, scratch, SLICES, part);
+    for (int part = SLICED_PARTS(c, slices) - 1; part >= 0; part--)
+        conv_grad_w_sliced(c, &j, scratch, slices, part);
     for (int part = 0; part < 2; part++)
-        end_slices(c, &j, SLICES, part, 2);
-    expect_near(&s, op->out[0], dw, "slices and pairs of rows");
+        end_slices(c, &j, slices, part, 2);
+    expect_near(&s, op->out[0], dw, what);
     free(x);
     free(dy);
     free(partial);
     free(scratch);
     single_end(&s);
+}
+
+static void gradient_of_a_weight_in_slices(void **state)
+{
+    (void)state;
+    check_slices((Conv){IMAGES, 9, 300, 9, 48, 1, 1}, 3, "slices and pairs of rows");
+    check_slices((Conv){33, 1, 48, 1, 32, 1, 1}, 2, "as many slices as tiles, the last with a pixel");
 }
 
 /* Kernels of twice their stride: an image at once, and in bands; more channels of either map than go
