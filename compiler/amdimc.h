@@ -84,8 +84,9 @@ bool kernel_halves(const Graph *g, const Op *op);
 /* ---- plan/recompute.c ---- */
 
 /* Of a step's products, what may be spent where memory is not short; sparse and Winograd's count 0.6 of it.
- */
-extern const double RECOMPUTE_BUDGET;
+ * Of specs/amdim.yaml it takes the first convolution, the first residual, the sums of two more and one of
+ * their hidden layers: 121 MiB. */
+#define RECOMPUTE_BUDGET 0.03
 /* Computes cheap activations a second time in the backward pass instead of keeping them, for `budget` of the
  * step's products at most. */
 void recompute(Graph *step, double budget);

@@ -74,6 +74,25 @@ static inline int tile_pixels(int steps, int panels)
  * and stored often. */
 enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
 
+/* Whether a patch is no longer than a step. */
+static inline int patch_is_short(int kernel, int in)
+{
+    return kernel * kernel * in <= STEP;
+}
+
+/* Pairs of tiles of a weight's rows, `rows` times `rows` taps of `in` channels: each row of taps has its own.
+ */
+static inline int pairs_of_rows(int rows, int in)
+{
+    return rows * ((rows * in + TILE_PAIR - 1) / TILE_PAIR);
+}
+
+/* The same of a kernel; a short patch is in one. */
+static inline int row_pairs(int kernel, int in)
+{
+    return patch_is_short(kernel, in) ? 1 : pairs_of_rows(kernel, in);
+}
+
 /* Numbers between a panel's tiles, lest a row's parts fight for one place in the L1. */
 enum { SUM_APART = STEP };
 

@@ -75,7 +75,7 @@ INLINE SumChannels left_channels(Sum sum, int pair)
 {
     if (sum.by_cells)
         return channels_of_dy(sum.c, pair);
-    if (IS_SHORT(sum.c))
+    if (patch_is_short(sum.c.kernel, sum.c.in))
         return (SumChannels){0, depth_of_patch(sum.c), 0};
     return channels_of_rows(sum.c, sum.c.kernel, pair);
 }
@@ -84,9 +84,6 @@ INLINE SumChannels right_channels(Sum sum, int panel)
 {
     return sum.by_cells ? channels_of_rows(sum.c, sum.c.stride, panel) : channels_of_dy(sum.c, panel);
 }
-
-#define PAIRS_OF_ROWS(c, side) ((side)*CEIL_DIV((side) * (c).in, PANEL))
-#define ROW_PAIRS(c)           (IS_SHORT(c) ? 1 : PAIRS_OF_ROWS(c, (c).kernel))
 
 /* What of the maps a block is: `pixels` from `first` on, or `dy_rows` rows and the cells they lie over. */
 typedef struct {
@@ -223,7 +220,7 @@ INLINE void split_left_share(Sum sum, const SumBlock *b, SumSplitting *s, int co
         const SumChannels channels = left_channels(sum, b->pair + s->left_tile / 2);
         const int tile = s->left_tile % 2, half = s->task % 2 * TILE, first = s->step * STEP + half,
                   pixels = s->pixels.left_count - first;
-        if (s->task < 2 && IS_SHORT(sum.c) && sum.c.kernel > 1)
+        if (s->task < 2 && patch_is_short(sum.c.kernel, sum.c.in) && sum.c.kernel > 1)
             transpose_short(sum.c, s->pixels.left + first, pixels, tile, s->column + half);
         else if (s->task < 2)
             transpose_rows(s->pixels.left + first, pixels, channels.count - tile * TILE,
@@ -442,7 +439,7 @@ INLINE void tile_sums(Sum sum, const ConvGradWJob *j, float *scratch, float *dw,
 INLINE void conv_grad_w_tiles(Conv c, const ConvGradWJob *j, float *scratch, int row_cuts, int column_cuts,
                               int part)
 {
-    const int pairs = ROW_PAIRS(c), panels = PANELS(c.out), row = part / column_cuts,
+    const int pairs = row_pairs(c.kernel, c.in), panels = PANELS(c.out), row = part / column_cuts,
               column = part % column_cuts;
     tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(pairs, row, row_cuts),
               piece(pairs, row + 1, row_cuts), piece(panels, column, column_cuts),
@@ -456,13 +453,13 @@ INLINE float *dw_of_slice(Conv c, const ConvGradWJob *j, int slice)
 }
 
 /* Of slices of the pixels, each with as many parts as there are SUM_PAIRS pairs of dw's rows. */
-#define SLICED_PARTS(c, slices) ((slices)*CEIL_DIV(ROW_PAIRS(c), SUM_PAIRS))
+#define SLICED_PARTS(c, slices) ((slices)*CEIL_DIV(row_pairs((c).kernel, (c).in), SUM_PAIRS))
 INLINE void conv_grad_w_sliced(Conv c, const ConvGradWJob *j, float *scratch, int slices, int part)
 {
     const int pixels = pixels_of(c), slice = part % slices, pair = part / slices * SUM_PAIRS;
     tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, pair,
-              MIN_OF(pair + SUM_PAIRS, ROW_PAIRS(c)), 0, PANELS(c.out), tile_piece(pixels, slice, slices),
-              tile_piece(pixels, slice + 1, slices));
+              MIN_OF(pair + SUM_PAIRS, row_pairs(c.kernel, c.in)), 0, PANELS(c.out),
+              tile_piece(pixels, slice, slices), tile_piece(pixels, slice + 1, slices));
 }
 
 /* By cells, slice `slice` of the images. */
@@ -470,7 +467,7 @@ INLINE void conv_grad_w_cells(Conv c, const ConvGradWJob *j, float *scratch, int
 {
     const int area = c.out_side * c.out_side;
     tile_sums((Sum){c, true}, j, scratch, dw_of_slice(c, j, slice), false, 0, PANELS(c.out), 0,
-              PAIRS_OF_ROWS(c, c.stride), area * piece(c.images, slice, slices),
+              pairs_of_rows(c.stride, c.in), area * piece(c.images, slice, slices),
               area * piece(c.images, slice + 1, slices));
 }
 
@@ -485,8 +482,9 @@ INLINE void end_slices(Conv c, const ConvGradWJob *j, int slices, int part, int 
 INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
     const int area = c.out_side * c.out_side;
-    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, 0, ROW_PAIRS(c), 0, PANELS(c.out),
-              area * piece(c.images, slice, slices), area * piece(c.images, slice + 1, slices));
+    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, 0, row_pairs(c.kernel, c.in), 0,
+              PANELS(c.out), area * piece(c.images, slice, slices),
+              area * piece(c.images, slice + 1, slices));
 }
 
 #endif

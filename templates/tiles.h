@@ -373,8 +373,6 @@ SHARED void gather_step(Conv from, const float *patch_of, int step, Vec *low, Ve
 }
 
 /* A patch of one step or less, as a first layer's. */
-#define IS_SHORT(c) ((c).kernel * (c).kernel * (c).in <= STEP)
-
 INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
 {
     const int run = from.kernel * from.in;
@@ -402,7 +400,7 @@ INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *t
                 __builtin_prefetch(at + (ptrdiff_t)TILE_PIXELS * from.stride * from.in + line, 0, 2);
         low = load(at);
         high = load(at + TILE);
-    } else if (IS_SHORT(from)) {
+    } else if (patch_is_short(from.kernel, from.in)) {
         gather_short(from, s->row[row], &low, &high);
     } else {
         gather_step(from, s->row[row], s->first + step, &low, &high);

@@ -32,8 +32,6 @@ static void json_layers(const Explanation *e, FILE *out)
         if (s->kind != LAYER_BATCHNORM)
             fprintf(out, ", \"kernel\": %d, \"stride\": %d, \"pad\": %d", (int)s->kernel.v, (int)s->stride.v,
                     (int)s->pad.v);
-        if (s->kind == LAYER_POOL)
-            fprintf(out, ", \"pool\": \"%s\"", s->maximum ? "max" : "mean");
         if (s->kind == LAYER_BLOCK)
             fprintf(out, ", \"depth\": %d", (int)s->depth.v);
         fprintf(out, ", \"used\": %s, \"size\": %d, \"channels\": %d", boolean(i <= n->top), l->side,

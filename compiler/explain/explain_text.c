@@ -62,23 +62,6 @@ static void text_summary(Arena *a, const Explanation *e, FILE *stream)
 
 /* ---- encoder ---- */
 
-static const char *layer_text(Arena *a, const SpecLayer *s)
-{
-    const char *text = layer_kind_name(s->kind);
-    if (s->kind == LAYER_BATCHNORM)
-        return text;
-    text = arena_printf(a, "%s %dx%d", text, (int)s->kernel.v, (int)s->kernel.v);
-    if (s->stride.v > 1)
-        text = arena_printf(a, "%s stride %d", text, (int)s->stride.v);
-    if (s->kind == LAYER_POOL)
-        text = arena_printf(a, "%s %s", text, s->maximum ? "max" : "mean");
-    if (s->pad.v > 0)
-        text = arena_printf(a, "%s pad %d", text, (int)s->pad.v);
-    if (s->kind == LAYER_BLOCK)
-        text = arena_printf(a, "%s depth %d", text, (int)s->depth.v);
-    return text;
-}
-
 void explain_layers(Arena *a, const Net *n, FILE *stream)
 {
     Table t;

@@ -78,11 +78,9 @@ size_t tiles_sum_floats(int rows, int columns)
     return sum_floats(ceil_div(rows, TILE_PAIR), ceil_div(columns, TILE_PAIR));
 }
 
-/* Pairs of a weight's rows: each of the kernel's rows has its own, but a patch that fits one shares it. */
-static int row_pairs(const Op *op)
+static int row_pairs_of(const Op *op)
 {
-    const int in = op->in[CONV_GRAD_W_X]->dims[3];
-    return op->kernel * op->kernel * in <= STEP ? 1 : op->kernel * ceil_div(op->kernel * in, TILE_PAIR);
+    return row_pairs(op->kernel, op->in[CONV_GRAD_W_X]->dims[3]);
 }
 
 /* Whether it can go by cells, and whether that pays: cells at rows' ends and in a last step are multiplied
@@ -100,7 +98,7 @@ static bool has_cells(const Op *op)
 size_t tiles_cells_floats(const Op *op)
 {
     const int out = op->in[CONV_GRAD_W_DY]->dims[3],
-              panels = op->stride * ceil_div(op->stride * op->in[CONV_GRAD_W_X]->dims[3], TILE_PAIR);
+              panels = pairs_of_rows(op->stride, op->in[CONV_GRAD_W_X]->dims[3]);
     const size_t rows = smaller((size_t)ceil_div(out, TILE_PAIR), SUM_PAIRS),
                  columns = smaller((size_t)panels, SUM_PAIRS);
     return 2 * ((rows + columns) * MOST_SUM_STEPS * PAIR_FLOATS + columns * APART_FLOATS) +
@@ -132,10 +130,10 @@ static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
         ceil_div((int)map_pixels(op->in[CONV_GRAD_W_DY]), TILE_PAIR); /* so that no slice is empty */
     if (!p->cells && p->slices > most)
         p->slices = most;
-    p->row_cuts = outputs ? few : cuts(row_pairs(op));
+    p->row_cuts = outputs ? few : cuts(row_pairs_of(op));
     p->column_cuts = outputs ? 1 : cuts(panels);
     p->arena_floats = p->slices > 1 || p->cells ? (size_t)p->slices * value_count(dw) : 0;
-    p->worker_floats = p->cells ? tiles_cells_floats(op) : sum_floats(row_pairs(op), panels);
+    p->worker_floats = p->cells ? tiles_cells_floats(op) : sum_floats(row_pairs_of(op), panels);
 }
 
 static void call_grad_w(Call *c, const Op *op)

@@ -5,9 +5,6 @@
  * inputs that are there anyway; in between their memory is free. The gradients are the same bits. */
 #include "amdimc.h"
 
-/* Of specs/amdim.yaml this takes the first convolution, the first residual, the sums of two more and
- * one of their hidden layers: 121 MiB. */
-const double RECOMPUTE_BUDGET = 0.03;
 /* What a map must hold of all that is kept for the backward pass, to be worth a line of code; less where
  * memory is short. */
 static const double SHARE = 1.0 / 32, SHORT_SHARE = 1.0 / 512;

@@ -9,7 +9,7 @@
 #include "amdimc.h"
 #include <math.h>
 
-static const double recompute_budgets[] = {0.03, 0.06, 0.12, 1.0}; /* from RECOMPUTE_BUDGET up */
+static const double recompute_budgets[] = {RECOMPUTE_BUDGET, 2 * RECOMPUTE_BUDGET, 4 * RECOMPUTE_BUDGET, 1};
 
 /* What a chunk costs besides its products, in the FLOP that would take as long: every weight is packed twice
  * and its gradient added to, and products are smaller. About 4 ns a weight, measured (docs/memory.md:

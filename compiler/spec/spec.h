@@ -102,6 +102,8 @@ Spec *spec_read(Arena *a, Diagnostics *d, Source *source, const Overrides *o);
 /* Reads a file as a source; NULL with a message on d's stream (path, strerror) when it cannot be read. */
 Source *source_read(Arena *a, Diagnostics *d, const char *path);
 const char *layer_kind_name(LayerKind kind); /* "residual" */
+/* What tells layers apart: "block 4x4 stride 2 depth 3". */
+const char *layer_text(Arena *a, const SpecLayer *layer);
 /* A canonical text of all that decides what is trained (all but name and target): equal for equal runs. */
 char *spec_canonical(Arena *a, const Spec *s);
 
