@@ -623,7 +623,7 @@ static const float deviation[] = {1, 1, 1};
 
 const AmdimModel amdim_model = {
     .name = "tiny", .spec = "tiny.yaml", .digest = "f8c1e7322ea9023b",
-    .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = "x86-64-v3", .target = "native", .blas = "openblas",
+    .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = "native", .target = "native", .blas = "openblas",
     .views = VIEWS, .batch = BATCH, .channels = 3, .size = 16, .mean = mean, .std = deviation,
     .embedding_dim = DIM,
     .augment = {.flip = 0.5, .grayscale = 0,
