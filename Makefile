@@ -161,7 +161,7 @@ $(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c spec_text
 		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(wildcard support/*.c) \
 		$(wildcard compiler/*.h compiler/*/*.h) compiler/ir/ops.def | $(BUILD)/tests
 	@echo '  LD    $@'
-	@$(CC) $(NEEDED) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icompiler -Isupport -Itests/fuzz \
+	@$(CC) $(NEEDED) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icompiler -Isupport -Itemplates -Itests/fuzz \
 		-o $@ $(filter %.c,$^) $(COMPILER_LIBS)
 
 $(BUILD)/tests:
