@@ -67,19 +67,15 @@ INLINE void conv_blas(Conv c, const ConvJob *j, float *unfolded, int tail, int f
 /* dx of images [first, last) = dy . transposed weight, then the tail. */
 INLINE void conv_grad_x_blas(Conv c, const ConvGradXJob *j, float *unfolded, int tail, int first, int last)
 {
-    const int depth = c.kernel * c.kernel * c.in, area = c.out_side * c.out_side;
-    const size_t image = (size_t)c.side * c.side * c.in, begin = (size_t)first * image,
-                 count = (size_t)(last - first) * image;
-    if (tail & TAIL_ADD && j->addend != j->dx)
-        memcpy(j->dx + begin, j->addend + begin, sizeof(float) * count);
+    const int depth = depth_of_patch(c), area = c.out_side * c.out_side;
+    if (!is_pointwise(c) || tail & TAIL_ADD)
+        conv_grad_x_begin(c, j, tail, first, last);
     if (is_pointwise(c)) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (last - first) * area, c.in, c.out, 1,
                     j->dy + (size_t)first * area * c.out, c.out, j->weight, c.out, tail & TAIL_ADD ? 1 : 0,
-                    j->dx + begin, c.in);
+                    j->dx + (size_t)first * area * c.in, c.in);
     } else {
         const int tile = blas_tile(depth);
-        if (!(tail & TAIL_ADD))
-            memset(j->dx + begin, 0, sizeof(float) * count);
         for (int p = first * area; p < last * area; p += tile) {
             const int pixels = MIN_OF(tile, last * area - p);
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, pixels, depth, c.out, 1,
@@ -87,9 +83,7 @@ INLINE void conv_grad_x_blas(Conv c, const ConvGradXJob *j, float *unfolded, int
             fold(c, unfolded, p, pixels, j->dx);
         }
     }
-    if (tail & TAIL_MASK)
-        for (size_t i = begin; i < begin + count; i++)
-            j->dx[i] = j->mask[i] > 0 ? j->dx[i] : 0;
+    conv_grad_x_end(c, j, tail, first, last);
 }
 
 /* Rows [first, last) of dw = transposed patches . dy, over all pixels. */

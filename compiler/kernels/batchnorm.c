@@ -1,11 +1,6 @@
 /* batchnorm.c: batch normalisation, its gradient, and with running statistics (templates/batchnorm.h). */
 #include "kernel.h"
 
-static void plan(const Graph *g, const Op *op, Plan *p)
-{
-    (void)g, (void)op, (void)p; /* cut by templates/batchnorm.h, channels or rows */
-}
-
 /* "batchnorm_512_at_5": views are apart, but for running statistics. */
 static void begin(Call *c, const Value *x, bool views, const char *tail)
 {
@@ -59,6 +54,6 @@ static void call_batchnorm_grad(Call *c, const Op *op)
     call_field(c, "dbias", op->out[2]);
 }
 
-const Kernel batchnorm_by_direct = {"direct", NULL, NULL, NULL, plan, call_batchnorm};
-const Kernel batchnorm_grad_by_direct = {"direct", NULL, NULL, NULL, plan, call_batchnorm_grad};
-const Kernel normalize_by_direct = {"direct", NULL, NULL, NULL, plan, call_normalize};
+const Kernel batchnorm_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm};
+const Kernel batchnorm_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm_grad};
+const Kernel normalize_by_direct = {"direct", NULL, NULL, NULL, NULL, call_normalize};

@@ -47,7 +47,8 @@ void call_shape(Call *c, const Op *op, const Value *x, const Value *y);
 /* ---- rows ---- */
 
 /* `can`, where not NULL, says whether the operation can be made so, on its target; `pays`, where not NULL,
- * whether that was measured to be faster than the rows behind it. `plan` fills in all but the kernel. */
+ * whether that was measured to be faster than the rows behind it. `plan` fills in all but the kernel; NULL
+ * where the templates cut the work alike for all shapes and nothing but operands is needed. */
 struct Kernel {
     const char *name;             /* in --emit=ir, --explain, comments and names of functions */
     const char *const *templates; /* headers that the generated C includes for it, up to a NULL, or NULL */

@@ -156,11 +156,6 @@ const Kernel gather_grad_by_direct = {"direct", NULL, NULL, NULL, plan_gather, c
 
 /* ---- every number ---- */
 
-static void plan_numbers(const Graph *g, const Op *op, Plan *p)
-{
-    (void)g, (void)op, (void)p; /* cut by templates/maps.h, the same for all */
-}
-
 static void call_numbers(Call *c, const Op *op)
 {
     const bool relu = op->kind == OP_RELU_GRAD;
@@ -174,8 +169,8 @@ static void call_numbers(Call *c, const Op *op)
     call_result(c, "y", op->out[0]);
 }
 
-const Kernel relu_grad_by_direct = {"direct", NULL, NULL, NULL, plan_numbers, call_numbers};
-const Kernel add_by_direct = {"direct", NULL, NULL, NULL, plan_numbers, call_numbers};
+const Kernel relu_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_numbers};
+const Kernel add_by_direct = {"direct", NULL, NULL, NULL, NULL, call_numbers};
 
 /* ---- a bias's gradient ---- */
 

@@ -126,11 +126,6 @@ static void plan_nce(const Graph *g, const Op *op, Plan *p)
     p->worker_floats = ((size_t)positions_of(op) + 1) * batch; /* a target image's scores, and one row */
 }
 
-static void plan_nce_grad(const Graph *g, const Op *op, Plan *p)
-{
-    (void)g, (void)op, (void)p; /* a part is a target image */
-}
-
 static void begin_nce(Call *c, const Op *op, const char *what)
 {
     const Net *n = c->net;
@@ -164,4 +159,4 @@ static void call_nce_grad(Call *c, const Op *op)
 }
 
 const Kernel nce_by_direct = {"direct", NULL, NULL, NULL, plan_nce, call_nce};
-const Kernel nce_grad_by_direct = {"direct", NULL, NULL, NULL, plan_nce_grad, call_nce_grad};
+const Kernel nce_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_nce_grad};

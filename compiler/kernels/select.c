@@ -52,8 +52,9 @@ void select_kernels(Graph *g, const char *forced)
     for (int i = 0; i < g->ops; i++) {
         Op *op = g->op[i];
         op->plan = (Plan){.kernel = choose(g, op, forced), .slices = 1};
-        if (op->plan.kernel)
-            op->plan.kernel->plan(g, op, &op->plan);
+        const Kernel *k = op->plan.kernel;
+        if (k && k->plan)
+            k->plan(g, op, &op->plan);
         else if (op->chunk)
             op->plan.arena_floats = op->chunk->arena_bytes / sizeof(float);
     }
