@@ -28,18 +28,30 @@ bool fault_errno(Fault *f, const char *format, ...) __attribute__((format(printf
 void *allocate(size_t bytes, const char *what, Fault *f);
 void *allocate_zero(size_t bytes, const char *what, Fault *f);
 
-/* ---- file.c: files that are there whole or not at all ---- */
+/* ---- file.c: files that are there whole or not at all, and files that are read ---- */
 
 /* A file written beside its name, synced and renamed over it by file_commit, so that a crash, a full disk or
- * a signal leaves the old one. */
+ * a signal leaves the old one. One program at a time writes a file; what one that died has left beside it,
+ * the next one removes. The file keeps the mode that it had. */
+typedef struct FileTarget FileTarget;
 typedef struct {
     FILE *stream;
     char *path, *temporary;
+    FileTarget *target;
 } NewFile;
 bool file_create(NewFile *n, const char *path, Fault *f);
 /* Checks every error since file_create; the temporary goes on failure. */
 bool file_commit(NewFile *n, Fault *f);
-void file_discard(NewFile *n);                 /* harmless after file_commit */
+/* The same; what it replaces, if anything, stays as `previous`, a name in the same folder. At every moment
+ * one of the two is there, whole. */
+bool file_commit_keeping(NewFile *n, const char *previous, Fault *f);
+bool file_fault(const NewFile *n, Fault *f); /* why the stream's latest write failed */
+void file_discard(NewFile *n);               /* harmless after file_commit */
+/* Removes what programs that died while they wrote these files of a folder have left there; what is in use
+ * stays. */
+bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f);
+/* A descriptor, or -1: what is no regular file is refused, never waited for. */
+int file_open_to_read(const char *path, Fault *f);
 char *path_join(const char *a, const char *b); /* a/b, by malloc */
 
 /* ---- json_text.c ---- */
