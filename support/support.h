@@ -1,5 +1,5 @@
-/* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h and
- * processor.h stand beside it. Needs only the C library.
+/* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h,
+ * processor.h and utf8.h stand beside it. Needs only the C library.
  *
  * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
  * what to do. Only the callers print it. */
@@ -53,6 +53,19 @@ bool file_remove_left_over(const char *folder, const char *const *name, int name
 /* A descriptor, or -1: what is no regular file is refused, never waited for. */
 int file_open_to_read(const char *path, Fault *f);
 char *path_join(const char *a, const char *b); /* a/b, by malloc */
+
+/* ---- text.c: text of others, shown to people ---- */
+
+/* In place: every byte of a control character (line breaks and tabs are some), of what is no UTF-8, and of
+ * what turns the direction of reading (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+206F) or begins
+ * a line (U+2028, U+2029) becomes `?`. Nothing else changes, nor does the length. */
+void text_printable(char *text);
+
+/* ---- standard.c ---- */
+
+/* The first thing in main(): opens those of the descriptors 0 to 2 that are closed, so that no file gets
+ * their numbers. Writing to a standard output that was closed still fails; messages and input are nothing. */
+void standard_streams_open(void);
 
 /* ---- json_text.c ---- */
 
