@@ -4,11 +4,7 @@
 #include <string.h>
 
 #define XXH_INLINE_ALL
-#define XXH_NO_XXH3 /* which it declares all the same */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
 #include <xxhash.h>
-#pragma GCC diagnostic pop
 
 _Static_assert(sizeof(XXH64_state_t) <= sizeof(Digest), "a Digest holds the state of XXH64");
 
