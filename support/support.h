@@ -1,5 +1,5 @@
 /* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h,
- * processor.h and utf8.h stand beside it. Needs only the C library.
+ * processor.h and utf8.h stand beside it. Needs only the C library and, in digest.c, xxhash.h.
  *
  * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
  * what to do. Only the callers print it. */
@@ -66,6 +66,16 @@ void text_printable(char *text);
 /* The first thing in main(): opens those of the descriptors 0 to 2 that are closed, so that no file gets
  * their numbers. Writing to a standard output that was closed still fails; messages and input are nothing. */
 void standard_streams_open(void);
+/* ---- digest.c: telling bytes apart ---- */
+
+/* XXH64 with seed 0 over all that is added, in whatever pieces: the same on every machine. It finds damage
+ * and mix-ups, not forgery. */
+typedef struct {
+    uint64_t state[11];
+} Digest;
+void digest_begin(Digest *d);
+void digest_add(Digest *d, const void *bytes, size_t count);
+uint64_t digest_end(const Digest *d); /* of what was added so far; more may follow */
 
 /* ---- json_text.c ---- */
 
