@@ -145,9 +145,9 @@ typedef struct {
     Feature *feature;
     PeakMemory peak;
     Schedule schedule;
-    const char *digest;
-    const char *triple; /* the target's; "native" unless given */
-    bool openblas;      /* some product is OpenBLAS's */
+    const char *canonical, *digest; /* of the spec: which runs the program may resume */
+    const char *triple;             /* the target's; "native" unless given */
+    bool openblas;                  /* some product is OpenBLAS's */
 } Program;
 
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
