@@ -11,7 +11,9 @@
 #include "page.h"
 #include "processor.h"
 #include "support.h"
+#include <limits.h>
 #include <stdio.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -89,6 +91,7 @@ struct Dataset {
     bool unlabelled;    /* all labels are 0 and mean nothing */
     bool coarse;        /* the labels are the coarse ones */
     char **class_name;  /* (classes); may hold NULL where the format has no names */
+    char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
     uint16_t *label;    /* (count) */
     uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
@@ -103,6 +106,7 @@ typedef struct {
     Split split;
     uint32_t limit; /* 0: none */
     bool coarse;    /* CIFAR-100's coarse labels in place of the fine ones */
+    bool lenient;   /* pipes and lost links named as pictures are listed too, and fail when they are read */
 } DataRequest;
 /* Finds out what the folder holds and opens one split of it. `limit` > 0 keeps the first `limit` images of
  * each class of the training split, in file order; the test split is always whole. A class has the same label
@@ -111,20 +115,25 @@ Dataset *data_request(const DataRequest *r, Fault *f);
 /* The same, with the fine labels. */
 Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
 void data_close(Dataset *d);
-/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes". */
+/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes"; behind it the remark, "; passed
+ * over: 3 .webp". */
 void data_describe(const Dataset *d, char *text, size_t size);
 /* The same on stderr, as what there is of `split`. */
 void data_say(const Dataset *d, Split split);
 /* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.
  */
 Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f);
-/* One opener a format; *found says whether r->dir holds that format at all (false: no fault is set). The
- * limit is not theirs to keep. */
-Dataset *cifar_open(const DataRequest *r, bool *found, Fault *f);  /* CIFAR-10 and -100 binary */
-Dataset *stl_open(const DataRequest *r, bool *found, Fault *f);    /* STL-10 binary */
-Dataset *idx_open(const DataRequest *r, bool *found, Fault *f);    /* the MNIST family, packed or not */
-Dataset *folder_open(const DataRequest *r, bool *found, Fault *f); /* train/CLASS/x and test/CLASS/x */
-Dataset *pictures_open(Split split, Fault *f);                     /* drawn, not read */
+/* A finder and an opener a format. *found: whether dir holds that format at all, as far as a look at names
+ * tells; false with a fault where that cannot be told. The limit is not the opener's to keep. */
+bool cifar_find(const char *dir, bool *found, Fault *f); /* CIFAR-10 and -100 binary */
+Dataset *cifar_open(const DataRequest *r, Fault *f);
+bool stl_find(const char *dir, bool *found, Fault *f); /* STL-10 binary */
+Dataset *stl_open(const DataRequest *r, Fault *f);
+bool idx_find(const char *dir, bool *found, Fault *f); /* the MNIST family, packed or not */
+Dataset *idx_open(const DataRequest *r, Fault *f);
+bool folder_find(const char *dir, bool *found, Fault *f); /* train/CLASS/ and test/CLASS/ */
+Dataset *folder_open(const DataRequest *r, Fault *f);
+Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
 
 /* ---- data_file.c, data_gzip.c: for the openers ---- */
 
@@ -133,14 +142,21 @@ typedef struct {
     int descriptor;
     uint64_t bytes; /* unpacked */
 } DataFile;
-bool data_file_exists(const char *dir, const char *name);
-/* What is wrong leaves it closed. NAME.gz is unpacked into a file without a name. */
+/* What lies at a path, links followed: its mode, 0 where there is nothing. A fault where that cannot be told:
+ * a folder on the way that may not be searched, a loop of links, a link to nothing. */
+bool data_look(const char *path, mode_t *mode, Fault *f);
+const char *data_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
+bool data_folder_find(const char *path, bool *found, Fault *f); /* pipes and the like are faults */
+bool data_file_find(const char *dir, const char *name, bool *found, Fault *f); /* anything but a folder */
+char *data_path(const char *dir, const char *name, Fault *f);                  /* dir/name, by malloc */
+/* What is wrong leaves it closed: what is no file, and a file without bytes, too. NAME.gz is unpacked into a
+ * file without a name. */
 bool data_file_open(DataFile *d, const char *dir, const char *name, Fault *f);
 bool data_file_read(const DataFile *d, void *out, size_t bytes, uint64_t offset, Fault *f);
 void data_file_close(DataFile *d); /* harmless when closed */
 /* The names of the classes, one a line. They only make reports nicer, so a missing file or line is no fault.
  */
-void data_names_read(Dataset *d, const char *dir, const char *name);
+bool data_names_read(Dataset *d, const char *dir, const char *name, Fault *f);
 /* The descriptor of the unpacked file, or -1. */
 int gzip_unpack(int packed, const char *path, Fault *f);
 
@@ -165,6 +181,56 @@ uint32_t fingerprint_samples(const Dataset *d); /* how many of the split's image
 uint32_t fingerprint_sample(const Dataset *d, uint32_t nth); /* which: from the first to the last */
 /* An `identify`: the sampled pictures' pixels. */
 bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f);
+
+/* ---- passed.c: what is there besides the pictures that are read ---- */
+
+bool picture_is_read(const char *name); /* by its ending */
+enum { PASSED_KINDS = 15 };
+typedef struct {
+    uint32_t picture[PASSED_KINDS]; /* by ending; pictures that are not read */
+    uint32_t other;                 /* files of other kinds */
+    uint32_t hidden;                /* pictures and folders whose names begin with a point */
+    uint32_t stray;                 /* pictures beside the classes' folders */
+    uint32_t loops, lost;           /* links back to a folder above; links to nothing */
+} Passed;
+void passed_file(Passed *p, const char *name);
+void passed_hidden(Passed *p, const char *name, bool folder);
+void passed_add(Passed *p, const Passed *more);
+/* "3 .webp, 1 other file", by malloc; empty where there is nothing. */
+bool passed_text(const Passed *p, char **text, Fault *f);
+
+/* ---- data_walk.c: the pictures of classes, their folders walked whole ---- */
+
+typedef struct {
+    uint32_t path;  /* where the folder's path below the root begins in the pool */
+    uint32_t names; /* its first entry of Walk.name */
+    uint32_t until; /* the number after its last picture */
+} WalkPlace;
+typedef struct {
+    char *root;       /* DIR/train or DIR/test */
+    char *pool;       /* names of files and paths of folders, each ended by a zero byte */
+    uint32_t *name;   /* (count) where each file's name begins in the pool */
+    WalkPlace *place; /* (places) folders that hold pictures, in order */
+    uint32_t pool_length, count, places;
+    size_t pool_capacity, name_capacity, place_capacity;
+    bool lenient; /* as in DataRequest */
+} Walk;
+bool walk_begin(Walk *w, const char *root, bool lenient, Fault *f);
+/* Holds the pictures below root/class_name behind those held so far, and counts what it passes over. */
+bool walk_class(Walk *w, const char *class_name, Passed *passed, Fault *f);
+void walk_free(Walk *w);
+char *walk_path(const Walk *w, uint32_t i, Fault *f); /* of picture i, by malloc */
+const char *walk_folder(const Walk *w, uint32_t i);   /* below the root: "CLASS/below" */
+const char *walk_name(const Walk *w, uint32_t i);
+
+/* ---- data_hint.c: what was meant, where no data set is found ---- */
+
+/* A folder that seems to be the split under another name: Train/, val/. */
+bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1]);
+/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is. The fault is
+ * about dir; `formats` lists what it may hold. */
+void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
+void data_explain_file(const char *path, mode_t mode, Fault *f); /* why a file will not do as DIR */
 
 /* ---- augment.c: from a picture to a view ---- */
 
