@@ -67,6 +67,11 @@ bool picture_convert(Picture *p, int channels, Fault *f);
  * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
 bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
 
+/* ---- picture_file.c ---- */
+
+/* Reads and decodes the file; what is wrong is a fault naming it. */
+bool picture_read_file(Picture *p, const char *path, int channels, Fault *f);
+
 /* ---- png_write.c ---- */
 
 bool png_can_write(Fault *f); /* not where the program was built without libpng */
