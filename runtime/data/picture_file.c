@@ -3,44 +3,51 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool read_whole(Picture *p, int descriptor, size_t *size, const char *path, Fault *f)
+static const char *kind_of(mode_t mode)
+{
+    return S_ISFIFO(mode)                   ? "a named pipe"
+           : S_ISSOCK(mode)                 ? "a socket"
+           : S_ISDIR(mode)                  ? "a folder"
+           : S_ISCHR(mode) || S_ISBLK(mode) ? "a device"
+                                            : "a special file";
+}
+
+/* Opening a pipe or a device may wait for ever, unless told not to. */
+static int open_file(const char *path, uint64_t *bytes, Fault *f)
 {
     struct stat status;
-    if (fstat(descriptor, &status) != 0)
-        return fault_errno(f, "%s", path);
-    if (!S_ISREG(status.st_mode) || status.st_size <= 0 || (uint64_t)status.st_size > SIZE_MAX)
-        return fault(f, "%s: not a file with a picture; replace or remove it", path);
-    *size = (size_t)status.st_size;
-    if (*size > p->encoded_capacity) {
-        uint8_t *larger = realloc(p->encoded, *size);
-        if (!larger)
-            return fault(f, "%s: out of memory for %zu bytes; make the file smaller", path, *size);
-        p->encoded = larger;
-        p->encoded_capacity = *size;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    bool failed = descriptor < 0;
+    int error = errno;
+    if (failed ? stat(path, &status) != 0 : fstat(descriptor, &status) != 0) {
+        errno = failed ? error : errno;
+        fault_errno(f, "%s", path);
+    } else if (!S_ISREG(status.st_mode)) {
+        fault(f, "%s: %s, not a file with a picture; remove it", path, kind_of(status.st_mode));
+    } else if (failed) {
+        errno = error;
+        fault_errno(f, "%s", path);
+    } else if (status.st_size <= 0) {
+        fault(f, "%s: an empty file, not a picture; replace or remove it", path);
+    } else {
+        *bytes = (uint64_t)status.st_size;
+        return descriptor;
     }
-    for (size_t done = 0; done < *size;) {
-        ssize_t got = read(descriptor, p->encoded + done, *size - done);
-        if (got < 0 && errno != EINTR)
-            return fault_errno(f, "%s: reading failed", path);
-        if (got == 0)
-            return fault(f, "%s: the file has become shorter while in use; fetch it again", path);
-        if (got > 0)
-            done += (size_t)got;
-    }
-    return true;
+    if (!failed)
+        close(descriptor);
+    return -1;
 }
 
 bool picture_read_file(Picture *p, const char *path, int channels, Fault *f)
 {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    uint64_t bytes = 0;
+    int descriptor = open_file(path, &bytes, f);
     if (descriptor < 0)
-        return fault_errno(f, "%s", path);
-    size_t size = 0;
-    bool done = read_whole(p, descriptor, &size, path, f);
+        return false;
+    bool done = decode_picture_file(p, descriptor, 0, bytes, channels, path, f);
     close(descriptor);
-    return done && decode_picture(p, p->encoded, size, channels, path, f);
+    return done;
 }
