@@ -52,22 +52,66 @@ AmdimPool *pool_new(int threads, size_t scratch_bytes, Fault *f);
 void pool_free(AmdimPool *pool);
 int pool_threads(const AmdimPool *pool);
 
-/* ---- decode.c: JPEG (libjpeg-turbo) and PNG (libpng) ---- */
+/* ---- picture.c: pixels, whole or row by row ---- */
 
+enum { PICTURE_SIDE = 65535 }; /* the longest */
+/* Who takes a picture's rows as they come, so that it need not be held whole. */
+typedef struct RowSink RowSink;
+struct RowSink {
+    /* Told the size before the first row; returns the bytes that it will hold. */
+    size_t (*begin)(RowSink *sink, int width, int height);
+    void (*take)(RowSink *sink, int y, const uint8_t *row); /* (width, channels); y from 0 up, each once */
+    void (*end)(RowSink *sink); /* no more come, whether or not all came; called whenever `begin` was */
+};
 typedef struct {
     int width, height, channels; /* channels 1 or 3 */
     uint8_t *pixels;             /* height x width x channels, rows from the top */
     size_t capacity;             /* bytes at pixels, which grows as needed and is reused */
-    uint8_t *encoded;            /* a file's bytes, for formats that are decoded from one */
-    size_t encoded_capacity;     /* bytes at encoded, likewise */
+    RowSink *rows;               /* a reader that has the rows one by one may hand them here instead */
+    bool streamed;               /* and says so */
 } Picture;
 void picture_free(Picture *p);
 bool picture_reserve(Picture *p, int width, int height, int channels, Fault *f); /* sets the shape too */
+bool picture_check_sides(int width, int height, Fault *f);                       /* 1 to PICTURE_SIDE */
 /* Changes the number of channels in place: grey is replicated, colour becomes ITU-R 601 luma. */
 bool picture_convert(Picture *p, int channels, Fault *f);
+/* The same of `count` pixels, with room for either number. */
+void pixels_convert(uint8_t *pixels, size_t count, int before, int channels);
+void picture_hand_on(const Picture *p, RowSink *rows); /* one that is whole */
+typedef struct Dataset Dataset;
+/* Reads image i of the data set as Dataset.read does, and hands its rows on; p is room for it. */
+bool picture_read_rows(const Dataset *d, uint32_t i, int channels, Picture *p, RowSink *rows, Fault *f);
+
+/* ---- decode_room.c: memory for decoding, which all threads share ---- */
+
+/* From here on, pictures that would take the program beyond what it promises are refused. Without this call,
+ * and of models that promise nothing, there is no bound. */
+void decoding_allow(const AmdimModel *m);
+void decoding_leave(size_t index_bytes); /* of AmdimModel.data_bytes, what a data set's index takes */
+typedef struct {
+    size_t bytes, promised; /* for decoding; for the whole program */
+} DecodingRoom;
+/* Waits until so much is free, and takes it; false, at once, where it is more than there ever is. A thread
+ * takes once at a time. */
+bool decoding_take(size_t bytes, DecodingRoom *found);
+void decoding_give(size_t bytes);
+/* Of `used` bytes, all but the first `keep` back to the system; what they hold is lost. */
+void pages_give_back(void *memory, size_t keep, size_t used);
+
+/* ---- decode.c, decode_*.c: JPEG (libjpeg-turbo) and PNG (libpng) ---- */
+
 /* Decodes to 1 or 3 channels as asked (alpha over black is dropped, 16 bits become 8, palettes are expanded,
- * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
+ * CMYK JPEG becomes RGB), to p->rows where there is one. A truncated or damaged file is a fault naming
+ * `name`; so is a picture that needs more than the room for decoding, and one in which a signal came. */
 bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
+/* The same of bytes of an open file, which several threads may read at once. */
+bool decode_picture_file(Picture *p, int descriptor, uint64_t offset, uint64_t bytes, int channels,
+                         const char *name, Fault *f);
+
+/* ---- picture_file.c ---- */
+
+/* Reads and decodes the file; what is wrong is a fault naming it. */
+bool picture_read_file(Picture *p, const char *path, int channels, Fault *f);
 
 /* ---- png_write.c ---- */
 
@@ -81,7 +125,6 @@ bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, in
 /* SPLIT_PRETRAIN is what training without labels reads: pictures without labels where a format has them, as
  * STL-10, else the training split. */
 typedef enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_PRETRAIN } Split;
-typedef struct Dataset Dataset;
 typedef struct Fingerprint Fingerprint;
 struct Dataset {
     const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
@@ -232,16 +275,29 @@ bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1])
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
 void data_explain_file(const char *path, mode_t mode, Fault *f); /* why a file will not do as DIR */
 
-/* ---- augment.c: from a picture to a view ---- */
+/* ---- augment.c: from a picture to its views ---- */
 
+enum { MAX_VIEWS = 2 };
 typedef struct Workspace Workspace; /* one thread's buffers for augmenting */
 Workspace *workspace_new(const AmdimModel *m, Fault *f);
 void workspace_free(Workspace *w);
-/* One augmented, normalised view of the training picture `image`, (H, W, C) into out. The model's steps in
- * the order of docs/language.md: flip, crop, translate, jitter, grayscale; mean and std last. */
+/* What a view's chances are drawn from. */
+typedef struct {
+    uint64_t seed, epoch;
+    uint32_t image; /* of the training split */
+    int first;      /* view */
+} ViewAddress;
+/* Reads the image once and makes views at->first, ... of it, augmented and normalised, (H, W, C) into out[0],
+ * .... The model's steps in the order of docs/language.md: flip, crop, translate, jitter, grayscale; mean and
+ * std last. The picture is never held whole where its format allows that. */
+bool augment_read(const AmdimModel *m, Workspace *w, const Dataset *d, const ViewAddress *at, int views,
+                  float *const *out, Fault *f);
+/* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
+bool augment_read_none(const AmdimModel *m, Workspace *w, const Dataset *d, uint32_t image, float *out,
+                       Fault *f);
+/* The same of a picture that is in memory. */
 void augment_view(const AmdimModel *m, Workspace *w, const Picture *p, uint64_t seed, uint64_t epoch,
                   uint32_t image, int view, float *out);
-/* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
 void augment_none(const AmdimModel *m, Workspace *w, const Picture *p, float *out);
 
 /* ---- loader.c: pictures prepared while the step runs ---- */
@@ -465,7 +521,7 @@ typedef bool FeatureSink(void *sink, uint32_t first, uint32_t count, const float
 bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, FeatureSink *sink, void *arg,
                    Fault *f);
 const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale); /* NULL where there is none */
-/* What features_each holds, at most; a picture that is larger than the input needs more. */
+/* What features_each holds, at most, beside what decoding may. */
 size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int threads);
 /* All of them at once: (count, side*side*channels), by allocate. */
 float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, Fault *f);

@@ -22,7 +22,6 @@ typedef struct {
 typedef struct {
     Loader *loader;
     Workspace *workspace;
-    Picture picture;
     pthread_t thread;
 } Worker;
 
@@ -77,15 +76,14 @@ static bool prepare(Worker *worker, Task task, Fault *f)
 {
     const Loader *l = worker->loader;
     const AmdimModel *m = l->model;
-    if (!l->data->read(l->data, task.image, m->channels, &worker->picture, f))
-        return false;
-    size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
+    const size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
+    float *out[MAX_VIEWS];
     for (int v = 0; v < m->views; v++) {
         size_t row = (size_t)v * (size_t)m->batch + (size_t)task.place;
-        augment_view(m, worker->workspace, &worker->picture, l->seed, task.step / l->per_epoch, task.image, v,
-                     l->batch[task.step % BUFFERS].views + row * floats);
+        out[v] = l->batch[task.step % BUFFERS].views + row * floats;
     }
-    return true;
+    const ViewAddress at = {l->seed, task.step / l->per_epoch, task.image, 0};
+    return augment_read(m, worker->workspace, l->data, &at, m->views, out, f);
 }
 
 /* With the lock held. */
@@ -216,7 +214,6 @@ void loader_free(Loader *l)
     for (int i = 0; i < l->threads; i++) {
         pthread_join(l->worker[i].thread, NULL);
         workspace_free(l->worker[i].workspace);
-        picture_free(&l->worker[i].picture);
     }
     pthread_cond_destroy(&l->ready);
     pthread_cond_destroy(&l->room);
