@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,12 +25,6 @@ static void expect_installed_and_removed(const char *prefix, const char *quoted)
     char arguments[1024];
     snprintf(arguments, sizeof arguments, "install %s", quoted);
     assert_int_equal(make(arguments), 0);
-    assert_int_equal(
-        shell(
-            "\"%s/bin/amdimc\" --emit=ir specs/tiny.yaml >%s/said && cmp -s %s/said tests/golden/tiny.ir || "
-            "\"%s/bin/amdimc\" --check specs/tiny.yaml",
-            prefix, folder, folder, prefix),
-        0);
     assert_int_equal(
         shell("\"%s/bin/amdimc\" specs/tiny.yaml --cc %s -o \"%s/bin/tiny\" --gen-dir \"%s/c\" && "
               "\"%s/bin/tiny\" info",
@@ -107,7 +102,7 @@ static void builds_and_runs_in_a_checkout_with_blanks(void **state)
                      0);
     assert_int_equal(
         shell("cd \"%s/it's my stuff\" && build/amdimc --emit=c specs/tiny.yaml -o 'a c' && cd 'a c' && "
-              "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s CFLAGS=-O1 tiny && ./tiny info",
+              "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -j2 CFLAGS=-O0 tiny && ./tiny info",
               folder),
         0);
 }
