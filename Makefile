@@ -9,9 +9,9 @@ NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
 COMPILER_LIBS = -lyaml -lm
 RUNTIME_LIBS  = -ljpeg -lpng -lz -lm
-JSMN          = /usr/include/jsmn.h
+HEADER_LIBRARIES = /usr/include/jsmn.h /usr/include/xxhash.h
 
-PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev
+PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev libxxhash-dev
 TEST_PACKAGES = gcc libcmocka-dev
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
@@ -193,7 +193,7 @@ install: all
 	for folder in $(SHARED_FOLDERS); do \
 		install -d '$(SHARE)'/$$folder && find $$folder -maxdepth 1 -type f -exec install -m 644 '{}' '$(SHARE)'/$$folder ';' || exit 1; \
 	done
-	install -m 644 $(JSMN) '$(SHARE)/runtime'
+	install -m 644 $(HEADER_LIBRARIES) '$(SHARE)/runtime'
 	install -m 644 LICENSE '$(SHARE)'
 	install -D -m 644 docs/amdimc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1'
 	install -D -m 644 docs/amdimc.bash-completion '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'

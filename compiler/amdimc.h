@@ -212,8 +212,8 @@ bool build_directory(Arena *a, const char *path); /* makes it and those above it
 /* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what
  * the machine has no library for. */
 bool build_program(Arena *a, const Build *b, const Spec *s);
-bool build_copy_jsmn(Arena *a, const Build *b,
-                     const char *to); /* the header that the runtime's sources need */
+bool build_copy_header_libraries(Arena *a, const Build *b,
+                                 const char *to); /* the header that the runtime's sources need */
 
 /* ---- build/target.c: programs for other machines ---- */
 

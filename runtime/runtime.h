@@ -80,6 +80,7 @@ bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, in
  * STL-10, else the training split. */
 typedef enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_PRETRAIN } Split;
 typedef struct Dataset Dataset;
+typedef struct Fingerprint Fingerprint;
 struct Dataset {
     const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
     uint32_t count;     /* images of the split, after the limit */
@@ -92,6 +93,8 @@ struct Dataset {
     uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
+    /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
+    bool (*identify)(const Dataset *d, Fingerprint *p, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
     void *own;
 };
@@ -140,6 +143,25 @@ void data_file_close(DataFile *d); /* harmless when closed */
 void data_names_read(Dataset *d, const char *dir, const char *name);
 /* The descriptor of the unpacked file, or -1. */
 int gzip_unpack(int packed, const char *path, Fault *f);
+
+/* ---- fingerprint.c: whether data are the same, wherever they lie ---- */
+
+/* A digest over the split as it was opened, limit and all: format, size, classes and labels of its images; of
+ * folders the names of classes and files and the sizes of up to 64 files; of CIFAR, STL and IDX the pixels of
+ * up to 64 pictures. The same on every machine, under every path, packed or not. Fails where a file can no
+ * longer be read. */
+bool data_fingerprint(const Dataset *d, uint64_t *digest, Fault *f);
+struct Fingerprint {
+    Digest digest;
+};
+/* For the formats' `identify`. */
+enum { FINGERPRINT_SAMPLES = 64 };
+void fingerprint_text(Fingerprint *p, const char *text);
+void fingerprint_number(Fingerprint *p, uint64_t number);
+uint32_t fingerprint_samples(const Dataset *d); /* how many of the split's images are looked at */
+uint32_t fingerprint_sample(const Dataset *d, uint32_t nth); /* which: from the first to the last */
+/* An `identify`: the sampled pictures' pixels. */
+bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f);
 
 /* ---- augment.c: from a picture to a view ---- */
 

@@ -67,14 +67,28 @@ bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
            build_copy(a, b->runtime, b->gen_dir, "amdim.h");
 }
 
-/* From an installation of amdimc, else from where it is installed itself. */
-bool build_copy_jsmn(Arena *a, const Build *b, const char *to)
+/* Headers of libraries that are nothing else, which programs for other machines are compiled with. */
+static const struct {
+    const char *name, *package;
+} header_libraries[] = {{"jsmn.h", "libjsmn-dev"}, {"xxhash.h", "libxxhash-dev"}};
+
+/* From an installation of amdimc, else from where the library is installed itself. */
+static bool copy_header_library(Arena *a, const Build *b, const char *name, const char *package,
+                                const char *to)
 {
     const char *const places[] = {b->runtime, "/usr/include", "/usr/local/include"};
     for (size_t i = 0; i < COUNT(places); i++)
-        if (!access(arena_printf(a, "%s/jsmn.h", places[i]), R_OK))
-            return build_copy(a, places[i], to, "jsmn.h");
-    return build_failed("jsmn.h", "not found; install Debian's libjsmn-dev");
+        if (!access(arena_printf(a, "%s/%s", places[i], name), R_OK))
+            return build_copy(a, places[i], to, name);
+    return build_failed(name, arena_printf(a, "not found; install Debian's %s", package));
+}
+
+bool build_copy_header_libraries(Arena *a, const Build *b, const char *to)
+{
+    for (size_t i = 0; i < COUNT(header_libraries); i++)
+        if (!copy_header_library(a, b, header_libraries[i].name, header_libraries[i].package, to))
+            return false;
+    return true;
 }
 
 /* ---- programs ---- */
@@ -130,8 +144,8 @@ static void add_picture_library(Words *w, const Build *b, Library library, const
 static bool add_runtime_of_target(Words *w, const Build *b)
 {
     target_flags(w, b);
-    words_add(w, arena_printf(w->arena, "-I%s", b->gen_dir)); /* jsmn.h */
-    if (!build_copy_jsmn(w->arena, b, b->gen_dir) || !add_runtime(w, b))
+    words_add(w, arena_printf(w->arena, "-I%s", b->gen_dir)); /* jsmn.h, xxhash.h */
+    if (!build_copy_header_libraries(w->arena, b, b->gen_dir) || !add_runtime(w, b))
         return false;
     add_picture_library(w, b, LIBRARY_JPEG, "JPEG");
     add_picture_library(w, b, LIBRARY_PNG, "PNG");

@@ -1,5 +1,5 @@
 /* folder.c: the folder of --emit=c, which builds where amdimc never was: the model, the runtime's sources,
- * jsmn, the spec, a Makefile and a README. The same spec gives the same bytes. */
+ * jsmn, xxhash, the spec, a Makefile and a README. The same spec gives the same bytes. */
 #include "build.h"
 #include <dirent.h>
 #include <errno.h>
@@ -198,6 +198,6 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
            (!f->without_openblas || write_model_without_openblas(a, f, folder)) &&
            copy_sources(a, b->runtime, runtime) &&
            copy_sources(a, b->support, arena_printf(a, "%s/support", folder)) &&
-           build_copy_jsmn(a, b, runtime) &&
+           build_copy_header_libraries(a, b, runtime) &&
            build_write_text(a, arena_printf(a, "%s/%s.yaml", folder, s->name.v), s->source->text);
 }

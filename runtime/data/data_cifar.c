@@ -175,6 +175,7 @@ static Dataset *open_variant(const Variant *v, const char *dir, const DataReques
     }
     d->own = c;
     d->read = cifar_read;
+    d->identify = fingerprint_pixels;
     d->close = cifar_close;
     d->width = d->height = SIDE;
     d->coarse = r->coarse && v->labels == MAX_LABELS;

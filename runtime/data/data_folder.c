@@ -131,15 +131,48 @@ static bool read_picture(Picture *p, const char *path, int channels, Fault *f)
     return done && decode_picture(p, p->encoded, size, channels, path, f);
 }
 
-static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+/* By malloc. */
+static char *path_of(const Dataset *d, uint32_t i, Fault *f)
 {
     const Folder *o = d->own;
     char *path;
-    if (asprintf(&path, "%s/%s/%s", o->root, d->class_name[d->label[i]], o->pool + o->name[d->index[i]]) < 0)
-        return fault(f, "%s: out of memory for a file's name; free some", o->root);
-    bool done = read_picture(out, path, channels, f);
+    if (asprintf(&path, "%s/%s/%s", o->root, d->class_name[d->label[i]], o->pool + o->name[d->index[i]]) >= 0)
+        return path;
+    fault(f, "%s: out of memory for a file's name; free some", o->root);
+    return NULL;
+}
+
+static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+{
+    char *path = path_of(d, i, f);
+    bool done = path && read_picture(out, path, channels, f);
     free(path);
     return done;
+}
+
+static bool identify_size(const Dataset *d, uint32_t i, Fingerprint *p, Fault *f)
+{
+    char *path = path_of(d, i, f);
+    struct stat status;
+    bool done = path && (stat(path, &status) == 0 || fault_errno(f, "%s", path));
+    if (done)
+        fingerprint_number(p, (uint64_t)status.st_size);
+    free(path);
+    return done;
+}
+
+/* Every name; sizes of some files only, for asking takes a network's file system a while. */
+static bool folder_identify(const Dataset *d, Fingerprint *p, Fault *f)
+{
+    const Folder *o = d->own;
+    for (int c = 0; c < d->classes; c++)
+        fingerprint_text(p, d->class_name[c]);
+    for (uint32_t i = 0; i < d->count; i++)
+        fingerprint_text(p, o->pool + o->name[d->index[i]]);
+    for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++)
+        if (!identify_size(d, fingerprint_sample(d, nth), p, f))
+            return false;
+    return true;
 }
 
 /* ---- the names held ---- */
@@ -284,6 +317,7 @@ static Dataset *make_dataset(Folder *o, const Listing *train, Fault *f)
     }
     d->own = o;
     d->read = folder_read;
+    d->identify = folder_identify;
     d->close = folder_close;
     return d;
 }

@@ -255,6 +255,7 @@ static Dataset *open_split(const char *dir, const char *prefix, Split wanted, Fa
     if (d) {
         *(Idx *)d->own = images;
         d->read = idx_read;
+        d->identify = fingerprint_pixels;
         d->close = idx_dataset_close;
     } else
         idx_close(&images);

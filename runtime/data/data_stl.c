@@ -85,6 +85,7 @@ static Dataset *make_dataset(const DataFile *pixels, const DataFile *labels, Fau
     d->width = d->height = SIDE;
     d->unlabelled = !labels->path;
     d->read = stl_read;
+    d->identify = fingerprint_pixels;
     if (d->unlabelled || read_labels(labels, d, f))
         return d;
     data_close(d);

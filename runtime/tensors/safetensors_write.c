@@ -102,7 +102,7 @@ static bool put(TensorWriter *w, const void *data, size_t bytes, Fault *f)
 {
     if (fwrite(data, 1, bytes, w->file.stream) == bytes)
         return true;
-    return fault_errno(f, "cannot write %s", w->file.path);
+    return file_fault(&w->file, f);
 }
 
 /* The header's length falls to 0 once it is out. */
