@@ -144,12 +144,23 @@ $(BUILD)/support/%.o: support/%.c
 
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -Itests/torture -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
 	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itests/unit -Itests/fuzz -MMD -MP -c -o $@ $<
 
+# Beside the tests of unit/: a library that these tests preload into programs, and what they share.
+TORTURE = $(patsubst tests/torture/%.c,$(BUILD)/tests/%.o,$(filter-out %/inject.c,$(wildcard tests/torture/*.c)))
+$(BUILD)/tests/%.o: tests/torture/%.c | $(BUILD)/tests
+	@echo '  CC    $<'
+	@$(CC) $(NEEDED) $(CFLAGS) -Isupport -Itests/unit -Itests/torture -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/inject.so: tests/torture/inject.c tests/torture/families.h | $(BUILD)/tests
+	@echo '  LD    $@'
+	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -g -shared -fPIC -o $@ $< -ldl
+
+$(BUILD)/tests/test_torture: $(TORTURE) | $(BUILD)/tests/inject.so
 $(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c holds)
 $(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a

@@ -169,6 +169,9 @@ WRAP_OPENAT(openat64)
 WRAP(FAMILY_OPEN, FILE *, NULL, fopen, (const char *path, const char *mode), (path, mode))
 WRAP(FAMILY_OPEN, FILE *, NULL, fopen64, (const char *path, const char *mode), (path, mode))
 WRAP(FAMILY_OPEN, FILE *, NULL, fdopen, (int file, const char *mode), (file, mode))
+WRAP(FAMILY_OPEN, FILE *, NULL, fopencookie,
+     (void *restrict cookie, const char *restrict mode, cookie_io_functions_t functions),
+     (cookie, mode, functions))
 WRAP(FAMILY_OPEN, FILE *, NULL, tmpfile, (void), ())
 WRAP(FAMILY_OPEN, FILE *, NULL, tmpfile64, (void), ())
 WRAP(FAMILY_OPEN, int, -1, mkstemp, (char *name), (name))

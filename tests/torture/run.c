@@ -71,7 +71,8 @@ pid_t run_start(const Place *p, const char *command, const Injection *injection)
     static const Injection none = {.way = WAY_NONE};
     const Injection *i = injection ? injection : &none;
     char told[600], copy[1200], *word[WORDS + 1] = {NULL};
-    snprintf(told, sizeof told, "%d %ld %d %d %s", (int)i->family, i->number, (int)i->way, i->value, p->counts);
+    snprintf(told, sizeof told, "%d %ld %d %d %s", (int)i->family, i->number, (int)i->way, i->value,
+             p->counts);
     snprintf(copy, sizeof copy, "%s", command);
     int words = 0;
     for (char *rest = copy, *next; words < WORDS && (next = strtok_r(rest, " ", &rest));)

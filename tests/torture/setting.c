@@ -41,7 +41,8 @@ static void write_folders(void)
     for (int i = 0; i < 10; i++) {
         for (size_t k = 0; k < sizeof pixels; k++)
             pixels[k] = (uint8_t)(k * (3 + (size_t)i) + 40 * (size_t)i);
-        Sample s = i % 3 ? sample_jpeg(10, 10, 3, pixels) : sample_plain(9 + i, 8, (uint8_t)(20 * i), 90, 200);
+        Sample s =
+            i % 3 ? sample_jpeg(10, 10, 3, pixels) : sample_plain(9 + i, 8, (uint8_t)(20 * i), 90, 200);
         snprintf(name, sizeof name, "folders/%s/%c/%d.%s", i < 6 ? "train" : "test", 'a' + i % 2, i,
                  i % 3 ? "jpg" : "png");
         scratch_write(name, s.bytes, s.count);
@@ -62,8 +63,8 @@ enum { IDX_IMAGES = 6, IDX_SIDE = 9 };
 static void write_idx(void)
 {
     uint8_t labels[8 + IDX_IMAGES] = {0, 0, 8, 1, 0, 0, 0, IDX_IMAGES};
-    uint8_t images[16 + IDX_IMAGES * IDX_SIDE * IDX_SIDE] = {0, 0, 8, 3, 0, 0, 0, IDX_IMAGES, 0,
-                                                             0, 0, IDX_SIDE, 0, 0, 0, IDX_SIDE};
+    uint8_t images[16 + IDX_IMAGES * IDX_SIDE * IDX_SIDE] = {0, 0, 8, 3,        0, 0, 0, IDX_IMAGES,
+                                                             0, 0, 0, IDX_SIDE, 0, 0, 0, IDX_SIDE};
     for (size_t i = 0; i < IDX_IMAGES; i++)
         labels[8 + i] = i % 2;
     for (size_t i = 16; i < sizeof images; i++)
@@ -100,9 +101,13 @@ int setting_make(void **state)
     write_folders();
     write_idx();
     write_stand_in();
-    return shell("cp %s/tests/inject.so %s", build && *build ? build : "build", setting.folder) ||
-           shell("%s %s/torture.yaml -o %s --gen-dir %s/c", amdimc_path(), setting.folder, setting.program,
-                 setting.folder);
+    if (shell("cp %s/tests/inject.so %s", build && *build ? build : "build", setting.folder) ||
+        shell("%s %s/torture.yaml -o %s --gen-dir %s/c", amdimc_path(), setting.folder, setting.program,
+              setting.folder)) {
+        (void)!system("cat \"$TMPDIR\"/*/log");
+        return 1;
+    }
+    return 0;
 }
 
 int setting_remove(void **state)
@@ -156,6 +161,9 @@ void finding(const char *format, ...)
     va_end(args);
     if (length > (int)sizeof text - 2)
         length = sizeof text - 2;
+    for (int i = 0; i < length; i++)
+        if (text[i] == '\n')
+            text[i] = '|';
     text[length++] = '\n';
     findings_path(path, sizeof path);
     int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -174,7 +182,7 @@ int findings(void)
     for (char *at = text; at && (at = strchr(at, '\n')); at++)
         lines++;
     if (text)
-        print_message("%s", text);
+        fputs(text, stdout);
     free(text);
     return lines;
 }

@@ -1,7 +1,7 @@
 /* torture.h: commands run while something goes wrong, and what must hold afterwards.
  *
- * Everything lies in the scratch folder of samples.h: the program and the compiler's stand-in, the data sets, for each
- * case the files before it and after it as it should be, and a folder for each worker. */
+ * Everything lies in the scratch folder of samples.h: the program and the compiler's stand-in, the data sets,
+ * for each case the files before it and after it as it should be, and a folder for each worker. */
 #ifndef TORTURE_H
 #define TORTURE_H
 
@@ -25,10 +25,10 @@ bool file_exists(const char *path);
 /* ---- run.c: one run of a program ---- */
 
 typedef struct {
-    char here[400];   /* its working directory */
-    char said[420];   /* the file that has its stderr */
+    char here[400];    /* its working directory */
+    char said[420];    /* the file that has its stderr */
     char printed[420]; /* and its stdout */
-    char counts[420]; /* Counts */
+    char counts[420];  /* Counts */
 } Place;
 typedef struct {
     Family family;
@@ -60,7 +60,8 @@ extern Setting setting;
 int setting_make(void **state); /* a group's set-up; compiles */
 int setting_remove(void **state);
 int workers(void); /* processes at once */
-/* Work for every worker, numbered from 0; true where all ended well. What they have to say comes by finding(). */
+/* Work for every worker, numbered from 0; true where all ended well. What they have to say comes by
+ * finding(). */
 bool work_at_once(void (*work)(int worker, void *arg), void *arg);
 void finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int findings(void); /* said so far; shows them */
