@@ -677,6 +677,8 @@ bool run_holds_weights(const Run *r);
  * time. */
 bool run_claim(Run *r, bool resumes, Fault *f);
 bool run_make(const Run *r, Fault *f); /* the folder, and those above it */
+/* False where the path is a file of a run that a program trains at this moment. */
+bool run_may_be_written(const char *path, Fault *f);
 
 /* ---- metrics.c: RUN/metrics.jsonl, one object a line ---- */
 

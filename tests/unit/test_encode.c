@@ -165,6 +165,28 @@ static void test_more_views_than_pictures(void **state)
     refuses(command_views, &o, "holds 10000 images; --count 10001");
 }
 
+/* Weights that are finite, and too large for what follows. */
+static void test_features_that_are_no_numbers(void **state)
+{
+    (void)state;
+    Fault f;
+    TensorWriter w;
+    char path[1024];
+    snprintf(path, sizeof path, "%s", scratch_path("huge.safetensors"));
+    assert_true(writer_open(&w, path, &f));
+    for (int i = 0; i < TOY_TENSORS; i++)
+        weights_announce(&w, toy_model.tensor[i].name, &toy_model.tensor[i]);
+    float huge[72];
+    for (size_t i = 0; i < COUNT(huge); i++)
+        huge[i] = 3e38f;
+    for (int i = 0; i < TOY_TENSORS; i++)
+        assert_true(weights_give(&w, &toy_model.tensor[i], huge, &f));
+    assert_true(writer_commit(&w, NULL, &f));
+    Options o = write_options(0);
+    o.weights = path;
+    refuses(command_encode, &o, "the features of image 0 are not finite");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
@@ -173,6 +195,7 @@ int main(void)
         TEST(test_representation_of_the_training_split),
         TEST(test_labels_beside),
         TEST(test_scale_that_is_not_there),
+        TEST(test_features_that_are_no_numbers),
         TEST(test_views_are_those_of_training),
         TEST(test_more_views_than_pictures),
     };
