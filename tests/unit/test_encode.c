@@ -184,7 +184,7 @@ static void test_features_that_are_no_numbers(void **state)
     assert_true(writer_commit(&w, NULL, &f));
     Options o = write_options(0);
     o.weights = path;
-    refuses(command_encode, &o, "the features of image 0 are not finite");
+    refuses(command_encode, &o, "are not finite: are the weights those of a run that diverged");
 }
 
 int main(void)
