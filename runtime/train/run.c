@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const double PATIENCE = 1; /* seconds in which a program that is ending may end */
 static const char *const files[] = {"last.safetensors", "previous.safetensors", "metrics.jsonl",
                                     "report.html"};
 
@@ -48,12 +49,25 @@ bool run_holds_weights(const Run *r)
 
 /* ---- one program at a time ---- */
 
+/* A program that was killed holds its lock until the system is done with what it wrote. */
+static bool lock_within(int descriptor, double seconds)
+{
+    static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    const double until = clock_seconds() + seconds;
+    while (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK || clock_seconds() > until || signals_received())
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static bool lock_folder(Run *r, Fault *f)
 {
     r->lock = open(r->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r->lock < 0)
         return fault_errno(f, "cannot open the folder %s", r->folder);
-    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0)
+    if (lock_within(r->lock, PATIENCE))
         return true;
     if (errno == EWOULDBLOCK)
         return fault(f,
