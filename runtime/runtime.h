@@ -182,7 +182,7 @@ bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f);
 /* ---- passed.c: what is there besides the pictures that are read ---- */
 
 bool picture_is_read(const char *name); /* by its ending */
-enum { PASSED_KINDS = 15 };
+enum { PASSED_KINDS = 15, PASSED_TEXT = 640 };
 typedef struct {
     uint32_t picture[PASSED_KINDS]; /* by ending; pictures that are not read */
     uint32_t other;                 /* files of other kinds */
@@ -193,8 +193,8 @@ typedef struct {
 void passed_file(Passed *p, const char *name);
 void passed_hidden(Passed *p, const char *name, bool folder);
 void passed_add(Passed *p, const Passed *more);
-/* "3 .webp, 1 other file", by malloc; empty where there is nothing. */
-bool passed_text(const Passed *p, char **text, Fault *f);
+/* "3 .webp, 1 other file"; empty where there is nothing. */
+void passed_text(const Passed *p, char text[PASSED_TEXT]);
 
 /* ---- data_walk.c: the pictures of classes, their folders walked whole ---- */
 
@@ -224,8 +224,8 @@ const char *walk_name(const Walk *w, uint32_t i);
 
 /* A folder that seems to be the split under another name: Train/, val/. */
 bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1]);
-/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is. The fault is
- * about dir; `formats` lists what it may hold. */
+/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is, `formats`
+ * lists what it may hold. Always a fault. */
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
 void data_explain_file(const char *path, mode_t mode, Fault *f); /* why a file will not do as DIR */
 

@@ -209,13 +209,10 @@ typedef struct {
 
 static bool name_empty(const Opening *o, const char *class_name, const Passed *passed, Fault *f)
 {
-    char *text;
-    if (!passed_text(passed, &text, f))
-        return false;
-    fault(f, "%s/%s: no .jpg, .jpeg or .png files%s%s; add some or remove the folder", o->root, class_name,
-          *text ? ", but " : "", text);
-    free(text);
-    return false;
+    char text[PASSED_TEXT];
+    passed_text(passed, text);
+    return fault(f, "%s/%s: no .jpg, .jpeg or .png files%s%s; add some or remove the folder", o->root,
+                 class_name, *text ? ", but " : "", text);
 }
 
 static bool walk_one(Opening *o, const char *class_name, Fault *f)
@@ -249,20 +246,17 @@ static bool walk_classes(Opening *o, Fault *f)
 /* A split under another name, beside those that are read, is passed over too. */
 static bool say_passed(Dataset *d, const Opening *o, Fault *f)
 {
-    char *text, other[NAME_MAX + 1];
-    if (!passed_text(&o->passed, &text, f))
-        return false;
-    bool beside = data_split_elsewhere(o->dir, SPLIT_TEST, other), fine = true;
-    if ((beside || *text) && asprintf(&d->remark, "passed over: %s%s%s", beside ? other : "",
-                                      beside && *text ? "/, "
-                                      : beside        ? "/"
-                                                      : "",
-                                      text) < 0) {
-        d->remark = NULL;
-        fine = fault(f, "out of memory for what was passed over; free some");
-    }
-    free(text);
-    return fine;
+    char text[PASSED_TEXT], other[NAME_MAX + 1];
+    passed_text(&o->passed, text);
+    const char *behind = "";
+    if (data_split_elsewhere(o->dir, SPLIT_TEST, other))
+        behind = *text ? "/, " : "/";
+    else if (!*text)
+        return true;
+    if (asprintf(&d->remark, "passed over: %s%s%s", other, behind, text) >= 0)
+        return true;
+    d->remark = NULL;
+    return fault(f, "%s: out of memory for what is passed over; free some", o->root);
 }
 
 /* Takes the names of the classes. */

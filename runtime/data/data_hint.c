@@ -1,8 +1,9 @@
 /* data_hint.c: what was probably meant by a folder in which no format was found, and what to do about it.
- * What cannot be looked into is not guessed about: here nothing fails. */
+ * What cannot be looked into is not guessed about. */
 #include "runtime.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -113,24 +114,31 @@ static void note_file(Contents *c, const char *name)
         keep_first(c->foreign, name);
 }
 
-static Contents look_into(const char *dir, bool (*holds)(const char *dir))
+static void note_entry(Contents *c, const char *dir, const struct dirent *entry,
+                       bool (*holds)(const char *dir))
 {
-    Contents c = {.entries = 0};
+    if (entry->d_name[0] == '.')
+        return;
+    bool unsure = entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
+    c->entries++;
+    if (entry->d_type == DT_DIR || (unsure && has_folder(dir, entry->d_name)))
+        note_folder(c, dir, entry->d_name, holds);
+    else
+        note_file(c, entry->d_name);
+}
+
+static bool look_into(Contents *c, const char *dir, bool (*holds)(const char *dir), Fault *f)
+{
+    *c = (Contents){.entries = 0};
     DIR *folder = opendir(dir);
+    if (!folder)
+        return fault_errno(f, "--data %s", dir);
     const struct dirent *entry;
-    while (folder && (entry = readdir(folder))) {
-        if (entry->d_name[0] == '.')
-            continue;
-        c.entries++;
-        bool unsure = entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
-        if (entry->d_type == DT_DIR || (unsure && has_folder(dir, entry->d_name)))
-            note_folder(&c, dir, entry->d_name, holds);
-        else
-            note_file(&c, entry->d_name);
-    }
-    if (folder)
-        closedir(folder);
-    return c;
+    while (errno = 0, entry = readdir(folder))
+        note_entry(c, dir, entry, holds);
+    bool whole = errno == 0 || fault_errno(f, "--data %s", dir);
+    closedir(folder);
+    return whole;
 }
 
 /* ---- splits under other names ---- */
@@ -273,24 +281,23 @@ static bool explain_foreign(const char *dir, const Contents *c, Fault *f)
 /* Not one of the formats: how it looks. */
 static void explain_listing(const char *dir, const Contents *c, const char *formats, Fault *f)
 {
-    char *text = NULL;
-    Fault ignored;
-    if (!passed_text(&c->passed, &text, &ignored))
-        text = NULL;
+    char text[PASSED_TEXT];
+    passed_text(&c->passed, text);
     if (c->entries == 0)
         fault(f, "--data %s: an empty folder; it may hold %s", dir, formats);
-    else if (text && *text)
+    else if (*text)
         fault(f, "--data %s: no pictures found, but %s; it may hold %s", dir, text, formats);
     else
         fault(f, "--data %s: no pictures found; it may hold %s", dir, formats);
-    free(text);
 }
 
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f)
 {
     if (explain_split(dir, f) || explain_python(dir, f))
         return;
-    const Contents c = look_into(dir, holds);
+    Contents c;
+    if (!look_into(&c, dir, holds, f))
+        return;
     if (explain_inner(dir, &c, f) || explain_name(dir, f) || explain_archive(dir, &c, f) ||
         explain_flat(dir, &c, f) || explain_classes(dir, &c, f) || explain_foreign(dir, &c, f))
         return;

@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -136,30 +137,54 @@ typedef struct {
     Passed *passed;
 } Visit;
 
-static bool same_folder(const char *path, const struct stat *other)
+static bool same_folder(const struct stat *a, const struct stat *b)
 {
-    struct stat status;
-    return stat(path, &status) == 0 && status.st_dev == other->st_dev && status.st_ino == other->st_ino;
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whether a folder is the one at `path` or any that its path leads through, up to the root of all. */
-static bool leads_back(const char *path, const struct stat *target)
+/* Whether a folder is the one at `path` or one that this leads through. */
+static bool on_the_way(const char *path, const struct stat *target, bool *back, Fault *f)
 {
-    enum { MOST_ABOVE = 64 };
-    char above[4096];
-    snprintf(above, sizeof above, "%s", path);
-    for (char *slash = above + strlen(above); slash && slash != above; slash = strrchr(above, '/')) {
-        *slash = '\0';
-        if (same_folder(above, target))
-            return true;
+    char *above = strdup(path);
+    if (!above)
+        return fault(f, "%s: out of memory for the name of a folder; free some", path);
+    bool known = true;
+    *back = false;
+    for (char *end = above + strlen(above); known && !*back && end && end != above;
+         end = strrchr(above, '/')) {
+        struct stat status;
+        *end = '\0';
+        known = stat(above, &status) == 0 || fault_errno(f, "%s", above);
+        *back = known && same_folder(&status, target);
     }
-    snprintf(above, sizeof above, "%s", path);
-    for (int i = 0; i < MOST_ABOVE && strlen(above) + 4 < sizeof above; i++) {
-        strcat(above, "/..");
-        if (same_folder(above, target))
+    free(above);
+    return known;
+}
+
+/* Whether it is above the folder at `path`, as far up as one may look. */
+static bool is_above(const char *path, const struct stat *target)
+{
+    char above[PATH_MAX];
+    struct stat status, below = {.st_ino = 0};
+    size_t length = (size_t)snprintf(above, sizeof above, "%s", path);
+    while (length + sizeof "/.." <= sizeof above) {
+        length += (size_t)snprintf(above + length, sizeof above - length, "/..");
+        if (stat(above, &status) != 0 || same_folder(&status, &below))
+            return false;
+        if (same_folder(&status, target))
             return true;
+        below = status;
     }
     return false;
+}
+
+/* Whether to follow a link to the folder would lead round in a circle. */
+static bool leads_back(const char *path, const struct stat *target, bool *back, Fault *f)
+{
+    if (!on_the_way(path, target, back, f))
+        return false;
+    *back = *back || is_above(path, target);
+    return true;
 }
 
 /* What an entry is, links followed; 0: a link that leads nowhere. */
@@ -184,11 +209,11 @@ static bool mode_of(const Visit *v, const struct dirent *entry, struct stat *sta
 
 static bool visit_folder(const Visit *v, const struct dirent *entry, const struct stat *status, Fault *f)
 {
-    if (entry->d_type != DT_DIR && leads_back(v->text, status)) {
-        v->passed->loops++;
-        return true;
-    }
-    return hold_place(v->walk, v->path, entry->d_name, f);
+    bool back = false;
+    if (entry->d_type != DT_DIR && !leads_back(v->text, status, &back, f))
+        return false;
+    v->passed->loops += back;
+    return back || hold_place(v->walk, v->path, entry->d_name, f);
 }
 
 /* What is no file cannot be a picture, and would block whoever opens it. */
