@@ -122,6 +122,8 @@ static bool settle_count(Viewing *v, const Options *o, Fault *f)
 int command_views(const AmdimModel *m, const Options *o, Fault *f)
 {
     Dataset *d = data_open(o->data, SPLIT_PRETRAIN, 0, f);
+    if (d && o->data)
+        data_say(d, SPLIT_PRETRAIN);
     AmdimPool *pool = d ? pool_new(o->threads, m->scratch_bytes, f) : NULL;
     Viewing *v = pool ? viewing_new(m, d, o, f) : NULL;
     bool ok = v && settle_count(v, o, f) && write_views(v, pool, o->out, f);

@@ -58,7 +58,7 @@ static bool is_archive(const char *name)
     return ends_in(name, endings);
 }
 
-/* Pictures of a kind, or something else that holds them, which other programs read. */
+/* Arrays and records, in which other programs keep pictures. */
 static bool is_foreign(const char *name)
 {
     static const char *const endings[] = {".npy", ".npz",  ".pt",        ".pth",     ".pkl",   ".pickle",
@@ -67,18 +67,14 @@ static bool is_foreign(const char *name)
     return ends_in(name, endings);
 }
 
-static bool holds_pictures(const char *dir, const char *name)
+/* Whether the first entries of a folder are pictures. */
+static bool holds_pictures(DIR *folder)
 {
-    char *path = path_join(dir, name);
-    DIR *folder = path ? opendir(path) : NULL;
-    bool found = false;
     const struct dirent *entry;
-    for (int i = 0; folder && !found && i < MOST_ENTRIES && (entry = readdir(folder)); i++)
-        found = entry->d_name[0] != '.' && picture_is_read(entry->d_name);
-    if (folder)
-        closedir(folder);
-    free(path);
-    return found;
+    for (int i = 0; i < MOST_ENTRIES && (entry = readdir(folder)); i++)
+        if (entry->d_name[0] != '.' && picture_is_read(entry->d_name))
+            return true;
+    return false;
 }
 
 /* What lies in a folder. The names are the first in byte order, or empty. */
@@ -87,6 +83,7 @@ typedef struct {
     char archive[NAME], foreign[NAME];
     char class_folder[NAME]; /* a folder that holds pictures */
     char inner[NAME];        /* a folder that holds a data set */
+    char closed[NAME];       /* a folder that cannot be read */
     Passed passed;
 } Contents;
 
@@ -95,11 +92,16 @@ static void note_folder(Contents *c, const char *dir, const char *name, bool (*h
     if (c->folders++ >= MOST_FOLDERS)
         return;
     char *path = path_join(dir, name);
-    if (path && holds(path))
+    DIR *folder = path ? opendir(path) : NULL;
+    if (!folder)
+        keep_first(c->closed, name);
+    else if (holds(path))
         keep_first(c->inner, name);
-    free(path);
-    if (holds_pictures(dir, name))
+    else if (holds_pictures(folder))
         keep_first(c->class_folder, name);
+    if (folder)
+        closedir(folder);
+    free(path);
 }
 
 static void note_file(Contents *c, const char *name)
@@ -278,6 +280,21 @@ static bool explain_foreign(const char *dir, const Contents *c, Fault *f)
     return *c->foreign;
 }
 
+/* What is in a folder that cannot be read may be what was looked for. */
+static bool explain_closed(const char *dir, const Contents *c, Fault *f)
+{
+    if (!*c->closed)
+        return false;
+    char *path = path_join(dir, c->closed);
+    DIR *folder = path ? opendir(path) : NULL;
+    if (!folder)
+        fault_errno(f, "--data %s: no pictures found, but %s/ cannot be read", dir, c->closed);
+    else
+        closedir(folder);
+    free(path);
+    return !folder;
+}
+
 /* Not one of the formats: how it looks. */
 static void explain_listing(const char *dir, const Contents *c, const char *formats, Fault *f)
 {
@@ -299,7 +316,8 @@ void data_explain(const char *dir, bool (*holds)(const char *dir), const char *f
     if (!look_into(&c, dir, holds, f))
         return;
     if (explain_inner(dir, &c, f) || explain_name(dir, f) || explain_archive(dir, &c, f) ||
-        explain_flat(dir, &c, f) || explain_classes(dir, &c, f) || explain_foreign(dir, &c, f))
+        explain_flat(dir, &c, f) || explain_classes(dir, &c, f) || explain_foreign(dir, &c, f) ||
+        explain_closed(dir, &c, f))
         return;
     explain_listing(dir, &c, formats, f);
 }

@@ -196,6 +196,13 @@ static void test_folders_that_may_not_be_read(void **state)
     data_close(d);
 }
 
+static void test_folders_of_pictures_that_may_not_be_read(void **state)
+{
+    (void)state;
+    WRITE_PICTURES("set/cats");
+    refused_without("set/cats", 0, "set: no pictures found, but cats/ cannot be read");
+}
+
 static void test_files_that_may_not_be_read(void **state)
 {
     (void)state;
@@ -271,6 +278,7 @@ int main(void)
         WITH_FOLDER(test_pictures_without_folders),
         WITH_FOLDER(test_files_of_other_programs),
         WITH_FOLDER(test_folders_that_may_not_be_read),
+        WITH_FOLDER(test_folders_of_pictures_that_may_not_be_read),
         WITH_FOLDER(test_files_that_may_not_be_read),
         WITH_FOLDER(test_links_that_lead_nowhere),
         WITH_FOLDER(test_pipes_in_place_of_files),

@@ -181,6 +181,26 @@ static void test_a_class_without_pictures_says_what_it_holds(void **state)
     refused(SPLIT_TRAIN, "train/b: no .jpg, .jpeg or .png files, but 2 .webp", "remove the folder");
 }
 
+static void test_an_empty_split_says_what_it_holds(void **state)
+{
+    (void)state;
+    write_plain("train/a/1.png", 1);
+    scratch_write("test/a/1.webp", "?", 1);
+    refused(SPLIT_TEST, "the test split holds no pictures (passed over: 1 .webp)", data_folder());
+}
+
+static void test_a_split_smaller_than_a_batch_says_what_it_holds(void **state)
+{
+    (void)state;
+    write_plain("train/a/1.png", 1);
+    scratch_write("train/a/2.webp", "?", 1);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    Fault f = {""};
+    assert_null(loader_new(&(AmdimModel){.batch = 2}, d, 0, 0, 1, &f));
+    assert_non_null(strstr(f.text, "1 pictures (passed over: 1 .webp), fewer than a batch of 2"));
+    data_close(d);
+}
+
 static void test_pictures_without_classes_are_counted(void **state)
 {
     (void)state;
@@ -316,6 +336,8 @@ int main(void)
         WITH_FOLDER(test_what_is_passed_over_is_said),
         WITH_FOLDER(test_a_third_split_is_passed_over),
         WITH_FOLDER(test_a_class_without_pictures_says_what_it_holds),
+        WITH_FOLDER(test_an_empty_split_says_what_it_holds),
+        WITH_FOLDER(test_a_split_smaller_than_a_batch_says_what_it_holds),
         WITH_FOLDER(test_pictures_without_classes_are_counted),
         WITH_FOLDER(test_pipes_and_the_like_are_no_pictures),
         WITH_FOLDER(test_links_to_nothing),
