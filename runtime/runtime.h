@@ -245,9 +245,10 @@ bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f);
 /* A folder that seems to be the split under another name: Train/, val/. */
 bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1]);
 /* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is, `formats`
- * lists what it may hold. Always a fault. */
+ * lists what it may hold. Always a fault.
+ * data_explain_file: why a file will not do as DIR. */
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
-void data_explain_file(const char *path, mode_t mode, Fault *f); /* why a file will not do as DIR */
+void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *dir), Fault *f);
 
 /* ---- augment.c: from a picture to a view ---- */
 

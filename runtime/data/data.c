@@ -68,7 +68,7 @@ static bool check_folder(const char *dir, Fault *f)
     if (stat(dir, &status) != 0)
         return fault_errno(f, "--data %s", dir);
     if (!S_ISDIR(status.st_mode)) {
-        data_explain_file(dir, status.st_mode, f);
+        data_explain_file(dir, status.st_mode, holds_any, f);
         return false;
     }
     DIR *folder = opendir(dir);

@@ -231,10 +231,12 @@ static void write_archive(const char *what, const char *name, Fault *f)
 {
     static const char *const tars[] = {".tar",    ".tgz",     ".txz",     ".tbz", ".tar.gz",
                                        ".tar.xz", ".tar.bz2", ".tar.zst", NULL};
-    static const char *const zips[] = {".zip", NULL};
+    static const char *const zips[] = {".zip", NULL}, *const packed[] = {".gz", ".xz", ".bz2", ".zst", NULL};
     const char *with = ends_in(name, tars) ? " (tar -xf)" : ends_in(name, zips) ? " (unzip)" : "";
     if (strstr(name, "cifar") && strstr(name, "python"))
         fault(f, "%s: CIFAR in its version for Python, which is not read; fetch the binary version", what);
+    else if (ends_in(name, packed) && !ends_in(name, tars))
+        fault(f, "%s: a file that is packed; unpack it (gunzip, unxz, bunzip2, unzstd)", what);
     else
         fault(f, "%s: an archive that is not unpacked; unpack it%s and give the folder it makes", what, with);
 }
@@ -324,12 +326,26 @@ void data_explain(const char *dir, bool (*holds)(const char *dir), const char *f
 
 /* ---- a file in place of a folder ---- */
 
-void data_explain_file(const char *path, mode_t mode, Fault *f)
+/* The folder that a file lies in, where that is a data set; by malloc, or NULL. */
+static char *set_around(const char *path, bool (*holds)(const char *dir))
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (dir && holds(dir))
+        return dir;
+    free(dir);
+    return NULL;
+}
+
+void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *dir), Fault *f)
 {
     char what[sizeof f->text / 2];
     snprintf(what, sizeof what, "--data %s", path);
+    char *around = S_ISREG(mode) ? set_around(path, holds) : NULL;
     if (!S_ISREG(mode))
         fault(f, "%s: %s, not a folder; give the folder that holds the pictures", what, data_kind(mode));
+    else if (around)
+        fault(f, "%s: a file, not a folder; give the folder that it lies in, %s", what, around);
     else if (is_archive(path))
         write_archive(what, path, f);
     else if (is_foreign(path))
@@ -339,4 +355,5 @@ void data_explain_file(const char *path, mode_t mode, Fault *f)
               what);
     else
         fault(f, "%s: a file, not a folder; give the folder that holds the pictures", what);
+    free(around);
 }

@@ -74,6 +74,23 @@ static void test_archives(void **state)
     }
 }
 
+static void test_packed_files(void **state)
+{
+    (void)state;
+    touch("data_batch_1.bin.gz");
+    refused(SPLIT_TRAIN, "but data_batch_1.bin.gz: a file that is packed", "gunzip");
+}
+
+static void test_a_file_of_the_set_in_place_of_its_folder(void **state)
+{
+    (void)state;
+    touch("train-images-idx3-ubyte.gz");
+    refused_below("train-images-idx3-ubyte.gz", "not a folder; give the folder that it lies in",
+                  data_folder());
+    touch("b/notes.txt");
+    refused_below("b/notes.txt", "not a folder", "the folder that holds the pictures");
+}
+
 /* What lies beside the unpacked files does not matter. */
 static void test_an_archive_beside_what_it_held(void **state)
 {
@@ -271,6 +288,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_a_version_for_python),
         WITH_FOLDER(test_archives),
+        WITH_FOLDER(test_packed_files),
+        WITH_FOLDER(test_a_file_of_the_set_in_place_of_its_folder),
         WITH_FOLDER(test_an_archive_beside_what_it_held),
         WITH_FOLDER(test_splits_under_other_names),
         WITH_FOLDER(test_a_split_in_place_of_the_set),
