@@ -170,10 +170,9 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
 {
     if (d->count < (uint32_t)m->batch) {
         fault(f,
-              "the training split has %u pictures, fewer than a batch of %d; add pictures, raise --limit, or "
-              "make the "
-              "spec's batch smaller",
-              d->count, m->batch);
+              "the training split has %u pictures%s%s%s, fewer than a batch of %d; add pictures, raise "
+              "--limit, or make the spec's batch smaller",
+              d->count, d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "", m->batch);
         return NULL;
     }
     Loader *l = allocate_zero(sizeof *l, "loading pictures", f);
