@@ -212,6 +212,7 @@ static bool copy_program(FILE *linked, const char *output, mode_t mode)
 {
     NewFile file;
     Fault f;
+    errno = 0;
     if (!file_create(&file, output, &f))
         return build_fault(&f);
     copy_bytes(linked, file.stream);
@@ -247,10 +248,11 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
         return false;
     Children c;
     children_watch(&c);
-    bool good = run_compiler(a, &c, words_end(&w),
+    temporary_begin(linked);
+    bool good = run_compiler(a, &c, words_end(&w), linked,
                              b->target ? "; Debian's cross compilers come by `make setup-cross`" : "") &&
                 deliver(b, linked);
-    unlink(linked);
+    temporary_remove();
     children_leave(&c);
     return good;
 }
