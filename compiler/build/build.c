@@ -212,7 +212,6 @@ static bool copy_program(FILE *linked, const char *output, mode_t mode)
 {
     NewFile file;
     Fault f;
-    errno = 0;
     if (!file_create(&file, output, &f))
         return build_fault(&f);
     copy_bytes(linked, file.stream);

@@ -80,7 +80,7 @@ bool build_is_equal(Arena *a, const char *left, const char *right)
 
 bool build_fault(const Fault *f)
 {
-    if (errno == ENOMEM)
+    if (strstr(f->text, strerror(ENOMEM)))
         out_of_memory();
     say("amdimc: error: %s", f->text);
     return false;
@@ -94,7 +94,6 @@ static bool write_file(Arena *a, const Build *b, const char *path, const char *t
         return build_failed(path, is_the_spec);
     if (is_written(a, path, text, length))
         return true;
-    errno = 0;
     if (!file_create(&file, path, &f))
         return build_fault(&f);
     fwrite(text, 1, length, file.stream); /* file_commit knows of what failed */

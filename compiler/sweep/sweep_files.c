@@ -1,6 +1,5 @@
 /* sweep_files.c: small files of OUT, read and written whole. */
 #include "sweep.h"
-#include <errno.h>
 #include <string.h>
 
 enum { MOST_BYTES = 64 << 20 }; /* a log's, say, of which the rest is not looked at */
@@ -9,7 +8,6 @@ bool sweep_write_text(const char *path, const char *text)
 {
     NewFile file;
     Fault f;
-    errno = 0;
     bool good = file_create(&file, path, &f);
     if (good) {
         fputs(text, file.stream);
