@@ -136,6 +136,7 @@ struct Dataset {
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
+    size_t bytes; /* that all of this holds: its index */
     void *own;
 };
 typedef struct {
@@ -534,6 +535,7 @@ int command_probe(const AmdimModel *m, const Options *o, Fault *f);
 int command_encode(const AmdimModel *m, const Options *o, Fault *f);
 int command_replay(const AmdimModel *m, const Options *o, Fault *f);
 int command_views(const AmdimModel *m, const Options *o, Fault *f);
+int command_check(const AmdimModel *m, const Options *o, Fault *f);
 int command_bench(const AmdimModel *m, const Options *o, Fault *f);
 int command_selfcheck(const AmdimModel *m, const Options *o, Fault *f);
 int command_info(const AmdimModel *m, const Options *o, Fault *f);

@@ -14,7 +14,7 @@ typedef struct {
 static const Command commands[] = {
     {"train", command_train},         {"probe", command_probe}, {"encode", command_encode},
     {"replay", command_replay},       {"views", command_views}, {"bench", command_bench},
-    {"selfcheck", command_selfcheck}, {"info", command_info},
+    {"selfcheck", command_selfcheck}, {"info", command_info},   {"check", command_check},
 };
 
 static int run_command(const AmdimModel *m, const Options *o, Fault *f)
@@ -47,6 +47,7 @@ int main(int argc, char **argv)
             options_usage(m, program, options.command, stdout);
             return DONE;
         }
+        decoding_allow(m);
         code = run_command(m, &options, &failure);
     }
     if (code == FAILED || code == USAGE)

@@ -242,6 +242,7 @@ static Dataset *make_dataset(Folder *o, const Listing *train, Fault *f)
         data_close(d);
         return NULL;
     }
+    d->bytes += o->pool_length + o->count * sizeof *o->name + (size_t)train->count * sizeof *o->until;
     d->own = o;
     d->read = folder_read;
     d->close = folder_close;

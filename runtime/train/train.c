@@ -139,7 +139,7 @@ static bool train_step(Training *t, Fault *f)
     double begun = clock_seconds();
     uint64_t epoch = t->at.step / t->per_epoch;
     if (!(step->x = t->views = loader_next(t->loader, f)))
-        return failed_but_saved(t, f);
+        return signals_received() || failed_but_saved(t, f); /* a signal ends a picture under way */
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
     t->optimizer.steps = t->at.step;
     t->optimizer.lr = optimizer_rate(t->model, t->at.step, epoch);
