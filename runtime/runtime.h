@@ -142,6 +142,7 @@ struct Dataset {
     /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
     bool (*identify)(const Dataset *d, Fingerprint *p, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
+    size_t bytes; /* that all of this holds: its index */
     void *own;
 };
 typedef struct {
@@ -268,6 +269,7 @@ typedef struct {
 } Listing;
 bool listing_begin(Listing *l, const char *root, bool lenient, Fault *f);
 void listing_free(Listing *l);
+size_t listing_bytes(const Listing *l); /* that it holds */
 /* A folder NAME in the one numbered `above`; -1: in the root. */
 bool listing_add_place(Listing *l, int64_t above, const char *name, Fault *f);
 const char *listing_place(const Listing *l, uint32_t place); /* its path below the root */
@@ -678,6 +680,7 @@ int command_probe(const AmdimModel *m, const Options *o, Fault *f);
 int command_encode(const AmdimModel *m, const Options *o, Fault *f);
 int command_replay(const AmdimModel *m, const Options *o, Fault *f);
 int command_views(const AmdimModel *m, const Options *o, Fault *f);
+int command_check(const AmdimModel *m, const Options *o, Fault *f);
 int command_bench(const AmdimModel *m, const Options *o, Fault *f);
 int command_selfcheck(const AmdimModel *m, const Options *o, Fault *f);
 int command_info(const AmdimModel *m, const Options *o, Fault *f);

@@ -17,7 +17,7 @@ typedef struct {
 static const Command commands[] = {
     {"train", command_train},         {"probe", command_probe}, {"encode", command_encode},
     {"replay", command_replay},       {"views", command_views}, {"bench", command_bench},
-    {"selfcheck", command_selfcheck}, {"info", command_info},
+    {"selfcheck", command_selfcheck}, {"info", command_info},   {"check", command_check},
 };
 
 static bool is_same_file(const char *a, const char *b)
@@ -43,6 +43,7 @@ static int run_command(const AmdimModel *m, const Options *o, Fault *f)
     int code = FAILED;
     if (!may_write(o, f))
         return FAILED;
+    decoding_allow(m);
     for (size_t i = 0; i < COUNT(commands); i++)
         if (strcmp(commands[i].name, o->command) == 0)
             code = commands[i].run(m, o, f);

@@ -246,6 +246,7 @@ static Dataset *make_dataset(Opening *o, Fault *f)
     }
     label_pictures(d, o);
     *own = o->listing;
+    d->bytes += listing_bytes(own);
     o->listing = (Listing){.root = NULL};
     d->own = own;
     d->read = folder_read;

@@ -33,6 +33,11 @@ void listing_free(Listing *l)
     *l = (Listing){.root = NULL};
 }
 
+size_t listing_bytes(const Listing *l)
+{
+    return l->pool_length + l->blocks * sizeof *l->block + l->places * sizeof *l->place;
+}
+
 /* ---- room ---- */
 
 /* Room for `more` elements behind `used` in *array. It doubles: what is not used yet takes no memory. */

@@ -183,6 +183,7 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
     l->seed = seed;
     l->per_epoch = d->count / (uint32_t)m->batch;
     l->wanted = l->dealt = step;
+    decoding_leave(d->bytes + d->count * sizeof *l->order);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_condattr_t steady;
