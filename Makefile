@@ -160,7 +160,13 @@ $(BUILD)/tests/inject.so: tests/torture/inject.c tests/torture/families.h | $(BU
 	@echo '  LD    $@'
 	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -g -shared -fPIC -o $@ $< -ldl
 
-$(BUILD)/tests/test_torture: $(TORTURE) | $(BUILD)/tests/inject.so
+# The sample of generated C: a real model without a program around it.
+$(BUILD)/tests/tiny.o: generated/tiny/tiny.c $(wildcard templates/*.h runtime/amdim.h) | $(BUILD)/tests
+	@echo '  CC    $<'
+	@$(CC) -std=c17 $(WARN) $(PLAIN_INLINE) $(CFLAGS) -Itemplates -Iruntime -c -o $@ $<
+
+$(BUILD)/tests/test_damage: $(BUILD)/tests/tiny.o
+$(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
 $(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c holds)
 $(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
