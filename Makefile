@@ -1,4 +1,7 @@
 # The targets that people want are listed by `make help`. Objects go to build/, or to BUILD=DIR.
+#
+# A checkout may lie in any folder: make sees names from its root on. PREFIX and DESTDIR may hold any character, as
+# recipes have them in single quotes, with `$(call quoted,...)`. BUILD is part of targets, whose names make splits at blanks.
 CC       := clang
 BUILD    ?= build
 PREFIX   ?= /usr/local
@@ -10,6 +13,13 @@ NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 COMPILER_LIBS = -lyaml -lm
 RUNTIME_LIBS  = -ljpeg -lpng -lz -lm
 HEADER_LIBRARIES = /usr/include/jsmn.h /usr/include/xxhash.h
+
+# $(call quoted,TEXT): one word of the shell's, whatever it holds.
+quoted = '$(subst ','\'',$(1))'
+
+ifneq ($(BUILD),$(shell printf %s $(call quoted,$(BUILD)) | LC_ALL=C tr -cd 'A-Za-z0-9_./+,@^-' | sed 's/^-*//'))
+$(error BUILD='$(BUILD)': name a folder by letters, digits and . _ / + , @ ^ - alone, and not with a - in front)
+endif
 
 PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev libxxhash-dev
 TEST_PACKAGES = gcc libcmocka-dev
@@ -41,7 +51,7 @@ help:
 	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), hostile files for READER_SECONDS=$(READER_SECONDS) each, then'
 	@echo '                SPECS=$(SPECS) random specs from FIRST=$(FIRST)'
 	@echo 'make format     clang-format every C file'
-	@echo 'make install    to PREFIX=$(PREFIX); make uninstall'
+	@echo 'make install    to PREFIX='$(call quoted,$(PREFIX))'; make uninstall removes what it wrote'
 	@echo 'make clean'
 
 # Set-up comes first, in a make of its own: what is built depends on what it installs.
@@ -73,7 +83,7 @@ BENCHES = $(BUILD)/bench/fma $(BUILD)/bench/sgemm $(BUILD)/bench/shapes
 bench:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all $(BENCHES)
-	@PYTORCH=$(PYTORCH) bench/run $(BUILD)
+	@PYTORCH=$(call quoted,$(PYTORCH)) bench/run $(BUILD)
 	@$(BUILD)/bench/shapes
 
 # What budgets of memory cost in time.
@@ -200,24 +210,11 @@ $(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c holds.c h
 $(BUILD)/tests:
 	@mkdir -p $@
 
-# Folders with those below them; what they hold beside sources stays here.
-SHARE = $(DESTDIR)$(PREFIX)/share/amdimc
-SHARED_FOLDERS = $(sort $(dir $(wildcard runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/* specs/*.yaml)))
 install: all
-	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/amdimc'
-	install '$(BUILD)/amdimc' '$(DESTDIR)$(PREFIX)/bin'
-	install -m 644 '$(BUILD)/libamdim.a' '$(DESTDIR)$(PREFIX)/lib/amdimc'
-	for folder in $(SHARED_FOLDERS); do \
-		install -d '$(SHARE)'/$$folder && find $$folder -maxdepth 1 -type f -exec install -m 644 '{}' '$(SHARE)'/$$folder ';' || exit 1; \
-	done
-	install -m 644 $(HEADER_LIBRARIES) '$(SHARE)/runtime'
-	install -m 644 LICENSE '$(SHARE)'
-	install -D -m 644 docs/amdimc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1'
-	install -D -m 644 docs/amdimc.bash-completion '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'
+	@tools/install install $(call quoted,$(DESTDIR)$(PREFIX)) $(BUILD) $(HEADER_LIBRARIES)
 
 uninstall:
-	rm -rf '$(DESTDIR)$(PREFIX)/bin/amdimc' '$(DESTDIR)$(PREFIX)/lib/amdimc' '$(SHARE)' \
-		'$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'
+	@tools/install uninstall $(call quoted,$(DESTDIR)$(PREFIX)) $(HEADER_LIBRARIES)
 
 format:
 	clang-format -i compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/*.h tests/unit/*.c tests/unit/*.h \

@@ -174,9 +174,11 @@ typedef struct {
 } AmdimFeature;
 
 typedef struct {
-    const char *name;     /* the spec's */
-    const char *spec;     /* file name the spec was compiled from */
-    const char *digest;   /* 16 hex digits over the canonical spec: what must match to resume a run */
+    const char *name;   /* the spec's */
+    const char *spec;   /* file name the spec was compiled from */
+    const char *digest; /* 16 hex digits over the canonical spec: what must match to resume a run */
+    int settings;       /* of the canonical spec */
+    const char *const *setting;
     const char *compiler; /* amdimc's version */
     const char *cc;       /* the back end's version string */
     const char *march, *target, *blas;
@@ -205,6 +207,8 @@ typedef struct {
     size_t arena_bytes;    /* for step and every feature's run */
     size_t scratch_bytes;  /* per worker */
     size_t peak_bytes;     /* promised for a whole `train` at `threads` threads */
+    size_t data_bytes;     /* of them for a data set's index and for pictures being decoded, together */
+    size_t decoding_bytes; /* of these for decoding, however large the index is; both 0: no bound */
     uint64_t memory_limit; /* the spec's target.memory in bytes, 0: none */
     double flop_per_step;  /* products of forward and backward, two per multiply-add */
 

@@ -11,7 +11,9 @@
 #include "page.h"
 #include "processor.h"
 #include "support.h"
+#include <limits.h>
 #include <stdio.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -50,22 +52,66 @@ AmdimPool *pool_new(int threads, size_t scratch_bytes, Fault *f);
 void pool_free(AmdimPool *pool);
 int pool_threads(const AmdimPool *pool);
 
-/* ---- decode.c: JPEG (libjpeg-turbo) and PNG (libpng) ---- */
+/* ---- picture.c: pixels, whole or row by row ---- */
 
+enum { PICTURE_SIDE = 65535 }; /* the longest */
+/* Who takes a picture's rows as they come, so that it need not be held whole. */
+typedef struct RowSink RowSink;
+struct RowSink {
+    /* Told the size before the first row; returns the bytes that it will hold. */
+    size_t (*begin)(RowSink *sink, int width, int height);
+    void (*take)(RowSink *sink, int y, const uint8_t *row); /* (width, channels); y from 0 up, each once */
+    void (*end)(RowSink *sink); /* no more come, whether or not all came; called whenever `begin` was */
+};
 typedef struct {
     int width, height, channels; /* channels 1 or 3 */
     uint8_t *pixels;             /* height x width x channels, rows from the top */
     size_t capacity;             /* bytes at pixels, which grows as needed and is reused */
-    uint8_t *encoded;            /* a file's bytes, for formats that are decoded from one */
-    size_t encoded_capacity;     /* bytes at encoded, likewise */
+    RowSink *rows;               /* a reader that has the rows one by one may hand them here instead */
+    bool streamed;               /* and says so */
 } Picture;
 void picture_free(Picture *p);
 bool picture_reserve(Picture *p, int width, int height, int channels, Fault *f); /* sets the shape too */
+bool picture_check_sides(int width, int height, Fault *f);                       /* 1 to PICTURE_SIDE */
 /* Changes the number of channels in place: grey is replicated, colour becomes ITU-R 601 luma. */
 bool picture_convert(Picture *p, int channels, Fault *f);
+/* The same of `count` pixels, with room for either number. */
+void pixels_convert(uint8_t *pixels, size_t count, int before, int channels);
+void picture_hand_on(const Picture *p, RowSink *rows); /* one that is whole */
+typedef struct Dataset Dataset;
+/* Reads image i of the data set as Dataset.read does, and hands its rows on; p is room for it. */
+bool picture_read_rows(const Dataset *d, uint32_t i, int channels, Picture *p, RowSink *rows, Fault *f);
+
+/* ---- decode_room.c: memory for decoding, which all threads share ---- */
+
+/* From here on, pictures that would take the program beyond what it promises are refused. Without this call,
+ * and of models that promise nothing, there is no bound. */
+void decoding_allow(const AmdimModel *m);
+void decoding_leave(size_t index_bytes); /* of AmdimModel.data_bytes, what a data set's index takes */
+typedef struct {
+    size_t bytes, promised; /* for decoding; for the whole program */
+} DecodingRoom;
+/* Waits until so much is free, and takes it; false, at once, where it is more than there ever is. A thread
+ * takes once at a time. */
+bool decoding_take(size_t bytes, DecodingRoom *found);
+void decoding_give(size_t bytes);
+/* Of `used` bytes, all but the first `keep` back to the system; what they hold is lost. */
+void pages_give_back(void *memory, size_t keep, size_t used);
+
+/* ---- decode.c, decode_*.c: JPEG (libjpeg-turbo) and PNG (libpng) ---- */
+
 /* Decodes to 1 or 3 channels as asked (alpha over black is dropped, 16 bits become 8, palettes are expanded,
- * CMYK JPEG becomes RGB). A truncated or damaged file is a fault naming `name`. */
+ * CMYK JPEG becomes RGB), to p->rows where there is one. A truncated or damaged file is a fault naming
+ * `name`; so is a picture that needs more than the room for decoding, and one in which a signal came. */
 bool decode_picture(Picture *p, const uint8_t *bytes, size_t count, int channels, const char *name, Fault *f);
+/* The same of bytes of an open file, which several threads may read at once. */
+bool decode_picture_file(Picture *p, int descriptor, uint64_t offset, uint64_t bytes, int channels,
+                         const char *name, Fault *f);
+
+/* ---- picture_file.c ---- */
+
+/* Reads and decodes the file; what is wrong is a fault naming it. */
+bool picture_read_file(Picture *p, const char *path, int channels, Fault *f);
 
 /* ---- png_write.c ---- */
 
@@ -79,7 +125,6 @@ bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, in
 /* SPLIT_PRETRAIN is what training without labels reads: pictures without labels where a format has them, as
  * STL-10, else the training split. */
 typedef enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_PRETRAIN } Split;
-typedef struct Dataset Dataset;
 typedef struct Fingerprint Fingerprint;
 struct Dataset {
     const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
@@ -89,6 +134,7 @@ struct Dataset {
     bool unlabelled;    /* all labels are 0 and mean nothing */
     bool coarse;        /* the labels are the coarse ones */
     char **class_name;  /* (classes); may hold NULL where the format has no names */
+    char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
     uint16_t *label;    /* (count) */
     uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
@@ -103,6 +149,7 @@ typedef struct {
     Split split;
     uint32_t limit; /* 0: none */
     bool coarse;    /* CIFAR-100's coarse labels in place of the fine ones */
+    bool lenient;   /* pipes and lost links named as pictures are listed too, and fail when they are read */
 } DataRequest;
 /* Finds out what the folder holds and opens one split of it. `limit` > 0 keeps the first `limit` images of
  * each class of the training split, in file order; the test split is always whole. A class has the same label
@@ -111,20 +158,25 @@ Dataset *data_request(const DataRequest *r, Fault *f);
 /* The same, with the fine labels. */
 Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
 void data_close(Dataset *d);
-/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes". */
+/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes"; behind it the remark, "; passed
+ * over: 3 .webp". */
 void data_describe(const Dataset *d, char *text, size_t size);
 /* The same on stderr, as what there is of `split`. */
 void data_say(const Dataset *d, Split split);
 /* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.
  */
 Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f);
-/* One opener a format; *found says whether r->dir holds that format at all (false: no fault is set). The
- * limit is not theirs to keep. */
-Dataset *cifar_open(const DataRequest *r, bool *found, Fault *f);  /* CIFAR-10 and -100 binary */
-Dataset *stl_open(const DataRequest *r, bool *found, Fault *f);    /* STL-10 binary */
-Dataset *idx_open(const DataRequest *r, bool *found, Fault *f);    /* the MNIST family, packed or not */
-Dataset *folder_open(const DataRequest *r, bool *found, Fault *f); /* train/CLASS/x and test/CLASS/x */
-Dataset *pictures_open(Split split, Fault *f);                     /* drawn, not read */
+/* A finder and an opener a format. *found: whether dir holds that format at all, as far as a look at names
+ * tells; false with a fault where that cannot be told. The limit is not the opener's to keep. */
+bool cifar_find(const char *dir, bool *found, Fault *f); /* CIFAR-10 and -100 binary */
+Dataset *cifar_open(const DataRequest *r, Fault *f);
+bool stl_find(const char *dir, bool *found, Fault *f); /* STL-10 binary */
+Dataset *stl_open(const DataRequest *r, Fault *f);
+bool idx_find(const char *dir, bool *found, Fault *f); /* the MNIST family, packed or not */
+Dataset *idx_open(const DataRequest *r, Fault *f);
+bool folder_find(const char *dir, bool *found, Fault *f); /* train/CLASS/ and test/CLASS/ */
+Dataset *folder_open(const DataRequest *r, Fault *f);
+Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
 
 /* ---- data_file.c, data_gzip.c: for the openers ---- */
 
@@ -133,14 +185,21 @@ typedef struct {
     int descriptor;
     uint64_t bytes; /* unpacked */
 } DataFile;
-bool data_file_exists(const char *dir, const char *name);
-/* What is wrong leaves it closed. NAME.gz is unpacked into a file without a name. */
+/* What lies at a path, links followed: its mode, 0 where there is nothing. A fault where that cannot be told:
+ * a folder on the way that may not be searched, a loop of links, a link to nothing. */
+bool data_look(const char *path, mode_t *mode, Fault *f);
+const char *data_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
+bool data_folder_find(const char *path, bool *found, Fault *f); /* pipes and the like are faults */
+bool data_file_find(const char *dir, const char *name, bool *found, Fault *f); /* anything but a folder */
+char *data_path(const char *dir, const char *name, Fault *f);                  /* dir/name, by malloc */
+/* What is wrong leaves it closed: what is no file, and a file without bytes, too. NAME.gz is unpacked into a
+ * file without a name. */
 bool data_file_open(DataFile *d, const char *dir, const char *name, Fault *f);
 bool data_file_read(const DataFile *d, void *out, size_t bytes, uint64_t offset, Fault *f);
 void data_file_close(DataFile *d); /* harmless when closed */
 /* The names of the classes, one a line. They only make reports nicer, so a missing file or line is no fault.
  */
-void data_names_read(Dataset *d, const char *dir, const char *name);
+bool data_names_read(Dataset *d, const char *dir, const char *name, Fault *f);
 /* The descriptor of the unpacked file, or -1. */
 int gzip_unpack(int packed, const char *path, Fault *f);
 
@@ -151,6 +210,9 @@ int gzip_unpack(int packed, const char *path, Fault *f);
  * up to 64 pictures. The same on every machine, under every path, packed or not. Fails where a file can no
  * longer be read. */
 bool data_fingerprint(const Dataset *d, uint64_t *digest, Fault *f);
+/* The same as words, without where they lie: "IDX, 60000 images in 10 classes, fingerprint 0123456789abcdef".
+ */
+bool data_identity(const Dataset *d, char *text, size_t size, Fault *f);
 struct Fingerprint {
     Digest digest;
 };
@@ -163,16 +225,79 @@ uint32_t fingerprint_sample(const Dataset *d, uint32_t nth); /* which: from the 
 /* An `identify`: the sampled pictures' pixels. */
 bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f);
 
-/* ---- augment.c: from a picture to a view ---- */
+/* ---- passed.c: what is there besides the pictures that are read ---- */
 
+bool picture_is_read(const char *name); /* by its ending */
+enum { PASSED_KINDS = 15 };
+typedef struct {
+    uint32_t picture[PASSED_KINDS]; /* by ending; pictures that are not read */
+    uint32_t other;                 /* files of other kinds */
+    uint32_t hidden;                /* pictures and folders whose names begin with a point */
+    uint32_t stray;                 /* pictures beside the classes' folders */
+    uint32_t loops, lost;           /* links back to a folder above; links to nothing */
+} Passed;
+void passed_file(Passed *p, const char *name);
+void passed_hidden(Passed *p, const char *name, bool folder);
+void passed_add(Passed *p, const Passed *more);
+/* "3 .webp, 1 other file", by malloc; empty where there is nothing. */
+bool passed_text(const Passed *p, char **text, Fault *f);
+
+/* ---- data_walk.c: the pictures of classes, their folders walked whole ---- */
+
+typedef struct {
+    uint32_t path;  /* where the folder's path below the root begins in the pool */
+    uint32_t names; /* its first entry of Walk.name */
+    uint32_t until; /* the number after its last picture */
+} WalkPlace;
+typedef struct {
+    char *root;       /* DIR/train or DIR/test */
+    char *pool;       /* names of files and paths of folders, each ended by a zero byte */
+    uint32_t *name;   /* (count) where each file's name begins in the pool */
+    WalkPlace *place; /* (places) folders that hold pictures, in order */
+    uint32_t pool_length, count, places;
+    size_t pool_capacity, name_capacity, place_capacity;
+    bool lenient; /* as in DataRequest */
+} Walk;
+bool walk_begin(Walk *w, const char *root, bool lenient, Fault *f);
+/* Holds the pictures below root/class_name behind those held so far, and counts what it passes over. */
+bool walk_class(Walk *w, const char *class_name, Passed *passed, Fault *f);
+void walk_free(Walk *w);
+char *walk_path(const Walk *w, uint32_t i, Fault *f); /* of picture i, by malloc */
+const char *walk_folder(const Walk *w, uint32_t i);   /* below the root: "CLASS/below" */
+const char *walk_name(const Walk *w, uint32_t i);
+
+/* ---- data_hint.c: what was meant, where no data set is found ---- */
+
+/* A folder that seems to be the split under another name: Train/, val/. */
+bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1]);
+/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is. The fault is
+ * about dir; `formats` lists what it may hold. */
+void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
+void data_explain_file(const char *path, mode_t mode, Fault *f); /* why a file will not do as DIR */
+
+/* ---- augment.c: from a picture to its views ---- */
+
+enum { MAX_VIEWS = 2 };
 typedef struct Workspace Workspace; /* one thread's buffers for augmenting */
 Workspace *workspace_new(const AmdimModel *m, Fault *f);
 void workspace_free(Workspace *w);
-/* One augmented, normalised view of the training picture `image`, (H, W, C) into out. The model's steps in
- * the order of docs/language.md: flip, crop, translate, jitter, grayscale; mean and std last. */
+/* What a view's chances are drawn from. */
+typedef struct {
+    uint64_t seed, epoch;
+    uint32_t image; /* of the training split */
+    int first;      /* view */
+} ViewAddress;
+/* Reads the image once and makes views at->first, ... of it, augmented and normalised, (H, W, C) into out[0],
+ * .... The model's steps in the order of docs/language.md: flip, crop, translate, jitter, grayscale; mean and
+ * std last. The picture is never held whole where its format allows that. */
+bool augment_read(const AmdimModel *m, Workspace *w, const Dataset *d, const ViewAddress *at, int views,
+                  float *const *out, Fault *f);
+/* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
+bool augment_read_none(const AmdimModel *m, Workspace *w, const Dataset *d, uint32_t image, float *out,
+                       Fault *f);
+/* The same of a picture that is in memory. */
 void augment_view(const AmdimModel *m, Workspace *w, const Picture *p, uint64_t seed, uint64_t epoch,
                   uint32_t image, int view, float *out);
-/* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
 void augment_none(const AmdimModel *m, Workspace *w, const Picture *p, float *out);
 
 /* ---- loader.c: pictures prepared while the step runs ---- */
@@ -183,7 +308,7 @@ typedef struct Loader Loader;
 Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_t step, int threads,
                    Fault *f);
 /* The next step's views (N, H, W, C), the caller's to write over until the next call. NULL with a fault when
- * a picture could not be read. */
+ * a picture could not be read, or a signal asked to end first. */
 float *loader_next(Loader *l, Fault *f);
 void loader_free(Loader *l);
 
@@ -204,10 +329,16 @@ typedef struct {
     int count;
     Stored *tensor;
     int metadata_count;
-    char **metadata; /* key, value, key, value, ... */
+    char **metadata;          /* key, value, key, value, ... */
+    bool unsigned_checkpoint; /* of version 0.1, whose checkpoints had no digest */
 } TensorFile;
-/* Opens and checks a whole header (jsmn): sizes, offsets, overlaps, the file's length. Data stay on the disk.
- */
+/* The tensor (int64, 1) with the digest of all other bytes of a file. */
+#define TENSOR_DIGEST "digest"
+/* Where a file's metadata have a key that begins so, it says that it is a checkpoint of ours. */
+#define CHECKPOINT_KEYS        "amdimc_"
+#define CHECKPOINT_VERSION_KEY CHECKPOINT_KEYS "version"
+/* Opens and checks a whole header (jsmn): sizes, offsets, overlaps, gaps, the file's length; and of a
+ * checkpoint of ours the digest. Data stay on the disk. */
 bool tensors_open(TensorFile *t, const char *path, Fault *f);
 void tensors_close(TensorFile *t);
 const Stored *tensors_find(const TensorFile *t, const char *name);
@@ -221,13 +352,17 @@ typedef struct {
     char *header;
     size_t header_length, header_capacity;
     uint64_t announced, given; /* bytes */
+    bool is_signed;
+    Digest digest; /* of what was written, where it is signed */
 } TensorWriter;
 bool writer_open(TensorWriter *w, const char *path, Fault *f);
 void writer_metadata(TensorWriter *w, const char *key,
                      const char *value); /* all before the first announcement */
 void writer_announce(TensorWriter *w, const char *name, Dtype dtype, int rank, const int64_t *dims);
+void writer_sign(TensorWriter *w); /* before the first data: the file gets a digest */
 bool writer_give(TensorWriter *w, const void *data, size_t bytes, Fault *f);
-bool writer_commit(TensorWriter *w, Fault *f);
+/* What the file replaces stays as `previous` in the same folder, unless that is NULL. */
+bool writer_commit(TensorWriter *w, const char *previous, Fault *f);
 void writer_discard(TensorWriter *w);
 
 /* ---- npy.c ---- */
@@ -253,8 +388,13 @@ void pixels_from_planes(const float *planes, int count, int channels, float *pix
 /* ---- weights.c: initial values, loading, saving ---- */
 
 void weights_init(const AmdimModel *m, uint64_t seed, float *params); /* docs/language.md, "Initial values" */
-/* Loads every tensor of the model; a missing or misshapen one is a fault that names it and its shape. */
+/* Loads every tensor of the model; one that is missing, misshapen or holds what is not finite is a fault that
+ * names it. */
 bool weights_load(const AmdimModel *m, const char *path, float *params, Fault *f);
+bool weights_load_file(const AmdimModel *m, const TensorFile *file, float *params, Fault *f);
+/* Loads those that fit by name and shape over what `params` holds; a note names the others. None is a fault.
+ */
+bool weights_load_fitting(const AmdimModel *m, const char *path, float *params, Fault *f);
 /* One tensor shaped as t, under any name. weights_find faults where it is missing or misshapen; the others
  * turn between PyTorch's layout in the file and ours, with memory for this one tensor. */
 const Stored *weights_find(const TensorFile *file, const char *name, const AmdimTensor *t, Fault *f);
@@ -273,8 +413,8 @@ typedef struct {
 bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f);
 void optimizer_free(Optimizer *o);
 size_t optimizer_floats(const AmdimModel *m); /* at moments */
-/* lr * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
-double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch);
+/* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
+double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch);
 /* One tensor's update (torch.optim.Adam / SGD with L2 weight decay), in parallel; step counts from 0. */
 /* Adam's numbers of one step, worked out once: the first moment's bias correction is in the rate; new: 1 -
  * beta, the weight of what is new. */
@@ -288,17 +428,31 @@ void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, co
 
 /* ---- checkpoint.c: RUN/last.safetensors ---- */
 
+/* How far a run is, and what it was begun with. */
 typedef struct {
     uint64_t seed, step; /* step: steps finished */
     uint32_t limit;
+    uint32_t
+        left_out;   /* of these, the last ones in a row that changed nothing, for their loss was not finite */
+    double lr;      /* the base rate */
+    char data[160]; /* what it is trained on, as data_identity writes it; empty: not known */
 } Progress;
+typedef struct {
+    char *last, *previous; /* paths in the same folder */
+    bool keep;             /* what is at `last` is whole, and stays as `previous` when the next is saved */
+} CheckpointFiles;
+typedef enum { CHECKPOINT_LOADED, CHECKPOINT_NOT_WHOLE, CHECKPOINT_REFUSED } CheckpointState;
 /* Weights in PyTorch's layout, the optimiser's moments as
- * optimizer.NAME.{exp_avg,exp_avg_sq,momentum_buffer}, progress, the model's name and digest in the metadata.
- * The same state gives the same bytes. */
-bool checkpoint_save(const AmdimModel *m, const char *path, const float *params, const Optimizer *o,
-                     const Progress *p, Fault *f);
-bool checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o, Progress *p,
-                     Fault *f);
+ * optimizer.NAME.{exp_avg,exp_avg_sq,momentum_buffer}, progress, a digest; the model's name, digest and
+ * canonical spec in the metadata. The same state gives the same bytes. */
+bool checkpoint_save(const AmdimModel *m, const CheckpointFiles *files, const float *params,
+                     const Optimizer *o, const Progress *p, Fault *f);
+/* Not whole: it cannot be read, is damaged, or lacks something. Refused: it is of another spec. */
+CheckpointState checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o,
+                                Progress *p, Fault *f);
+/* The last, or where that is not whole the previous, which a note says. Sets files->keep. */
+CheckpointState checkpoint_load_newest(const AmdimModel *m, CheckpointFiles *files, float *params,
+                                       Optimizer *o, Progress *p, Fault *f);
 
 /* ---- step.c: all that a step needs, allocated once ---- */
 
@@ -367,7 +521,7 @@ typedef bool FeatureSink(void *sink, uint32_t first, uint32_t count, const float
 bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, FeatureSink *sink, void *arg,
                    Fault *f);
 const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale); /* NULL where there is none */
-/* What features_each holds, at most; a picture that is larger than the input needs more. */
+/* What features_each holds, at most, beside what decoding may. */
 size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int threads);
 /* All of them at once: (count, side*side*channels), by allocate. */
 float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, Fault *f);
@@ -457,9 +611,12 @@ bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads,
 
 typedef struct {
     const char *command;
-    const char *data, *out, *weights, *batch, *head, *split, *labels;
+    const char *data, *out, *weights, *batch, *head, *split, *labels, *on_nan;
     int64_t epochs, steps, limit, count; /* -1: not given */
     int64_t probe_every;                 /* epochs; 0: not given */
+    int64_t checkpoint_every;            /* steps; 0: not given */
+    double lr;                           /* 0: not given */
+    bool skip_nan;                       /* --on-nan skip */
     int64_t stop_after;                  /* seconds; 0: not given */
     int scale;                           /* 0: not given */
     uint64_t seed;                       /* 0 unless given */
@@ -508,23 +665,30 @@ int command_info(const AmdimModel *m, const Options *o, Fault *f);
 
 typedef struct {
     const char *folder;
-    char *weights, *metrics; /* FOLDER/last.safetensors, FOLDER/metrics.jsonl */
+    CheckpointFiles checkpoint; /* FOLDER/last.safetensors and FOLDER/previous.safetensors */
+    char *metrics;              /* FOLDER/metrics.jsonl */
+    int lock;                   /* the folder's descriptor; -1 before it is claimed */
 } Run;
 bool run_open(Run *r, const char *folder, Fault *f); /* the names alone; nothing is looked at or made */
 void run_close(Run *r);
 bool run_holds_weights(const Run *r);
-bool run_must_be_new(const Run *r, Fault *f); /* refuses a folder that holds a run */
-bool run_make(const Run *r, Fault *f);        /* the folder, and those above it */
+/* Where the folder is there, keeps other programs from training into it until run_close, refuses one that
+ * holds a run unless this one `resumes`, and removes what programs that died have left. Harmless a second
+ * time. */
+bool run_claim(Run *r, bool resumes, Fault *f);
+bool run_make(const Run *r, Fault *f); /* the folder, and those above it */
 
 /* ---- metrics.c: RUN/metrics.jsonl, one object a line ---- */
 
+/* What is not open is passed over by all below but metrics_open: a run goes on without. */
 typedef struct {
     FILE *stream;
     char *path;
     double flushed; /* when, by clock_seconds */
 } Metrics;
 /* Keeps the lines of steps up to `step` and drops the rest, so that a run that goes on from there has the
- * file of one never stopped; *last_loss is the last kept one's, NAN without one. */
+ * file of one never stopped; a note says how many of them are missing. *last_loss is the last kept one's, NAN
+ * without one. */
 bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f);
 bool metrics_open(Metrics *k, const char *path, Fault *f); /* to write on */
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
@@ -571,6 +735,14 @@ typedef struct {
 /* Pictures that cannot be read are no fault: the page says so in their place. */
 bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
+/* ---- diverged.c ---- */
+
+/* The largest magnitude of a pair's raw scores r (section 3.3, before clipping) in the step whose embeddings
+ * lie there; NAN where one is no number. During forward_done. */
+double largest_score(const AmdimModel *m, const AmdimStep *step, int pair);
+/* Of a step whose loss is not finite: "pair 1-to-5, with a largest score of 3.2e+21". During forward_done. */
+void diverged_describe(const AmdimModel *m, const AmdimStep *step, char *text, size_t size);
+
 /* ---- progress.c: how far training is, on stderr ---- */
 
 typedef struct {
@@ -589,8 +761,12 @@ void meter_end(Meter *k); /* leaves the cursor on a line of its own */
 
 /* ---- signals.c ---- */
 
-/* SIGINT, SIGTERM and, unless it is ignored, SIGHUP from here on only set a flag, the first time. */
+/* From here on SIGINT, SIGTERM, SIGXCPU, SIGUSR2 and, unless it is ignored, SIGHUP ask the program to end,
+ * SIGUSR1 to save. A second SIGINT that comes a second later or more ends it at once. */
 void signals_watch(void);
-int signals_received(void); /* the signal's number, or 0 */
+int signals_received(void);   /* the first that asked to end, or 0 */
+bool signals_take_save(void); /* SIGUSR1 has come since the last call */
+int signals_exit_code(void);  /* of a program that ends for one: 128 + its number, 75 for SIGUSR2 */
+int exit_code(bool done);     /* of a command that a signal may have ended: 0, that, or 1 */
 
 #endif

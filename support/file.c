@@ -82,7 +82,12 @@ static int lock_named(int descriptor, const char *name)
     struct stat open_file, named;
     if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return -1;
-    if (fstat(descriptor, &open_file) == 0 && lstat(name, &named) == 0 && same_file(&open_file, &named))
+    if (fstat(descriptor, &open_file) != 0)
+        return -1;
+    bool there = lstat(name, &named) == 0;
+    if (!there && errno != ENOENT)
+        return -1;
+    if (there && same_file(&open_file, &named))
         return 0;
     errno = ESTALE;
     return -1;
@@ -111,6 +116,8 @@ static int open_temporary(const char *name)
         int error = errno;
         if (descriptor >= 0)
             close(descriptor);
+        if (descriptor >= 0 && error != ESTALE && error != EWOULDBLOCK) /* ours, whatever went wrong */
+            unlink(name);
         errno = error;
         if (error != ESTALE && (error != EEXIST || !remove_left_over(name)))
             return -1;

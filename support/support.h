@@ -2,7 +2,7 @@
  * processor.h and utf8.h stand beside it. Needs only the C library and, in digest.c, xxhash.h.
  *
  * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
- * what to do. Only the callers print it. */
+ * what to do. Only the callers print it. Texts are made printable on their way (text.c). */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -61,6 +61,12 @@ char *path_join(const char *a, const char *b); /* a/b, by malloc */
  * a line (U+2028, U+2029) becomes `?`. Nothing else changes, nor does the length. */
 void text_printable(char *text);
 
+/* ---- say.c: lines for people, made printable ---- */
+
+void say_line(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "note: ..." on stderr: what a person should know, though nothing has failed. */
+void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* ---- standard.c ---- */
 
 /* The first thing in main(): opens those of the descriptors 0 to 2 that are closed, so that no file gets
@@ -98,9 +104,9 @@ void weigh_middle_half(const double *value, size_t count, double *weight);
 /* ---- metrics_reader.c: RUN/metrics.jsonl, one object a line ---- */
 
 typedef struct {
-    uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
-    double loss, penalty, lr, images_per_second;
-    const double *pair_loss;             /* (pairs) */
+    uint64_t step, epoch;                        /* steps finished; the epoch the last of them was in */
+    double loss, penalty, lr, images_per_second; /* losses are NAN of a step that was left out */
+    const double *pair_loss;                     /* (pairs) */
     const double *pair_accuracy;         /* (pairs) share of the positives found; NAN where a line has none */
     double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has
                                             none */

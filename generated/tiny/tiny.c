@@ -620,9 +620,45 @@ static const AmdimFeature features[] = {
 
 static const float mean[] = {0, 0, 0};
 static const float deviation[] = {1, 1, 1};
+static const char *const settings[] = {
+    "channels 3",
+    "size 16",
+    "mean 0",
+    "std 1",
+    "mean 0",
+    "std 1",
+    "mean 0",
+    "std 1",
+    "views 2",
+    "batch 16",
+    "layer conv out 16 kernel 3 stride 1 pad 0 depth 1 reflect 0 relu 1 batchnorm 0",
+    "layer block out 32 kernel 2 stride 2 pad 0 depth 2 reflect 0 relu 0 batchnorm 0",
+    "layer block out 32 kernel 3 stride 1 pad 0 depth 1 reflect 0 relu 0 batchnorm 0",
+    "layer residual out 48 kernel 5 stride 1 pad 0 depth 1 reflect 0 relu 0 batchnorm 0",
+    "layer batchnorm out 0 kernel 0 stride 1 pad 0 depth 1 reflect 0 relu 0 batchnorm 0",
+    "dim 32",
+    "hidden_batchnorm 0",
+    "pair 1-to-7 1",
+    "pair 5-to-5 0.5",
+    "clip 20",
+    "penalty 0.050000000000000003",
+    "flip 0.5",
+    "translate 2 1",
+    "grayscale 0",
+    "optimizer adam",
+    "lr 0.001",
+    "weight_decay 1.0000000000000001e-05",
+    "beta1 0.80000000000000004",
+    "beta2 0.999",
+    "eps 1e-08",
+    "epochs 2",
+    "warmup 20",
+    "gamma 0.20000000000000001",
+};
 
 const AmdimModel amdim_model = {
     .name = "tiny", .spec = "tiny.yaml", .digest = "f8c1e7322ea9023b",
+    .settings = 33, .setting = settings,
     .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = "native", .target = "native", .blas = "openblas",
     .views = VIEWS, .batch = BATCH, .channels = 3, .size = 16, .mean = mean, .std = deviation,
     .embedding_dim = DIM,
@@ -633,6 +669,6 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11140224, .flop_per_step = 167682048,
+    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11141376, .flop_per_step = 167682048,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 4, .feature = features,
 };

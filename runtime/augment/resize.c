@@ -3,14 +3,13 @@
  * the axes.
  *
  * Source rows come one at a time, are resampled across, and added into the rows of the result they weigh in.
+ * Weights across are made once for all rows; those down, which each row needs once, when it comes.
  */
 #include "augment_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_SIDE = 65535 }; /* of a Picture */
 
 static double bicubic(double x)
 {
@@ -34,83 +33,133 @@ static int taps_for(double wide)
 
 static bool axis_init(Axis *a, int size, Fault *f)
 {
-    size_t count = (size_t)size, taps = (size_t)taps_for(widening(MAX_SIDE, size));
+    size_t count = (size_t)size;
     a->begin = allocate(count * sizeof *a->begin, "resizing pictures", f);
     a->end = allocate(count * sizeof *a->end, "resizing pictures", f);
-    a->weight = allocate(count * taps * sizeof *a->weight, "resizing pictures", f);
-    return a->begin && a->end && a->weight;
-}
-
-static void axis_free(Axis *a)
-{
-    free(a->begin);
-    free(a->end);
-    free(a->weight);
+    return a->begin && a->end;
 }
 
 bool resizer_init(Resizer *z, int size, int channels, Fault *f)
 {
+    size_t count = (size_t)size, taps = (size_t)taps_for(widening(PICTURE_SIDE, size));
     *z = (Resizer){.size = size, .channels = channels};
-    z->source_row = allocate((size_t)MAX_SIDE * (size_t)channels * sizeof(float), "resizing pictures", f);
-    z->row = allocate((size_t)size * (size_t)channels * sizeof(float), "resizing pictures", f);
-    return axis_init(&z->across, size, f) && axis_init(&z->down, size, f) && z->source_row && z->row;
+    z->row = allocate(count * (size_t)channels * sizeof *z->row, "resizing pictures", f);
+    z->weight = allocate(count * taps * sizeof *z->weight, "resizing pictures", f);
+    z->sum = allocate(count * sizeof *z->sum, "resizing pictures", f);
+    return axis_init(&z->across, size, f) && axis_init(&z->down, size, f) && z->row && z->weight && z->sum;
 }
 
 void resizer_free(Resizer *z)
 {
-    axis_free(&z->across);
-    axis_free(&z->down);
-    free(z->source_row);
+    free(z->across.begin);
+    free(z->across.end);
+    free(z->down.begin);
+    free(z->down.end);
+    free(z->weight);
+    free(z->sum);
     free(z->row);
 }
 
-/* Pixels first..first+count-1 of `in` pixels resized to `out`. */
-static void plan_axis(Axis *a, int in, int64_t out, int64_t first, int count)
+/* ---- weights ---- */
+
+static double center_of(const Axis *a, int i)
 {
-    double step = (double)in / (double)out, wide = widening(in, out), support = 2 * wide;
-    a->taps = taps_for(wide);
+    return ((double)(a->first + i) + 0.5) * a->step;
+}
+
+static double tap(const Axis *a, double center, int j)
+{
+    return bicubic((j - center + 0.5) / a->wide);
+}
+
+/* Pixels first..first+count-1 of `in` pixels resized to `out`. */
+static void aim_axis(Axis *a, int in, int64_t out, int64_t first, int count)
+{
+    a->in = in;
+    a->out = out;
+    a->first = first;
+    a->step = (double)in / (double)out;
+    a->wide = widening(in, out);
+    a->taps = taps_for(a->wide);
+    const double support = 2 * a->wide;
     for (int i = 0; i < count; i++) {
-        double center = ((double)(first + i) + 0.5) * step, sum = 0;
-        int begin = (int)fmax(0, center - support + 0.5);
-        int end = (int)fmin(in, center + support + 0.5);
-        float *weight = a->weight + (size_t)i * (size_t)a->taps;
-        for (int j = begin; j < end; j++)
-            sum += bicubic((j - center + 0.5) / wide);
-        for (int j = begin; j < end; j++)
-            weight[j - begin] = (float)(bicubic((j - center + 0.5) / wide) / sum);
-        a->begin[i] = begin;
-        a->end[i] = end;
+        const double center = center_of(a, i);
+        a->begin[i] = (int)fmax(0, center - support + 0.5);
+        a->end[i] = (int)fmin(in, center + support + 0.5);
     }
 }
 
-/* Row y of the box, values 0..255. */
-static void load_row(Resizer *z, const Picture *p, bool mirrored, Box box, int y)
+static double sum_of_taps(const Axis *a, int i)
 {
-    int channels = z->channels, first = mirrored ? p->width - 1 - box.x : box.x, step = mirrored ? -1 : 1;
-    const uint8_t *row = p->pixels + (size_t)(box.y + y) * (size_t)p->width * (size_t)channels;
-    for (int x = 0; x < box.width; x++)
-        for (int c = 0; c < channels; c++)
-            z->source_row[x * channels + c] = row[(first + step * x) * channels + c];
+    double sum = 0, center = center_of(a, i);
+    for (int j = a->begin[i]; j < a->end[i]; j++)
+        sum += tap(a, center, j);
+    return sum;
 }
 
-static void resample_grey(Resizer *z)
+static void weigh_across(Resizer *z)
 {
     const Axis *a = &z->across;
     for (int i = 0; i < z->size; i++) {
-        const float *weight = a->weight + (size_t)i * (size_t)a->taps;
+        const double sum = sum_of_taps(a, i), center = center_of(a, i);
+        float *weight = z->weight + (size_t)i * (size_t)a->taps;
+        for (int j = a->begin[i]; j < a->end[i]; j++)
+            weight[j - a->begin[i]] = (float)(tap(a, center, j) / sum);
+    }
+}
+
+/* ---- rows ---- */
+
+void resizer_aim(Resizer *z, Box box, Window window)
+{
+    const int last = z->size - 1;
+    z->box = box;
+    aim_axis(&z->across, box.width, window.width, window.left, z->size);
+    aim_axis(&z->down, box.height, window.height, window.top, z->size);
+    z->first_column = box.x + z->across.begin[0];
+    z->end_column = box.x + z->across.end[last];
+    z->first_row = box.y + z->down.begin[0];
+    z->end_row = box.y + z->down.end[last];
+}
+
+static size_t weight_bytes(const Resizer *z)
+{
+    return (size_t)z->size * (size_t)z->across.taps * sizeof *z->weight;
+}
+
+size_t resizer_bytes(const Resizer *z)
+{
+    return weight_bytes(z);
+}
+
+void resizer_begin(Resizer *z, float *out)
+{
+    z->out = out;
+    z->oldest = 0;
+    weigh_across(z);
+    for (int i = 0; i < z->size; i++)
+        z->sum[i] = sum_of_taps(&z->down, i);
+    memset(out, 0, (size_t)z->size * (size_t)z->size * (size_t)z->channels * sizeof *out);
+}
+
+static void resample_grey(Resizer *z, const float *row)
+{
+    const Axis *a = &z->across;
+    for (int i = 0; i < z->size; i++) {
+        const float *weight = z->weight + (size_t)i * (size_t)a->taps;
         float sum = 0;
         for (int j = a->begin[i]; j < a->end[i]; j++)
-            sum += *weight++ * z->source_row[j];
+            sum += *weight++ * row[j];
         z->row[i] = sum;
     }
 }
 
-static void resample_colour(Resizer *z)
+static void resample_colour(Resizer *z, const float *row)
 {
     const Axis *a = &z->across;
     for (int i = 0; i < z->size; i++) {
-        const float *weight = a->weight + (size_t)i * (size_t)a->taps;
-        const float *source = z->source_row + 3 * a->begin[i];
+        const float *weight = z->weight + (size_t)i * (size_t)a->taps;
+        const float *source = row + 3 * a->begin[i];
         float red = 0, green = 0, blue = 0;
         for (int j = a->begin[i]; j < a->end[i]; j++, weight++, source += 3) {
             red += *weight * source[0];
@@ -123,36 +172,39 @@ static void resample_colour(Resizer *z)
     }
 }
 
-/* Adds row y into the rows of the result that it weighs in; *oldest is the first that may still want one. */
-static void add_row(const Resizer *z, int y, int *oldest, float *out)
+/* Adds row y of the box into the rows of the result that it weighs in. */
+static void add_row(Resizer *z, int y)
 {
     const Axis *a = &z->down;
     int width = z->size * z->channels;
-    while (a->end[*oldest] <= y)
-        ++*oldest;
-    for (int i = *oldest; i < z->size && a->begin[i] <= y; i++) {
-        float weight = a->weight[(size_t)i * (size_t)a->taps + (size_t)(y - a->begin[i])];
-        float *sum = out + (size_t)i * (size_t)width;
+    while (a->end[z->oldest] <= y)
+        z->oldest++;
+    for (int i = z->oldest; i < z->size && a->begin[i] <= y; i++) {
+        float weight = (float)(tap(a, center_of(a, i), y) / z->sum[i]);
+        float *sum = z->out + (size_t)i * (size_t)width;
         for (int x = 0; x < width; x++)
             sum[x] += weight * z->row[x];
     }
 }
 
-void resize_window(Resizer *z, const Picture *p, bool mirrored, Box box, Window window, float *out)
+void resizer_take(Resizer *z, int y, const float *row)
+{
+    row += (size_t)z->box.x * (size_t)z->channels;
+    if (z->channels == 3)
+        resample_colour(z, row);
+    else
+        resample_grey(z, row);
+    add_row(z, y - z->box.y);
+}
+
+void resizer_finish(Resizer *z)
 {
     size_t floats = (size_t)z->size * (size_t)z->size * (size_t)z->channels;
-    plan_axis(&z->across, box.width, window.width, window.left, z->size);
-    plan_axis(&z->down, box.height, window.height, window.top, z->size);
-    memset(out, 0, floats * sizeof *out);
-    int oldest = 0;
-    for (int y = z->down.begin[0]; y < z->down.end[z->size - 1]; y++) {
-        load_row(z, p, mirrored, box, y);
-        if (z->channels == 3)
-            resample_colour(z);
-        else
-            resample_grey(z);
-        add_row(z, y, &oldest, out);
-    }
     for (size_t i = 0; i < floats; i++)
-        out[i] = clamp_unit(out[i] / 255);
+        z->out[i] = clamp_unit(z->out[i] / 255);
+}
+
+void resizer_release(Resizer *z)
+{
+    pages_give_back(z->weight, KEPT, weight_bytes(z));
 }

@@ -8,9 +8,8 @@ enum { CHUNK = 32, DEFAULT_COUNT = 64 };
 
 /* One thread's own. */
 typedef struct {
-    Picture picture;
     Workspace *workspace;
-    float *pixels; /* one view, channels last */
+    float *pixels; /* an image's views, channels last */
 } Desk;
 
 typedef struct {
@@ -36,17 +35,22 @@ static void view_picture(void *job, int part, int worker)
     const AmdimModel *m = v->model;
     Desk *desk = &v->desk[worker];
     uint32_t i = v->first + (uint32_t)part;
-    v->failed[part] = !v->data->read(v->data, i, m->channels, &desk->picture, &v->fault[part]);
+    float *pixels[MAX_VIEWS];
+    for (int view = 0; view < m->views; view++)
+        pixels[view] = desk->pixels + view_floats(m) * (size_t)view;
+    const ViewAddress at = {v->seed, 0, i, 0};
+    v->failed[part] = !augment_read(m, desk->workspace, v->data, &at, m->views, pixels, &v->fault[part]);
     for (int view = 0; view < m->views && !v->failed[part]; view++) {
         float *planes = v->views + view_floats(m) * (size_t)(part * m->views + view);
-        augment_view(m, desk->workspace, &desk->picture, v->seed, 0, i, view, desk->pixels);
-        planes_from_pixels(desk->pixels, m->size * m->size, m->channels, planes);
+        planes_from_pixels(pixels[view], m->size * m->size, m->channels, planes);
     }
 }
 
 static bool write_chunk(Viewing *v, AmdimPool *pool, NpyWriter *w, Fault *f)
 {
     uint32_t left = v->count - v->first;
+    if (signals_received())
+        return fault(f, "stopped by a signal");
     int parts = left < CHUNK ? (int)left : CHUNK;
     amdim_parallel(pool, view_picture, v, parts);
     for (int i = 0; i < parts; i++)
@@ -74,7 +78,6 @@ static bool write_views(Viewing *v, AmdimPool *pool, const char *path, Fault *f)
 static void viewing_free(Viewing *v)
 {
     for (int i = 0; i < v->desks; i++) {
-        picture_free(&v->desk[i].picture);
         workspace_free(v->desk[i].workspace);
         free(v->desk[i].pixels);
     }
@@ -98,7 +101,7 @@ static Viewing *viewing_new(const AmdimModel *m, const Dataset *d, const Options
     for (; ok && v->desks < o->threads; v->desks++) {
         Desk *desk = &v->desk[v->desks];
         desk->workspace = workspace_new(m, f);
-        desk->pixels = allocate(floats * sizeof(float), "views", f);
+        desk->pixels = allocate((size_t)m->views * floats * sizeof(float), "views", f);
         ok = desk->workspace && desk->pixels;
     }
     if (ok)
@@ -121,17 +124,18 @@ static bool settle_count(Viewing *v, const Options *o, Fault *f)
 
 int command_views(const AmdimModel *m, const Options *o, Fault *f)
 {
+    signals_watch();
     Dataset *d = data_open(o->data, SPLIT_PRETRAIN, 0, f);
     AmdimPool *pool = d ? pool_new(o->threads, m->scratch_bytes, f) : NULL;
     Viewing *v = pool ? viewing_new(m, d, o, f) : NULL;
     bool ok = v && settle_count(v, o, f) && write_views(v, pool, o->out, f);
     if (ok)
-        printf("wrote %u images in %d views each to %s\n", (unsigned)v->count, m->views, o->out);
+        say_line(stdout, "wrote %u images in %d views each to %s", (unsigned)v->count, m->views, o->out);
     if (v)
         viewing_free(v);
     if (pool)
         pool_free(pool);
     if (d)
         data_close(d);
-    return ok ? 0 : 1;
+    return exit_code(ok);
 }

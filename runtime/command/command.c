@@ -1,7 +1,9 @@
 /* command.c: the program's main: parses, runs the command, prints the one line of a failure.
  *
- * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after SIGINT, SIGTERM and SIGHUP. */
+ * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after one that ends the program, 75 after SIGUSR2.
+ */
 #include "runtime.h"
+#include <errno.h>
 #include <string.h>
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
@@ -23,33 +25,42 @@ static int run_command(const AmdimModel *m, const Options *o, Fault *f)
     for (size_t i = 0; i < COUNT(commands); i++)
         if (strcmp(commands[i].name, o->command) == 0)
             code = commands[i].run(m, o, f);
-    if (code == DONE && (fflush(stdout) != 0 || ferror(stdout))) {
-        fault(f, "the standard output could not be written; is its disk full?");
-        return FAILED;
-    }
     return code;
+}
+
+/* What was printed has arrived. */
+static bool printed(Fault *f)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    return errno != 0 ? fault_errno(f, "cannot write the standard output")
+                      : fault(f, "the standard output could not be written");
 }
 
 int main(int argc, char **argv)
 {
     const AmdimModel *m = &amdim_model;
-    const char *program = options_program(argc, argv);
     Options options;
     Fault failure = {""};
+    int code = USAGE;
 
+    standard_streams_open();
+    if (argc > 0)
+        text_printable(argv[0]);
+    const char *program = options_program(argc, argv);
     if (argc < 2) {
         options_usage(m, program, NULL, stderr);
         return USAGE;
     }
-    int code = USAGE;
     if (options_parse(&options, m, argc, argv, &failure)) {
-        if (options.help) {
+        if (options.help)
             options_usage(m, program, options.command, stdout);
-            return DONE;
-        }
-        code = run_command(m, &options, &failure);
+        code = options.help ? DONE : run_command(m, &options, &failure);
     }
-    if (code == FAILED || code == USAGE)
-        fprintf(stderr, "%s: error: %s\n", program, failure.text);
+    if (code == DONE && !printed(&failure))
+        code = FAILED;
+    if (code != DONE && failure.text[0] != '\0')
+        say_line(stderr, "%s: error: %s", program, failure.text);
     return code;
 }

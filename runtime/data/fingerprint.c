@@ -2,6 +2,7 @@
  * other pictures than it began with. Numbers go in as little-endian bytes, texts with their zero byte. */
 #include "runtime.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 void fingerprint_text(Fingerprint *p, const char *text)
@@ -67,5 +68,15 @@ bool data_fingerprint(const Dataset *d, uint64_t *digest, Fault *f)
     if (!d->identify(d, &p, f))
         return false;
     *digest = digest_end(&p.digest);
+    return true;
+}
+
+bool data_identity(const Dataset *d, char *text, size_t size, Fault *f)
+{
+    uint64_t digest;
+    if (!data_fingerprint(d, &digest, f))
+        return false;
+    snprintf(text, size, "%s, %" PRIu32 " images in %d %s, fingerprint %016" PRIx64, d->format, d->count,
+             d->classes, d->classes == 1 ? "class" : "classes", digest);
     return true;
 }

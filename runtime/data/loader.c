@@ -22,7 +22,6 @@ typedef struct {
 typedef struct {
     Loader *loader;
     Workspace *workspace;
-    Picture picture;
     pthread_t thread;
 } Worker;
 
@@ -77,15 +76,14 @@ static bool prepare(Worker *worker, Task task, Fault *f)
 {
     const Loader *l = worker->loader;
     const AmdimModel *m = l->model;
-    if (!l->data->read(l->data, task.image, m->channels, &worker->picture, f))
-        return false;
-    size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
+    const size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
+    float *out[MAX_VIEWS];
     for (int v = 0; v < m->views; v++) {
         size_t row = (size_t)v * (size_t)m->batch + (size_t)task.place;
-        augment_view(m, worker->workspace, &worker->picture, l->seed, task.step / l->per_epoch, task.image, v,
-                     l->batch[task.step % BUFFERS].views + row * floats);
+        out[v] = l->batch[task.step % BUFFERS].views + row * floats;
     }
-    return true;
+    const ViewAddress at = {l->seed, task.step / l->per_epoch, task.image, 0};
+    return augment_read(m, worker->workspace, l->data, &at, m->views, out, f);
 }
 
 /* With the lock held. */
@@ -188,7 +186,11 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
     l->wanted = l->dealt = step;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
-    pthread_cond_init(&l->ready, NULL);
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->ready, &steady);
+    pthread_condattr_destroy(&steady);
     bool started = make_buffers(l, f);
     if (started) {
         random_order(seed, step / l->per_epoch, l->order, d->count);
@@ -212,7 +214,6 @@ void loader_free(Loader *l)
     for (int i = 0; i < l->threads; i++) {
         pthread_join(l->worker[i].thread, NULL);
         workspace_free(l->worker[i].workspace);
-        picture_free(&l->worker[i].picture);
     }
     pthread_cond_destroy(&l->ready);
     pthread_cond_destroy(&l->room);
@@ -236,19 +237,37 @@ static void take_back(Loader *l)
     pthread_cond_broadcast(&l->room);
 }
 
+/* With the lock held: false where a signal asks to end before the batch is ready. A signal wakes nobody who
+ * waits, hence the look now and then. */
+static bool wait_until_ready(Loader *l, const Batch *b)
+{
+    enum { LOOK = 50 * 1000 * 1000 }; /* nanoseconds */
+    while (b->finished < l->model->batch && !signals_received()) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOOK;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        pthread_cond_timedwait(&l->ready, &l->lock, &until);
+    }
+    return b->finished == l->model->batch;
+}
+
 float *loader_next(Loader *l, Fault *f)
 {
     pthread_mutex_lock(&l->lock);
     take_back(l);
     Batch *b = &l->batch[l->wanted % BUFFERS];
-    while (b->finished < l->model->batch)
-        pthread_cond_wait(&l->ready, &l->lock);
-    bool prepared = b->failed == l->model->batch;
+    bool ready = wait_until_ready(l, b), prepared = ready && b->failed == l->model->batch;
     if (prepared) {
         l->lent = true;
         l->wanted++;
-    } else {
+    } else if (ready) {
         *f = b->fault;
+    } else {
+        fault(f, "stopped by a signal");
     }
     pthread_mutex_unlock(&l->lock);
     return prepared ? b->views : NULL;

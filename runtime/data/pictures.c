@@ -276,6 +276,14 @@ static void pictures_close(Dataset *d)
     free(d->own);
 }
 
+static bool name_classes(Dataset *d, Fault *f)
+{
+    for (int c = 0; c < d->classes; c++)
+        if (!(d->class_name[c] = strdup(classes[c].name)))
+            return fault(f, "out of memory for the names of the built-in classes; free some");
+    return true;
+}
+
 Dataset *pictures_open(Split split, Fault *f)
 {
     uint32_t count = split == SPLIT_TEST ? TEST_COUNT : TRAIN_COUNT;
@@ -291,9 +299,10 @@ Dataset *pictures_open(Split split, Fault *f)
     d->identify = pictures_identify;
     d->close = pictures_close;
     d->width = d->height = SIDE;
-    for (int c = 0; c < d->classes; c++)
-        d->class_name[c] = strdup(classes[c].name);
     for (uint32_t i = 0; i < count; i++)
         d->label[i] = (uint16_t)(i % COUNT(classes));
-    return d;
+    if (name_classes(d, f))
+        return d;
+    data_close(d);
+    return NULL;
 }

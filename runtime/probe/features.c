@@ -8,7 +8,6 @@
 
 typedef struct {
     Workspace *workspace;
-    Picture picture;
     bool failed;
     uint32_t image; /* that could not be read: the lowest that this worker met */
     Fault fault;
@@ -36,10 +35,8 @@ static void prepare_part(void *job, int part, int worker)
     uint32_t image = p->first + (uint32_t)part;
     if (own->failed && image > own->image)
         return;
-    if (p->data->read(p->data, image, p->model->channels, &own->picture, &own->fault)) {
-        augment_none(p->model, own->workspace, &own->picture,
-                     p->out + (size_t)part * picture_floats(p->model));
-    } else {
+    float *out = p->out + (size_t)part * picture_floats(p->model);
+    if (!augment_read_none(p->model, own->workspace, p->data, image, out, &own->fault)) {
         own->failed = true;
         own->image = image;
     }
@@ -62,10 +59,8 @@ static bool prepare(Preparation *p, AmdimPool *pool, uint32_t first, uint32_t co
 
 static void preparation_free(Preparation *p)
 {
-    for (int i = 0; p->preparer != NULL && i < p->workers; i++) {
+    for (int i = 0; p->preparer != NULL && i < p->workers; i++)
         workspace_free(p->preparer[i].workspace);
-        picture_free(&p->preparer[i].picture);
-    }
     free(p->preparer);
 }
 
@@ -121,7 +116,7 @@ bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, Fe
 
 size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int threads)
 {
-    enum { PREPARER = 1 << 20 }; /* bytes: a row of the largest picture, an encoded file, room of malloc's */
+    enum { PREPARER = 1 << 20 }; /* bytes: a row, what decodes, room of malloc's */
     size_t pictures = (size_t)feature->images + 2 * (size_t)threads; /* the batch; read, and being resized */
     return pictures * picture_floats(m) * sizeof(float) + (size_t)threads * PREPARER;
 }

@@ -28,7 +28,6 @@ bool album_open(Album *a, const AmdimModel *m, const ReportState *state, FILE *s
 void album_close(Album *a)
 {
     workspace_free(a->workspace);
-    picture_free(&a->picture);
     free(a->own);
     free(a->bytes);
 }
@@ -40,19 +39,14 @@ float *album_view(const Album *a, int i)
 
 bool album_plain(Album *a, const Dataset *d, uint32_t i, float *out, Fault *f)
 {
-    if (!d->read(d, i, a->model->channels, &a->picture, f))
-        return false;
-    augment_none(a->model, a->workspace, &a->picture, out);
-    return true;
+    return augment_read_none(a->model, a->workspace, d, i, out, f);
 }
 
 bool album_augmented(Album *a, uint32_t i, int view, float *out, Fault *f)
 {
     const ReportState *s = a->state;
-    if (!s->data->read(s->data, i, a->model->channels, &a->picture, f))
-        return false;
-    augment_view(a->model, a->workspace, &a->picture, s->seed, s->epoch, i, view, out);
-    return true;
+    return augment_read(a->model, a->workspace, s->data, &(ViewAddress){s->seed, s->epoch, i, view}, 1, &out,
+                        f);
 }
 
 /* What is left of the last batch keeps the pictures it has. */

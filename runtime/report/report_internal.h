@@ -43,10 +43,9 @@ typedef struct {
     const ReportState *state;
     FILE *stream; /* the page */
     Workspace *workspace;
-    Picture picture; /* the one being read */
-    float *room;     /* memory for V*B pictures */
-    float *own;      /* the same where the state has none, else NULL */
-    uint8_t *bytes;  /* the one being written */
+    float *room;    /* memory for V*B pictures */
+    float *own;     /* the same where the state has none, else NULL */
+    uint8_t *bytes; /* the one being written */
 } Album;
 bool album_open(Album *a, const AmdimModel *m, const ReportState *state, FILE *stream, Fault *f);
 void album_close(Album *a);

@@ -32,10 +32,9 @@ void optimizer_free(Optimizer *o)
     *o = (Optimizer){0};
 }
 
-double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch)
+double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch)
 {
-    const AmdimSchedule *s = &m->schedule;
-    double rate = m->optimizer.lr;
+    double rate = base;
     if (s->warmup > 0 && step + 1 < (uint64_t)s->warmup)
         rate *= (double)(step + 1) / (double)s->warmup;
     for (int i = 0; i < s->milestones; i++)

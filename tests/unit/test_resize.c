@@ -53,11 +53,18 @@ static double resized_at(const Picture *p, Box box, int64_t width, int64_t heigh
 
 static void check_window(const Picture *p, Box box, Window window, int size)
 {
-    static float out[MAX_FLOATS];
+    static float out[MAX_FLOATS], row[MAX_FLOATS];
     Resizer z;
     Fault f;
     assert_true(resizer_init(&z, size, p->channels, &f));
-    resize_window(&z, p, false, box, window, out);
+    resizer_aim(&z, box, window);
+    resizer_begin(&z, out);
+    for (int y = z.first_row; y < z.end_row; y++) {
+        for (int i = z.first_column * p->channels; i < z.end_column * p->channels; i++)
+            row[i] = p->pixels[y * p->width * p->channels + i];
+        resizer_take(&z, y, row);
+    }
+    resizer_finish(&z);
     for (int y = 0; y < size; y++)
         for (int x = 0; x < size; x++)
             for (int c = 0; c < p->channels; c++)
