@@ -176,7 +176,7 @@ $(BUILD)/tests/tiny.o: generated/tiny/tiny.c $(wildcard templates/*.h runtime/am
 	@$(CC) -std=c17 $(WARN) $(PLAIN_INLINE) $(CFLAGS) -Itemplates -Iruntime -c -o $@ $<
 
 $(BUILD)/tests/test_damage: $(BUILD)/tests/tiny.o
-$(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
+$(BUILD)/tests/test_damage $(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
 $(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c holds)
 $(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
