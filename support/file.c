@@ -203,6 +203,12 @@ bool file_create(NewFile *n, const char *path, Fault *f)
     return false;
 }
 
+bool file_set_mode(const NewFile *n, mode_t mode, Fault *f)
+{
+    return n->temporary == NULL || fchmod(n->target->descriptor, mode) == 0 ||
+           fault_errno(f, "cannot set the mode of %s", n->path);
+}
+
 bool file_fault(const NewFile *n, Fault *f)
 {
     if (n->target->error != 0)

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #define MEBIBYTE (1024.0 * 1024.0)
 
@@ -45,6 +46,8 @@ bool file_commit(NewFile *n, Fault *f);
 /* The same; what it replaces, if anything, stays as `previous`, a name in the same folder. At every moment
  * one of the two is there, whole. */
 bool file_commit_keeping(NewFile *n, const char *previous, Fault *f);
+/* In place of the mode that the file had; of what is written directly it stays. */
+bool file_set_mode(const NewFile *n, mode_t mode, Fault *f);
 bool file_fault(const NewFile *n, Fault *f); /* why the stream's latest write failed */
 void file_discard(NewFile *n);               /* harmless after file_commit */
 /* Removes what programs that died while they wrote these files of a folder have left there; what is in use

@@ -233,9 +233,9 @@ static bool copy_program(FILE *linked, const char *output, mode_t mode)
         file_discard(&file);
         return build_failed(output, "what was linked cannot be read again");
     }
-    if (file.temporary && fchmod(fileno(file.stream), mode)) {
+    if (!file_set_mode(&file, mode, &f)) {
         file_discard(&file);
-        return system_failed(output);
+        return build_fault(&f);
     }
     return file_commit(&file, &f) || build_fault(&f);
 }
