@@ -94,8 +94,8 @@ int option_next(OptionReader *r);
 
 /* ---- input.c: files of others ---- */
 
-/* A file's bytes with a NUL behind them, `most` of them at most; NULL with *why, and errno where the file is
- * not there. A directory, a FIFO, a socket and a device are refused. Only what was opened before we began,
+/* A file's bytes with a NUL behind them, `most` of them at most; NULL with *why; errno is ENOENT where it
+ * is not there. A directory, a FIFO, a socket and a device are refused. Only what was opened before we began,
  * /dev/stdin and /dev/fd/N, may be a pipe: nothing else is waited for. */
 char *input_read(Arena *a, const char *path, size_t most, size_t *length, const char **why);
 /* Where both are there and the same, by whatever names. */

@@ -87,6 +87,16 @@ static int parse_products(Command *c, const char *name)
     return EXIT_DONE;
 }
 
+/* It becomes a word of clang's, and a line of a Makefile. */
+static int parse_target(Command *c, const char *triple)
+{
+    size_t good = strspn(triple, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-");
+    if (!good || triple[good] || *triple == '-')
+        return usage_error("amdimc", "--target %s is no triple, as aarch64-linux-gnu is one", triple);
+    c->build.target = triple;
+    return EXIT_DONE;
+}
+
 /* What goes where -o says, or NULL. */
 static const char *made_in_files(Make make)
 {
@@ -159,7 +169,10 @@ static int parse(Command *c, int argc, char **argv)
         case THREADS: c->overrides.threads = optarg; break;
         case BLAS: c->overrides.blas = optarg; break;
         case MEMORY: c->overrides.memory = optarg; break;
-        case TARGET: c->build.target = optarg; break;
+        case TARGET:
+            if (parse_target(c, optarg))
+                return EXIT_USAGE;
+            break;
         case STATIC: c->build.is_static = true; break;
         case PRODUCTS:
             if (parse_products(c, optarg))
@@ -279,6 +292,10 @@ static bool compile_and_make(Arena *a, Command *c)
             print_text(layers_text(a, n));
         return false;
     }
+    if (c->make == MAKE_C)
+        c->build.gen_dir = c->build.output;
+    else if (!c->build.gen_dir)
+        c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
     if (!build_locate(a, &c->build))
         return false;
     if ((c->make == MAKE_PROGRAM || c->make == MAKE_PYTORCH) &&
@@ -286,10 +303,6 @@ static bool compile_and_make(Arena *a, Command *c)
         return false;
     if (c->make == MAKE_PYTORCH)
         return build_write_text(a, &c->build, c->build.output, emit_pytorch(a, n, c->build.templates));
-    if (c->make == MAKE_C)
-        c->build.gen_dir = c->build.output;
-    else if (!c->build.gen_dir)
-        c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
     Program *p = compile(a, &d, n, c->forced);
     if (!p)
         return false;

@@ -261,7 +261,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
         return false;
     Children c;
     children_watch(&c);
-    bool good = run_compiler(&c, words_end(&w),
+    bool good = run_compiler(a, &c, words_end(&w),
                              b->target ? "; Debian's cross compilers come by `make setup-cross`" : "") &&
                 deliver(b, linked);
     unlink(linked);

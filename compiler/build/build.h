@@ -35,7 +35,7 @@ void children_leave(Children *c);
 typedef struct {
     const char *const *argv;
     const char *input; /* what it reads, a pipe's buffer at most; NULL: nothing */
-    const char *log;   /* the file that what it prints is added to; NULL: all goes to our standard error */
+    const char *log;   /* the file that what it prints is added to */
     bool is_compiler;  /* it starts others, and has nothing to save: all of them end at once where we end */
 } Child;
 enum { NOT_RUN = 126, NOT_FOUND = 127 };               /* exit statuses of what could not be started */
@@ -63,8 +63,8 @@ bool build_copy(Arena *a, const Build *b, const char *from, const char *to,
  * the same order. */
 bool sources_below(Words *w, const char *root);
 bool files_below(Words *w, const char *root); /* likewise all files but hidden ones */
-/* Runs clang, whose errors are shown as they are; `hint` ends the message that it failed. */
-bool run_compiler(Children *c, const char *const *argv, const char *hint);
+/* Runs clang, whose errors are shown when it has ended; `hint` ends the message that it failed. */
+bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *hint);
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
 bool runs_well(const char *const *argv, const char *input);
 

@@ -52,7 +52,6 @@ void children_leave(Children *c)
 _Noreturn static void become(const Children *c, const Child *child)
 {
     sigprocmask(SIG_SETMASK, &c->before, NULL);
-    signal(SIGTTOU, SIG_IGN); /* no terminal's foreground group, it may write there all the same */
     execvp(child->argv[0], (char *const *)child->argv);
     int error = errno;
     if (!child->is_compiler) /* of which it is said */
@@ -93,9 +92,8 @@ _Noreturn static void begin(const Children *c, const Child *child, int in, int o
 {
     setpgid(0, 0);
     dup2(in, STDIN_FILENO);
-    dup2(out < 0 ? STDERR_FILENO : out, STDOUT_FILENO); /* ours is for results */
-    if (out >= 0)
-        dup2(out, STDERR_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(out, STDERR_FILENO);
     if (child->is_compiler)
         supervise(c, child, parent);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -138,12 +136,11 @@ pid_t children_start(Children *c, const Child *child)
 {
     if (c->count == CHILDREN)
         bug("more than %d children at once", CHILDREN);
-    int in = open_input(child->input), out = -1;
-    if (child->log)
-        out = open(child->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    int in = open_input(child->input);
+    int out = open(child->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
     pid_t started = -1;
-    if (in < 0 || (child->log && out < 0))
-        system_failed(child->log && out < 0 ? child->log : child->argv[0]);
+    if (in < 0 || out < 0)
+        system_failed(out < 0 ? child->log : child->argv[0]);
     else
         started = start(c, child, in, out);
     if (in >= 0)

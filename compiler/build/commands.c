@@ -1,7 +1,11 @@
 /* commands.c: command lines, and running them. */
 #include "build.h"
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+enum { MOST_BYTES = 16 << 20 }; /* of what a compiler prints */
 
 void words_add(Words *w, const char *word)
 {
@@ -35,11 +39,29 @@ bool runs_well(const char *const *argv, const char *input)
     return good;
 }
 
-bool run_compiler(Children *c, const char *const *argv, const char *hint)
+/* Runs it; what it prints may hold the names of files, and is shown as such. */
+static bool run_shown(Arena *a, Children *c, const char *const *argv, Ended *e)
 {
-    if (children_start(c, &(Child){.argv = argv, .is_compiler = true}) < 0)
+    int memory = memfd_create("printed", MFD_CLOEXEC);
+    if (memory < 0)
+        return system_failed(argv[0]);
+    size_t length;
+    const char *why, *printed = arena_printf(a, "/proc/self/fd/%d", memory);
+    bool started = children_start(c, &(Child){.argv = argv, .log = printed, .is_compiler = true}) > 0;
+    if (started) {
+        *e = children_next(c);
+        const char *text = input_read(a, printed, MOST_BYTES, &length, &why);
+        say_text(text ? text : "");
+    }
+    close(memory);
+    return started;
+}
+
+bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *hint)
+{
+    Ended e;
+    if (!run_shown(a, c, argv, &e))
         return false;
-    Ended e = children_next(c);
     if (child_succeeded(&e) || c->signal)
         return !c->signal;
     int code = WIFEXITED(e.status) ? WEXITSTATUS(e.status) : 0;

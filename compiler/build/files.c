@@ -162,6 +162,8 @@ bool build_may_write(Arena *a, const Build *b, const char *path)
     }
     if (path[strlen(path) - 1] == '/')
         return build_failed(path, "is the name of a directory; name a file in it");
+    if (b->gen_dir && !strcmp(folder, b->gen_dir)) /* will be there */
+        return true;
     return !access(folder, W_OK) || system_failed(folder);
 }
 
