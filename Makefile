@@ -31,6 +31,8 @@ COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c))
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/read_bytes $(BUILD)/tests/write_seeds $(BUILD)/tests/random_specs
+# These fail calls of programs by a library of their own, beside which there is no room for a sanitizer's.
+PRELOADING = %/test_torture %/test_kills
 HELPERS  = $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
 # Kernels inlined into every shape, as in programs, would take tests minutes to compile.
@@ -48,6 +50,10 @@ help:
 	@echo 'make bench-memory  what budgets of memory cost'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/tiny/tiny.c'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
+	@echo 'make tsan       the tests under ThreadSanitizer, in build-tsan/'
+	@echo 'make torture    every call of every command failed in turn, 200 runs killed, every byte of a checkpoint changed'
+	@echo 'make coverage   the tests, and how many lines of compiler/, runtime/ and support/ they run, in build-coverage/'
+	@echo 'make tidy       clang-tidy and gcc'\''s analyzer over every C file'
 	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), hostile files for READER_SECONDS=$(READER_SECONDS) each, then'
 	@echo '                SPECS=$(SPECS) random specs from FIRST=$(FIRST)'
 	@echo 'make format     clang-format every C file'
@@ -103,7 +109,7 @@ bless:
 
 # Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all $(PLAIN_INLINE)
-ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(TESTS))
+ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(filter-out $(PRELOADING),$(TESTS)))
 asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
 	@mkdir -p build-asan
@@ -111,6 +117,44 @@ asan:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' \
 		all $(ASAN_TESTS)
 	@BUILD=build-asan AMDIMC_CC=build-asan/cc TEST_SECONDS=3600 tests/run $(ASAN_TESTS)
+
+# The tests under ThreadSanitizer, the programs that they compile too. Functions for several processors are resolved
+# before its run time is there to be called, so programs are compiled for one.
+TSAN = -fsanitize=thread $(PLAIN_INLINE)
+TSAN_TESTS = $(patsubst $(BUILD)/%,build-tsan/%,$(filter-out $(PRELOADING),$(TESTS)))
+tsan:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
+	@mkdir -p build-tsan
+	@printf '#!/bin/sh\nexec $(CC) $(TSAN) "$$@"\n' > build-tsan/cc && chmod +x build-tsan/cc
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-tsan CFLAGS='-O1 -g $(TSAN)' all $(TSAN_TESTS)
+	@BUILD=build-tsan AMDIMC_CC=build-tsan/cc TEST_SECONDS=3600 TSAN_OPTIONS=halt_on_error=1 tests/run $(TSAN_TESTS)
+
+# Lines of compiler/, runtime/ and support/ that the tests run, in the compiler, in test programs and in compiled programs.
+COVERED = -fprofile-instr-generate -fcoverage-mapping
+COVERAGE_TESTS = $(patsubst $(BUILD)/%,build-coverage/%,$(filter-out $(PRELOADING),$(TESTS)))
+coverage:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) llvm libclang-rt-dev
+	@mkdir -p build-coverage
+	@printf '#!/bin/sh\nexec $(CC) $(COVERED) "$$@"\n' > build-coverage/cc && chmod +x build-coverage/cc
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-coverage CFLAGS='-O1 -g $(COVERED) $(PLAIN_INLINE)' all $(COVERAGE_TESTS)
+	@tests/coverage build-coverage $(COVERAGE_TESTS)
+
+# What must not be found: .clang-tidy says what is looked for.
+CHECKED = $(wildcard compiler/*.c compiler/*/*.c runtime/*.c runtime/*/*.c support/*.c)
+tidy:
+	@tools/setup $(PACKAGES) gcc clang-tidy
+	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' clang-tidy --quiet '{}' -- $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates
+	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' gcc $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates \
+		-O1 -fanalyzer -Werror -c -o /dev/null '{}'
+
+# All that is tried of what goes wrong: every call failed, 200 runs killed, every byte of a checkpoint changed.
+TORTURE_TESTS = $(patsubst %,$(BUILD)/tests/test_%,torture kills damage)
+torture:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TORTURE_TESTS)
+	@for test in $(TORTURE_TESTS); do \
+		BUILD=$(BUILD) TORTURE_MOST=1000000 TORTURE_KILLS=200 TORTURE_BYTES=1 $$test || exit 1; \
+	done
 
 # Any bytes through the compiler and through every reader of files, by libFuzzer; then valid specs at random, compiled
 # and held against the interpreter.
@@ -170,7 +214,13 @@ $(BUILD)/tests/inject.so: tests/torture/inject.c tests/torture/families.h | $(BU
 	@echo '  LD    $@'
 	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -g -shared -fPIC -o $@ $< -ldl
 
-$(BUILD)/tests/test_torture: $(TORTURE) | $(BUILD)/tests/inject.so
+# The sample of generated C: a real model without a program around it.
+$(BUILD)/tests/tiny.o: generated/tiny/tiny.c $(wildcard templates/*.h runtime/amdim.h) | $(BUILD)/tests
+	@echo '  CC    $<'
+	@$(CC) -std=c17 $(WARN) $(PLAIN_INLINE) $(CFLAGS) -Itemplates -Iruntime -c -o $@ $<
+
+$(BUILD)/tests/test_damage: $(BUILD)/tests/tiny.o
+$(BUILD)/tests/test_damage $(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
 $(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c holds)
 $(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
@@ -215,7 +265,7 @@ format:
 		tests/fuzz/*.c tests/fuzz/*.h bench/*.c
 
 clean:
-	rm -rf $(BUILD) build-asan
+	rm -rf $(BUILD) build-asan build-tsan build-coverage
 
-.PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan fuzz install uninstall format clean
+.PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan tsan coverage tidy torture fuzz install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

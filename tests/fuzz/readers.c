@@ -50,7 +50,10 @@ static Bytes take_file(Bytes *b)
 static void check_refusal(const Fault *f)
 {
     HOLDS(*f->text, "refused without a word");
-    HOLDS(strlen(f->text) < sizeof f->text && !strchr(f->text, '\n'), "not one line: %s", f->text);
+    char printable[sizeof f->text];
+    memcpy(printable, f->text, sizeof printable);
+    text_printable(printable);
+    HOLDS(strcmp(printable, f->text) == 0, "not one line that can be shown: %s", f->text);
 }
 
 /* ---- files ---- */
@@ -115,20 +118,71 @@ static void check_picture(const Picture *p, int channels)
     __asm__ volatile("" : : "r"(sum)); /* each was read */
 }
 
+/* Rows one by one, held against the picture as a whole. */
+typedef struct {
+    RowSink sink;
+    const Picture *whole; /* or NULL: it was refused */
+    int channels, next;
+    bool begun, ended;
+} Compared;
+
+static size_t rows_begin(RowSink *sink, int width, int height)
+{
+    Compared *c = (Compared *)sink;
+    HOLDS(!c->begun && width > 0 && height > 0, "begun twice");
+    HOLDS(!c->whole || (width == c->whole->width && height == c->whole->height), "another size by rows");
+    c->begun = true;
+    return 0;
+}
+
+static void rows_take(RowSink *sink, int y, const uint8_t *row)
+{
+    Compared *c = (Compared *)sink;
+    HOLDS(c->begun && !c->ended && y == c->next++, "row %d in place of %d", y, c->next - 1);
+    size_t bytes = c->whole ? (size_t)c->whole->width * (size_t)c->channels : 0;
+    HOLDS(!c->whole || memcmp(row, c->whole->pixels + (size_t)y * bytes, bytes) == 0, "row %d is another", y);
+}
+
+static void rows_end(RowSink *sink)
+{
+    Compared *c = (Compared *)sink;
+    HOLDS(c->begun && !c->ended, "an end without a beginning");
+    c->ended = true;
+}
+
+static void check_rows(int file, size_t count, const Picture *whole, int channels)
+{
+    Fault f = {{0}};
+    Compared c = {.sink = {rows_begin, rows_take, rows_end}, .whole = whole, .channels = channels};
+    Picture p = {.rows = &c.sink};
+    bool decoded = decode_picture_file(&p, file, 0, count, channels, "picture", &f);
+    HOLDS(decoded == (whole != NULL), "whole %d, by rows %d: %s", whole != NULL, decoded, f.text);
+    HOLDS(c.begun == c.ended, "no end");
+    HOLDS(!decoded || (p.streamed ? c.next == whole->height : !c.begun), "%d rows", c.next);
+    if (!decoded)
+        check_refusal(&f);
+    picture_free(&p);
+}
+
 static void take_picture(const char *folder, const uint8_t *bytes, size_t count)
 {
     (void)folder;
     if (may_be_large(bytes, count))
         return;
+    char path[PATH_ROOM];
+    int file = memory_file(path, bytes, count);
     Picture p = {.width = 0};
     for (int channels = 1; channels <= 3; channels += 2) {
         Fault f = {{0}};
-        if (decode_picture(&p, bytes, count, channels, "picture", &f))
+        bool decoded = decode_picture(&p, bytes, count, channels, "picture", &f);
+        if (decoded)
             check_picture(&p, channels);
         else
             check_refusal(&f);
+        check_rows(file, count, decoded ? &p : NULL, channels);
     }
     picture_free(&p);
+    close(file);
 }
 
 /* ---- data sets ---- */
@@ -268,7 +322,7 @@ static void take_checkpoint(const char *folder, const uint8_t *bytes, size_t cou
     HOLDS(params && optimizer_new(&o, m, &f), "%s", f.text);
     int file = memory_file(path, bytes, count);
     f = (Fault){{0}};
-    if (!checkpoint_load(m, path, params, &o, &p, &f))
+    if (checkpoint_load(m, path, params, &o, &p, &f) != CHECKPOINT_LOADED)
         check_refusal(&f);
     f = (Fault){{0}};
     if (!weights_load(m, path, params, &f))

@@ -200,7 +200,7 @@ static void checkpoint_seeds(Seed *s)
     assert_true(file >= 0 && params && optimizer_new(&o, m, &f));
     weights_init(m, 1, params);
     assert_true(checkpoint_save(m, &(CheckpointFiles){.last = path}, params, &o,
-                                &(Progress){.seed = 1, .step = 2}, &f));
+                                &(Progress){.seed = 1, .step = 2, .lr = 0.1}, &f));
     FILE *stream = fopen(path, "rb");
     assert_non_null(stream);
     s->count = fread(s->bytes, 1, SEED_MOST, stream);

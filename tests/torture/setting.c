@@ -183,6 +183,7 @@ int findings(void)
         lines++;
     if (text)
         fputs(text, stdout);
+    unlink(path);
     free(text);
     return lines;
 }

@@ -64,6 +64,6 @@ int workers(void); /* processes at once */
  * finding(). */
 bool work_at_once(void (*work)(int worker, void *arg), void *arg);
 void finding(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int findings(void); /* said so far; shows them */
+int findings(void); /* said so far; shows and forgets them */
 
 #endif

@@ -103,10 +103,20 @@ static bool varies(const Trial *t, const char *name)
     return t->c->resume && ends_with(name, ".safetensors");
 }
 
-/* What cannot be removed, or not be told from others' files, stays until the next run. */
-static bool may_leave(Family f)
+/* Of a failure after which what is half written may stay until the next run: where nothing can be removed, or
+ * be told from others' files, or there is no memory left to say what is to be removed. */
+static bool may_leave(const Trial *t)
 {
-    return f == FAMILY_RENAME || f == FAMILY_STATUS;
+    Family f = t->injection->family;
+    bool lasting = t->injection->way == WAY_FROM;
+    bool said = t->ended->code == 1 || strstr(t->ended->said, "note: cannot ");
+    return said && (f == FAMILY_RENAME || f == FAMILY_STATUS || (f == FAMILY_MEMORY && lasting));
+}
+
+static bool is_half_written(const char *name)
+{
+    return strstr(name, ".tmp") || strstr(name, "-tmp/") || ends_with(name, ".linked") ||
+           strncmp(name, "amdim-", 6) == 0;
 }
 
 static void check_left(void *arg, const char *name)
@@ -116,11 +126,8 @@ static void check_left(void *arg, const char *name)
     snprintf(now, sizeof now, "%s/%s", t->place->here, name);
     snprintf(before, sizeof before, "%s/%s", t->before, name);
     snprintf(after, sizeof after, "%s/%s", t->after, name);
-    if (strstr(name, ".tmp")) {
-        if (t->ended->code == 0 || !may_leave(t->injection->family))
-            say(t, "leaves ", name);
-    } else if (strncmp(name, "amdim-", 6) == 0) {
-        if (!may_leave(t->injection->family))
+    if (is_half_written(name)) {
+        if (!may_leave(t))
             say(t, "leaves ", name);
     } else if (!varies(t, name) && !files_equal(now, after) &&
                (t->ended->code == 0 || !files_equal(now, before)))
@@ -142,7 +149,7 @@ static void check_all_there(void *arg, const char *name)
     const Trial *t = arg;
     char now[700];
     snprintf(now, sizeof now, "%s/%s", t->place->here, name);
-    if (!file_exists(now) && !strstr(name, "events.out") && !strstr(t->ended->said, "warning: "))
+    if (!file_exists(now) && !strstr(name, "events.out") && !strstr(t->ended->said, "note: cannot "))
         say(t, "ends well without ", name);
 }
 
@@ -156,27 +163,30 @@ static void check_printed(const Trial *t)
 
 /* ---- going on after it ---- */
 
-static void check_resumes(const Trial *t)
+/* Without a failure, all is as if there had been none. */
+static void check_again(const Trial *t)
 {
     char command[1200], now[700], after[700];
-    expand(command, sizeof command, t->c->resume);
+    expand(command, sizeof command, t->c->resume ? t->c->resume : t->c->command);
     Ended e = run(t->place, command, NULL);
-    snprintf(now, sizeof now, "%s/run/last.safetensors", t->place->here);
-    snprintf(after, sizeof after, "%s/run/last.safetensors", t->after);
     Trial again = *t;
     again.ended = &e;
+    snprintf(now, sizeof now, "%s/run/last.safetensors", t->place->here);
+    snprintf(after, sizeof after, "%s/run/last.safetensors", t->after);
     if (e.signal || e.code)
         say(&again, "cannot be gone on with", "");
-    else if (!files_equal(now, after))
+    else if (t->c->resume && !files_equal(now, after))
         say(&again, "goes on to other weights", "");
-    else
+    else {
         tree_each(t->place->here, check_left, &again);
+        tree_each(t->after, check_all_there, &again);
+    }
     free(e.said);
 }
 
 /* ---- all of them ---- */
 
-static void try(Trial *t)
+static void try_one(Trial *t)
 {
     char command[1200];
     Counts met;
@@ -195,8 +205,8 @@ static void try(Trial *t)
         if (e.code == 0)
             tree_each(t->after, check_all_there, t);
         check_printed(t);
-        if (t->c->resume)
-            check_resumes(t);
+        if (e.code != 0 || t->c->resume)
+            check_again(t);
     }
     free(e.said);
 }
@@ -242,7 +252,7 @@ static void work(int worker, void *arg)
                 Trial t = {.c = &cases[i], .injection = &injection, .failure = f, .place = &place};
                 case_path(t.before, sizeof t.before, i, "before");
                 case_path(t.after, sizeof t.after, i, "after");
-                try(&t);
+                try_one(&t);
             }
         }
 }
