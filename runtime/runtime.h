@@ -142,7 +142,7 @@ struct Dataset {
     /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
     bool (*identify)(const Dataset *d, Fingerprint *p, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
-    size_t bytes; /* that all of this holds: its index */
+    size_t bytes;              /* that all of this holds: its index */
     void *own;
 };
 typedef struct {

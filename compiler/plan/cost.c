@@ -99,9 +99,9 @@ static size_t program_bytes(const Params *p, bool openblas, int threads)
 }
 
 /* The index of a data set of 100,000 files takes what is set aside for it; what a smaller one leaves is for
- * pictures while they are decoded, besides a share of the whole that grows with it: a program of a few hundred
- * MiB decodes what is kept whole (progressive JPEG, interlaced PNG) of a few megapixels. More than that would
- * be promised and, with the usual pictures, not used. */
+ * pictures while they are decoded, besides a share of the whole that grows with it: a program of a few
+ * hundred MiB decodes what is kept whole (progressive JPEG, interlaced PNG) of a few megapixels. More than
+ * that would be promised and, with the usual pictures, not used. */
 static void add_data(PeakMemory *m)
 {
     enum { INDEX = 3600 * KIBIBYTE, LEAST = 192 * KIBIBYTE, SHARE = 32 };

@@ -201,10 +201,9 @@ static bool run_step(Training *t)
     return false;
 }
 
-static bool diverged(Training *t, Fault *f)
+static bool diverged(Training *t, uint64_t step, Fault *f)
 {
-    const char *times = t->at.left_out >= LEFT_OUT_MOST ? ", as of the nine before it" : "";
-    uint64_t step = t->at.step + (t->at.left_out == 0);
+    const char *times = t->at.left_out >= LEFT_OUT_MOST ? ", like those of the nine before it" : "";
     fault(f, "the loss of step %" PRIu64 " is not finite%s (%s)", step, times, t->blame);
     if (!weights_are_finite(t)) {
         fault(f, "%s, nor were the weights before it; a --lr lower than %g may help", f->text, t->at.lr);
@@ -221,7 +220,7 @@ static bool leave_out(Training *t, Fault *f)
     t->at.left_out++;
     meter_say(&t->meter, "note: step %" PRIu64 " is left out: its loss is not finite (%s)", t->at.step,
               t->blame);
-    return t->at.left_out < LEFT_OUT_MOST || diverged(t, f);
+    return t->at.left_out < LEFT_OUT_MOST || diverged(t, t->at.step, f);
 }
 
 static bool train_step(Training *t, Fault *f)
@@ -237,7 +236,7 @@ static bool train_step(Training *t, Fault *f)
     t->optimizer.lr = optimizer_rate(&m->schedule, t->at.lr, t->at.step, epoch);
     bool finite = run_step(t);
     if (!finite && !t->options->skip_nan)
-        return diverged(t, f);
+        return diverged(t, t->at.step + 1, f);
 
     double seconds = clock_seconds() - begun;
     t->on_disk = false;

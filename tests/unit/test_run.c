@@ -531,7 +531,7 @@ static void test_ten_bad_steps_end_the_run(void **state)
     o.steps = 100;
     o.resume = true;
     assert_int_equal(run_quietly(command_train, &m, &o, &f), 1);
-    if (!strstr(f.text, "the loss of step 12 is not finite, as of the nine before it"))
+    if (!strstr(f.text, "the loss of step 12 is not finite, like those of the nine before it"))
         fail_msg("%s", f.text);
 }
 
