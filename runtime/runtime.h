@@ -159,9 +159,10 @@ Dataset *data_request(const DataRequest *r, Fault *f);
 /* The same, with the fine labels. */
 Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
 void data_close(Dataset *d);
+enum { DATA_TEXT = 800 };
 /* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes"; behind it the remark, "; passed
  * over: 3 .webp". */
-void data_describe(const Dataset *d, char *text, size_t size);
+void data_describe(const Dataset *d, char *text, size_t size); /* DATA_TEXT has room for it */
 /* The same on stderr, as what there is of `split`. */
 void data_say(const Dataset *d, Split split);
 /* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.

@@ -133,7 +133,7 @@ void data_describe(const Dataset *d, char *text, size_t size)
 
 void data_say(const Dataset *d, Split split)
 {
-    char text[512];
+    char text[DATA_TEXT];
     data_describe(d, text, sizeof text);
-    fprintf(stderr, "%s split: %s\n", name_of(split), text);
+    say_line(stderr, "%s split: %s", name_of(split), text);
 }

@@ -120,7 +120,7 @@ static void write_optimizer(FILE *s, const AmdimOptimizer *o)
 
 static void write_facts(FILE *s, const AmdimModel *m, const ReportState *state)
 {
-    char pairs[1024], data[256];
+    char pairs[1024], data[DATA_TEXT];
     format_pairs(pairs, sizeof pairs, m, true);
     data_describe(state->data, data, sizeof data);
     page_section_begin(s, SECTION_WHOLE, "What was trained", NULL);

@@ -480,7 +480,7 @@ static void tear_down(Training *t)
 static void say_plan(const Training *t)
 {
     const AmdimModel *m = t->model;
-    char pairs[512] = "", found[512], memory[128] = "";
+    char pairs[512] = "", found[DATA_TEXT], memory[128] = "";
     for (int i = 0; i < m->pairs; i++) {
         size_t used = strlen(pairs);
         snprintf(pairs + used, sizeof pairs - used, "%s %s", i ? "," : "", m->pair[i].name);
