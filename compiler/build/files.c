@@ -136,7 +136,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 void temporary_remove(void)
 {
     enum { OPEN_FOLDERS = 8 };
-    if (temporary)
+    if (temporary && unlink(temporary)) /* it is a folder */
         nftw(temporary, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
     temporary = NULL;
 }
