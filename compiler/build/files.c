@@ -197,7 +197,10 @@ bool build_may_write(Arena *a, const Build *b, const char *path)
         return build_failed(path, "is the name of a directory; name a file in it");
     if (b->gen_dir && !strcmp(folder, b->gen_dir)) /* will be there */
         return true;
-    return !access(folder, W_OK) || system_failed(folder);
+    return !access(folder, W_OK) ||
+           build_failed(path,
+                        arena_printf(a, "no file can be made in its directory: %s; choose another place",
+                                     strerror(errno)));
 }
 
 /* ---- listing ---- */
