@@ -88,7 +88,8 @@ uint64_t digest_end(const Digest *d); /* of what was added so far; more may foll
 
 /* ---- json_text.c ---- */
 
-void json_text(FILE *stream, const char *text); /* quoted and escaped; null for NULL */
+/* Quoted and escaped; null for NULL. What is no UTF-8 becomes U+FFFD: JSON has no way to say it. */
+void json_text(FILE *stream, const char *text);
 
 /* ---- clock.c ---- */
 

@@ -136,7 +136,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 void temporary_remove(void)
 {
     enum { OPEN_FOLDERS = 8 };
-    if (temporary)
+    if (temporary && unlink(temporary)) /* it is a folder */
         nftw(temporary, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
     temporary = NULL;
 }
@@ -197,7 +197,10 @@ bool build_may_write(Arena *a, const Build *b, const char *path)
         return build_failed(path, "is the name of a directory; name a file in it");
     if (b->gen_dir && !strcmp(folder, b->gen_dir)) /* will be there */
         return true;
-    return !access(folder, W_OK) || system_failed(folder);
+    return !access(folder, W_OK) ||
+           build_failed(path,
+                        arena_printf(a, "no file can be made in its directory: %s; choose another place",
+                                     strerror(errno)));
 }
 
 /* ---- listing ---- */

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -55,6 +56,27 @@ static void test_what_is_no_utf8_is_shown_as_such(void **state)
     expect("\xc0\xaf\xed\xa0\x80\xf5\x80", "???????"); /* overlong, a surrogate, past the last */
 }
 
+static void expect_json(const char *text, const char *json)
+{
+    char *written = NULL;
+    size_t length = 0;
+    FILE *stream = open_memstream(&written, &length);
+    assert_non_null(stream);
+    json_text(stream, text);
+    fclose(stream);
+    assert_string_equal(written, json);
+    free(written);
+}
+
+static void test_json_is_ascii_where_it_must_be(void **state)
+{
+    (void)state;
+    expect_json(NULL, "null");
+    expect_json("a \"b\" c\\d\n\x7f", "\"a \\\"b\\\" c\\\\d\\u000a\\u007f\"");
+    expect_json("\u00df\u732b\U0001F408", "\"\u00df\u732b\U0001F408\"");
+    expect_json("caf\xe9 \u202e", "\"caf\\ufffd \\u202e\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -62,6 +84,7 @@ int main(void)
         cmocka_unit_test(test_controls_are_shown_as_such),
         cmocka_unit_test(test_what_turns_or_begins_a_line_is_shown_as_such),
         cmocka_unit_test(test_what_is_no_utf8_is_shown_as_such),
+        cmocka_unit_test(test_json_is_ascii_where_it_must_be),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
