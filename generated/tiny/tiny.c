@@ -633,7 +633,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11569764, .flop_per_step = 167682048,
-    .data_bytes = 4115940, .decoding_bytes = 429540,
+    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11579364, .flop_per_step = 167682048,
+    .data_bytes = 3818340, .decoding_bytes = 439140,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 4, .feature = features,
 };

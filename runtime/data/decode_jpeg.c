@@ -154,7 +154,7 @@ static size_t round_up(size_t n, size_t to)
  * and of several scans all coefficients. */
 static size_t held_bytes(const struct jpeg_decompress_struct *info, bool whole)
 {
-    enum { TABLES = 48 << 10, ROWS = DCTSIZE + 2 };
+    enum { TABLES = 40 << 10, ROWS = DCTSIZE + 2 };
     size_t bytes = TABLES;
     for (int i = 0; i < info->num_components; i++) {
         const jpeg_component_info *c = &info->comp_info[i];
