@@ -1,4 +1,7 @@
 # The targets that people want are listed by `make help`. Objects go to build/, or to BUILD=DIR.
+#
+# A checkout may lie in any folder: make sees names from its root on. PREFIX and DESTDIR may hold any character, as
+# recipes have them in single quotes, with `$(call quoted,...)`. BUILD is part of targets, whose names make splits at blanks.
 CC       := clang
 BUILD    ?= build
 PREFIX   ?= /usr/local
@@ -9,9 +12,16 @@ NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
 COMPILER_LIBS = -lyaml -lm
 RUNTIME_LIBS  = -ljpeg -lpng -lz -lm
-JSMN          = /usr/include/jsmn.h
+HEADER_LIBRARIES = /usr/include/jsmn.h /usr/include/xxhash.h
 
-PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev
+# $(call quoted,TEXT): one word of the shell's, whatever it holds.
+quoted = '$(subst ','\'',$(1))'
+
+ifneq ($(or $(BUILD),empty),$(shell printf %s $(call quoted,$(BUILD)) | LC_ALL=C tr -cd 'A-Za-z0-9_./+,@^-' | sed 's/^-*//'))
+$(error BUILD='$(BUILD)': name a folder by letters, digits and . _ / + , @ ^ - alone, and not with a - in front)
+endif
+
+PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev libxxhash-dev
 TEST_PACKAGES = gcc libcmocka-dev
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
@@ -20,7 +30,9 @@ SUPPORT  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard support/*.c))
 COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c))
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
-FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/random_specs
+FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/read_bytes $(BUILD)/tests/write_seeds $(BUILD)/tests/random_specs
+# These fail calls of programs by a library of their own, beside which there is no room for a sanitizer's.
+PRELOADING = %/test_torture %/test_kills
 HELPERS  = $(patsubst tests/unit/%.c,$(BUILD)/tests/%.o,$(filter-out $(wildcard tests/unit/test_*.c),$(wildcard tests/unit/*.c)))
 
 # Kernels inlined into every shape, as in programs, would take tests minutes to compile.
@@ -38,9 +50,14 @@ help:
 	@echo 'make bench-memory  what budgets of memory cost'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/tiny/tiny.c'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
-	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), then SPECS=$(SPECS) random ones from FIRST=$(FIRST)'
+	@echo 'make tsan       the tests under ThreadSanitizer, in build-tsan/'
+	@echo 'make torture    every call of every command failed in turn, 200 runs killed, every byte of a checkpoint changed'
+	@echo 'make coverage   the tests, and how many lines of compiler/, runtime/ and support/ they run, in build-coverage/'
+	@echo 'make tidy       clang-tidy and gcc'\''s analyzer over every C file'
+	@echo 'make fuzz       hostile specs for FUZZ_SECONDS=$(FUZZ_SECONDS), hostile files for READER_SECONDS=$(READER_SECONDS) each, then'
+	@echo '                SPECS=$(SPECS) random specs from FIRST=$(FIRST)'
 	@echo 'make format     clang-format every C file'
-	@echo 'make install    to PREFIX=$(PREFIX); make uninstall'
+	@echo 'make install    to PREFIX='$(call quoted,$(PREFIX))'; make uninstall removes what it wrote'
 	@echo 'make clean'
 
 # Set-up comes first, in a make of its own: what is built depends on what it installs.
@@ -72,7 +89,7 @@ BENCHES = $(BUILD)/bench/fma $(BUILD)/bench/sgemm $(BUILD)/bench/shapes
 bench:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all $(BENCHES)
-	@PYTORCH=$(PYTORCH) bench/run $(BUILD)
+	@PYTORCH=$(call quoted,$(PYTORCH)) bench/run $(BUILD)
 	@$(BUILD)/bench/shapes
 
 # What budgets of memory cost in time.
@@ -92,7 +109,7 @@ bless:
 
 # Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all $(PLAIN_INLINE)
-ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(TESTS))
+ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(filter-out $(PRELOADING),$(TESTS)))
 asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
 	@mkdir -p build-asan
@@ -101,14 +118,54 @@ asan:
 		all $(ASAN_TESTS)
 	@BUILD=build-asan AMDIMC_CC=build-asan/cc TEST_SECONDS=3600 tests/run $(ASAN_TESTS)
 
-# Any bytes through the compiler, by libFuzzer; then valid specs at random, compiled and held against the interpreter.
+# The tests under ThreadSanitizer, the programs that they compile too. Functions for several processors are resolved
+# before its run time is there to be called, so programs are compiled for one.
+TSAN = -fsanitize=thread $(PLAIN_INLINE)
+TSAN_TESTS = $(patsubst $(BUILD)/%,build-tsan/%,$(filter-out $(PRELOADING),$(TESTS)))
+tsan:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
+	@mkdir -p build-tsan
+	@printf '#!/bin/sh\nexec $(CC) $(TSAN) "$$@"\n' > build-tsan/cc && chmod +x build-tsan/cc
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-tsan CFLAGS='-O1 -g $(TSAN)' all $(TSAN_TESTS)
+	@BUILD=build-tsan AMDIMC_CC=build-tsan/cc TEST_SECONDS=3600 TSAN_OPTIONS=halt_on_error=1 tests/run $(TSAN_TESTS)
+
+# Lines of compiler/, runtime/ and support/ that the tests run, in the compiler, in test programs and in compiled programs.
+COVERED = -fprofile-instr-generate -fcoverage-mapping
+COVERAGE_TESTS = $(patsubst $(BUILD)/%,build-coverage/%,$(filter-out $(PRELOADING),$(TESTS)))
+coverage:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) llvm libclang-rt-dev
+	@mkdir -p build-coverage
+	@printf '#!/bin/sh\nexec $(CC) $(COVERED) "$$@"\n' > build-coverage/cc && chmod +x build-coverage/cc
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-coverage CFLAGS='-O1 -g $(COVERED) $(PLAIN_INLINE)' all $(COVERAGE_TESTS)
+	@tests/coverage build-coverage $(COVERAGE_TESTS)
+
+# What must not be found: .clang-tidy says what is looked for.
+CHECKED = $(wildcard compiler/*.c compiler/*/*.c runtime/*.c runtime/*/*.c support/*.c)
+tidy:
+	@tools/setup $(PACKAGES) gcc clang-tidy
+	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' clang-tidy --quiet '{}' -- $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates
+	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' gcc $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates \
+		-O1 -fanalyzer -Werror -c -o /dev/null '{}'
+
+# All that is tried of what goes wrong: every call failed, 200 runs killed, every byte of a checkpoint changed.
+TORTURE_TESTS = $(patsubst %,$(BUILD)/tests/test_%,torture kills damage)
+torture:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TORTURE_TESTS)
+	@for test in $(TORTURE_TESTS); do \
+		BUILD=$(BUILD) TORTURE_MOST=1000000 TORTURE_KILLS=200 TORTURE_BYTES=1 $$test || exit 1; \
+	done
+
+# Any bytes through the compiler and through every reader of files, by libFuzzer; then valid specs at random, compiled
+# and held against the interpreter.
 FUZZ_SECONDS ?= 60
+READER_SECONDS ?= 20
 SPECS        ?= 20
 FIRST        ?= 0
 fuzz:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(FUZZERS)
-	@BUILD=$(BUILD) tests/fuzz/run $(FUZZ_SECONDS) $(FIRST) $(SPECS)
+	@BUILD=$(BUILD) tests/fuzz/run $(FUZZ_SECONDS) $(READER_SECONDS) $(FIRST) $(SPECS)
 
 $(BUILD)/amdimc: $(COMPILER) $(SUPPORT)
 	@echo '  LD    $@'
@@ -141,13 +198,33 @@ $(BUILD)/support/%.o: support/%.c
 
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -Itests/torture -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -Itests/unit -Itests/fuzz -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itests/unit -Itests/fuzz -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c)
+# Beside the tests of unit/: a library that these tests preload into programs, and what they share.
+TORTURE = $(patsubst tests/torture/%.c,$(BUILD)/tests/%.o,$(filter-out %/inject.c,$(wildcard tests/torture/*.c)))
+$(BUILD)/tests/%.o: tests/torture/%.c | $(BUILD)/tests
+	@echo '  CC    $<'
+	@$(CC) $(NEEDED) $(CFLAGS) -Isupport -Itests/unit -Itests/torture -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/inject.so: tests/torture/inject.c tests/torture/families.h | $(BUILD)/tests
+	@echo '  LD    $@'
+	@$(CC) -std=c17 -D_GNU_SOURCE $(WARN) -g -shared -fPIC -o $@ $< -ldl
+
+# The sample of generated C: a real model without a program around it. A copy of it, as the headers that lie beside it may be
+# an older compiler's.
+$(BUILD)/tests/tiny.o: generated/tiny/tiny.c $(wildcard templates/*.h runtime/amdim.h) | $(BUILD)/tests
+	@echo '  CC    $<'
+	@cp $< $(@:.o=.c)
+	@$(CC) -std=c17 $(WARN) $(PLAIN_INLINE) $(CFLAGS) -Itemplates -Iruntime -c -o $@ $(@:.o=.c)
+
+$(BUILD)/tests/test_damage: $(BUILD)/tests/tiny.o
+$(BUILD)/tests/test_damage $(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
+$(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c holds)
+$(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
 	@echo '  LD    $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
@@ -157,41 +234,40 @@ $(BUILD)/tests/random_specs: $(patsubst %,$(BUILD)/tests/%.o,random_specs draw s
 	@echo '  LD    $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
 
-$(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c spec_text.c spec_text.h) \
+$(BUILD)/tests/write_seeds: $(patsubst %,$(BUILD)/tests/%.o,write_seeds readers seeds holds) $(HELPERS) \
+		$(BUILD)/libamdimc.a $(BUILD)/libamdim.a
+	@echo '  LD    $@'
+	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
+
+FUZZED = -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+$(BUILD)/tests/read_bytes: $(addprefix tests/fuzz/,read_bytes.c mend.c readers.c holds.c) tests/unit/toy_model.c \
+		$(filter-out runtime/command/command.c,$(wildcard runtime/*.c runtime/*/*.c)) $(wildcard support/*.c) \
+		$(wildcard runtime/*.h runtime/*/*.h support/*.h tests/fuzz/*.h) | $(BUILD)/tests
+	@echo '  LD    $@'
+	@$(CC) $(NEEDED) $(FUZZED) -Iruntime -Isupport -Itests/fuzz -Itests/unit -o $@ $(filter %.c,$^) $(RUNTIME_LIBS)
+
+$(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c holds.c holds.h spec_text.c spec_text.h) \
 		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(wildcard support/*.c) \
 		$(wildcard compiler/*.h compiler/*/*.h) compiler/ir/ops.def | $(BUILD)/tests
 	@echo '  LD    $@'
-	@$(CC) $(NEEDED) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icompiler -Isupport -Itemplates -Itests/fuzz \
+	@$(CC) $(NEEDED) $(FUZZED) -Icompiler -Isupport -Itemplates -Itests/fuzz \
 		-o $@ $(filter %.c,$^) $(COMPILER_LIBS)
 
 $(BUILD)/tests:
 	@mkdir -p $@
 
-# Folders with those below them; what they hold beside sources stays here.
-SHARE = $(DESTDIR)$(PREFIX)/share/amdimc
-SHARED_FOLDERS = $(sort $(dir $(wildcard runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/* specs/*.yaml)))
 install: all
-	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/amdimc'
-	install '$(BUILD)/amdimc' '$(DESTDIR)$(PREFIX)/bin'
-	install -m 644 '$(BUILD)/libamdim.a' '$(DESTDIR)$(PREFIX)/lib/amdimc'
-	for folder in $(SHARED_FOLDERS); do \
-		install -d '$(SHARE)'/$$folder && find $$folder -maxdepth 1 -type f -exec install -m 644 '{}' '$(SHARE)'/$$folder ';' || exit 1; \
-	done
-	install -m 644 $(JSMN) '$(SHARE)/runtime'
-	install -m 644 LICENSE '$(SHARE)'
-	install -D -m 644 docs/amdimc.1 '$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1'
-	install -D -m 644 docs/amdimc.bash-completion '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'
+	@tools/install install $(call quoted,$(DESTDIR)$(PREFIX)) $(BUILD) $(HEADER_LIBRARIES)
 
 uninstall:
-	rm -rf '$(DESTDIR)$(PREFIX)/bin/amdimc' '$(DESTDIR)$(PREFIX)/lib/amdimc' '$(SHARE)' \
-		'$(DESTDIR)$(PREFIX)/share/man/man1/amdimc.1' '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/amdimc'
+	@tools/install uninstall $(call quoted,$(DESTDIR)$(PREFIX)) $(HEADER_LIBRARIES)
 
 format:
 	clang-format -i compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/*.h tests/unit/*.c tests/unit/*.h \
 		tests/fuzz/*.c tests/fuzz/*.h bench/*.c
 
 clean:
-	rm -rf $(BUILD) build-asan
+	rm -rf $(BUILD) build-asan build-tsan build-coverage
 
-.PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan fuzz install uninstall format clean
+.PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan tsan coverage tidy torture fuzz install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

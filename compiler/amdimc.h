@@ -147,9 +147,9 @@ typedef struct {
     Feature *feature;
     PeakMemory peak;
     Schedule schedule;
-    const char *digest;
-    const char *triple; /* the target's; "native" unless given */
-    bool openblas;      /* some product is OpenBLAS's */
+    const char *canonical, *digest; /* of the spec: which runs the program may resume */
+    const char *triple;             /* the target's; "native" unless given */
+    bool openblas;                  /* some product is OpenBLAS's */
 } Program;
 
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
@@ -189,6 +189,7 @@ Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const 
 /* ---- build/build.c: files, clang ---- */
 
 typedef struct {
+    const char *spec;                          /* the file */
     const char *home;                          /* directory of templates, runtime and LICENSE */
     const char *templates, *runtime, *support; /* directories of sources */
     const char *library;                       /* libamdim.a, the runtime for this machine */
@@ -206,16 +207,22 @@ typedef struct {
 bool build_locate(Arena *a, Build *b);
 /* Writes NAME.c and the headers it includes to gen_dir; a file whose bytes are the same is left alone. */
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);
-/* Writes a whole file or nothing; one whose bytes are the same is left alone. */
-bool build_write_text(Arena *a, const char *path, const char *text);
-bool build_copy(Arena *a, const char *from, const char *to,
-                const char *name);                /* between two folders, likewise */
+/* An output is never one of the inputs, and can be put where it shall go: else false, before anything is
+ * made. */
+bool build_may_write(Arena *a, const Build *b, const char *path);
+/* Whether it is one of those that a program's compilation writes to gen_dir, which is there; then it says so.
+ */
+bool build_is_generated(Arena *a, const Build *b, const Spec *s, const char *path);
+bool build_write_text(Arena *a, const Build *b, const char *path, const char *text); /* whole or not at all */
 bool build_directory(Arena *a, const char *path); /* makes it and those above it */
 /* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what
  * the machine has no library for. */
 bool build_program(Arena *a, const Build *b, const Spec *s);
-bool build_copy_jsmn(Arena *a, const Build *b,
-                     const char *to); /* the header that the runtime's sources need */
+/* Keeps other compilers out of a folder for as long as this process, or one that it started, lives; waits for
+ * one that is at work there. */
+bool build_lock(const char *folder);
+bool build_copy_header_libraries(Arena *a, const Build *b,
+                                 const char *to); /* the headers that the runtime's sources need */
 
 /* ---- build/target.c: programs for other machines ---- */
 

@@ -1,7 +1,8 @@
 /* arena.c: one owner for all that a compile makes.
  *
  * Blocks are only ever added; arena_free gives everything back at once. Memory comes zeroed and aligned for
- * any type. Running out of memory ends the compiler with a message: no caller has a way to go on. */
+ * any type. Running out of memory ends the compiler with a message: no caller has a way to go on. Nothing is
+ * lost by that: files are written by NewFile, and what they shall hold is whole before they are begun. */
 #include "amdimc.h"
 
 #include <stdlib.h>
@@ -23,10 +24,8 @@ struct Arena {
 static void *zeroed_or_exit(size_t bytes)
 {
     void *memory = bytes > 0 ? calloc(1, bytes) : NULL;
-    if (!memory) {
-        fprintf(stderr, "amdimc: out of memory\n");
-        exit(EXIT_FAILURE);
-    }
+    if (!memory)
+        out_of_memory();
     return memory;
 }
 
@@ -89,5 +88,25 @@ char *arena_printf(Arena *a, const char *format, ...)
     char *text = arena_zeroed(a, (size_t)length + 1);
     vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
+    return text;
+}
+
+FILE *text_stream_open(TextStream *t)
+{
+    *t = (TextStream){0};
+    t->stream = open_memstream(&t->text, &t->length);
+    if (!t->stream)
+        out_of_memory();
+    return t->stream;
+}
+
+char *text_stream_close(Arena *a, TextStream *t)
+{
+    bool whole = !ferror(t->stream);
+    if (fclose(t->stream) || !whole || !t->text)
+        out_of_memory();
+    char *text = arena_copy(a, t->text, t->length);
+    free(t->text);
+    t->text = NULL;
     return text;
 }

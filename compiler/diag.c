@@ -7,15 +7,19 @@
  * Marks hold bytes; the column printed, the caret and the tildes count characters, each one place wide. What
  * a file holds never reaches the terminal unfiltered: whatever is not printable is shown as `?`. */
 #include "amdimc.h"
+#include "support.h"
 #include "utf8.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     SHOWN_CHARACTERS = 100, /* of a line */
     SHOWN_BEFORE = 60,      /* of them at most before the caret, where the line is longer */
     MESSAGE_BYTES = 2048,
+    LINE_BYTES = 16 * 1024, /* with room for the names of two files */
 };
 
 typedef struct {
@@ -179,19 +183,88 @@ void bug_at(const char *file, int line, const char *format, ...)
     abort();
 }
 
+/* ---- without a place ---- */
+
+__attribute__((format(printf, 1, 0))) static void say_values(const char *format, va_list values)
+{
+    char text[LINE_BYTES];
+    vsnprintf(text, sizeof text, format, values);
+    text_printable(text);
+    fprintf(stderr, "%s\n", text);
+}
+
+void say(const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    say_values(format, values);
+    va_end(values);
+}
+
+void say_text(const char *text)
+{
+    for (size_t length; *text; text += length + (text[length] == '\n')) {
+        length = strcspn(text, "\n");
+        print_filtered(stderr, text, length);
+        fputc('\n', stderr);
+    }
+}
+
 bool build_failed(const char *path, const char *why)
 {
-    fprintf(stderr, "amdimc: error: %s: %s\n", path, why);
+    say("amdimc: error: %s: %s", path, why);
     return false;
+}
+
+void out_of_memory(void)
+{
+    static const char text[] =
+        "amdimc: error: out of memory; close other programs, or raise the limit (ulimit -v)\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1); /* stdio may want memory */
+    (void)written;
+    exit(EXIT_FAILED);
+}
+
+bool system_failed(const char *path)
+{
+    if (errno == ENOMEM)
+        out_of_memory();
+    return build_failed(path, strerror(errno));
 }
 
 int usage_error(const char *who, const char *format, ...)
 {
+    char text[LINE_BYTES];
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "%s: ", who);
-    vfprintf(stderr, format, args);
-    fputs("; `amdimc --help` lists what there is\n", stderr);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    say("%s: %s; `amdimc --help` lists what there is", who, text);
     return EXIT_USAGE;
+}
+
+/* ---- results ---- */
+
+static bool write_all(int descriptor, const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(descriptor, text, length);
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            text += written;
+            length -= (size_t)written;
+        }
+    }
+    return true;
+}
+
+bool print_text(const char *text)
+{
+    bool written = write_all(STDOUT_FILENO, text, strlen(text));
+    int error = errno;
+    if (written && close(STDOUT_FILENO) == 0)
+        return true;
+    errno = written ? errno : error;
+    return system_failed("standard output");
 }

@@ -1,7 +1,5 @@
 /* main.c: the command line, and the passes one after the other. */
 #include "sweep/sweep.h"
-#include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,10 +87,28 @@ static int parse_products(Command *c, const char *name)
     return EXIT_DONE;
 }
 
+/* It becomes a word of clang's, and a line of a Makefile. */
+static int parse_target(Command *c, const char *triple)
+{
+    size_t good = strspn(triple, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-");
+    if (!good || triple[good] || *triple == '-')
+        return usage_error("amdimc", "--target %s is no triple, as aarch64-linux-gnu is one", triple);
+    c->build.target = triple;
+    return EXIT_DONE;
+}
+
 /* What goes where -o says, or NULL. */
 static const char *made_in_files(Make make)
 {
     return make == MAKE_PROGRAM ? "program" : make == MAKE_C ? "C" : make == MAKE_PYTORCH ? "Python" : NULL;
+}
+
+static int print_help(void)
+{
+    Arena *a = arena_new();
+    bool printed = print_text(arena_printf(a, "%s%s%s", usage, sweep_usage, exit_status));
+    arena_free(a);
+    return printed ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* The exit code, or -1 to go on. */
@@ -135,9 +151,14 @@ static int parse(Command *c, int argc, char **argv)
         {"products", required_argument, NULL, PRODUCTS},
         {NULL, 0, NULL, 0},
     };
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, ":o:", options, NULL)) != -1;) {
+    OptionReader r = {"amdimc", argc, argv, "-:o:", options, false};
+    for (int o; (o = option_next(&r)) != -1;) {
         switch (o) {
+        case OPTION_OPERAND:
+            if (c->spec)
+                return usage_error("amdimc", "one spec at a time: %s is one too many", optarg);
+            c->spec = optarg;
+            break;
         case 'o': c->build.output = optarg; break;
         case GEN_DIR: c->build.gen_dir = optarg; break;
         case CC: c->build.cc = optarg; break;
@@ -148,7 +169,10 @@ static int parse(Command *c, int argc, char **argv)
         case THREADS: c->overrides.threads = optarg; break;
         case BLAS: c->overrides.blas = optarg; break;
         case MEMORY: c->overrides.memory = optarg; break;
-        case TARGET: c->build.target = optarg; break;
+        case TARGET:
+            if (parse_target(c, optarg))
+                return EXIT_USAGE;
+            break;
         case STATIC: c->build.is_static = true; break;
         case PRODUCTS:
             if (parse_products(c, optarg))
@@ -162,29 +186,16 @@ static int parse(Command *c, int argc, char **argv)
             if (parse_explain(c, optarg))
                 return EXIT_USAGE;
             break;
-        case HELP: printf("%s%s%s", usage, sweep_usage, exit_status); return EXIT_DONE;
-        case VERSION: puts("amdimc " AMDIMC_VERSION); return EXIT_DONE;
-        case ':': return usage_error("amdimc", "%s wants a value", argv[optind - 1]);
-        default: return usage_error("amdimc", "unknown option %s", argv[optind - 1]);
+        case HELP: return print_help();
+        case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
+        default: return EXIT_USAGE;
         }
     }
-    if (argc == optind)
+    if (!c->spec || !*c->spec)
         return usage_error("amdimc", "no spec given");
-    if (argc > optind + 1)
-        return usage_error("amdimc", "one spec at a time: %s is one too many", argv[optind + 1]);
-    c->spec = argv[optind];
-    if (!c->build.output && made_in_files(c->make))
+    if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
     return -1;
-}
-
-/* What was printed has arrived. */
-static bool printed(void)
-{
-    if (!fflush(stdout) && !ferror(stdout))
-        return true;
-    fprintf(stderr, "amdimc: error: standard output: %s\n", strerror(errno));
-    return false;
 }
 
 /* Where some product is OpenBLAS's, with a second model for machines that lack it. */
@@ -204,28 +215,49 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
 /* Clang takes seconds, of which nothing else would be seen. */
 static void say_compiling(const Command *c, const Program *p)
 {
-    fprintf(stderr, "%s: %d operations a step, %.1f GFLOP; %s compiles %s/%s.c for %s\n", c->build.output,
-            p->step->ops, cost_step_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir, p->net->spec->name.v,
-            p->net->spec->target.march.v);
+    say("%s: %d operations a step, %.1f GFLOP; %s compiles %s/%s.c for %s", c->build.output, p->step->ops,
+        cost_step_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir, p->net->spec->name.v,
+        p->net->spec->target.march.v);
+}
+
+/* The C of a program, for clang. */
+static bool generate(Arena *a, const Build *b, const Spec *s, const char *model_c)
+{
+    return build_directory(a, b->gen_dir) && build_lock(b->gen_dir) &&
+           !build_is_generated(a, b, s, b->output) && build_write(a, b, s, model_c);
+}
+
+/* Whole in memory, so that a failed write is told with its own reason. */
+static const char *described(Arena *a, Make what, const Program *p)
+{
+    TextStream t;
+    FILE *out = text_stream_open(&t);
+    if (what == MAKE_IR)
+        graph_print(p->step, out);
+    else if (what == MAKE_EXPLAIN)
+        explain_text(a, p, out);
+    else
+        explain_json(a, p, out);
+    return text_stream_close(a, &t);
 }
 
 static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
     case MAKE_CHECK: return true;
-    case MAKE_IR: graph_print(p->step, stdout); return printed();
-    case MAKE_EXPLAIN: explain_text(a, p, stdout); return printed();
-    case MAKE_EXPLAIN_JSON: explain_json(a, p, stdout); return printed();
+    case MAKE_IR:
+    case MAKE_EXPLAIN:
+    case MAKE_EXPLAIN_JSON: return print_text(described(a, c->make, p));
     case MAKE_C: return make_folder(a, d, c, p);
     case MAKE_PYTORCH: break; /* needs no program */
     case MAKE_PROGRAM:
-        if (!build_write(a, &c->build, s, emit_model(a, p)))
+        if (!generate(a, &c->build, s, emit_model(a, p)))
             return false;
         say_compiling(c, p);
         if (!build_program(a, &c->build, s))
             return false;
-        fprintf(stderr, "%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/\n", c->build.output,
-                (double)p->peak.arena / (1 << 20), (double)p->peak.total / (1 << 20), c->build.gen_dir);
+        say("%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/", c->build.output,
+            (double)p->peak.arena / (1 << 20), (double)p->peak.total / (1 << 20), c->build.gen_dir);
         return true;
     }
     bug("nothing to make");
@@ -239,8 +271,16 @@ static bool settle_target(Arena *a, Command *c, Spec *s)
     return c->make == MAKE_C || c->make == MAKE_PYTORCH || target_blas(a, &c->build, &c->overrides, s);
 }
 
+static const char *layers_text(Arena *a, const Net *n)
+{
+    TextStream t;
+    explain_layers(a, n, text_stream_open(&t));
+    return text_stream_close(a, &t);
+}
+
 static bool compile_and_make(Arena *a, Command *c)
 {
+    c->build.spec = c->spec;
     Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
     Source *source = source_read(a, &d, c->spec);
     Spec *s = source ? spec_read(a, &d, source, &c->overrides) : NULL;
@@ -249,17 +289,20 @@ static bool compile_and_make(Arena *a, Command *c)
         return false;
     if (!net_resolve(a, &d, n)) {
         if (c->make == MAKE_EXPLAIN) /* what the encoder makes is what to look at now */
-            explain_layers(a, n, stdout);
+            print_text(layers_text(a, n));
         return false;
     }
-    if (!build_locate(a, &c->build))
-        return false;
-    if (c->make == MAKE_PYTORCH)
-        return build_write_text(a, c->build.output, emit_pytorch(a, n, c->build.templates));
     if (c->make == MAKE_C)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
+    if (!build_locate(a, &c->build))
+        return false;
+    if ((c->make == MAKE_PROGRAM || c->make == MAKE_PYTORCH) &&
+        !build_may_write(a, &c->build, c->build.output))
+        return false;
+    if (c->make == MAKE_PYTORCH)
+        return build_write_text(a, &c->build, c->build.output, emit_pytorch(a, n, c->build.templates));
     Program *p = compile(a, &d, n, c->forced);
     if (!p)
         return false;
@@ -271,6 +314,7 @@ static bool compile_and_make(Arena *a, Command *c)
 
 int main(int argc, char **argv)
 {
+    standard_streams_open();
     Command c = {.build = {.cc = getenv("AMDIMC_CC")}};
     if (!c.build.cc || !*c.build.cc)
         c.build.cc = "clang";

@@ -174,9 +174,11 @@ typedef struct {
 } AmdimFeature;
 
 typedef struct {
-    const char *name;     /* the spec's */
-    const char *spec;     /* file name the spec was compiled from */
-    const char *digest;   /* 16 hex digits over the canonical spec: what must match to resume a run */
+    const char *name;   /* the spec's */
+    const char *spec;   /* file name the spec was compiled from */
+    const char *digest; /* 16 hex digits over the canonical spec: what must match to resume a run */
+    int settings;       /* of the canonical spec */
+    const char *const *setting;
     const char *compiler; /* amdimc's version */
     const char *cc;       /* the back end's version string */
     const char *march, *target, *blas;

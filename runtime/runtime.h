@@ -11,7 +11,9 @@
 #include "page.h"
 #include "processor.h"
 #include "support.h"
+#include <limits.h>
 #include <stdio.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -123,6 +125,7 @@ bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, in
 /* SPLIT_PRETRAIN is what training without labels reads: pictures without labels where a format has them, as
  * STL-10, else the training split. */
 typedef enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_PRETRAIN } Split;
+typedef struct Fingerprint Fingerprint;
 struct Dataset {
     const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
     uint32_t count;     /* images of the split, after the limit */
@@ -131,10 +134,13 @@ struct Dataset {
     bool unlabelled;    /* all labels are 0 and mean nothing */
     bool coarse;        /* the labels are the coarse ones */
     char **class_name;  /* (classes); may hold NULL where the format has no names */
+    char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
     uint16_t *label;    /* (count) */
     uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
+    /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
+    bool (*identify)(const Dataset *d, Fingerprint *p, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
     size_t bytes; /* that all of this holds: its index */
     void *own;
@@ -144,6 +150,7 @@ typedef struct {
     Split split;
     uint32_t limit; /* 0: none */
     bool coarse;    /* CIFAR-100's coarse labels in place of the fine ones */
+    bool lenient;   /* pipes and lost links named as pictures are listed too, and fail when they are read */
 } DataRequest;
 /* Finds out what the folder holds and opens one split of it. `limit` > 0 keeps the first `limit` images of
  * each class of the training split, in file order; the test split is always whole. A class has the same label
@@ -152,20 +159,25 @@ Dataset *data_request(const DataRequest *r, Fault *f);
 /* The same, with the fine labels. */
 Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
 void data_close(Dataset *d);
-/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes". */
+/* What was found: "STL-10 binary, 5000 images of 96 x 96 in 10 classes"; behind it the remark, "; passed
+ * over: 3 .webp". */
 void data_describe(const Dataset *d, char *text, size_t size);
 /* The same on stderr, as what there is of `split`. */
 void data_say(const Dataset *d, Split split);
 /* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.
  */
 Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f);
-/* One opener a format; *found says whether r->dir holds that format at all (false: no fault is set). The
- * limit is not theirs to keep. */
-Dataset *cifar_open(const DataRequest *r, bool *found, Fault *f);  /* CIFAR-10 and -100 binary */
-Dataset *stl_open(const DataRequest *r, bool *found, Fault *f);    /* STL-10 binary */
-Dataset *idx_open(const DataRequest *r, bool *found, Fault *f);    /* the MNIST family, packed or not */
-Dataset *folder_open(const DataRequest *r, bool *found, Fault *f); /* train/CLASS/x and test/CLASS/x */
-Dataset *pictures_open(Split split, Fault *f);                     /* drawn, not read */
+/* A finder and an opener a format. *found: whether dir holds that format at all, as far as a look at names
+ * tells; false with a fault where that cannot be told. The limit is not the opener's to keep. */
+bool cifar_find(const char *dir, bool *found, Fault *f); /* CIFAR-10 and -100 binary */
+Dataset *cifar_open(const DataRequest *r, Fault *f);
+bool stl_find(const char *dir, bool *found, Fault *f); /* STL-10 binary */
+Dataset *stl_open(const DataRequest *r, Fault *f);
+bool idx_find(const char *dir, bool *found, Fault *f); /* the MNIST family, packed or not */
+Dataset *idx_open(const DataRequest *r, Fault *f);
+bool folder_find(const char *dir, bool *found, Fault *f); /* train/CLASS/ and test/CLASS/ */
+Dataset *folder_open(const DataRequest *r, Fault *f);
+Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
 
 /* ---- data_file.c, data_gzip.c: for the openers ---- */
 
@@ -174,16 +186,117 @@ typedef struct {
     int descriptor;
     uint64_t bytes; /* unpacked */
 } DataFile;
-bool data_file_exists(const char *dir, const char *name);
-/* What is wrong leaves it closed. NAME.gz is unpacked into a file without a name. */
+/* What lies at a path, links followed: its mode, 0 where there is nothing. A fault where that cannot be told:
+ * a folder on the way that may not be searched, a loop of links, a link to nothing. */
+bool data_look(const char *path, mode_t *mode, Fault *f);
+const char *data_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
+bool data_folder_find(const char *path, bool *found, Fault *f); /* pipes and the like are faults */
+bool data_file_find(const char *dir, const char *name, bool *found, Fault *f); /* anything but a folder */
+char *data_path(const char *dir, const char *name, Fault *f);                  /* dir/name, by malloc */
+/* What is wrong leaves it closed: what is no file, and a file without bytes, too. NAME.gz is unpacked into a
+ * file without a name. */
 bool data_file_open(DataFile *d, const char *dir, const char *name, Fault *f);
 bool data_file_read(const DataFile *d, void *out, size_t bytes, uint64_t offset, Fault *f);
 void data_file_close(DataFile *d); /* harmless when closed */
 /* The names of the classes, one a line. They only make reports nicer, so a missing file or line is no fault.
  */
-void data_names_read(Dataset *d, const char *dir, const char *name);
+bool data_names_read(Dataset *d, const char *dir, const char *name, Fault *f);
 /* The descriptor of the unpacked file, or -1. */
 int gzip_unpack(int packed, const char *path, Fault *f);
+
+/* ---- fingerprint.c: whether data are the same, wherever they lie ---- */
+
+/* A digest over the split as it was opened, limit and all: format, size, classes and labels of its images; of
+ * folders the names of classes and files and the sizes of up to 64 files; of CIFAR, STL and IDX the pixels of
+ * up to 64 pictures. The same on every machine, under every path, packed or not. Fails where a file can no
+ * longer be read. */
+bool data_fingerprint(const Dataset *d, uint64_t *digest, Fault *f);
+/* The same as words, without where they lie: "IDX, 60000 images in 10 classes, fingerprint 0123456789abcdef".
+ */
+bool data_identity(const Dataset *d, char *text, size_t size, Fault *f);
+struct Fingerprint {
+    Digest digest;
+};
+/* For the formats' `identify`. */
+enum { FINGERPRINT_SAMPLES = 64 };
+void fingerprint_text(Fingerprint *p, const char *text);
+void fingerprint_number(Fingerprint *p, uint64_t number);
+uint32_t fingerprint_samples(const Dataset *d); /* how many of the split's images are looked at */
+uint32_t fingerprint_sample(const Dataset *d, uint32_t nth); /* which: from the first to the last */
+/* An `identify`: the sampled pictures' pixels. */
+bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f);
+
+/* ---- passed.c: what is there besides the pictures that are read ---- */
+
+bool picture_is_read(const char *name); /* by its ending */
+enum { PASSED_KINDS = 15, PASSED_TEXT = 640 };
+typedef struct {
+    uint32_t picture[PASSED_KINDS]; /* by ending; pictures that are not read */
+    uint32_t other;                 /* files of other kinds */
+    uint32_t hidden;                /* pictures and folders whose names begin with a point */
+    uint32_t stray;                 /* pictures beside the classes' folders */
+    uint32_t loops, lost;           /* links back to a folder above; links to nothing */
+} Passed;
+void passed_file(Passed *p, const char *name);
+void passed_hidden(Passed *p, const char *name, bool folder);
+void passed_add(Passed *p, const Passed *more);
+/* "3 .webp, 1 other file"; empty where there is nothing. */
+void passed_text(const Passed *p, char text[PASSED_TEXT]);
+
+/* ---- listing.c: the names of a split's pictures ---- */
+
+typedef struct {
+    uint32_t path;  /* where the folder's path below the root begins in the pool */
+    uint32_t block; /* the first block of its names */
+    uint32_t until; /* the number after its last picture */
+} ListedPlace;
+/* Names of the folder that is being listed, as they come. */
+typedef struct {
+    char *text;
+    uint32_t *begin; /* (count) where each begins in the text */
+    uint32_t length, count;
+    size_t text_capacity, begin_capacity;
+} FreshNames;
+typedef struct {
+    char *root;         /* DIR/train or DIR/test */
+    char *pool;         /* paths of folders, packed names of files */
+    uint32_t *block;    /* (blocks) where each block of names begins in the pool */
+    ListedPlace *place; /* (places) folders */
+    uint32_t pool_length, count, blocks, places;
+    size_t pool_capacity, block_capacity, place_capacity;
+    bool lenient; /* as in DataRequest */
+    FreshNames fresh;
+} Listing;
+bool listing_begin(Listing *l, const char *root, bool lenient, Fault *f);
+void listing_free(Listing *l);
+size_t listing_bytes(const Listing *l); /* that it holds */
+/* A folder NAME in the one numbered `above`; -1: in the root. */
+bool listing_add_place(Listing *l, int64_t above, const char *name, Fault *f);
+const char *listing_place(const Listing *l, uint32_t place); /* its path below the root */
+/* Names one by one, in any order; then, all of them in the folder. */
+bool listing_add_name(Listing *l, const char *name, Fault *f);
+bool listing_end_place(Listing *l, uint32_t place, Fault *f);
+/* Puts the folders from `first` on in order, numbers their pictures, forgets those that have none. */
+void listing_order(Listing *l, uint32_t first);
+/* Of picture i, after listing_order: its file, its folder below the root, its whole path by malloc. */
+void listing_name(const Listing *l, uint32_t i, char name[NAME_MAX + 1]);
+const char *listing_folder(const Listing *l, uint32_t i);
+char *listing_path(const Listing *l, uint32_t i, Fault *f);
+
+/* ---- data_walk.c ---- */
+
+/* Lists the pictures below root/class_name behind those listed so far, and counts what it passes over. */
+bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f);
+
+/* ---- data_hint.c: what was meant, where no data set is found ---- */
+
+/* A folder that seems to be the split under another name: Train/, val/. */
+bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1]);
+/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is, `formats`
+ * lists what it may hold. Always a fault.
+ * data_explain_file: why a file will not do as DIR. */
+void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
+void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *dir), Fault *f);
 
 /* ---- augment.c: from a picture to its views ---- */
 
@@ -218,7 +331,7 @@ typedef struct Loader Loader;
 Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_t step, int threads,
                    Fault *f);
 /* The next step's views (N, H, W, C), the caller's to write over until the next call. NULL with a fault when
- * a picture could not be read. */
+ * a picture could not be read, or a signal asked to end first. */
 float *loader_next(Loader *l, Fault *f);
 void loader_free(Loader *l);
 
@@ -239,10 +352,16 @@ typedef struct {
     int count;
     Stored *tensor;
     int metadata_count;
-    char **metadata; /* key, value, key, value, ... */
+    char **metadata;          /* key, value, key, value, ... */
+    bool unsigned_checkpoint; /* of version 0.1, whose checkpoints had no digest */
 } TensorFile;
-/* Opens and checks a whole header (jsmn): sizes, offsets, overlaps, the file's length. Data stay on the disk.
- */
+/* The tensor (int64, 1) with the digest of all other bytes of a file. */
+#define TENSOR_DIGEST "digest"
+/* Where a file's metadata have a key that begins so, it says that it is a checkpoint of ours. */
+#define CHECKPOINT_KEYS        "amdimc_"
+#define CHECKPOINT_VERSION_KEY CHECKPOINT_KEYS "version"
+/* Opens and checks a whole header (jsmn): sizes, offsets, overlaps, gaps, the file's length; and of a
+ * checkpoint of ours the digest. Data stay on the disk. */
 bool tensors_open(TensorFile *t, const char *path, Fault *f);
 void tensors_close(TensorFile *t);
 const Stored *tensors_find(const TensorFile *t, const char *name);
@@ -256,13 +375,17 @@ typedef struct {
     char *header;
     size_t header_length, header_capacity;
     uint64_t announced, given; /* bytes */
+    bool is_signed;
+    Digest digest; /* of what was written, where it is signed */
 } TensorWriter;
 bool writer_open(TensorWriter *w, const char *path, Fault *f);
 void writer_metadata(TensorWriter *w, const char *key,
                      const char *value); /* all before the first announcement */
 void writer_announce(TensorWriter *w, const char *name, Dtype dtype, int rank, const int64_t *dims);
+void writer_sign(TensorWriter *w); /* before the first data: the file gets a digest */
 bool writer_give(TensorWriter *w, const void *data, size_t bytes, Fault *f);
-bool writer_commit(TensorWriter *w, Fault *f);
+/* What the file replaces stays as `previous` in the same folder, unless that is NULL. */
+bool writer_commit(TensorWriter *w, const char *previous, Fault *f);
 void writer_discard(TensorWriter *w);
 
 /* ---- npy.c ---- */
@@ -288,8 +411,13 @@ void pixels_from_planes(const float *planes, int count, int channels, float *pix
 /* ---- weights.c: initial values, loading, saving ---- */
 
 void weights_init(const AmdimModel *m, uint64_t seed, float *params); /* docs/language.md, "Initial values" */
-/* Loads every tensor of the model; a missing or misshapen one is a fault that names it and its shape. */
+/* Loads every tensor of the model; one that is missing, misshapen or holds what is not finite is a fault that
+ * names it. */
 bool weights_load(const AmdimModel *m, const char *path, float *params, Fault *f);
+bool weights_load_file(const AmdimModel *m, const TensorFile *file, float *params, Fault *f);
+/* Loads those that fit by name and shape over what `params` holds; a note names the others. None is a fault.
+ */
+bool weights_load_fitting(const AmdimModel *m, const char *path, float *params, Fault *f);
 /* One tensor shaped as t, under any name. weights_find faults where it is missing or misshapen; the others
  * turn between PyTorch's layout in the file and ours, with memory for this one tensor. */
 const Stored *weights_find(const TensorFile *file, const char *name, const AmdimTensor *t, Fault *f);
@@ -308,8 +436,8 @@ typedef struct {
 bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f);
 void optimizer_free(Optimizer *o);
 size_t optimizer_floats(const AmdimModel *m); /* at moments */
-/* lr * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
-double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch);
+/* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
+double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch);
 /* One tensor's update (torch.optim.Adam / SGD with L2 weight decay), in parallel; step counts from 0. */
 /* Adam's numbers of one step, worked out once: the first moment's bias correction is in the rate; new: 1 -
  * beta, the weight of what is new. */
@@ -323,17 +451,31 @@ void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, co
 
 /* ---- checkpoint.c: RUN/last.safetensors ---- */
 
+/* How far a run is, and what it was begun with. */
 typedef struct {
     uint64_t seed, step; /* step: steps finished */
     uint32_t limit;
+    uint32_t
+        left_out;   /* of these, the last ones in a row that changed nothing, for their loss was not finite */
+    double lr;      /* the base rate */
+    char data[160]; /* what it is trained on, as data_identity writes it; empty: not known */
 } Progress;
+typedef struct {
+    char *last, *previous; /* paths in the same folder */
+    bool keep;             /* what is at `last` is whole, and stays as `previous` when the next is saved */
+} CheckpointFiles;
+typedef enum { CHECKPOINT_LOADED, CHECKPOINT_NOT_WHOLE, CHECKPOINT_REFUSED } CheckpointState;
 /* Weights in PyTorch's layout, the optimiser's moments as
- * optimizer.NAME.{exp_avg,exp_avg_sq,momentum_buffer}, progress, the model's name and digest in the metadata.
- * The same state gives the same bytes. */
-bool checkpoint_save(const AmdimModel *m, const char *path, const float *params, const Optimizer *o,
-                     const Progress *p, Fault *f);
-bool checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o, Progress *p,
-                     Fault *f);
+ * optimizer.NAME.{exp_avg,exp_avg_sq,momentum_buffer}, progress, a digest; the model's name, digest and
+ * canonical spec in the metadata. The same state gives the same bytes. */
+bool checkpoint_save(const AmdimModel *m, const CheckpointFiles *files, const float *params,
+                     const Optimizer *o, const Progress *p, Fault *f);
+/* Not whole: it cannot be read, is damaged, or lacks something. Refused: it is of another spec. */
+CheckpointState checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o,
+                                Progress *p, Fault *f);
+/* The last, or where that is not whole the previous, which a note says. Sets files->keep. */
+CheckpointState checkpoint_load_newest(const AmdimModel *m, CheckpointFiles *files, float *params,
+                                       Optimizer *o, Progress *p, Fault *f);
 
 /* ---- step.c: all that a step needs, allocated once ---- */
 
@@ -492,9 +634,12 @@ bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads,
 
 typedef struct {
     const char *command;
-    const char *data, *out, *weights, *batch, *head, *split, *labels;
+    const char *data, *out, *weights, *batch, *head, *split, *labels, *on_nan;
     int64_t epochs, steps, limit, count; /* -1: not given */
     int64_t probe_every;                 /* epochs; 0: not given */
+    int64_t checkpoint_every;            /* steps; 0: not given */
+    double lr;                           /* 0: not given */
+    bool skip_nan;                       /* --on-nan skip */
     int64_t stop_after;                  /* seconds; 0: not given */
     int scale;                           /* 0: not given */
     uint64_t seed;                       /* 0 unless given */
@@ -544,23 +689,32 @@ int command_info(const AmdimModel *m, const Options *o, Fault *f);
 
 typedef struct {
     const char *folder;
-    char *weights, *metrics; /* FOLDER/last.safetensors, FOLDER/metrics.jsonl */
+    CheckpointFiles checkpoint; /* FOLDER/last.safetensors and FOLDER/previous.safetensors */
+    char *metrics;              /* FOLDER/metrics.jsonl */
+    int lock;                   /* the folder's descriptor; -1 before it is claimed */
 } Run;
 bool run_open(Run *r, const char *folder, Fault *f); /* the names alone; nothing is looked at or made */
 void run_close(Run *r);
 bool run_holds_weights(const Run *r);
-bool run_must_be_new(const Run *r, Fault *f); /* refuses a folder that holds a run */
-bool run_make(const Run *r, Fault *f);        /* the folder, and those above it */
+/* Where the folder is there, keeps other programs from training into it until run_close, refuses one that
+ * holds a run unless this one `resumes`, and removes what programs that died have left. Harmless a second
+ * time. */
+bool run_claim(Run *r, bool resumes, Fault *f);
+bool run_make(const Run *r, Fault *f); /* the folder, and those above it */
+/* False where the path is a file of a run that a program trains at this moment. */
+bool run_may_be_written(const char *path, Fault *f);
 
 /* ---- metrics.c: RUN/metrics.jsonl, one object a line ---- */
 
+/* What is not open is passed over by all below but metrics_open: a run goes on without. */
 typedef struct {
     FILE *stream;
     char *path;
     double flushed; /* when, by clock_seconds */
 } Metrics;
 /* Keeps the lines of steps up to `step` and drops the rest, so that a run that goes on from there has the
- * file of one never stopped; *last_loss is the last kept one's, NAN without one. */
+ * file of one never stopped; a note says how many of them are missing. *last_loss is the last kept one's, NAN
+ * without one. */
 bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f);
 bool metrics_open(Metrics *k, const char *path, Fault *f); /* to write on */
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
@@ -607,6 +761,14 @@ typedef struct {
 /* Pictures that cannot be read are no fault: the page says so in their place. */
 bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
+/* ---- diverged.c ---- */
+
+/* The largest magnitude of a pair's raw scores r (section 3.3, before clipping) in the step whose embeddings
+ * lie there; NAN where one is no number. During forward_done. */
+double largest_score(const AmdimModel *m, const AmdimStep *step, int pair);
+/* Of a step whose loss is not finite: "pair 1-to-5, with a largest score of 3.2e+21". During forward_done. */
+void diverged_describe(const AmdimModel *m, const AmdimStep *step, char *text, size_t size);
+
 /* ---- progress.c: how far training is, on stderr ---- */
 
 typedef struct {
@@ -625,8 +787,12 @@ void meter_end(Meter *k); /* leaves the cursor on a line of its own */
 
 /* ---- signals.c ---- */
 
-/* SIGINT, SIGTERM and, unless it is ignored, SIGHUP from here on only set a flag, the first time. */
+/* From here on SIGINT, SIGTERM, SIGXCPU, SIGUSR2 and, unless it is ignored, SIGHUP ask the program to end,
+ * SIGUSR1 to save. A second SIGINT that comes a second later or more ends it at once. */
 void signals_watch(void);
-int signals_received(void); /* the signal's number, or 0 */
+int signals_received(void);   /* the first that asked to end, or 0 */
+bool signals_take_save(void); /* SIGUSR1 has come since the last call */
+int signals_exit_code(void);  /* of a program that ends for one: 128 + its number, 75 for SIGUSR2 */
+int exit_code(bool done);     /* of a command that a signal may have ended: 0, that, or 1 */
 
 #endif

@@ -16,21 +16,13 @@ enum {
     HUGE_FROM = 16 << 20, /* bytes from which the last huge page's unused end does not matter */
 };
 
-/* File names may hold line breaks and other control characters; a message is one line. */
-static void make_one_line(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
-
 static void set_text(Fault *f, const char *format, va_list arguments, const char *reason)
 {
     Fault next;
     int length = vsnprintf(next.text, sizeof next.text, format, arguments);
     if (reason && length >= 0 && (size_t)length < sizeof next.text)
         snprintf(next.text + length, sizeof next.text - (size_t)length, ": %s", reason);
-    make_one_line(next.text);
+    text_printable(next.text);
     *f = next;
 }
 

@@ -1,16 +1,23 @@
-/* file.c: files that are there whole or not at all.
+/* file.c: files that are there whole or not at all, and files that are read.
  *
- * What is written goes to PATH.tmp-PID, which file_commit syncs and renames over PATH. A link is followed, so
- * that the file it points to is replaced, not the link. What is no regular file (a pipe, /dev/null) is
- * written directly: to rename over it would destroy it. */
+ * What is written goes to PATH.tmp, which file_commit syncs and renames over PATH. Whoever writes PATH.tmp
+ * holds a lock on it: one that nobody holds was left by a program that died, and whoever writes PATH next
+ * takes its name. A link is followed, so that the file it points to is replaced, not the link; the file keeps
+ * its mode. What is no regular file (a pipe, /dev/null) is written directly: to rename over it would destroy
+ * it. */
 #define _FILE_OFFSET_BITS 64
 #include "support.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static const char temporary_ending[] = ".tmp";
 
 char *path_join(const char *a, const char *b)
 {
@@ -21,24 +28,104 @@ char *path_join(const char *a, const char *b)
     return path;
 }
 
+/* ---- where the stream's bytes go ---- */
+
+/* The stream writes through a function of ours, so that the reason of the first failure is kept: stdio
+ * forgets it. */
+struct FileTarget {
+    int descriptor;
+    int error; /* errno of the first write that failed, else 0 */
+};
+
+static ssize_t target_write(void *cookie, const char *bytes, size_t count)
+{
+    FileTarget *t = cookie;
+    for (size_t done = 0; done < count && t->error == 0;) {
+        ssize_t written = write(t->descriptor, bytes + done, count - done);
+        if (written < 0 && errno != EINTR)
+            t->error = errno;
+        else if (written > 0)
+            done += (size_t)written;
+    }
+    errno = t->error;
+    return t->error == 0 ? (ssize_t)count : 0; /* 0 is what a stream takes for a failure */
+}
+
+static FileTarget *target_new(int descriptor)
+{
+    FileTarget *t = malloc(sizeof *t);
+    if (t != NULL)
+        *t = (FileTarget){.descriptor = descriptor};
+    return t;
+}
+
+/* ---- the temporary ---- */
+
 static char *temporary_name(const char *path)
 {
-    size_t needed = strlen(path) + 32;
+    size_t needed = strlen(path) + sizeof temporary_ending;
     char *name = malloc(needed);
     if (name != NULL)
-        snprintf(name, needed, "%s.tmp-%ld", path, (long)getpid());
+        snprintf(name, needed, "%s%s", path, temporary_ending);
     return name;
 }
 
-/* A file of this very name can only be left from a process that had our number and died. */
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Locks an open file that `name` still names; else -1 with errno: EWOULDBLOCK where another program holds the
+ * lock, ESTALE where the name is another file's by now. File systems without locks let everybody pass. */
+static int lock_named(int descriptor, const char *name)
+{
+    struct stat open_file, named;
+    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return -1;
+    if (fstat(descriptor, &open_file) != 0)
+        return -1;
+    bool there = lstat(name, &named) == 0;
+    if (!there && errno != ENOENT)
+        return -1;
+    if (there && same_file(&open_file, &named))
+        return 0;
+    errno = ESTALE;
+    return -1;
+}
+
+/* A temporary that a dead program has left: false where it is in use. */
+static bool remove_left_over(const char *name)
+{
+    int descriptor = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0)
+        return errno == ENOENT || (errno == ELOOP && unlink(name) == 0);
+    bool removed = lock_named(descriptor, name) == 0 ? unlink(name) == 0 : errno == ESTALE;
+    int error = errno;
+    close(descriptor);
+    errno = error;
+    return removed;
+}
+
 static int open_temporary(const char *name)
 {
-    int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
-    int descriptor = open(name, flags, 0666);
-    if (descriptor < 0 && errno == EEXIST && unlink(name) == 0)
-        descriptor = open(name, flags, 0666);
-    return descriptor;
+    enum { TRIES = 16 }; /* each lost one is another program that takes the name in between */
+    for (int i = 0; i < TRIES; i++) {
+        int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor >= 0 && lock_named(descriptor, name) == 0)
+            return descriptor;
+        int error = errno;
+        if (descriptor >= 0)
+            close(descriptor);
+        if (descriptor >= 0 && error != ESTALE && error != EWOULDBLOCK) /* ours, whatever went wrong */
+            unlink(name);
+        errno = error;
+        if (error != ESTALE && (error != EEXIST || !remove_left_over(name)))
+            return -1;
+    }
+    return -1;
 }
+
+/* ---- writing ---- */
 
 static bool is_link(const char *path)
 {
@@ -60,34 +147,73 @@ static int open_target(NewFile *n, const char *path)
     if (n->path == NULL)
         return -1;
     if (direct)
-        return open(path, O_WRONLY | O_CLOEXEC);
+        return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     n->temporary = temporary_name(n->path);
-    return n->temporary != NULL ? open_temporary(n->temporary) : -1;
+    int descriptor = n->temporary != NULL ? open_temporary(n->temporary) : -1;
+    if (descriptor >= 0 && exists)
+        (void)fchmod(descriptor, status.st_mode & 07777); /* where it may not be, the file is a new one's */
+    return descriptor;
 }
 
-static void free_names(NewFile *n)
+/* Waits for whoever reads a pipe, but not for somebody who might. */
+static void make_blocking(int descriptor)
 {
+    int flags = fcntl(descriptor, F_GETFL);
+    if (flags >= 0)
+        (void)fcntl(descriptor, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+static bool open_stream(NewFile *n, int descriptor)
+{
+    make_blocking(descriptor);
+    n->target = target_new(descriptor);
+    if (n->target != NULL)
+        n->stream = fopencookie(n->target, "w", (cookie_io_functions_t){.write = target_write});
+    return n->stream != NULL;
+}
+
+/* Closes, and forgets; the temporary is gone if it is still there. */
+static void drop(NewFile *n, int descriptor)
+{
+    if (n->stream != NULL)
+        fclose(n->stream);
+    if (descriptor >= 0 && n->temporary != NULL)
+        unlink(n->temporary);
+    if (descriptor >= 0)
+        close(descriptor);
+    free(n->target);
     free(n->path);
     free(n->temporary);
-    n->path = n->temporary = NULL;
+    *n = (NewFile){0};
 }
 
 bool file_create(NewFile *n, const char *path, Fault *f)
 {
     *n = (NewFile){0};
     int descriptor = open_target(n, path);
-    if (descriptor >= 0)
-        n->stream = fdopen(descriptor, "wb");
-    if (n->stream != NULL)
+    if (descriptor >= 0 && open_stream(n, descriptor))
         return true;
-    fault_errno(f, "cannot create %s", path);
-    if (descriptor >= 0) {
-        close(descriptor);
-        if (n->temporary != NULL)
-            unlink(n->temporary);
-    }
-    free_names(n);
+    if (descriptor < 0 && errno == EWOULDBLOCK)
+        fault(f, "cannot create %s: another program is writing it; wait for its end", path);
+    else if (descriptor < 0 && errno == ENXIO)
+        fault(f, "cannot create %s: it is a pipe that nobody reads, or a socket", path);
+    else
+        fault_errno(f, "cannot create %s", path);
+    drop(n, descriptor);
     return false;
+}
+
+bool file_set_mode(const NewFile *n, mode_t mode, Fault *f)
+{
+    return n->temporary == NULL || fchmod(n->target->descriptor, mode) == 0 ||
+           fault_errno(f, "cannot set the mode of %s", n->path);
+}
+
+bool file_fault(const NewFile *n, Fault *f)
+{
+    if (n->target->error != 0)
+        errno = n->target->error;
+    return fault_errno(f, "cannot write %s", n->path);
 }
 
 /* The rename itself must survive a loss of power. File systems that cannot sync a directory say EINVAL. */
@@ -110,44 +236,130 @@ static bool sync_directory(const char *path)
     return synced;
 }
 
-/* Leaves nothing in the stream's buffer, and the reason in errno. */
-static bool flush_and_close(NewFile *n)
+/* All bytes are on the disk, or errno says why not. */
+static bool flush(NewFile *n)
 {
     errno = 0;
     bool written = fflush(n->stream) == 0 && !ferror(n->stream);
-    if (written && n->temporary != NULL)
-        written = fsync(fileno(n->stream)) == 0;
-    int error = written || errno != 0 ? errno : EIO; /* a write before has failed, for a reason now unknown */
-    if (fclose(n->stream) != 0 && written) {
-        written = false;
-        error = errno;
-    }
-    n->stream = NULL;
+    if (!written)
+        errno = n->target->error != 0 ? n->target->error : errno != 0 ? errno : EIO;
+    return written && (n->temporary == NULL || fsync(n->target->descriptor) == 0);
+}
+
+/* `previous` becomes another name of what lies at `path`, which keeps its own. File systems without links
+ * have the file renamed: for a moment there is only `previous`. */
+static bool keep_previous(const char *path, const char *previous)
+{
+    char *name = temporary_name(previous);
+    if (name == NULL)
+        return false;
+    bool kept = (unlink(name) == 0 || errno == ENOENT) && (link(path, name) == 0 || errno == ENOENT);
+    if (kept)
+        kept = rename(name, previous) == 0 || errno == ENOENT;
+    else if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK)
+        kept = rename(path, previous) == 0;
+    int error = errno;
+    unlink(name); /* where both were the same file, rename leaves it */
+    free(name);
     errno = error;
-    return written;
+    return kept;
+}
+
+bool file_commit_keeping(NewFile *n, const char *previous, Fault *f)
+{
+    int descriptor = n->target->descriptor;
+    bool done = flush(n);
+    if (done && n->temporary != NULL)
+        done = (previous == NULL || keep_previous(n->path, previous)) && rename(n->temporary, n->path) == 0 &&
+               sync_directory(n->path);
+    if (!done)
+        fault_errno(f, "cannot write %s", n->path);
+    if (done) { /* the name is the file's own by now */
+        free(n->temporary);
+        n->temporary = NULL;
+    }
+    drop(n, descriptor);
+    return done;
 }
 
 bool file_commit(NewFile *n, Fault *f)
 {
-    bool done = flush_and_close(n);
-    if (done && n->temporary != NULL)
-        done = rename(n->temporary, n->path) == 0 && sync_directory(n->path);
-    if (!done) {
-        fault_errno(f, "cannot write %s", n->path);
-        if (n->temporary != NULL)
-            unlink(n->temporary);
-    }
-    free_names(n);
-    return done;
+    return file_commit_keeping(n, NULL, f);
 }
 
 void file_discard(NewFile *n)
 {
-    if (n->stream == NULL)
-        return;
-    fclose(n->stream);
-    if (n->temporary != NULL)
-        unlink(n->temporary);
-    free_names(n);
-    n->stream = NULL;
+    if (n->stream != NULL)
+        drop(n, n->target->descriptor);
+}
+
+/* ---- what is left over ---- */
+
+/* NAME.tmp, or NAME.tmp-PID of a program of version 0.1 that has ended. */
+static bool is_temporary_of(const char *file, const char *name)
+{
+    size_t length = strlen(name), ending = strlen(temporary_ending);
+    if (strncmp(file, name, length) != 0 || strncmp(file + length, temporary_ending, ending) != 0)
+        return false;
+    const char *rest = file + length + ending;
+    char *end = NULL;
+    long process = rest[0] == '-' && rest[1] >= '0' && rest[1] <= '9' ? strtol(rest + 1, &end, 10) : 0;
+    return *rest == '\0' || (process > 0 && *end == '\0' && kill((pid_t)process, 0) != 0 && errno == ESRCH);
+}
+
+static bool remove_temporary(const char *folder, const char *file, Fault *f)
+{
+    char *path = path_join(folder, file);
+    bool removed = path != NULL && (remove_left_over(path) || errno == EWOULDBLOCK);
+    if (!removed)
+        fault_errno(f, "cannot remove %s/%s, which a program that died has left", folder, file);
+    free(path);
+    return removed;
+}
+
+bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f)
+{
+    DIR *listing = opendir(folder);
+    if (listing == NULL)
+        return fault_errno(f, "cannot read the folder %s", folder);
+    bool removed = true;
+    for (struct dirent *entry; removed && (errno = 0, entry = readdir(listing)) != NULL;)
+        for (int i = 0; removed && i < names; i++)
+            if (is_temporary_of(entry->d_name, name[i]))
+                removed = remove_temporary(folder, entry->d_name, f);
+    if (removed && errno != 0)
+        removed = fault_errno(f, "cannot read the folder %s", folder);
+    closedir(listing);
+    return removed;
+}
+
+/* ---- reading ---- */
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode)    ? "a folder"
+           : S_ISFIFO(mode) ? "a pipe"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISREG(mode)  ? "a file"
+                            : "a device";
+}
+
+int file_open_to_read(const char *path, Fault *f)
+{
+    struct stat status;
+    int descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) {
+        if (errno == ENXIO) /* what open says of a socket */
+            fault(f, "cannot open %s: it is a socket or a device, not a file", path);
+        else
+            fault_errno(f, "cannot open %s", path);
+        return -1;
+    }
+    if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) {
+        make_blocking(descriptor);
+        return descriptor;
+    }
+    fault(f, "cannot read %s: it is %s, not a file", path, kind_of(status.st_mode));
+    close(descriptor);
+    return -1;
 }

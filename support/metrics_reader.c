@@ -1,10 +1,11 @@
-/* metrics_reader.c: the lines of RUN/metrics.jsonl. Numbers are finite; a line that lacks one of those that
- * every line has is no row. */
+/* metrics_reader.c: the lines of RUN/metrics.jsonl. Numbers are finite, or null where a step was left out; a
+ * line that lacks one of those that every line has is no row. */
 #include "support.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #define JSMN_STATIC
 #define JSMN_STRICT
 #include <jsmn.h>
@@ -55,10 +56,15 @@ MetricsReader *metrics_reader_open(const char *path, const char *const *pair, in
     }
     r->row.pair_loss = r->pair;
     r->row.pair_accuracy = r->pair + pairs;
-    r->stream = fopen(path, "r");
-    if (r->stream || errno == ENOENT)
+    if (access(path, F_OK) != 0 && errno == ENOENT)
         return r;
-    fault_errno(f, "cannot read %s", path);
+    int descriptor = file_open_to_read(path, f);
+    if (descriptor >= 0 && (r->stream = fdopen(descriptor, "r")))
+        return r;
+    if (descriptor >= 0) {
+        fault(f, "out of memory for %s", what);
+        close(descriptor);
+    }
     reader_free(r);
     return NULL;
 }
@@ -68,15 +74,28 @@ bool metrics_reader_found(const MetricsReader *r)
     return r->stream != NULL;
 }
 
+/* null is NAN. */
+static bool parse_number(const MetricsReader *r, const jsmntok_t *value, double *out)
+{
+    const char *text = r->line + value->start;
+    char *end;
+    if (value->type != JSMN_PRIMITIVE)
+        return false;
+    if (strncmp(text, "null", strlen("null")) == 0) {
+        *out = NAN;
+        return true;
+    }
+    *out = strtod(text, &end);
+    return end == r->line + value->end && isfinite(*out);
+}
+
 static bool token_number(const MetricsReader *r, const char *key, double *out)
 {
     for (unsigned i = 1; i + 1 < r->tokens; i += 2) {
-        const jsmntok_t *name = &r->token[i], *value = name + 1;
+        const jsmntok_t *name = &r->token[i];
         size_t length = (size_t)(name->end - name->start);
-        if (strlen(key) != length || strncmp(r->line + name->start, key, length) != 0)
-            continue;
-        *out = strtod(r->line + value->start, NULL);
-        return value->type == JSMN_PRIMITIVE && isfinite(*out);
+        if (strlen(key) == length && strncmp(r->line + name->start, key, length) == 0)
+            return parse_number(r, name + 1, out);
     }
     return false;
 }
@@ -84,7 +103,7 @@ static bool token_number(const MetricsReader *r, const char *key, double *out)
 static bool token_count(const MetricsReader *r, const char *key, uint64_t *out)
 {
     double value = -1;
-    if (!token_number(r, key, &value) || value < 0 || value > 0x1p53)
+    if (!token_number(r, key, &value) || !(value >= 0 && value <= 0x1p53))
         return false;
     *out = (uint64_t)value;
     return true;

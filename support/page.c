@@ -1,7 +1,9 @@
 /* page.c: what every page of HTML shares: its head with the style sheet, and the parts that pages are made
  * of. */
 #include "page.h"
+#include "utf8.h"
 #include <stdarg.h>
+#include <string.h>
 
 /* clang-format would fill its lines; a rule a line is read more easily. */
 // clang-format off
@@ -66,16 +68,26 @@ static const char style[] =
     "}\n";
 // clang-format on
 
+static void html_character(FILE *stream, const char *character, size_t bytes)
+{
+    switch (*character) {
+    case '<': fputs("&lt;", stream); break;
+    case '>': fputs("&gt;", stream); break;
+    case '&': fputs("&amp;", stream); break;
+    case '"': fputs("&quot;", stream); break;
+    default: fwrite(character, 1, bytes, stream);
+    }
+}
+
 void html_text(FILE *stream, const char *text)
 {
-    for (; *text; text++) {
-        switch (*text) {
-        case '<': fputs("&lt;", stream); break;
-        case '>': fputs("&gt;", stream); break;
-        case '&': fputs("&amp;", stream); break;
-        case '"': fputs("&quot;", stream); break;
-        default: fputc(*text, stream);
-        }
+    uint32_t code;
+    for (size_t left = strlen(text), bytes; left > 0; text += bytes, left -= bytes) {
+        bytes = utf8_next(text, left, &code);
+        if (utf8_harmless(code) || code == '\n')
+            html_character(stream, text, bytes);
+        else
+            fputc('?', stream);
     }
 }
 

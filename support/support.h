@@ -1,8 +1,8 @@
-/* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h and
- * processor.h stand beside it. Needs only the C library.
+/* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h,
+ * processor.h and utf8.h stand beside it. Needs only the C library and, in digest.c, xxhash.h.
  *
  * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
- * what to do. Only the callers print it. */
+ * what to do. Only the callers print it. Texts are made printable on their way (text.c). */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 #define MEBIBYTE (1024.0 * 1024.0)
 
@@ -28,19 +29,62 @@ bool fault_errno(Fault *f, const char *format, ...) __attribute__((format(printf
 void *allocate(size_t bytes, const char *what, Fault *f);
 void *allocate_zero(size_t bytes, const char *what, Fault *f);
 
-/* ---- file.c: files that are there whole or not at all ---- */
+/* ---- file.c: files that are there whole or not at all, and files that are read ---- */
 
 /* A file written beside its name, synced and renamed over it by file_commit, so that a crash, a full disk or
- * a signal leaves the old one. */
+ * a signal leaves the old one. One program at a time writes a file; what one that died has left beside it,
+ * the next one removes. The file keeps the mode that it had. */
+typedef struct FileTarget FileTarget;
 typedef struct {
     FILE *stream;
     char *path, *temporary;
+    FileTarget *target;
 } NewFile;
 bool file_create(NewFile *n, const char *path, Fault *f);
 /* Checks every error since file_create; the temporary goes on failure. */
 bool file_commit(NewFile *n, Fault *f);
-void file_discard(NewFile *n);                 /* harmless after file_commit */
+/* The same; what it replaces, if anything, stays as `previous`, a name in the same folder. At every moment
+ * one of the two is there, whole. */
+bool file_commit_keeping(NewFile *n, const char *previous, Fault *f);
+/* In place of the mode that the file had; of what is written directly it stays. */
+bool file_set_mode(const NewFile *n, mode_t mode, Fault *f);
+bool file_fault(const NewFile *n, Fault *f); /* why the stream's latest write failed */
+void file_discard(NewFile *n);               /* harmless after file_commit */
+/* Removes what programs that died while they wrote these files of a folder have left there; what is in use
+ * stays. */
+bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f);
+/* A descriptor, or -1: what is no regular file is refused, never waited for. */
+int file_open_to_read(const char *path, Fault *f);
 char *path_join(const char *a, const char *b); /* a/b, by malloc */
+
+/* ---- text.c: text of others, shown to people ---- */
+
+/* In place: every byte of a control character (line breaks and tabs are some), of what is no UTF-8, and of
+ * what turns the direction of reading (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+206F) or begins
+ * a line (U+2028, U+2029) becomes `?`. Nothing else changes, nor does the length. */
+void text_printable(char *text);
+
+/* ---- say.c: lines for people, made printable ---- */
+
+void say_line(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "note: ..." on stderr: what a person should know, though nothing has failed. */
+void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- standard.c ---- */
+
+/* The first thing in main(): opens those of the descriptors 0 to 2 that are closed, so that no file gets
+ * their numbers. Writing to a standard output that was closed still fails; messages and input are nothing. */
+void standard_streams_open(void);
+/* ---- digest.c: telling bytes apart ---- */
+
+/* XXH64 with seed 0 over all that is added, in whatever pieces: the same on every machine. It finds damage
+ * and mix-ups, not forgery. */
+typedef struct {
+    uint64_t state[11];
+} Digest;
+void digest_begin(Digest *d);
+void digest_add(Digest *d, const void *bytes, size_t count);
+uint64_t digest_end(const Digest *d); /* of what was added so far; more may follow */
 
 /* ---- json_text.c ---- */
 
@@ -63,9 +107,9 @@ void weigh_middle_half(const double *value, size_t count, double *weight);
 /* ---- metrics_reader.c: RUN/metrics.jsonl, one object a line ---- */
 
 typedef struct {
-    uint64_t step, epoch; /* steps finished; the epoch the last of them was in */
-    double loss, penalty, lr, images_per_second;
-    const double *pair_loss;             /* (pairs) */
+    uint64_t step, epoch;                        /* steps finished; the epoch the last of them was in */
+    double loss, penalty, lr, images_per_second; /* losses are NAN of a step that was left out */
+    const double *pair_loss;                     /* (pairs) */
     const double *pair_accuracy;         /* (pairs) share of the positives found; NAN where a line has none */
     double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has
                                             none */

@@ -3,6 +3,9 @@
 #define BUILD_H
 
 #include "amdimc.h"
+#include "support.h"
+#include <signal.h>
+#include <sys/types.h>
 
 /* A command line that grows; words_end() closes it as exec wants it. */
 typedef struct {
@@ -13,17 +16,64 @@ typedef struct {
 void words_add(Words *w, const char *word);
 const char *const *words_end(Words *w);
 
+/* ---- children.c: programs that run for this one ---- */
+
+enum { CHILDREN = 64 };
+typedef struct {
+    sigset_t before, watched; /* the signals that were blocked before; those that are waited for */
+    int signal;               /* the first that asked to stop, or 0 */
+    double asked;             /* when the last did, by clock_seconds */
+    int count;
+    pid_t child[CHILDREN];
+    bool is_compiler[CHILDREN];
+} Children;
+/* From here on signals that ask to stop reach the children, and stop nothing here but a flag. */
+void children_watch(Children *c);
+/* No longer; one that came meanwhile has its effect now. */
+void children_leave(Children *c);
+
+typedef struct {
+    const char *const *argv;
+    const char *input; /* what it reads, a pipe's buffer at most; NULL: nothing */
+    const char *log;   /* the file that what it prints is added to */
+    const char *made;  /* a compiler's result, removed where we are killed; or NULL */
+    bool is_compiler;  /* it starts others, and has nothing to save: all of them end at once where we end */
+} Child;
+enum { NOT_RUN = 126, NOT_FOUND = 127 };               /* exit statuses of what could not be started */
+pid_t children_start(Children *c, const Child *child); /* -1 when it has said why it cannot */
+typedef struct {
+    pid_t child;
+    int status;        /* as wait's */
+    size_t peak_bytes; /* of resident memory */
+} Ended;
+Ended children_next(Children *c); /* waits for the next of them to end; there must be one */
+bool child_succeeded(const Ended *e);
+
 /* ---- files.c, commands.c ---- */
 
 bool is_directory(const char *path);
+bool build_fault(const Fault *f);                   /* says it; always false */
+const char *parent_of(Arena *a, const char *path);  /* the folder it lies in */
 const char *build_read(Arena *a, const char *path); /* a whole file as text; NULL when it has said why */
+/* A path that no program takes for an option, or for a file of options (`-x`, `@x`). */
+const char *as_operand(Arena *a, const char *path);
+bool build_is_equal(Arena *a, const char *left, const char *right); /* two files' bytes */
+bool build_copy(Arena *a, const Build *b, const char *from, const char *to,
+                const char *name); /* between two folders, as build_write_text */
 /* Adds the paths of the C files and headers in a folder and those below it, from that folder on; always in
  * the same order. */
 bool sources_below(Words *w, const char *root);
-/* Runs clang, whose errors are shown as they are; `hint` ends the message that it failed. */
-bool run_compiler(const char *const *argv, const char *hint);
+bool files_below(Words *w, const char *root); /* likewise all files but hidden ones */
+/* Runs clang to make a file, and shows its errors when it has ended; `hint` ends the message that it failed.
+ */
+bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint);
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
 bool runs_well(const char *const *argv, const char *input);
+
+/* A file or folder that is gone when the process ends, however that comes; one at a time. What is no longer
+ * there when it ends has been put in its place. */
+void temporary_begin(const char *path);
+void temporary_remove(void); /* now */
 
 /* ---- target.c: the machine a program is for ----
  *

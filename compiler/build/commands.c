@@ -1,13 +1,11 @@
 /* commands.c: command lines, and running them. */
 #include "build.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
+enum { MOST_BYTES = 16 << 20 }; /* of what a compiler prints */
 
 void words_add(Words *w, const char *word)
 {
@@ -29,38 +27,50 @@ const char *const *words_end(Words *w)
 
 bool runs_well(const char *const *argv, const char *input)
 {
-    int end[2], status = -1;
-    pid_t child;
-    if (pipe2(end, O_CLOEXEC))
-        return false;
-    /* What a pipe holds at once is written before anybody reads. */
-    bool good = write(end[1], input, strlen(input)) == (ssize_t)strlen(input);
-    close(end[1]);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, end[0], STDIN_FILENO);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-    good = good && !posix_spawnp(&child, argv[0], &actions, NULL, (char *const *)argv, environ) &&
-           waitpid(child, &status, 0) == child;
-    posix_spawn_file_actions_destroy(&actions);
-    close(end[0]);
-    return good && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    Children c;
+    children_watch(&c);
+    bool good = false;
+    if (children_start(&c, &(Child){.argv = argv, .input = input, .log = "/dev/null", .is_compiler = true}) >
+        0) {
+        Ended e = children_next(&c);
+        good = child_succeeded(&e);
+    }
+    children_leave(&c);
+    return good;
 }
 
-bool run_compiler(const char *const *argv, const char *hint)
+/* Runs it; what it prints may hold the names of files, and is shown as such. */
+static bool run_shown(Arena *a, Children *c, const Child *child, Ended *e)
 {
-    pid_t child;
-    int status, error = posix_spawnp(&child, argv[0], NULL, NULL, (char *const *)argv, environ);
-    if (error)
-        return build_failed(argv[0], error == ENOENT
+    int memory = memfd_create("printed", MFD_CLOEXEC);
+    if (memory < 0)
+        return system_failed(child->argv[0]);
+    size_t length;
+    const char *why, *printed = arena_printf(a, "/proc/self/fd/%d", memory);
+    Child logged = *child;
+    logged.log = printed;
+    bool started = children_start(c, &logged) > 0;
+    if (started) {
+        *e = children_next(c);
+        const char *text = input_read(a, printed, MOST_BYTES, &length, &why);
+        say_text(text ? text : "");
+    }
+    close(memory);
+    return started;
+}
+
+bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint)
+{
+    Ended e;
+    if (!run_shown(a, c, &(Child){.argv = argv, .made = made, .is_compiler = true}, &e))
+        return false;
+    if (child_succeeded(&e) || c->signal)
+        return !c->signal;
+    int code = WIFEXITED(e.status) ? WEXITSTATUS(e.status) : 0;
+    if (code == NOT_FOUND || code == NOT_RUN)
+        return build_failed(argv[0], code == NOT_FOUND
                                          ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
-                                         : strerror(error));
-    if (waitpid(child, &status, 0) < 0)
-        return build_failed(argv[0], strerror(errno));
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return true;
-    fprintf(stderr, "amdimc: error: the back end failed (%s); what it printed stands above%s\n", argv[0],
-            hint);
+                                         : "cannot be run; name a clang with --cc or $AMDIMC_CC");
+    say("amdimc: error: the back end failed (%s); what it printed stands above%s", argv[0], hint);
     return false;
 }

@@ -1,11 +1,18 @@
 /* files.c: folders and files that are written whole, or left alone where nothing changes. */
 #include "build.h"
+#include "support.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { MOST_BYTES = 64 << 20 }; /* of a source, a header, libamdim.a */
+static const char is_the_spec[] = "is the spec itself; give the output another name";
 
 bool is_directory(const char *path)
 {
@@ -21,80 +28,179 @@ bool build_directory(Arena *a, const char *path)
         if (end && end != '/')
             continue;
         *c = 0;
-        if (!is_directory(partial) && mkdir(partial, 0777))
-            return build_failed(partial, strerror(errno == EEXIST ? ENOTDIR : errno));
+        if (!is_directory(partial) && mkdir(partial, 0777)) {
+            errno = errno == EEXIST ? ENOTDIR : errno;
+            return system_failed(partial);
+        }
         *c = end;
         if (!end)
             return true;
     }
 }
 
-/* A whole file, or NULL. */
-static char *read_file(Arena *a, const char *path, size_t *length)
+const char *parent_of(Arena *a, const char *path)
 {
-    FILE *f = fopen(path, "rb");
-    struct stat st;
-    if (!f)
-        return NULL;
-    char *text = NULL;
-    if (!fstat(fileno(f), &st) && S_ISREG(st.st_mode)) {
-        text = arena_zeroed(a, (size_t)st.st_size + 1);
-        *length = fread(text, 1, (size_t)st.st_size, f);
-    }
-    fclose(f);
+    const char *slash = strrchr(path, '/');
+    return !slash ? "." : arena_copy(a, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+const char *as_operand(Arena *a, const char *path)
+{
+    return *path == '-' || *path == '@' ? arena_printf(a, "./%s", path) : path;
+}
+
+/* A whole file; NULL when it has said why. */
+static const char *read_file(Arena *a, const char *path, size_t *length)
+{
+    const char *why, *text = input_read(a, path, MOST_BYTES, length, &why);
+    if (!text)
+        build_failed(path, why);
     return text;
 }
 
 const char *build_read(Arena *a, const char *path)
 {
     size_t length;
-    const char *text = read_file(a, path, &length);
-    if (!text)
-        build_failed(path, strerror(errno));
-    return text;
+    return read_file(a, path, &length);
 }
 
-static bool is_special(const char *path)
+static bool is_written(Arena *a, const char *path, const char *text, size_t length)
 {
-    struct stat st;
-    return !stat(path, &st) && !S_ISREG(st.st_mode);
+    size_t there_length;
+    const char *why, *there = input_read(a, path, length + 1, &there_length, &why);
+    return there && there_length == length && !memcmp(there, text, length);
 }
 
-/* Beside its name and renamed over it, so that a full disk leaves what was there; but right into what is no
- * file, as /dev/stdout. */
-static bool write_file(Arena *a, const char *path, const char *text, size_t length)
+bool build_is_equal(Arena *a, const char *left, const char *right)
 {
-    size_t there_length = 0;
-    const char *there = read_file(a, path, &there_length);
-    if (there && there_length == length && !memcmp(there, text, length))
+    size_t length;
+    const char *why, *text = input_read(a, left, MOST_BYTES, &length, &why);
+    return text && is_written(a, right, text, length);
+}
+
+bool build_fault(const Fault *f)
+{
+    if (strstr(f->text, strerror(ENOMEM)))
+        out_of_memory();
+    say("amdimc: error: %s", f->text);
+    return false;
+}
+
+static bool write_file(Arena *a, const Build *b, const char *path, const char *text, size_t length)
+{
+    NewFile file;
+    Fault f;
+    if (is_same_file(path, b->spec))
+        return build_failed(path, is_the_spec);
+    if (is_written(a, path, text, length))
         return true;
-    const char *temporary = is_special(path) ? NULL : arena_printf(a, "%s.tmp-%ld", path, (long)getpid());
-    FILE *f = fopen(temporary ? temporary : path, "wb");
-    if (!f)
-        return build_failed(path, strerror(errno));
-    bool good = fwrite(text, 1, length, f) == length;
-    good = !fclose(f) && good && (!temporary || !rename(temporary, path));
-    if (!good) {
-        build_failed(path, strerror(errno));
-        if (temporary)
-            unlink(temporary);
-    }
-    return good;
+    if (!file_create(&file, path, &f))
+        return build_fault(&f);
+    fwrite(text, 1, length, file.stream); /* file_commit knows of what failed */
+    return file_commit(&file, &f) || build_fault(&f);
 }
 
-bool build_write_text(Arena *a, const char *path, const char *text)
+bool build_write_text(Arena *a, const Build *b, const char *path, const char *text)
 {
-    return write_file(a, path, text, strlen(text));
+    return write_file(a, b, path, text, strlen(text));
 }
 
-bool build_copy(Arena *a, const char *from, const char *to, const char *name)
+bool build_copy(Arena *a, const Build *b, const char *from, const char *to, const char *name)
 {
     size_t length = 0;
-    const char *path = arena_printf(a, "%s/%s", from, name), *text = read_file(a, path, &length);
-    if (!text)
-        return build_failed(path, strerror(errno));
-    return write_file(a, arena_printf(a, "%s/%s", to, name), text, length);
+    const char *text = read_file(a, arena_printf(a, "%s/%s", from, name), &length);
+    return text && write_file(a, b, arena_printf(a, "%s/%s", to, name), text, length);
 }
+
+bool build_lock(const char *folder)
+{
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY); /* inherited, and so is the lock */
+    if (descriptor < 0)
+        return system_failed(folder);
+    if (!flock(descriptor, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK)
+        return true; /* or there are no locks on that file system */
+    say("amdimc: note: another compiler is at work in %s; waiting for it", folder);
+    return !flock(descriptor, LOCK_EX) || system_failed(folder);
+}
+
+/* ---- what does not stay ---- */
+
+static const char *temporary;
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *position)
+{
+    (void)st, (void)type, (void)position;
+    return remove(path);
+}
+
+void temporary_remove(void)
+{
+    enum { OPEN_FOLDERS = 8 };
+    if (temporary)
+        nftw(temporary, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    temporary = NULL;
+}
+
+void temporary_begin(const char *path)
+{
+    static bool is_registered;
+    if (!is_registered && atexit(temporary_remove))
+        out_of_memory();
+    is_registered = true;
+    temporary = path;
+}
+
+/* ---- what may be written ---- */
+
+static bool is_one_of_ours(Arena *a, const Build *b, const char *path)
+{
+    const char *const folders[] = {b->templates, b->runtime, b->support};
+    if (is_same_file(path, b->library) || is_same_file(path, "/proc/self/exe"))
+        return true;
+    for (size_t i = 0; i < COUNT(folders); i++) {
+        Words all = {.arena = a};
+        if (!files_below(&all, folders[i]))
+            return true;
+        for (int j = 0; j < all.count; j++)
+            if (is_same_file(path, arena_printf(a, "%s/%s", folders[i], all.word[j])))
+                return true;
+    }
+    return false;
+}
+
+/* What is there already, by that name or another. */
+static bool may_overwrite(Arena *a, const Build *b, const char *path)
+{
+    if (is_directory(path))
+        return build_failed(path, "is a directory; name a file in it");
+    if (is_same_file(path, b->spec))
+        return build_failed(path, is_the_spec);
+    struct stat st;
+    if (!lstat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return build_failed(path, "is a FIFO or a socket, not a file");
+    if ((strchr(b->cc, '/') && is_same_file(path, b->cc)) || is_one_of_ours(a, b, path))
+        return build_failed(path, "is a part of the compiler; give the output another name");
+    return true;
+}
+
+bool build_may_write(Arena *a, const Build *b, const char *path)
+{
+    const char *folder = parent_of(a, path);
+    struct stat st;
+    if (!stat(path, &st)) {
+        if (!may_overwrite(a, b, path))
+            return false;
+        if (!S_ISREG(st.st_mode)) /* /dev/null, a pipe behind /dev/stdout: nothing is put in a folder */
+            return true;
+    }
+    if (path[strlen(path) - 1] == '/')
+        return build_failed(path, "is the name of a directory; name a file in it");
+    if (b->gen_dir && !strcmp(folder, b->gen_dir)) /* will be there */
+        return true;
+    return !access(folder, W_OK) || system_failed(folder);
+}
+
+/* ---- listing ---- */
 
 static bool is_source(const char *name)
 {
@@ -102,18 +208,24 @@ static bool is_source(const char *name)
     return dot && (!strcmp(dot, ".c") || !strcmp(dot, ".h"));
 }
 
-static bool list_sources(Words *w, const char *root, const char *below)
+static bool any_file(const char *name)
+{
+    return *name != '.';
+}
+
+/* Those files whose names are taken. */
+static bool list_files(Words *w, const char *root, const char *below, bool (*is_taken)(const char *name))
 {
     struct dirent **entry;
     int count = scandir(arena_printf(w->arena, "%s/%s", root, below), &entry, NULL, alphasort);
-    bool good = count >= 0 || build_failed(root, strerror(errno));
+    bool good = count >= 0 || system_failed(root);
     for (int i = 0; i < count; i++) {
         const char *name = entry[i]->d_name;
         const char *path = arena_printf(w->arena, "%s%s%s", below, *below ? "/" : "", name);
-        if (is_source(name))
+        if (*name != '.' && is_directory(arena_printf(w->arena, "%s/%s", root, path)))
+            good = list_files(w, root, path, is_taken) && good;
+        else if (is_taken(name))
             words_add(w, path);
-        else if (*name != '.' && is_directory(arena_printf(w->arena, "%s/%s", root, path)))
-            good = list_sources(w, root, path) && good;
         free(entry[i]);
     }
     if (count >= 0)
@@ -123,5 +235,10 @@ static bool list_sources(Words *w, const char *root, const char *below)
 
 bool sources_below(Words *w, const char *root)
 {
-    return list_sources(w, root, "");
+    return list_files(w, root, "", is_source);
+}
+
+bool files_below(Words *w, const char *root)
+{
+    return list_files(w, root, "", any_file);
 }

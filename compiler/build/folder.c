@@ -1,26 +1,18 @@
 /* folder.c: the folder of --emit=c, which builds where amdimc never was: the model, the runtime's sources,
- * jsmn, the spec, a Makefile and a README. The same spec gives the same bytes. */
+ * jsmn, xxhash, the spec, a Makefile and a README. The same spec gives the same bytes. */
 #include "build.h"
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- its texts ---- */
 
 static char *expanded(Arena *a, const Build *b, const char *name, const Fill *fill, int fills)
 {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (!out)
-        bug("no memory for %s", name);
-    template_expand(a, out, b->templates, name, fill, fills);
-    fclose(out);
-    char *copy = arena_copy(a, text, length);
-    free(text);
-    return copy;
+    TextStream t;
+    template_expand(a, text_stream_open(&t), b->templates, name, fill, fills);
+    return text_stream_close(a, &t);
 }
 
 static bool is_native(const Spec *s)
@@ -142,19 +134,20 @@ static bool name_is_free(Diagnostics *d, Text name)
     return true;
 }
 
+static bool has_our_makefile(Arena *a, const char *folder)
+{
+    static const char first[] = "# Builds ./"; /* of Makefile.tmpl */
+    size_t length;
+    const char *why,
+        *begin = input_read(a, arena_printf(a, "%s/Makefile", folder), strlen(first), &length, &why);
+    return begin && !strcmp(begin, first);
+}
+
 /* A folder written before is written anew; what somebody else put there is not overwritten. */
 static bool is_ours(Arena *a, const char *folder)
 {
-    static const char first[] = "# Builds ./"; /* of Makefile.tmpl */
     static const char *const names[] = {"Makefile", "README.md", "LICENSE"};
-    char begin[sizeof first] = "";
-    FILE *f = fopen(arena_printf(a, "%s/Makefile", folder), "rb");
-    if (f) {
-        if (!fgets(begin, sizeof begin, f))
-            *begin = 0;
-        fclose(f);
-    }
-    for (size_t i = 0; i < COUNT(names) && strcmp(begin, first); i++) {
+    for (size_t i = 0; i < COUNT(names) && !has_our_makefile(a, folder); i++) {
         const char *path = arena_printf(a, "%s/%s", folder, names[i]);
         if (!access(path, F_OK))
             return build_failed(path, "there already, and not by amdimc; choose a folder of its own");
@@ -162,8 +155,16 @@ static bool is_ours(Arena *a, const char *folder)
     return true;
 }
 
+static const char *without_slashes(Arena *a, const char *folder)
+{
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    return arena_copy(a, folder, length);
+}
+
 /* A folder of sources with those below it. */
-static bool copy_sources(Arena *a, const char *from, const char *to)
+static bool copy_sources(Arena *a, const Build *b, const char *from, const char *to)
 {
     Words source = {.arena = a};
     if (!sources_below(&source, from))
@@ -174,30 +175,125 @@ static bool copy_sources(Arena *a, const char *from, const char *to)
         if (!strcmp(source.word[i], "amdim.h")) /* lies beside the model */
             continue;
         if (!build_directory(a, arena_printf(a, "%s/%.*s", to, length, source.word[i])) ||
-            !build_copy(a, from, to, source.word[i]))
+            !build_copy(a, b, from, to, source.word[i]))
             return false;
     }
     return true;
 }
 
-static bool write_model_without_openblas(Arena *a, const Folder *f, const char *folder)
+static bool write_model_without_openblas(Arena *a, const Build *b, const Folder *f)
 {
-    const char *to = arena_printf(a, "%s/without-openblas", folder);
+    const char *to = arena_printf(a, "%s/without-openblas", b->gen_dir);
     return build_directory(a, to) &&
-           build_write_text(a, arena_printf(a, "%s/%s.c", to, f->net->spec->name.v), f->without_openblas);
+           build_write_text(a, b, arena_printf(a, "%s/%s.c", to, f->net->spec->name.v), f->without_openblas);
+}
+
+/* The folder as it shall be, in `b->gen_dir`; its Makefile first, which says whose it is. */
+static bool write_all(Arena *a, const Build *b, const Folder *f)
+{
+    const char *folder = b->gen_dir, *runtime = arena_printf(a, "%s/runtime", folder);
+    const Spec *s = f->net->spec;
+    return build_write_text(a, b, arena_printf(a, "%s/Makefile", folder), makefile(a, b, f)) &&
+           build_write_text(a, b, arena_printf(a, "%s/README.md", folder), readme(a, b, f)) &&
+           build_copy(a, b, b->home, folder, "LICENSE") && build_write(a, b, s, f->model_c) &&
+           (!f->without_openblas || write_model_without_openblas(a, b, f)) &&
+           copy_sources(a, b, b->runtime, runtime) &&
+           copy_sources(a, b, b->support, arena_printf(a, "%s/support", folder)) &&
+           build_copy_header_libraries(a, b, runtime) &&
+           build_write_text(a, b, arena_printf(a, "%s/%s.yaml", folder, s->name.v), s->source->text);
+}
+
+/* ---- whole or not at all ---- */
+
+/* One that is there already was left by a compiler that was killed. */
+static bool begin_stage(Arena *a, const char *path)
+{
+    if (mkdir(path, 0777)) {
+        if (errno != EEXIST)
+            return system_failed(path);
+        if (!is_directory(path) || (rmdir(path) && !has_our_makefile(a, path)))
+            return build_failed(path, "is in the way; remove it");
+        if (is_directory(path) && !build_lock(path))
+            return false;
+        temporary_begin(path);
+        temporary_remove();
+        if (mkdir(path, 0777))
+            return system_failed(path);
+    }
+    temporary_begin(path);
+    return build_lock(path);
+}
+
+/* Inside a folder that is there, else beside it. */
+static const char *stage_of(Arena *a, const char *folder)
+{
+    if (is_directory(folder))
+        return arena_printf(a, "%s/.amdimc-tmp", folder);
+    const char *slash = strrchr(folder, '/');
+    return arena_printf(a, "%s/.%s.amdimc-tmp", parent_of(a, folder), slash ? slash + 1 : folder);
+}
+
+/* A spec in the very folder is what would be written, and stays. */
+static bool is_kept(Arena *a, const Build *b, const char *from, const char *to)
+{
+    return is_same_file(to, b->spec) || build_is_equal(a, from, to);
+}
+
+static bool may_replace(Arena *a, const Build *b, const Spec *s, const Words *all)
+{
+    const char *spec = arena_printf(a, "%s.yaml", s->name.v);
+    for (int i = 0; i < all->count; i++) {
+        const char *to = arena_printf(a, "%s/%s", b->gen_dir, all->word[i]);
+        if (is_directory(to))
+            return build_failed(to, "is a directory where a file shall go; remove it");
+        if (strcmp(all->word[i], spec) && is_same_file(to, b->spec))
+            return build_failed(to, "is the spec itself; choose another folder");
+    }
+    return true;
+}
+
+/* File by file into a folder that was there, where others may lie, too. */
+static bool move_all(Arena *a, const Build *b, const char *stage, const Spec *s)
+{
+    Words all = {.arena = a};
+    if (!files_below(&all, stage) || !may_replace(a, b, s, &all))
+        return false;
+    for (int i = 0; i < all.count; i++) {
+        const char *from = arena_printf(a, "%s/%s", stage, all.word[i]),
+                   *to = arena_printf(a, "%s/%s", b->gen_dir, all.word[i]);
+        if (is_kept(a, b, from, to))
+            continue;
+        if (!build_directory(a, parent_of(a, to)))
+            return false;
+        if (rename(from, to))
+            return system_failed(to);
+    }
+    return true;
+}
+
+static bool write_staged(Arena *a, const Build *b, const Folder *f)
+{
+    bool is_there = is_directory(b->gen_dir);
+    Build staged = *b;
+    staged.gen_dir = stage_of(a, b->gen_dir);
+    if (!begin_stage(a, staged.gen_dir) || !write_all(a, &staged, f))
+        return false;
+    if (is_there)
+        return move_all(a, b, staged.gen_dir, f->net->spec);
+    return !rename(staged.gen_dir, b->gen_dir) || system_failed(b->gen_dir);
 }
 
 bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
 {
-    const char *folder = b->gen_dir, *runtime = arena_printf(a, "%s/runtime", folder);
-    const Spec *s = f->net->spec;
-    return name_is_free(d, s->name) && is_ours(a, folder) && build_directory(a, folder) &&
-           build_write_text(a, arena_printf(a, "%s/Makefile", folder), makefile(a, b, f)) &&
-           build_write_text(a, arena_printf(a, "%s/README.md", folder), readme(a, b, f)) &&
-           build_copy(a, b->home, folder, "LICENSE") && build_write(a, b, s, f->model_c) &&
-           (!f->without_openblas || write_model_without_openblas(a, f, folder)) &&
-           copy_sources(a, b->runtime, runtime) &&
-           copy_sources(a, b->support, arena_printf(a, "%s/support", folder)) &&
-           build_copy_jsmn(a, b, runtime) &&
-           build_write_text(a, arena_printf(a, "%s/%s.yaml", folder, s->name.v), s->source->text);
+    Build to = *b;
+    to.gen_dir = without_slashes(a, b->gen_dir);
+    if (!name_is_free(d, f->net->spec->name) || !is_ours(a, to.gen_dir) ||
+        !build_directory(a, parent_of(a, to.gen_dir)))
+        return false;
+    Children none;
+    children_watch(&none); /* signals wait until all is in its place */
+    bool good = write_staged(a, &to, f);
+    temporary_remove();
+    children_leave(&none);
+    return good;
 }

@@ -3,9 +3,7 @@
 #include "build.h"
 #include "processor.h"
 #include <fnmatch.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What every machine of a triple has, as Debian draws the line. */
 static const struct {
@@ -85,8 +83,7 @@ void target_link(Words *w, const Build *b, Library library)
         words_add(w, libraries[library].link_static);
 }
 
-/* The program is thrown away; its name is that of a file made for it. */
-static bool links(Arena *a, const Build *b, Library library, const char *output)
+bool target_has(Arena *a, const Build *b, Library library)
 {
     const LibraryRow *row = &libraries[library];
     Words w = {.arena = a};
@@ -101,24 +98,11 @@ static bool links(Arena *a, const Build *b, Library library, const char *output)
     words_add(&w, "c");
     words_add(&w, "-");
     words_add(&w, "-o");
-    words_add(&w, output);
+    words_add(&w, "/dev/null"); /* which linkers write to, and do not replace */
     target_link(&w, b, library);
     words_add(&w, "-lm");
     words_add(&w, "-pthread");
     return runs_well(words_end(&w), arena_printf(a, "int main(void) { %s; return 0; }\n", row->statement));
-}
-
-bool target_has(Arena *a, const Build *b, Library library)
-{
-    const char *folder = getenv("TMPDIR");
-    char *output = arena_printf(a, "%s/amdimc-XXXXXX", folder && *folder ? folder : "/tmp");
-    int descriptor = mkstemp(output);
-    if (descriptor < 0)
-        return false;
-    close(descriptor);
-    bool has = links(a, b, library, output);
-    unlink(output);
-    return has;
 }
 
 bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s)
@@ -131,7 +115,7 @@ bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s)
     if (o->blas)
         return build_failed("--blas openblas", arena_printf(a, "%s; try --blas none", why));
     if (s->target.blas.at.source)
-        fprintf(stderr, "amdimc: note: %s: %s; own kernels make all products\n", s->source->name, why);
+        say("amdimc: note: %s: %s; own kernels make all products", s->source->name, why);
     s->target.blas.v = "none";
     return true;
 }

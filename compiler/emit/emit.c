@@ -88,14 +88,8 @@ static void emit_all(Emit *e)
 
 char *emit_model(Arena *a, const Program *p)
 {
-    char *text = NULL;
-    size_t length = 0;
-    Emit e = {.arena = a, .program = p, .out = open_memstream(&text, &length)};
-    if (!e.out)
-        bug("no memory for the generated C");
+    TextStream t;
+    Emit e = {.arena = a, .program = p, .out = text_stream_open(&t)};
     emit_all(&e);
-    fclose(e.out);
-    char *copy = arena_copy(a, text, length);
-    free(text);
-    return copy;
+    return text_stream_close(a, &t);
 }

@@ -106,9 +106,7 @@ static bool *needs_of(const Needs *n, int feature)
 /* What makes the result, and what makes that. */
 static void mark_needed(const Graph *g, const Value *result, bool *needed)
 {
-    bool *wanted = calloc((size_t)g->values, sizeof *wanted);
-    if (!wanted)
-        bug("no memory for %d values", g->values);
+    bool *wanted = ARENA_ARRAY(g->arena, bool, g->values);
     wanted[result->id] = true;
     for (int i = g->ops - 1; i >= 0; i--) {
         needed[i] = wanted[g->op[i]->out[0]->id];
@@ -116,7 +114,6 @@ static void mark_needed(const Graph *g, const Value *result, bool *needed)
             if (g->op[i]->in[j])
                 wanted[g->op[i]->in[j]->id] = true;
     }
-    free(wanted);
 }
 
 static bool same_needs(const Needs *n, int left, int right)

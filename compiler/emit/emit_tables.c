@@ -1,6 +1,7 @@
 /* emit_tables.c: what describes the model to the runtime: tensors, layers, scales, pairs, features, and how
  * it is trained. */
 #include "emit.h"
+#include <string.h>
 
 /* ---- tensors ---- */
 
@@ -138,6 +139,19 @@ static void emit_start(Emit *e)
                 "static void start(void)\n{\n    openblas_set_num_threads(1);\n}\n\n");
 }
 
+/* The canonical spec, a setting a line. Returns how many. */
+static int emit_settings(Emit *e, const char *text)
+{
+    int count = 0;
+    fprintf(e->out, "static const char *const settings[] = {\n");
+    for (size_t length; *text; text += length + 1, count++) {
+        length = strcspn(text, "\n");
+        fprintf(e->out, "    %s,\n", quoted(e->arena, arena_copy(e->arena, text, length)));
+    }
+    fprintf(e->out, "};\n");
+    return count;
+}
+
 static void emit_model_table(Emit *e, int scales)
 {
     const Program *p = e->program;
@@ -151,8 +165,10 @@ static void emit_model_table(Emit *e, int scales)
             fprintf(e->out, "%s%lld", i ? ", " : "", (long long)s->schedule.milestone[i].v);
         fprintf(e->out, "};\n");
     }
+    const int settings = emit_settings(e, p->canonical);
     fprintf(e->out, "\nconst AmdimModel amdim_model = {\n    .name = \"%s\", .spec = %s, .digest = \"%s\",\n",
             s->name.v, quoted(e->arena, spec_name(e)), p->digest);
+    fprintf(e->out, "    .settings = %d, .setting = settings,\n", settings);
     fprintf(e->out,
             "    .compiler = \"amdimc " AMDIMC_VERSION
             "\", .cc = COMPILER, .march = %s, .target = %s, .blas = \"%s\",\n",

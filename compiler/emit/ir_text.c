@@ -1,5 +1,7 @@
 /* ir_text.c: a list of operations as text, for --emit=ir. */
 #include "amdimc.h"
+#include "support.h"
+#include <string.h>
 
 static void print_shape(const Value *v, FILE *stream)
 {
@@ -37,6 +39,13 @@ static void print_attributes(Arena *a, const Op *op, FILE *stream)
         fprintf(stream, " [%s]", kernel);
 }
 
+static const char *source_text(Arena *a, const Source *source)
+{
+    char *text = arena_copy(a, source->name, strlen(source->name));
+    text_printable(text);
+    return text;
+}
+
 void graph_print(const Graph *g, FILE *stream)
 {
     fprintf(stream, "%s: %d operations, arena of %zu bytes\n", g->name, g->ops, g->arena_bytes);
@@ -53,7 +62,7 @@ void graph_print(const Graph *g, FILE *stream)
                 fprintf(stream, " %s", op->in[j]->name);
         print_attributes(g->arena, op, stream);
         if (op->at.source)
-            fprintf(stream, "  ; %s:%d", op->at.source->name, op->at.line);
+            fprintf(stream, "  ; %s:%d", source_text(g->arena, op->at.source), op->at.line);
         fputc('\n', stream);
     }
 }

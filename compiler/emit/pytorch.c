@@ -339,18 +339,14 @@ static const struct {
 
 static const char *hole_value(Arena *a, const Net *n, void (*put)(const Python *p))
 {
-    char *text = NULL;
-    size_t length = 0;
-    Python p = {a, n, open_memstream(&text, &length)};
-    if (!p.out)
-        bug("no memory for the generated Python");
+    TextStream t;
+    Python p = {a, n, text_stream_open(&t)};
     put(&p);
-    fclose(p.out);
+    char *value = text_stream_close(a, &t);
+    size_t length = strlen(value);
     /* The template ends the hole's last line. */
-    if (length > 0 && text[length - 1] == '\n')
-        length--;
-    const char *value = arena_copy(a, text, length);
-    free(text);
+    if (length > 0 && value[length - 1] == '\n')
+        value[length - 1] = 0;
     return value;
 }
 
@@ -359,14 +355,7 @@ char *emit_pytorch(Arena *a, const Net *n, const char *templates)
     Fill fill[COUNT(holes)];
     for (size_t i = 0; i < COUNT(holes); i++)
         fill[i] = (Fill){holes[i].hole, hole_value(a, n, holes[i].put)};
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (!out)
-        bug("no memory for the generated Python");
-    template_expand(a, out, templates, "pytorch.py.tmpl", fill, (int)COUNT(fill));
-    fclose(out);
-    char *copy = arena_copy(a, text, length);
-    free(text);
-    return copy;
+    TextStream t;
+    template_expand(a, text_stream_open(&t), templates, "pytorch.py.tmpl", fill, (int)COUNT(fill));
+    return text_stream_close(a, &t);
 }

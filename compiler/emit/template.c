@@ -1,23 +1,21 @@
 /* template.c: text with holes. @name@ is a hole; every hole must have a value and every value a hole. */
 #include "amdimc.h"
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_BYTES = 1 << 16 };
+
 static char *template_text(Arena *a, const char *path)
 {
-    FILE *f = fopen(path, "rb");
-    if (!f) {
-        fprintf(stderr, "amdimc: error: %s: %s; is the installation complete?\n", path, strerror(errno));
-        exit(1);
+    size_t length;
+    const char *why;
+    char *text = input_read(a, path, MOST_BYTES, &length, &why);
+    if (!text) {
+        say("amdimc: error: %s: %s; is the installation complete?", path, why);
+        exit(EXIT_FAILED);
     }
-    size_t length = 0, capacity = 1 << 16;
-    char *text = arena_zeroed(a, capacity);
-    length = fread(text, 1, capacity - 1, f);
-    if (!feof(f))
-        bug("%s is longer than %zu bytes", path, capacity);
-    fclose(f);
-    text[length] = 0;
+    if (length == MOST_BYTES)
+        bug("%s is longer than %d bytes", path, MOST_BYTES - 1);
     return text;
 }
 

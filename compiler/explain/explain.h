@@ -57,12 +57,11 @@ extern const char *const purpose_names[PURPOSES];
  * cell, each aligned as its letter of `align` says, l or r. */
 typedef struct {
     FILE *row;
-    char *text;
-    size_t length;
+    TextStream text;
     const char *align;
 } Table;
 void table_begin(Table *t, const char *align);
-void table_end(Table *t, FILE *stream);
+void table_end(Arena *a, Table *t, FILE *stream);
 
 /* explain_chart.c: the arena over the step's operations, drawn in `width` columns. */
 void explain_chart(const Explanation *e, int width, FILE *stream);

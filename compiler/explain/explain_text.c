@@ -73,7 +73,7 @@ void explain_layers(Arena *a, const Net *n, FILE *stream)
         fprintf(t.row, "%d|%d|%s|%dx%dx%d|%d|%d\n", l->spec->at.line, l->number, layer_text(a, l->spec),
                 l->side, l->side, l->channels, l->receptive_field, l->receptive_stride);
     }
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 static void share_cells(Arena *a, const Share *s, FILE *row)
@@ -99,7 +99,7 @@ static void text_layers(Arena *a, const Explanation *e, FILE *stream)
             fprintf(t.row, "not used||");
         fputc('\n', t.row);
     }
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 /* ---- scales, pairs, products ---- */
@@ -130,7 +130,7 @@ static void text_scales(Arena *a, const Explanation *e, FILE *stream)
         fprintf(t.row, "|%dx%d|%.1f %%\n", s->layer->receptive_field, s->layer->receptive_field,
                 100 * scale_sight(s, n));
     }
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 static void text_pairs(Arena *a, const Explanation *e, FILE *stream)
@@ -149,7 +149,7 @@ static void text_pairs(Arena *a, const Explanation *e, FILE *stream)
         fprintf(t.row, "%.3f|%.3f|%.1f %%\n", gflop(e->pair[i].forward), gflop(e->pair[i].step),
                 percent(e->pair[i].step, e->step.step));
     }
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 static void text_products(Arena *a, const Explanation *e, FILE *stream)
@@ -167,11 +167,11 @@ static void text_products(Arena *a, const Explanation *e, FILE *stream)
         share_cells(a, rows[i].share, t.row);
         fprintf(t.row, "|%.1f %%\n", percent(rows[i].share->step, e->step.step));
     }
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 /* Sparse and Winograd multiply fewer numbers than that. */
-static void text_implementations(const Explanation *e, FILE *stream)
+static void text_implementations(Arena *a, const Explanation *e, FILE *stream)
 {
     double all = 0;
     for (int i = 0; i < e->implementations; i++)
@@ -183,7 +183,7 @@ static void text_implementations(const Explanation *e, FILE *stream)
     for (int i = 0; i < e->implementations; i++)
         fprintf(t.row, "%s|%d|%.3f|%.1f %%\n", e->implementation[i].name, e->implementation[i].operations,
                 gflop(e->implementation[i].flop), percent(e->implementation[i].flop, all));
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 /* ---- memory ---- */
@@ -204,7 +204,7 @@ static void text_memory(Arena *a, const Explanation *e, FILE *stream)
                 part[i].note);
     fprintf(t.row, "peak|%s|%.1f||resident memory of a whole `train`, never more\n", grouped(a, total),
             mebibytes((double)total));
-    table_end(&t, stream);
+    table_end(a, &t, stream);
 }
 
 void explain_text(Arena *a, const Program *p, FILE *stream)
@@ -215,7 +215,7 @@ void explain_text(Arena *a, const Program *p, FILE *stream)
     text_scales(a, e, stream);
     text_pairs(a, e, stream);
     text_products(a, e, stream);
-    text_implementations(e, stream);
+    text_implementations(a, e, stream);
     text_memory(a, e, stream);
     fprintf(stream, "\narena (live bytes over the %d operations of a step)\n", p->step->ops);
     explain_chart(e, WIDTH, stream);

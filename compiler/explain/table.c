@@ -1,7 +1,6 @@
 /* table.c: text in columns. */
 #include "explain.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_COLUMNS = 16, GAP = 2 };
@@ -9,9 +8,9 @@ enum { MAX_COLUMNS = 16, GAP = 2 };
 void table_begin(Table *t, const char *align)
 {
     *t = (Table){.align = align};
-    t->row = open_memstream(&t->text, &t->length);
-    if (!t->row || strlen(align) > MAX_COLUMNS)
-        bug("no memory for a table, or too many columns in it");
+    t->row = text_stream_open(&t->text);
+    if (strlen(align) > MAX_COLUMNS)
+        bug("too many columns in a table");
 }
 
 static int cell_length(const char *cell)
@@ -19,10 +18,10 @@ static int cell_length(const char *cell)
     return (int)strcspn(cell, "|\n");
 }
 
-static void find_widths(const Table *t, int *width)
+static void find_widths(const char *text, int *width)
 {
     int column = 0;
-    for (const char *cell = t->text; *cell; column = cell[-1] == '\n' ? 0 : column + 1) {
+    for (const char *cell = text; *cell; column = cell[-1] == '\n' ? 0 : column + 1) {
         int length = cell_length(cell);
         if (length > width[column])
             width[column] = length;
@@ -31,13 +30,12 @@ static void find_widths(const Table *t, int *width)
 }
 
 /* Blanks are put down when something follows them, so that no line ends in one. */
-void table_end(Table *t, FILE *stream)
+void table_end(Arena *a, Table *t, FILE *stream)
 {
     int width[MAX_COLUMNS] = {0}, column = 0, blanks = 0;
-    if (fclose(t->row))
-        bug("no memory for a table");
-    find_widths(t, width);
-    for (const char *cell = t->text; *cell;) {
+    const char *text = text_stream_close(a, &t->text);
+    find_widths(text, width);
+    for (const char *cell = text; *cell;) {
         int length = cell_length(cell), spare = width[column] - length;
         int before = t->align[column] == 'r' ? spare : 0;
         blanks += before;
@@ -53,5 +51,4 @@ void table_end(Table *t, FILE *stream)
         }
         cell += length + 1;
     }
-    free(t->text);
 }

@@ -8,7 +8,8 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced)
                      : compile_schedule(a, n, forced, (Schedule){.recompute = RECOMPUTE_BUDGET});
     if (!p)
         return NULL;
-    p->digest = digest_of(a, spec_canonical(a, n->spec)); /* which specs' runs it may resume */
+    p->canonical = spec_canonical(a, n->spec);
+    p->digest = digest_of(a, p->canonical);
     p->triple = "native";
     return p;
 }

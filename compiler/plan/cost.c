@@ -117,7 +117,8 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
     const int threads = (int)s->target.threads.v;
     size_t moments = s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
     PeakMemory m = {
-        .weights = sizeof(float) * p->floats,
+        .weights =
+            sizeof(float) * (2 * p->floats - p->trained_floats), /* running statistics are kept twice */
         .optimizer = sizeof(float) * p->trained_floats * moments,
         .arena = larger(step->arena_bytes, encode->arena_bytes),
         .pictures = 2 * step->x->bytes,

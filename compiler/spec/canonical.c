@@ -4,7 +4,6 @@
  * not change what is trained. Every number keeps all its bits. */
 #include "amdimc.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static void put_int(FILE *out, const char *key, Int value)
@@ -87,20 +86,13 @@ static void put_training(FILE *out, const Spec *s)
 
 char *spec_canonical(Arena *a, const Spec *s)
 {
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (!out)
-        bug("no memory for the canonical text of a spec");
+    TextStream t;
+    FILE *out = text_stream_open(&t);
     put_input(out, s);
     for (int i = 0; i < s->layers; i++)
         put_layer(out, &s->layer[i]);
     put_loss(out, s);
     put_augment(out, s);
     put_training(out, s);
-    if (fclose(out) != 0)
-        bug("no memory for the canonical text of a spec");
-    char *kept = arena_copy(a, text, length);
-    free(text);
-    return kept;
+    return text_stream_close(a, &t);
 }

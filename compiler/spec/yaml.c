@@ -164,7 +164,9 @@ static const char *syntax_hint(const char *message, bool tab)
 static void problem_syntax(Loader *l)
 {
     const yaml_parser_t *p = &l->parser;
-    const char *message = p->problem ? p->problem : "memory ran out";
+    if (p->error == YAML_MEMORY_ERROR || !p->problem)
+        out_of_memory();
+    const char *message = p->problem;
     Mark at = mark_between(l, p->problem_mark, p->problem_mark);
     Mark context = mark_between(l, p->context_mark, p->context_mark);
     bool tab = l->source->text[byte_of(l, p->problem_mark.index)] == '\t';
@@ -332,10 +334,8 @@ Node *yaml_tree(Reader *r, Source *source)
     l.lines = find_lines(source, NULL);
     l.line_begin = ARENA_ARRAY(r->arena, size_t, l.lines + 1);
     find_lines(source, l.line_begin);
-    if (!yaml_parser_initialize(&l.parser)) {
-        problem(r, (Mark){source, 1, 1, 1}, "memory ran out");
-        return NULL;
-    }
+    if (!yaml_parser_initialize(&l.parser))
+        out_of_memory();
     yaml_parser_set_encoding(&l.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&l.parser, (const unsigned char *)source->text, source->length);
     Node *root = load_document(&l);

@@ -1,7 +1,6 @@
 /* sweep.c: the command line of `amdimc sweep`, and its work from beginning to end. */
 #include "sweep.h"
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,9 +43,14 @@ static int parse(Sweep *s, int argc, char **argv)
     static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
     static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000;
     s->list = ARENA_ARRAY(s->arena, const char *, argc);
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+    OptionReader r = {"amdimc: sweep", argc, argv, "-:", options, false};
+    for (int o; (o = option_next(&r)) != -1;) {
         switch (o) {
+        case OPTION_OPERAND:
+            if (s->spec)
+                return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", optarg);
+            s->spec = optarg;
+            break;
         case PAIRS: s->list[s->lists++] = optarg; break;
         case DATA: s->data = optarg; break;
         case OUT: s->out = optarg; break;
@@ -68,20 +72,19 @@ static int parse(Sweep *s, int argc, char **argv)
         case THREADS: s->overrides.threads = optarg; break;
         case BLAS: s->overrides.blas = optarg; break;
         case MEMORY: s->overrides.memory = optarg; break;
-        case HELP: printf("%s\n%s", synopsis, sweep_usage); return EXIT_DONE;
-        case ':': return usage_error("amdimc: sweep", "%s wants a value", argv[optind - 1]);
-        default: return usage_error("amdimc: sweep", "unknown option %s", argv[optind - 1]);
+        case HELP:
+            return print_text(arena_printf(s->arena, "%s\n%s", synopsis, sweep_usage)) ? EXIT_DONE
+                                                                                       : EXIT_FAILED;
+        default: return EXIT_USAGE;
         }
     }
-    if (argc == optind)
+    if (!s->spec || !*s->spec)
         return usage_error("amdimc: sweep", "no spec given");
-    if (argc > optind + 1)
-        return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", argv[optind + 1]);
-    s->spec = argv[optind];
     if (!s->lists)
         return usage_error("amdimc: sweep", "--pairs is missing: which combinations shall be tried?");
     if (!s->out || !*s->out)
         return usage_error("amdimc: sweep", "--out is missing: where shall the runs go?");
+    s->out = as_operand(s->arena, s->out); /* names in it become values of options */
     return -1;
 }
 
@@ -94,20 +97,22 @@ static bool find_data(Sweep *s)
         return true;
     char *path = realpath(s->data, NULL);
     if (!path)
-        return build_failed(s->data, strerror(errno));
+        return system_failed(s->data);
     s->data = arena_copy(s->arena, path, strlen(path));
     free(path);
     return !strchr(s->data, '\n') || build_failed(s->data, "a folder's name with a line break; rename it");
 }
 
+static const char *table_text(const Sweep *s, void (*write)(const Sweep *s, FILE *stream))
+{
+    TextStream t;
+    write(s, text_stream_open(&t));
+    return text_stream_close(s->arena, &t);
+}
+
 static bool write_table(const Sweep *s, const char *name, void (*write)(const Sweep *s, FILE *stream))
 {
-    NewFile file;
-    Fault f;
-    if (!file_create(&file, arena_printf(s->arena, "%s/%s", s->out, name), &f))
-        return sweep_fault(&f);
-    write(s, file.stream);
-    return file_commit(&file, &f) || sweep_fault(&f);
+    return sweep_write_text(arena_printf(s->arena, "%s/%s", s->out, name), table_text(s, write));
 }
 
 static bool write_tables(const Sweep *s)
@@ -118,17 +123,16 @@ static bool write_tables(const Sweep *s)
 
 static int say_end(const Sweep *s, const Children *children)
 {
-    write_text(s, stdout);
-    printf("%d of %d runs complete; %s/sweep.html shows them\n", sweep_complete(s),
-           s->combinations * (int)s->seeds, s->out);
-    if (fflush(stdout)) {
-        fprintf(stderr, "amdimc: error: standard output: %s\n", strerror(errno));
-        return EXIT_FAILED;
+    char *page = arena_printf(s->arena, "%s/sweep.html", s->out);
+    text_printable(page);
+    bool printed = print_text(arena_printf(s->arena, "%s%d of %d runs complete; %s shows them\n",
+                                           table_text(s, write_text), sweep_complete(s),
+                                           s->combinations * (int)s->seeds, page));
+    if (children->signal) {
+        say("stopped by a signal; the same command goes on from here");
+        return EXIT_SIGNAL + children->signal;
     }
-    if (!children->signal)
-        return s->failed ? EXIT_FAILED : EXIT_DONE;
-    fprintf(stderr, "stopped by a signal; the same command goes on from here\n");
-    return EXIT_SIGNAL + children->signal;
+    return printed && !s->failed ? EXIT_DONE : EXIT_FAILED;
 }
 
 static int work(Sweep *s)

@@ -16,10 +16,9 @@
 #define SWEEP_H
 
 #include "amdimc.h"
+#include "build/build.h"
 #include "page.h"
 #include "support.h"
-#include <signal.h>
-#include <sys/types.h>
 
 typedef enum { HEAD_LINEAR, HEAD_KNN, HEADS } Head;
 extern const char *const head_option[HEADS]; /* as `probe --head` calls it */
@@ -109,9 +108,8 @@ int sweep(int argc, char **argv); /* argv[0] is "sweep"; the exit code */
 
 /* ---- sweep_files.c: small files, whole ---- */
 
-bool sweep_fault(const Fault *f); /* prints it; always false */
 bool sweep_write_text(const char *path, const char *text);
-char *results_text(Arena *a, const char *path);    /* a whole file, or NULL with errno */
+char *results_text(Arena *a, const char *path);    /* a whole file, or NULL */
 const char *last_line(Arena *a, const char *path); /* of a file, without its end; "" where there is none */
 
 /* ---- sweep_plan.c: lists of pairs -> combinations ---- */
@@ -128,30 +126,6 @@ const Combination *plan_find(const Sweep *s, const char *pairs); /* or NULL */
 /* Makes OUT, and keeps other sweeps out of it until this process ends. Refuses an OUT of other settings, puts
  * its combinations before the sweep's, takes its seeds where they are more, and keeps the sum there. */
 bool keep_plan(Sweep *s);
-
-/* ---- sweep_children.c: programs that run for the sweep ---- */
-
-enum { CHILDREN = 64 };
-typedef struct {
-    sigset_t before, watched; /* the signals that were blocked before; those that are waited for */
-    int signal;               /* the first that asked to stop, or 0 */
-    double asked;             /* when the last did, by clock_seconds */
-    int count;
-    pid_t child[CHILDREN];
-} Children;
-typedef struct {
-    pid_t child;
-    int status;        /* as wait's */
-    size_t peak_bytes; /* of resident memory */
-} Ended;
-/* From here on signals that ask to stop reach the children, and stop nothing here but a flag. */
-void children_watch(Children *c);
-/* Runs argv, what it prints added to the file `log`; -1 when it cannot be started. */
-pid_t children_start(Children *c, const char *const *argv, const char *log);
-Ended children_next(Children *c); /* waits for the next of them to end; there must be one */
-bool child_succeeded(const Ended *e);
-/* "failed: " and the last line of its log, or the like. */
-const char *child_failure(Arena *a, const Ended *e, const char *log);
 
 /* ---- sweep_run.c: what is missing ---- */
 

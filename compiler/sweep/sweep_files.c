@@ -1,13 +1,8 @@
 /* sweep_files.c: small files of OUT, read and written whole. */
 #include "sweep.h"
-#include <stdlib.h>
 #include <string.h>
 
-bool sweep_fault(const Fault *f)
-{
-    fprintf(stderr, "amdimc: error: %s\n", f->text);
-    return false;
-}
+enum { MOST_BYTES = 64 << 20 }; /* a log's, say, of which the rest is not looked at */
 
 bool sweep_write_text(const char *path, const char *text)
 {
@@ -18,21 +13,14 @@ bool sweep_write_text(const char *path, const char *text)
         fputs(text, file.stream);
         good = file_commit(&file, &f);
     }
-    return good || sweep_fault(&f);
+    return good || build_fault(&f);
 }
 
 char *results_text(Arena *a, const char *path)
 {
-    FILE *stream = fopen(path, "r");
-    char *text = NULL;
-    size_t capacity = 0;
-    if (!stream)
-        return NULL;
-    ssize_t length = getdelim(&text, &capacity, '\0', stream);
-    char *kept = arena_copy(a, length > 0 ? text : "", length > 0 ? strlen(text) : 0);
-    free(text);
-    fclose(stream);
-    return kept;
+    size_t length;
+    const char *why;
+    return input_read(a, path, MOST_BYTES, &length, &why);
 }
 
 const char *last_line(Arena *a, const char *path)

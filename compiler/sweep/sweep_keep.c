@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { MOST_BYTES = 64 << 20 };
+enum { TRIES = 1200, PAUSE_NANOSECONDS = 50 * 1000 * 1000 }; /* a minute */
 
 static bool refuse(const Sweep *s, const char *what)
 {
@@ -20,11 +24,53 @@ static bool lock(const Sweep *s)
 {
     int folder = open(s->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0)
-        return refuse(s, strerror(errno));
+        return system_failed(s->out);
     if (!flock(folder, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK)
         return true;
     close(folder);
     return refuse(s, "another sweep is at work in this folder; wait for it, or choose another --out");
+}
+
+/* What a sweep that was killed has left running ends by itself, a training when it has saved. All that this
+ * sweep starts inherits its lock of the second folder, so that the next one knows. */
+static bool wait_for_children(const Sweep *s)
+{
+    const char *path = arena_printf(s->arena, "%s/untrained", s->out);
+    if (!build_directory(s->arena, path))
+        return false;
+    int folder = open(path, O_RDONLY | O_DIRECTORY);
+    if (folder < 0)
+        return system_failed(path);
+    for (int tries = 0; flock(folder, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK; tries++) {
+        if (tries == 0)
+            say("amdimc: note: a sweep that was killed here has left a program running; waiting for it to "
+                "save");
+        if (tries == TRIES)
+            return refuse(s, "a program of a sweep that was killed does not end; end it, and try again");
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NANOSECONDS}, NULL);
+    }
+    return true;
+}
+
+/* What a sweep writes is none of what it reads. */
+static bool keeps_the_spec(const Sweep *s)
+{
+    static const char *const written[] = {"settings", "plan", "sweep.csv", "sweep.json", "sweep.html"};
+    for (size_t i = 0; i < COUNT(written); i++) {
+        const char *path = arena_printf(s->arena, "%s/%s", s->out, written[i]);
+        if (is_same_file(path, s->spec))
+            return build_failed(path, "is the spec itself; choose another --out");
+    }
+    return true;
+}
+
+/* A file that an earlier sweep here wrote; NULL where none did. */
+static bool read_kept(const Sweep *s, const char *path, const char **text)
+{
+    size_t length;
+    const char *why;
+    *text = input_read(s->arena, path, MOST_BYTES, &length, &why);
+    return *text || errno == ENOENT || build_failed(path, why);
 }
 
 /* ---- settings ---- */
@@ -63,11 +109,12 @@ static bool check_settings(const Sweep *s, const char *kept, const char *wanted)
 
 static bool keep_settings(const Sweep *s)
 {
-    const char *path = arena_printf(s->arena, "%s/settings", s->out), *wanted = settings_text(s),
-               *kept = results_text(s->arena, path);
+    const char *path = arena_printf(s->arena, "%s/settings", s->out), *wanted = settings_text(s), *kept;
+    if (!read_kept(s, path, &kept))
+        return false;
     if (kept)
         return check_settings(s, kept, wanted);
-    return errno == ENOENT ? sweep_write_text(path, wanted) : build_failed(path, strerror(errno));
+    return sweep_write_text(path, wanted);
 }
 
 /* ---- plan ---- */
@@ -129,9 +176,11 @@ static bool read_plan(Sweep *s, const char *path)
 {
     const Combination *wanted = s->combination;
     const int count = s->combinations;
-    const char *kept = results_text(s->arena, path);
+    const char *kept;
+    if (!read_kept(s, path, &kept))
+        return false;
     if (!kept)
-        return errno == ENOENT || build_failed(path, strerror(errno));
+        return true;
     s->combinations = s->capacity = 0;
     for (char *line; (line = next_line(s->arena, &kept));)
         if (!keep_line(s, line))
@@ -145,6 +194,6 @@ static bool read_plan(Sweep *s, const char *path)
 bool keep_plan(Sweep *s)
 {
     const char *path = arena_printf(s->arena, "%s/plan", s->out);
-    return build_directory(s->arena, s->out) && lock(s) && keep_settings(s) && read_plan(s, path) &&
-           sweep_write_text(path, plan_text(s));
+    return keeps_the_spec(s) && build_directory(s->arena, s->out) && lock(s) && wait_for_children(s) &&
+           keep_settings(s) && read_plan(s, path) && sweep_write_text(path, plan_text(s));
 }

@@ -153,20 +153,15 @@ bool plan_lists(Sweep *s)
 {
     Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
     bool good = (s->source = source_read(s->arena, &d, s->spec));
-    char *said = NULL;
+    const char *said = NULL;
     for (int i = 0; s->source && i < s->lists; i++) {
-        char *text = NULL;
-        size_t length;
-        d.stream = open_memstream(&text, &length);
-        if (!d.stream)
-            bug("no memory for diagnostics");
+        TextStream t;
+        d.stream = text_stream_open(&t);
         good &= add_list(s, &d, s->list[i]);
-        fclose(d.stream);
+        const char *text = text_stream_close(s->arena, &t);
         if (!said || strcmp(text, said))
             fputs(text, stderr);
-        free(said);
         said = text;
     }
-    free(said);
     return good;
 }

@@ -159,14 +159,14 @@ static bool read_metrics(const Sweep *s, const Combination *c, SweepRun *r)
     Reading k = {.run = r, .pairs = c->trained.count, .batch = s->batch};
     Fault f;
     if (!metrics_each(path, c->trained.name, c->trained.count, count_row, &k, &f))
-        return sweep_fault(&f);
+        return build_fault(&f);
     if (!k.rows)
         return false;
     r->pair = ARENA_ARRAY(s->arena, PairCurves, k.pairs);
     r->points = k.rows < CURVE_POINTS ? (int)k.rows : CURVE_POINTS;
     k.speed = ARENA_ARRAY(s->arena, double, k.rows);
     if (!metrics_each(path, c->trained.name, c->trained.count, take_row, &k, &f))
-        return sweep_fault(&f);
+        return build_fault(&f);
     r->images_per_second = typical_speed(&k);
     return true;
 }

@@ -4,10 +4,10 @@
  * Every seed is trained with all combinations before the next one begins: a sweep that is stopped has
  * something to compare. What fails is reported and left out; the rest goes on. */
 #include "sweep.h"
-#include "build/build.h"
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- compiling ---- */
@@ -61,7 +61,7 @@ static pid_t start_compiler(const Sweep *s, Children *children, const Combinatio
     if (!build_directory(s->arena, c->folder))
         return -1;
     unlink(log);
-    return children_start(children, words_end(&w), log);
+    return children_start(children, &(Child){.argv = words_end(&w), .log = log});
 }
 
 static void note_failure(Sweep *s, const char *what, const char *why)
@@ -78,7 +78,7 @@ static void note_compiled(Sweep *s, const Children *children, Combination *c, co
     if (children->signal)
         return;
     const char *log = in_folder(s, c->folder, "log"), *text = results_text(s->arena, log);
-    fputs(text ? text : "", stderr);
+    say_text(text ? text : "");
     note_failure(s, c->pairs, "could not be compiled; what was said stands above");
 }
 
@@ -96,7 +96,7 @@ static void compile_all(Sweep *s, Children *children)
     for (int i = 0; i < s->combinations; i++)
         missing += is_missing(s, &s->combination[i]);
     if (missing)
-        fprintf(stderr, "compiling %d combination%s\n", missing, missing > 1 ? "s" : "");
+        say("compiling %d combination%s", missing, missing > 1 ? "s" : "");
     while (next < s->combinations || children->count) {
         Combination *c = &s->combination[next];
         if (next < s->combinations && children->count < most && !children->signal) {
@@ -125,15 +125,15 @@ typedef struct {
     int seed, number;
 } Task;
 
-__attribute__((format(printf, 2, 3))) static void say(const Task *t, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void tell(const Task *t, const char *format, ...)
 {
+    char text[256];
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "[%d/%d] %s, seed %d: ", t->number, t->sweep->combinations * (int)t->sweep->seeds,
-            t->combination->name, t->seed);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    say("[%d/%d] %s, seed %d: %s", t->number, t->sweep->combinations * (int)t->sweep->seeds,
+        t->combination->name, t->seed, text);
 }
 
 static bool task_failed(const Task *t, const char *doing, const char *why)
@@ -144,10 +144,18 @@ static bool task_failed(const Task *t, const char *doing, const char *why)
     return false;
 }
 
+static const char *child_failure(Arena *a, const Ended *e, const char *log)
+{
+    if (WIFSIGNALED(e->status))
+        return arena_printf(a, "was killed by signal %d (%s)", WTERMSIG(e->status),
+                            strsignal(WTERMSIG(e->status)));
+    return arena_printf(a, "failed: %s", last_line(a, log));
+}
+
 /* Runs the program alone. False when it failed, which is then said, or was stopped. */
 static bool run_program(const Task *t, Words *w, const char *doing, const char *log, Ended *e)
 {
-    if (children_start(t->children, words_end(w), log) < 0) {
+    if (children_start(t->children, &(Child){.argv = words_end(w), .log = log}) < 0) {
         t->sweep->failed = true;
         return false;
     }
@@ -206,7 +214,7 @@ static bool probe_untrained(const Task *t)
         const char *folder = arena_copy(s->arena, answer, (size_t)(strrchr(answer, '/') - answer));
         if (score_read(s, answer).there)
             continue;
-        say(t, "probing the untrained encoder, %s", head_option[head]);
+        tell(t, "probing the untrained encoder, %s", head_option[head]);
         if (!build_directory(s->arena, folder) || !probe(t, head, NULL, in_folder(s, folder, "log"), answer))
             return false;
     }
@@ -222,7 +230,7 @@ static bool train(const Task *t)
     Ended e = {0};
     if (so_far.epochs >= (double)s->epochs)
         return true;
-    say(t, "training");
+    tell(t, "training");
     words_add(&w, program_of(s, t->combination));
     words_add(&w, "train");
     words_add(&w, "--resume");
@@ -241,7 +249,7 @@ static bool train(const Task *t)
 static bool probe_trained(const Task *t)
 {
     const Sweep *s = t->sweep;
-    say(t, "probing");
+    tell(t, "probing");
     for (Head head = 0; head < HEADS; head++) {
         const char *answer = score_path(s, t->run, head);
         if (!score_read(s, answer).there && !probe(t, head, in_folder(s, t->run->folder, "last.safetensors"),
@@ -254,10 +262,10 @@ static bool probe_trained(const Task *t)
 static void say_result(const Task *t)
 {
     const SweepRun *r = t->run;
-    say(t, "linear %.2f %% (untrained %.2f %%), kNN %.2f %% (untrained %.2f %%), %.1f images/s, %.1f MiB",
-        100 * r->score[HEAD_LINEAR].accuracy, 100 * r->untrained[HEAD_LINEAR].accuracy,
-        100 * r->score[HEAD_KNN].accuracy, 100 * r->untrained[HEAD_KNN].accuracy, r->images_per_second,
-        r->peak_bytes / MEBIBYTE);
+    tell(t, "linear %.2f %% (untrained %.2f %%), kNN %.2f %% (untrained %.2f %%), %.1f images/s, %.1f MiB",
+         100 * r->score[HEAD_LINEAR].accuracy, 100 * r->untrained[HEAD_LINEAR].accuracy,
+         100 * r->score[HEAD_KNN].accuracy, 100 * r->untrained[HEAD_KNN].accuracy, r->images_per_second,
+         r->peak_bytes / MEBIBYTE);
 }
 
 static bool complete(const Task *t)
@@ -270,7 +278,7 @@ static void say_begun(const Sweep *s)
 {
     int there = sweep_complete(s), all = s->combinations * (int)s->seeds;
     if (there)
-        fprintf(stderr, "%d of %d runs are complete already\n", there, all);
+        say("%d of %d runs are complete already", there, all);
 }
 
 /* True when there is no use in going on. */

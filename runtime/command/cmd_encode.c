@@ -104,7 +104,8 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
         data_say(d, split);
     bool ok = encode(k, feature, d, o->out, f) && write_labels(d, o->out, f);
     if (ok)
-        printf("encoded %u images of the %s split; features in %s\n", (unsigned)d->count, o->split, o->out);
+        say_line(stdout, "encoded %u images of the %s split; features in %s", (unsigned)d->count, o->split,
+                 o->out);
     data_close(d);
     return ok;
 }
@@ -112,10 +113,11 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
 int command_encode(const AmdimModel *m, const Options *o, Fault *f)
 {
     Machine k;
+    signals_watch();
     const AmdimFeature *feature = find_feature(m, o->scale, f);
     if (!feature || !machine_new(&k, m, o->threads, f))
         return 1;
     bool ok = weights_load(m, o->weights, k.params, f) && encode_split(&k, feature, o, f);
     machine_free(&k);
-    return ok ? 0 : 1;
+    return exit_code(ok);
 }

@@ -29,6 +29,7 @@ int command_probe(const AmdimModel *m, const Options *o, Fault *f)
 {
     Machine k;
     ProbeResult result;
+    signals_watch();
     if (!machine_new(&k, m, o->threads, f))
         return 1;
     if (o->untrained)
@@ -37,5 +38,5 @@ int command_probe(const AmdimModel *m, const Options *o, Fault *f)
     machine_free(&k);
     if (ok)
         print_result(&result, o);
-    return ok ? 0 : 1;
+    return exit_code(ok);
 }

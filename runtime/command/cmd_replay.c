@@ -262,7 +262,7 @@ static bool replay_step(Replay *r, const char *path, Fault *f)
         return false;
     announce(r);
     r->model->step(&r->machine.step);
-    bool ok = r->ok && give_gradients(r) && writer_commit(&r->out, f);
+    bool ok = r->ok && give_gradients(r) && writer_commit(&r->out, NULL, f);
     writer_discard(&r->out);
     return ok;
 }
@@ -273,8 +273,8 @@ int command_replay(const AmdimModel *m, const Options *o, Fault *f)
     bool ok = replay_new(&r, m, o->threads, f) && weights_load(m, o->weights, r.machine.params, f) &&
               read_batch(&r, o->batch, f) && replay_step(&r, o->out, f);
     if (ok)
-        printf("replayed a step of loss %.6f; losses, embeddings and gradients in %s\n", r.machine.step.loss,
-               o->out);
+        say_line(stdout, "replayed a step of loss %.6f; losses, embeddings and gradients in %s",
+                 r.machine.step.loss, o->out);
     replay_free(&r);
     return ok ? 0 : 1;
 }

@@ -49,6 +49,8 @@ static void view_picture(void *job, int part, int worker)
 static bool write_chunk(Viewing *v, AmdimPool *pool, NpyWriter *w, Fault *f)
 {
     uint32_t left = v->count - v->first;
+    if (signals_received())
+        return fault(f, "stopped by a signal");
     int parts = left < CHUNK ? (int)left : CHUNK;
     amdim_parallel(pool, view_picture, v, parts);
     for (int i = 0; i < parts; i++)
@@ -122,17 +124,20 @@ static bool settle_count(Viewing *v, const Options *o, Fault *f)
 
 int command_views(const AmdimModel *m, const Options *o, Fault *f)
 {
+    signals_watch();
     Dataset *d = data_open(o->data, SPLIT_PRETRAIN, 0, f);
+    if (d && o->data)
+        data_say(d, SPLIT_PRETRAIN);
     AmdimPool *pool = d ? pool_new(o->threads, m->scratch_bytes, f) : NULL;
     Viewing *v = pool ? viewing_new(m, d, o, f) : NULL;
     bool ok = v && settle_count(v, o, f) && write_views(v, pool, o->out, f);
     if (ok)
-        printf("wrote %u images in %d views each to %s\n", (unsigned)v->count, m->views, o->out);
+        say_line(stdout, "wrote %u images in %d views each to %s", (unsigned)v->count, m->views, o->out);
     if (v)
         viewing_free(v);
     if (pool)
         pool_free(pool);
     if (d)
         data_close(d);
-    return ok ? 0 : 1;
+    return exit_code(ok);
 }

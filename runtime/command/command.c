@@ -1,8 +1,11 @@
 /* command.c: the program's main: parses, runs the command, prints the one line of a failure.
  *
- * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after SIGINT, SIGTERM and SIGHUP. */
+ * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after one that ends the program, 75 after SIGUSR2.
+ */
 #include "runtime.h"
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
@@ -17,40 +20,69 @@ static const Command commands[] = {
     {"selfcheck", command_selfcheck}, {"info", command_info},   {"check", command_check},
 };
 
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return a && b && stat(a, &one) == 0 && stat(b, &other) == 0 && S_ISREG(one.st_mode) &&
+           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* No command destroys what it reads, or what a run under way has written. */
+static bool may_write(const Options *o, Fault *f)
+{
+    if (!o->out)
+        return true;
+    if (is_same_file(o->out, o->weights) || is_same_file(o->out, o->batch))
+        return fault(f, "%s: %s would be read and written over; choose another name for what is written",
+                     o->command, o->out);
+    return run_may_be_written(o->out, f);
+}
+
 static int run_command(const AmdimModel *m, const Options *o, Fault *f)
 {
     int code = FAILED;
+    if (!may_write(o, f))
+        return FAILED;
+    decoding_allow(m);
     for (size_t i = 0; i < COUNT(commands); i++)
         if (strcmp(commands[i].name, o->command) == 0)
             code = commands[i].run(m, o, f);
-    if (code == DONE && (fflush(stdout) != 0 || ferror(stdout))) {
-        fault(f, "the standard output could not be written; is its disk full?");
-        return FAILED;
-    }
     return code;
+}
+
+/* What was printed has arrived. */
+static bool printed(Fault *f)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return true;
+    return errno != 0 ? fault_errno(f, "cannot write the standard output")
+                      : fault(f, "the standard output could not be written");
 }
 
 int main(int argc, char **argv)
 {
     const AmdimModel *m = &amdim_model;
-    const char *program = options_program(argc, argv);
     Options options;
     Fault failure = {""};
+    int code = USAGE;
 
+    standard_streams_open();
+    if (argc > 0)
+        text_printable(argv[0]);
+    const char *program = options_program(argc, argv);
     if (argc < 2) {
         options_usage(m, program, NULL, stderr);
         return USAGE;
     }
-    int code = USAGE;
     if (options_parse(&options, m, argc, argv, &failure)) {
-        if (options.help) {
+        if (options.help)
             options_usage(m, program, options.command, stdout);
-            return DONE;
-        }
-        decoding_allow(m);
-        code = run_command(m, &options, &failure);
+        code = options.help ? DONE : run_command(m, &options, &failure);
     }
-    if (code == FAILED || code == USAGE)
-        fprintf(stderr, "%s: error: %s\n", program, failure.text);
+    if (code == DONE && !printed(&failure))
+        code = FAILED;
+    if (code != DONE && failure.text[0] != '\0')
+        say_line(stderr, "%s: error: %s", program, failure.text);
     return code;
 }

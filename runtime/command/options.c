@@ -5,6 +5,7 @@
  * itself. Whether files exist or a scale is there is the commands' business. */
 #include "runtime.h"
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,7 @@ typedef enum {
     SMALL,  /* int */
     SEED,   /* uint64_t */
     TIME,   /* int64_t, of seconds */
+    RATE,   /* double, above 0 */
     FLAG,   /* bool, without a value */
 } Kind;
 
@@ -64,6 +66,8 @@ static const OptionRow options[] = {
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, ENCODE | REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},
+    {"--weights", "FILE", TEXT, FIELD(weights), TRAIN, 0, 0, 0,
+     "begin with what of these weights fits by name and shape"},
     {"--untrained", NULL, FLAG, FIELD(untrained), PROBE, 0, 0, 0,
      "instead of --weights: the initial weights"},
     {"--pixels", NULL, FLAG, FIELD(pixels), PROBE, 0, 0, 0,
@@ -87,6 +91,11 @@ static const OptionRow options[] = {
      "of everything drawn at random; 0 unless given"},
     {"--resume", NULL, FLAG, FIELD(resume), TRAIN, 0, 0, 0,
      "go on from RUN/last.safetensors where there is one"},
+    {"--lr", "X", RATE, FIELD(lr), TRAIN, 0, 0, 0, "the base rate from here on, in place of the spec's"},
+    {"--checkpoint-every", "N", NUMBER, FIELD(checkpoint_every), TRAIN, 0, 1, INT64_MAX,
+     "save after every N-th step, besides at an epoch's end and every five minutes"},
+    {"--on-nan", "stop|skip", TEXT, FIELD(on_nan), TRAIN, 0, 0, 0,
+     "a step whose loss is not finite ends the run, or is left out; stop unless given"},
     {"--probe-every", "N", NUMBER, FIELD(probe_every), TRAIN, 0, 1, UINT32_MAX,
      "a linear probe after every N-th epoch and at the end"},
     {"--stop-after", "TIME", TIME, FIELD(stop_after), TRAIN, 0, 1, UINT32_MAX,
@@ -191,10 +200,23 @@ static bool read_time(const Parse *p, const OptionRow *row, const char *text, ui
                  p->command->name, row->name, text, p->program, p->command->name);
 }
 
+static bool read_rate(const Parse *p, const OptionRow *row, const char *text, double *out, Fault *f)
+{
+    char *end = NULL;
+    *out = strtod(text, &end);
+    bool plain = (text[0] >= '0' && text[0] <= '9') || text[0] == '.';
+    return (plain && *end == '\0' && (float)*out > 0 && (float)*out < INFINITY) ||
+           fault(f, "%s: %s %s is not a number above 0, such as 2e-4; see `%s %s --help`", p->command->name,
+                 row->name, text, p->program, p->command->name);
+}
+
 static bool store(const Parse *p, const OptionRow *row, const char *text, Fault *f)
 {
     char *field = (char *)p->to + row->field;
     uint64_t number = 0;
+    double rate = 0;
+    if (row->kind == RATE && !read_rate(p, row, text, &rate, f))
+        return false;
     if (row->kind == TIME && !read_time(p, row, text, &number, f))
         return false;
     if ((row->kind == NUMBER || row->kind == SMALL || row->kind == SEED) &&
@@ -206,6 +228,7 @@ static bool store(const Parse *p, const OptionRow *row, const char *text, Fault 
     case TIME: *(int64_t *)(void *)field = (int64_t)number; break;
     case SMALL: *(int *)(void *)field = (int)number; break;
     case SEED: *(uint64_t *)(void *)field = number; break;
+    case RATE: *(double *)(void *)field = rate; break;
     case FLAG: *(bool *)(void *)field = true; break;
     }
     return true;
@@ -254,6 +277,8 @@ static bool check_choices(const Parse *p, Fault *f)
         return see_usage(p, f, "neither train nor test: --split", o->split);
     if (strcmp(o->labels, "fine") != 0 && !o->coarse)
         return see_usage(p, f, "neither fine nor coarse: --labels", o->labels);
+    if (strcmp(o->on_nan, "stop") != 0 && !o->skip_nan)
+        return see_usage(p, f, "neither stop nor skip: --on-nan", o->on_nan);
     if (!probe_named(o->head))
         return see_usage(p, f, "none of linear, mlp and knn: --head", o->head);
     if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)
@@ -270,7 +295,8 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
                    .threads = m->threads,
                    .head = "linear",
                    .split = "test",
-                   .labels = "fine"};
+                   .labels = "fine",
+                   .on_nan = "stop"};
     Parse parse = {.to = o, .program = options_program(argc, argv)};
     if (argc < 2)
         return fault(f, "a command is missing; see `%s --help`", parse.program);
@@ -289,6 +315,7 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
     for (size_t i = 0; i < COUNT(options); i++)
         o->seed_given |= parse.given[i] && options[i].kind == SEED;
     o->coarse = strcmp(o->labels, "coarse") == 0;
+    o->skip_nan = strcmp(o->on_nan, "skip") == 0;
     return check_required(&parse, f) && check_choices(&parse, f);
 }
 

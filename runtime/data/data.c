@@ -1,20 +1,22 @@
 /* data.c: what a folder holds, found by looking, and one split of it opened as a Dataset. */
 #include "runtime.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 typedef struct {
     const char *holds; /* for the message when nothing fits */
-    Dataset *(*open)(const DataRequest *r, bool *found, Fault *f);
+    bool (*find)(const char *dir, bool *found, Fault *f);
+    Dataset *(*open)(const DataRequest *r, Fault *f);
 } Format;
 
 static const Format formats[] = {
-    {"CIFAR-10 or CIFAR-100 binary files", cifar_open},
-    {"STL-10 binary files", stl_open},
-    {"IDX files of the MNIST family, also as .gz", idx_open},
-    {"folders train/CLASS and test/CLASS of JPEG and PNG files", folder_open},
+    {"CIFAR-10 or CIFAR-100 binary files", cifar_find, cifar_open},
+    {"STL-10 binary files", stl_find, stl_open},
+    {"IDX files of the MNIST family, also as .gz", idx_find, idx_open},
+    {"folders train/CLASS and test/CLASS of JPEG and PNG files", folder_find, folder_open},
 };
 
 /* Keeps the first `limit` images of each class. */
@@ -40,31 +42,54 @@ static const char *name_of(Split split)
     return split == SPLIT_TEST ? "test" : "training";
 }
 
+static bool holds_any(const char *dir)
+{
+    Fault ignored;
+    bool found = false;
+    for (size_t i = 0; i < COUNT(formats) && !found; i++)
+        if (!formats[i].find(dir, &found, &ignored))
+            found = false;
+    return found;
+}
+
 static void fault_nothing_found(const char *dir, Fault *f)
 {
     char known[512] = "";
     for (size_t i = 0, length = 0; i < COUNT(formats) && length < sizeof known; i++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", i ? "; or " : "",
                                    formats[i].holds);
-    fault(f, "--data %s: no pictures found; it may hold %s", dir, known);
+    data_explain(dir, holds_any, known, f);
+}
+
+/* That it is a folder that may be read and searched: else every file in it would seem to be the reason. */
+static bool check_folder(const char *dir, Fault *f)
+{
+    struct stat status;
+    if (stat(dir, &status) != 0)
+        return fault_errno(f, "--data %s", dir);
+    if (!S_ISDIR(status.st_mode)) {
+        data_explain_file(dir, status.st_mode, holds_any, f);
+        return false;
+    }
+    DIR *folder = opendir(dir);
+    if (!folder)
+        return fault_errno(f, "--data %s: the folder cannot be read", dir);
+    bool searched = fstatat(dirfd(folder), ".", &status, 0) == 0 ||
+                    fault_errno(f, "--data %s: the folder cannot be entered", dir);
+    closedir(folder);
+    return searched;
 }
 
 static Dataset *open_folder(const DataRequest *r, Fault *f)
 {
-    struct stat status;
-    if (stat(r->dir, &status) != 0) {
-        fault_errno(f, "--data %s", r->dir);
+    if (!check_folder(r->dir, f))
         return NULL;
-    }
-    if (!S_ISDIR(status.st_mode)) {
-        fault(f, "--data %s: not a folder; give the folder that holds the pictures", r->dir);
-        return NULL;
-    }
     for (size_t i = 0; i < COUNT(formats); i++) {
         bool found = false;
-        Dataset *d = formats[i].open(r, &found, f);
+        if (!formats[i].find(r->dir, &found, f))
+            return NULL;
         if (found)
-            return d;
+            return formats[i].open(r, f);
     }
     fault_nothing_found(r->dir, f);
     return NULL;
@@ -73,7 +98,8 @@ static Dataset *open_folder(const DataRequest *r, Fault *f)
 static bool fits_request(Dataset *d, const DataRequest *r, Fault *f)
 {
     if (d->count == 0)
-        return fault(f, "%s: the %s split holds no pictures", r->dir, name_of(r->split));
+        return fault(f, "%s: the %s split holds no pictures%s%s%s", r->dir, name_of(r->split),
+                     d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "");
     if (r->coarse && !d->coarse)
         return fault(f, "--labels coarse: there are none in %s; leave it out", d->format);
     return r->limit == 0 || r->split == SPLIT_TEST || keep_first(d, r->limit, f);
@@ -101,12 +127,13 @@ void data_describe(const Dataset *d, char *text, size_t size)
     if (!d->unlabelled)
         snprintf(classes, sizeof classes, "in %d %s%s", d->classes, d->coarse ? "coarse " : "",
                  d->classes == 1 ? "class" : "classes");
-    snprintf(text, size, "%s, %u images of %s %s", d->format, d->count, sides, classes);
+    snprintf(text, size, "%s, %u images of %s %s%s%s", d->format, d->count, sides, classes,
+             d->remark ? "; " : "", d->remark ? d->remark : "");
 }
 
 void data_say(const Dataset *d, Split split)
 {
-    char text[256];
+    char text[512];
     data_describe(d, text, sizeof text);
     fprintf(stderr, "%s split: %s\n", name_of(split), text);
 }

@@ -4,6 +4,7 @@
 #include "runtime.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     SIDE = 32,
@@ -17,7 +18,7 @@ enum {
 typedef struct {
     const char *format;
     const char *below;                   /* the folder in which the archive packs the files */
-    const char *files[2][MAX_FILES + 1]; /* of each split, ended by NULL; any of them may be missing */
+    const char *files[2][MAX_FILES + 1]; /* of each split, ended by NULL */
     int labels;                          /* bytes: coarse, fine; or the one there is */
     const char *names[MAX_LABELS];       /* files, one a byte */
     int classes[MAX_LABELS];
@@ -129,17 +130,37 @@ static bool measure_batch(const Variant *v, Batch *b, Fault *f)
     return true;
 }
 
-/* Opens dir/name as the next file of the split; a file that is not there is passed over. */
+/* Opens dir/name as the next file of the split. */
 static bool add_batch(Cifar *c, const char *dir, const char *name, Fault *f)
 {
-    if (!data_file_exists(dir, name))
-        return true;
     Batch *b = &c->batch[c->batches];
     *b = (Batch){.first = c->batches ? b[-1].first + b[-1].records : 0};
     if (!data_file_open(&b->file, dir, name, f))
         return false;
     c->batches++;
     return measure_batch(c->variant, b, f);
+}
+
+static bool name_missing(const Variant *v, const char *dir, const char *name, Fault *f)
+{
+    return fault(f, "%s: %s without %s; fetch it too", dir, v->format, name);
+}
+
+/* How many files the split has: all of them, or the first alone, which is enough to try things with. With
+ * others missing the set was copied in part. */
+static bool count_batches(const Variant *v, const char *dir, const char *const *name, int *count, Fault *f)
+{
+    int missing = -1;
+    *count = 0;
+    for (int i = 0; name[i]; i++) {
+        bool found;
+        if (!data_file_find(dir, name[i], &found, f))
+            return false;
+        *count += found;
+        if (!found && missing < 0)
+            missing = i;
+    }
+    return missing < 0 || (*count == 1 && missing == 1) || name_missing(v, dir, name[missing], f);
 }
 
 static Cifar *open_batches(const Variant *v, const char *dir, const DataRequest *r, Fault *f)
@@ -150,16 +171,30 @@ static Cifar *open_batches(const Variant *v, const char *dir, const DataRequest 
     c->variant = v;
     c->label = r->coarse ? 0 : v->labels - 1;
     const char *const *name = v->files[r->split == SPLIT_TEST ? SPLIT_TEST : SPLIT_TRAIN];
-    bool fine = true;
-    for (int i = 0; fine && name[i]; i++)
+    int count = 0;
+    bool fine = count_batches(v, dir, name, &count, f);
+    for (int i = 0; fine && i < count; i++)
         fine = add_batch(c, dir, name[i], f);
-    if (fine && c->batches == 0)
-        fine = fault(f, "%s: %s without %s; fetch it too", dir, v->format, name[0]);
     if (!fine) {
         cifar_free(c);
         return NULL;
     }
     return c;
+}
+
+/* What a set of the first batch alone lacks. */
+static bool say_missing(Dataset *d, const Cifar *c, Split split, Fault *f)
+{
+    const char *const *name = c->variant->files[split == SPLIT_TEST ? SPLIT_TEST : SPLIT_TRAIN];
+    int all = 0;
+    while (name[all])
+        all++;
+    if (c->batches == all)
+        return true;
+    if (asprintf(&d->remark, "without %s to %s", name[c->batches], name[all - 1]) >= 0)
+        return true;
+    d->remark = NULL;
+    return fault(f, "out of memory for the names of files; free some");
 }
 
 static Dataset *open_variant(const Variant *v, const char *dir, const DataRequest *r, Fault *f)
@@ -175,40 +210,74 @@ static Dataset *open_variant(const Variant *v, const char *dir, const DataReques
     }
     d->own = c;
     d->read = cifar_read;
+    d->identify = fingerprint_pixels;
     d->close = cifar_close;
     d->width = d->height = SIDE;
     d->coarse = r->coarse && v->labels == MAX_LABELS;
-    data_names_read(d, dir, v->names[c->label]);
-    for (int i = 0; i < c->batches; i++)
-        if (!read_labels(c, &c->batch[i], d->label + c->batch[i].first, f)) {
-            data_close(d);
-            return NULL;
-        }
-    return d;
+    bool fine = say_missing(d, c, r->split, f) && data_names_read(d, dir, v->names[c->label], f);
+    for (int i = 0; fine && i < c->batches; i++)
+        fine = read_labels(c, &c->batch[i], d->label + c->batch[i].first, f);
+    if (fine)
+        return d;
+    data_close(d);
+    return NULL;
 }
 
 /* ---- finding ---- */
 
-static bool holds_variant(const Variant *v, const char *dir)
+static bool holds_variant(const Variant *v, const char *dir, bool *holds, Fault *f)
 {
+    bool known = true;
+    *holds = false;
     for (int split = 0; split < 2; split++)
-        for (const char *const *name = v->files[split]; *name; name++)
-            if (data_file_exists(dir, *name))
-                return true;
-    return false;
+        for (const char *const *name = v->files[split]; known && !*holds && *name; name++)
+            known = data_file_find(dir, *name, holds, f);
+    return known;
 }
 
-Dataset *cifar_open(const DataRequest *r, bool *found, Fault *f)
+typedef struct {
+    const Variant *variant; /* NULL: none */
+    char *dir;              /* that holds its files, by malloc */
+} Place;
+
+static bool look_in(Place *p, const char *dir, const Variant *v, Fault *f)
 {
-    for (size_t i = 0; i < 2 * COUNT(variants); i++) {
-        const Variant *v = &variants[i % COUNT(variants)];
-        char *below = i < COUNT(variants) ? NULL : path_join(r->dir, v->below);
-        const char *place = below ? below : r->dir;
-        *found = holds_variant(v, place);
-        Dataset *d = *found ? open_variant(v, place, r, f) : NULL;
+    bool holds = false;
+    bool known = holds_variant(v, dir, &holds, f);
+    if (!known || !holds)
+        return known;
+    *p = (Place){.variant = v, .dir = strdup(dir)};
+    return p->dir || fault(f, "%s: out of memory for the name of a folder; free some", dir);
+}
+
+/* In the folder itself, then in those that the archives make. */
+static bool find_place(Place *p, const char *dir, Fault *f)
+{
+    bool known = true;
+    *p = (Place){.variant = NULL};
+    for (size_t i = 0; known && !p->variant && i < COUNT(variants); i++)
+        known = look_in(p, dir, &variants[i], f);
+    for (size_t i = 0; known && !p->variant && i < COUNT(variants); i++) {
+        char *below = data_path(dir, variants[i].below, f);
+        known = below && look_in(p, below, &variants[i], f);
         free(below);
-        if (*found)
-            return d;
     }
-    return NULL;
+    return known;
+}
+
+bool cifar_find(const char *dir, bool *found, Fault *f)
+{
+    Place p;
+    bool known = find_place(&p, dir, f);
+    *found = p.variant != NULL;
+    free(p.dir);
+    return known;
+}
+
+Dataset *cifar_open(const DataRequest *r, Fault *f)
+{
+    Place p;
+    Dataset *d = find_place(&p, r->dir, f) && p.variant ? open_variant(p.variant, p.dir, r, f) : NULL;
+    free(p.dir);
+    return d;
 }

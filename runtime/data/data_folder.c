@@ -1,91 +1,114 @@
 /* data_folder.c: train/CLASS/PICTURE and test/CLASS/PICTURE, JPEG and PNG files of any size.
  *
- * Classes are numbered by the names of the folders under train/, in byte order, in both splits. Hidden files
- * and files with other endings are passed over. Held are the labels and one pool with the names of the files.
+ * Classes are numbered by the names of the folders under train/, in byte order, in both splits. A class's
+ * folder is walked whole (data_walk.c). Hidden files and files with other endings are passed over, and
+ * counted.
  */
 #include "runtime.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 enum { MAX_CLASSES = UINT16_MAX + 1 };
 
+/* The class folders of a split, by name in byte order. */
 typedef struct {
-    char *root;      /* DIR/train or DIR/test */
-    char *pool;      /* names of the files, each ended by a zero byte */
-    uint32_t *name;  /* (count) where each begins in the pool */
-    uint32_t *until; /* (classes) the number after each class's last picture */
-    uint32_t pool_length, count;
-    size_t pool_capacity, name_capacity;
-} Folder;
-
-typedef struct {
-    struct dirent **entry; /* sorted by name in byte order */
+    char **name;
     int count;
-} Listing;
+    size_t capacity;
+} Classes;
 
-/* ---- listings ---- */
+/* ---- class folders ---- */
 
-static int by_name(const struct dirent **a, const struct dirent **b)
+static void classes_free(Classes *c)
 {
-    return strcmp((*a)->d_name, (*b)->d_name);
+    for (int i = 0; i < c->count; i++)
+        free(c->name[i]);
+    free(c->name);
 }
 
-static int may_be_folder(const struct dirent *entry)
+static int by_name(const void *a, const void *b)
 {
-    return entry->d_name[0] != '.' &&
-           (entry->d_type == DT_DIR || entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN);
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool may_be_picture(const struct dirent *entry)
+static bool add_class(Classes *c, const char *name, const char *root, Fault *f)
 {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    const char *dot = strrchr(entry->d_name, '.');
-    if (!dot || dot == entry->d_name || entry->d_name[0] == '.' || entry->d_type == DT_DIR)
-        return false;
-    for (size_t i = 0; i < COUNT(endings); i++)
-        if (strcasecmp(dot, endings[i]) == 0)
-            return true;
-    return false;
-}
-
-static void listing_free(Listing *l)
-{
-    for (int i = 0; i < l->count; i++)
-        free(l->entry[i]);
-    free(l->entry);
-}
-
-static bool is_folder(const char *path)
-{
-    struct stat status;
-    return path && stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-/* The class folders of one split; links and unknown entries count when they lead to a folder. */
-static bool list_classes(Listing *l, const char *root, Fault *f)
-{
-    l->count = scandir(root, &l->entry, may_be_folder, by_name);
-    if (l->count < 0) {
-        *l = (Listing){0};
-        return fault_errno(f, "%s", root);
+    if (c->count == MAX_CLASSES)
+        return fault(f, "%s: more than %d class folders; use fewer", root, MAX_CLASSES);
+    if ((size_t)c->count == c->capacity) {
+        size_t capacity = 2 * c->capacity + 16;
+        char **larger = realloc(c->name, capacity * sizeof *larger);
+        if (!larger)
+            return fault(f, "%s: out of memory for the names of its classes; free some", root);
+        c->name = larger;
+        c->capacity = capacity;
     }
-    int kept = 0;
-    for (int i = 0; i < l->count; i++) {
-        char *path = l->entry[i]->d_type == DT_DIR ? NULL : path_join(root, l->entry[i]->d_name);
-        if (l->entry[i]->d_type == DT_DIR || is_folder(path))
-            l->entry[kept++] = l->entry[i];
-        else
-            free(l->entry[i]);
+    c->name[c->count] = strdup(name);
+    if (!c->name[c->count])
+        return fault(f, "%s: out of memory for the names of its classes; free some", root);
+    c->count++;
+    return true;
+}
+
+/* Links and entries of unknown kind count as what they lead to. */
+static bool look_at_entry(Classes *c, const char *root, const struct dirent *entry, Passed *passed, Fault *f)
+{
+    const char *name = entry->d_name;
+    mode_t mode = entry->d_type == DT_DIR ? S_IFDIR : S_IFREG;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return true;
+    if (name[0] == '.') {
+        passed_hidden(passed, name, S_ISDIR(mode));
+        return true;
+    }
+    if (entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN) {
+        char *path = data_path(root, name, f);
+        bool known = path && data_look(path, &mode, f);
         free(path);
+        if (!known)
+            return false;
     }
-    l->count = kept;
-    if (kept > MAX_CLASSES)
-        return fault(f, "%s: %d class folders, but at most %d are possible", root, kept, MAX_CLASSES);
+    if (S_ISDIR(mode))
+        return add_class(c, name, root, f);
+    if (picture_is_read(name))
+        passed->stray++;
+    else
+        passed_file(passed, name);
+    return true;
+}
+
+static bool list_classes(Classes *c, const char *root, Passed *passed, Fault *f)
+{
+    DIR *folder = opendir(root);
+    if (!folder)
+        return fault_errno(f, "%s", root);
+    const struct dirent *entry;
+    bool listed = true;
+    while (listed && (errno = 0, entry = readdir(folder)))
+        listed = look_at_entry(c, root, entry, passed, f);
+    if (listed && errno != 0)
+        listed = fault_errno(f, "%s", root);
+    closedir(folder);
+    if (c->count > 0)
+        qsort(c->name, (size_t)c->count, sizeof *c->name, by_name);
+    return listed;
+}
+
+/* Every class of the split must be one of the training split's. */
+static bool check_classes(const Classes *split, const Classes *train, const char *root, Fault *f)
+{
+    for (int i = 0, c = 0; i < split->count; i++) {
+        while (c < train->count && strcmp(train->name[c], split->name[i]) < 0)
+            c++;
+        if (c == train->count || strcmp(train->name[c], split->name[i]) != 0)
+            return fault(f, "%s/%s: a class that the training split lacks; remove it or add it to train/",
+                         root, split->name[i]);
+    }
     return true;
 }
 
@@ -93,216 +116,230 @@ static bool list_classes(Listing *l, const char *root, Fault *f)
 
 static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
 {
-    const Folder *o = d->own;
-    char *path;
-    if (asprintf(&path, "%s/%s/%s", o->root, d->class_name[d->label[i]], o->pool + o->name[d->index[i]]) < 0)
-        return fault(f, "%s: out of memory for a file's name; free some", o->root);
-    bool done = picture_read_file(out, path, channels, f);
+    char *path = listing_path(d->own, d->index[i], f);
+    bool done = path && picture_read_file(out, path, channels, f);
     free(path);
     return done;
 }
 
-/* ---- the names held ---- */
-
-static void folder_free(Folder *o)
+static bool identify_size(const Dataset *d, uint32_t i, Fingerprint *p, Fault *f)
 {
-    if (!o)
-        return;
-    free(o->root);
-    free(o->pool);
-    free(o->name);
-    free(o->until);
-    free(o);
+    char *path = listing_path(d->own, d->index[i], f);
+    struct stat status;
+    bool done = path && (stat(path, &status) == 0 || fault_errno(f, "%s", path));
+    if (done)
+        fingerprint_number(p, (uint64_t)status.st_size);
+    free(path);
+    return done;
+}
+
+/* Every name; sizes of some files only, for asking takes a network's file system a while. */
+static bool folder_identify(const Dataset *d, Fingerprint *p, Fault *f)
+{
+    const Listing *l = d->own;
+    for (int c = 0; c < d->classes; c++)
+        fingerprint_text(p, d->class_name[c]);
+    for (uint32_t i = 0; i < d->count; i++) {
+        char name[NAME_MAX + 1];
+        listing_name(l, d->index[i], name);
+        fingerprint_text(p, listing_folder(l, d->index[i]));
+        fingerprint_text(p, name);
+    }
+    for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++)
+        if (!identify_size(d, fingerprint_sample(d, nth), p, f))
+            return false;
+    return true;
 }
 
 static void folder_close(Dataset *d)
 {
-    folder_free(d->own);
-}
-
-/* The array with room for `more`, or NULL. Room doubles: what is not used yet takes no memory. */
-static void *with_room(void *array, uint32_t used, uint32_t more, size_t *capacity, size_t size)
-{
-    size_t wanted = (size_t)used + more, bytes;
-    if (wanted <= *capacity)
-        return array;
-    if (__builtin_mul_overflow(2 * wanted, size, &bytes))
-        return NULL;
-    void *larger = realloc(array, bytes);
-    if (larger)
-        *capacity = 2 * wanted;
-    return larger;
-}
-
-static bool hold_name(Folder *o, const char *name, Fault *f)
-{
-    const uint32_t bytes = (uint32_t)strlen(name) + 1;
-    if (bytes > UINT32_MAX / 4 - o->pool_length) /* so there are no more names either */
-        return fault(f, "%s: the names of its pictures take more than 1 GiB; use fewer", o->root);
-    char *pool = with_room(o->pool, o->pool_length, bytes, &o->pool_capacity, 1);
-    if (pool)
-        o->pool = pool;
-    uint32_t *begin = with_room(o->name, o->count, 1, &o->name_capacity, sizeof *begin);
-    if (begin)
-        o->name = begin;
-    if (!pool || !begin)
-        return fault(f, "out of memory for the names of %u pictures; use fewer", (unsigned)o->count + 1);
-    memcpy(pool + o->pool_length, name, bytes);
-    begin[o->count++] = o->pool_length;
-    o->pool_length += bytes;
-    return true;
-}
-
-static int by_held_name(const void *a, const void *b, void *pool)
-{
-    return strcmp((const char *)pool + *(const uint32_t *)a, (const char *)pool + *(const uint32_t *)b);
-}
-
-/* In byte order. A listing would take several times the memory. */
-static bool hold_names(Folder *o, const char *path, Fault *f)
-{
-    DIR *folder = opendir(path);
-    if (!folder)
-        return fault_errno(f, "%s", path);
-    const uint32_t first = o->count;
-    const struct dirent *entry;
-    bool held = true;
-    while (held && (errno = 0, entry = readdir(folder)))
-        if (may_be_picture(entry))
-            held = hold_name(o, entry->d_name, f);
-    if (held && errno != 0)
-        held = fault_errno(f, "%s", path);
-    closedir(folder);
-    if (o->count > first)
-        qsort_r(o->name + first, o->count - first, sizeof *o->name, by_held_name, o->pool);
-    return held;
-}
-
-/* Holds the pictures of one class of the split, which may be none in the test split. */
-static bool hold_class(Folder *o, const char *class_name, bool required, Fault *f)
-{
-    char *path = path_join(o->root, class_name);
-    const uint32_t before = o->count;
-    bool done = path ? hold_names(o, path, f) : fault(f, "out of memory for a folder's name");
-    if (done && required && o->count == before)
-        done = fault(f, "%s: no .jpg, .jpeg or .png files; add some or remove the folder", path);
-    free(path);
-    return done;
+    listing_free(d->own);
+    free(d->own);
 }
 
 /* ---- opening ---- */
 
-/* Every class of the split must be one of the training split's. */
-static bool check_classes(const Listing *split, const Listing *train, const char *root, Fault *f)
+/* One split on its way to be a data set. */
+typedef struct {
+    const char *dir, *train_root, *root; /* DIR; DIR/train; that, or DIR/test */
+    bool required;                       /* every class must have a picture */
+    Classes train, split;
+    Listing listing;
+    uint32_t *until; /* (classes) the number after each class's last picture */
+    Passed passed;
+} Opening;
+
+static bool name_empty(const Opening *o, const char *class_name, const Passed *passed, Fault *f)
 {
-    for (int i = 0, c = 0; i < split->count; i++) {
-        const char *name = split->entry[i]->d_name;
-        while (c < train->count && strcmp(train->entry[c]->d_name, name) < 0)
-            c++;
-        if (c == train->count || strcmp(train->entry[c]->d_name, name) != 0)
-            return fault(f, "%s/%s: a class that the training split lacks; remove it or add it to train/",
-                         root, name);
-    }
-    return true;
+    char text[PASSED_TEXT];
+    passed_text(passed, text);
+    return fault(f, "%s/%s: no .jpg, .jpeg or .png files%s%s; add some or remove the folder", o->root,
+                 class_name, *text ? ", but " : "", text);
 }
 
-/* Both listings are in byte order, so the split's classes come in the order of their numbers. */
-static bool hold_classes(Folder *o, const Listing *split, const Listing *train, bool required, Fault *f)
+static bool walk_one(Opening *o, const char *class_name, Fault *f)
 {
-    o->until = allocate((size_t)train->count * sizeof *o->until, "the classes", f);
+    Passed passed = {.other = 0};
+    const uint32_t before = o->listing.count;
+    if (!walk_class(&o->listing, class_name, &passed, f))
+        return false;
+    passed_add(&o->passed, &passed);
+    return !o->required || o->listing.count > before || name_empty(o, class_name, &passed, f);
+}
+
+/* Both lists are in byte order, so the split's classes come in the order of their numbers. */
+static bool walk_classes(Opening *o, Fault *f)
+{
+    o->until = allocate((size_t)o->train.count * sizeof *o->until, "the classes", f);
     if (!o->until)
         return false;
-    for (int c = 0, i = 0; c < train->count; c++) {
-        const char *name = train->entry[c]->d_name;
-        if (i < split->count && strcmp(split->entry[i]->d_name, name) == 0) {
-            if (!hold_class(o, name, required, f))
+    for (int c = 0, i = 0; c < o->train.count; c++) {
+        const char *name = o->train.name[c];
+        if (i < o->split.count && strcmp(o->split.name[i], name) == 0) {
+            if (!walk_one(o, name, f))
                 return false;
             i++;
         }
-        o->until[c] = o->count;
+        o->until[c] = o->listing.count;
     }
     return true;
 }
 
-static Dataset *make_dataset(Folder *o, const Listing *train, Fault *f)
+/* A split under another name, beside those that are read, is passed over too. */
+static bool say_passed(Dataset *d, const Opening *o, Fault *f)
 {
-    Dataset *d = dataset_new("folders of pictures", o->count, train->count, f);
-    if (!d)
-        return NULL;
-    bool named = true;
+    char text[PASSED_TEXT], other[NAME_MAX + 1];
+    passed_text(&o->passed, text);
+    const char *behind = "";
+    if (data_split_elsewhere(o->dir, SPLIT_TEST, other))
+        behind = *text ? "/, " : "/";
+    else if (!*text)
+        return true;
+    if (asprintf(&d->remark, "passed over: %s%s%s", other, behind, text) >= 0)
+        return true;
+    d->remark = NULL;
+    return fault(f, "%s: out of memory for what is passed over; free some", o->root);
+}
+
+/* Takes the names of the classes. */
+static void label_pictures(Dataset *d, Opening *o)
+{
     uint32_t i = 0;
-    for (int c = 0; c < d->classes && named; c++) {
-        d->class_name[c] = strdup(train->entry[c]->d_name);
-        named = d->class_name[c] != NULL;
+    for (int c = 0; c < d->classes; c++) {
+        d->class_name[c] = o->train.name[c];
+        o->train.name[c] = NULL;
         for (; i < o->until[c]; i++)
             d->label[i] = (uint16_t)c;
     }
-    if (!named) {
-        fault(f, "out of memory for the names of %d classes", d->classes);
+}
+
+static Dataset *make_dataset(Opening *o, Fault *f)
+{
+    Dataset *d = dataset_new("folders of pictures", o->listing.count, o->train.count, f);
+    if (!d)
+        return NULL;
+    Listing *own = allocate(sizeof *own, "a data set", f);
+    if (!own || !say_passed(d, o, f)) {
+        free(own);
         data_close(d);
         return NULL;
     }
-    d->bytes += o->pool_length + o->count * sizeof *o->name + (size_t)train->count * sizeof *o->until;
-    d->own = o;
+    label_pictures(d, o);
+    *own = o->listing;
+    d->bytes += listing_bytes(own);
+    o->listing = (Listing){.root = NULL};
+    d->own = own;
     d->read = folder_read;
+    d->identify = folder_identify;
     d->close = folder_close;
     return d;
 }
 
-static Folder *folder_new(const char *root, Fault *f)
+/* The lists of both splits, which may be the same one. */
+static bool list_both(Opening *o, Fault *f)
 {
-    Folder *o = allocate_zero(sizeof *o, "a data set", f);
-    if (!o || (o->root = strdup(root)))
-        return o;
-    fault(f, "out of memory for a folder's name");
-    folder_free(o);
-    return NULL;
+    Passed in_train = {.other = 0};
+    if (!list_classes(&o->train, o->train_root, &in_train, f) ||
+        !list_classes(&o->split, o->root, &o->passed, f))
+        return false;
+    if (o->train.count > 0)
+        return true;
+    if (in_train.stray)
+        return fault(
+            f, "%s: no class folders, but %u picture%s directly in it; put them into a folder for each class",
+            o->train_root, in_train.stray, in_train.stray == 1 ? "" : "s");
+    return fault(f, "%s: no class folders; it must hold one folder of pictures for each class",
+                 o->train_root);
 }
 
-static Dataset *open_listed(const Listing *split, const Listing *train, const char *root, bool required,
-                            Fault *f)
+static Dataset *open_split(const char *train_root, const DataRequest *r, const char *root, Fault *f)
 {
-    Folder *o = folder_new(root, f);
+    Opening o = {.dir = r->dir, .train_root = train_root, .root = root, .required = r->split != SPLIT_TEST};
     Dataset *d = NULL;
-    if (o && check_classes(split, train, root, f) && hold_classes(o, split, train, required, f))
-        d = make_dataset(o, train, f);
-    if (!d)
-        folder_free(o);
+    if (listing_begin(&o.listing, root, r->lenient, f) && list_both(&o, f) &&
+        check_classes(&o.split, &o.train, root, f) && walk_classes(&o, f))
+        d = make_dataset(&o, f);
+    classes_free(&o.train);
+    classes_free(&o.split);
+    listing_free(&o.listing);
+    free(o.until);
     return d;
 }
 
-/* `required`: every class must have a picture. */
-static Dataset *open_split(const char *train_root, const char *root, bool required, Fault *f)
+/* ---- finding ---- */
+
+typedef struct {
+    char *train, *test; /* their paths, by malloc */
+    bool has_train, has_test;
+} Roots;
+
+static bool find_roots(Roots *r, const char *dir, Fault *f)
 {
-    Listing train = {0}, split = {0};
-    Dataset *d = NULL;
-    if (list_classes(&train, train_root, f) && list_classes(&split, root, f)) {
-        if (train.count > 0)
-            d = open_listed(&split, &train, root, required, f);
-        else
-            fault(f, "%s: no class folders; it must hold one folder of pictures for each class", train_root);
-    }
-    listing_free(&train);
-    listing_free(&split);
-    return d;
+    *r = (Roots){.train = data_path(dir, "train", f)};
+    r->test = r->train ? data_path(dir, "test", f) : NULL;
+    return r->test && data_folder_find(r->train, &r->has_train, f) &&
+           data_folder_find(r->test, &r->has_test, f);
 }
 
-Dataset *folder_open(const DataRequest *r, bool *found, Fault *f)
+static void roots_free(Roots *r)
 {
-    const char *dir = r->dir;
-    char *train = path_join(dir, "train"), *test = path_join(dir, "test");
-    bool has_train = is_folder(train), has_test = is_folder(test);
+    free(r->train);
+    free(r->test);
+}
+
+bool folder_find(const char *dir, bool *found, Fault *f)
+{
+    Roots r;
+    bool known = find_roots(&r, dir, f);
+    *found = known && (r.has_train || r.has_test);
+    roots_free(&r);
+    return known;
+}
+
+static bool name_missing(const char *dir, Split split, Fault *f)
+{
+    const char *const name = split == SPLIT_TEST ? "test" : "train";
+    char other[NAME_MAX + 1];
+    if (data_split_elsewhere(dir, split, other))
+        return fault(f, "%s: no folder %s/, but %s/; if it is to be that, link it: ln -s '%s' '%s/%s'", dir,
+                     name, other, other, dir, name);
+    if (split == SPLIT_TEST)
+        return fault(f, "%s: no folder test/ beside train/; add test/CLASS/ with pictures to test on", dir);
+    return fault(f, "%s: no folder train/ beside test/; the classes are numbered by it", dir);
+}
+
+Dataset *folder_open(const DataRequest *r, Fault *f)
+{
+    Roots roots;
     Dataset *d = NULL;
-    *found = has_train || has_test;
-    if (!*found)
+    if (!find_roots(&roots, r->dir, f))
         d = NULL;
-    else if (!has_train)
-        fault(f, "%s: no folder train/ beside test/; the classes are numbered by it", dir);
-    else if (r->split == SPLIT_TEST && !has_test)
-        fault(f, "%s: no folder test/ beside train/; add test/CLASS/ with pictures to test on", dir);
+    else if (!roots.has_train)
+        name_missing(r->dir, SPLIT_TRAIN, f);
+    else if (r->split == SPLIT_TEST && !roots.has_test)
+        name_missing(r->dir, SPLIT_TEST, f);
     else
-        d = open_split(train, r->split == SPLIT_TEST ? test : train, r->split != SPLIT_TEST, f);
-    free(train);
-    free(test);
+        d = open_split(roots.train, r, r->split == SPLIT_TEST ? roots.test : roots.train, f);
+    roots_free(&roots);
     return d;
 }

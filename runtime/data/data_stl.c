@@ -4,6 +4,7 @@
 #include "runtime.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { SIDE = 96, PLANE = SIDE * SIDE, IMAGE = 3 * PLANE, CLASSES = 10, BLOCK = 4096 };
 
@@ -85,6 +86,7 @@ static Dataset *make_dataset(const DataFile *pixels, const DataFile *labels, Fau
     d->width = d->height = SIDE;
     d->unlabelled = !labels->path;
     d->read = stl_read;
+    d->identify = fingerprint_pixels;
     if (d->unlabelled || read_labels(labels, d, f))
         return d;
     data_close(d);
@@ -106,44 +108,84 @@ static Dataset *hold_pixels(Dataset *d, DataFile *pixels, Fault *f)
     return d;
 }
 
+static bool open_named(DataFile *file, const char *dir, const char *name, Fault *f)
+{
+    bool found;
+    return data_file_find(dir, name, &found, f) &&
+           (found || fault(f, "%s: %s without %s; fetch it too", dir, format, name)) &&
+           data_file_open(file, dir, name, f);
+}
+
 static Dataset *open_part(const Part *part, const char *dir, Fault *f)
 {
     DataFile pixels = {.path = NULL}, labels = {.path = NULL};
     Dataset *d = NULL;
-    if (data_file_open(&pixels, dir, part->pixels, f) &&
-        (!part->labels || data_file_open(&labels, dir, part->labels, f)) && check_sizes(&pixels, &labels, f))
+    if (open_named(&pixels, dir, part->pixels, f) &&
+        (!part->labels || open_named(&labels, dir, part->labels, f)) && check_sizes(&pixels, &labels, f))
         d = make_dataset(&pixels, &labels, f);
     if (d)
         d = hold_pixels(d, &pixels, f);
-    if (d && part->labels)
-        data_names_read(d, dir, "class_names.txt");
+    if (d && part->labels && !data_names_read(d, dir, "class_names.txt", f)) {
+        data_close(d);
+        d = NULL;
+    }
     data_file_close(&pixels);
     data_file_close(&labels);
     return d;
 }
 
-static const Part *choose_part(const char *dir, Split split)
+/* NULL with a fault. */
+static const Part *choose_part(const char *dir, Split split, Fault *f)
 {
-    if (split == SPLIT_TEST)
-        return &test_part;
-    return split == SPLIT_PRETRAIN && data_file_exists(dir, unlabelled_pixels) ? &unlabelled_part
-                                                                               : &train_part;
+    bool unlabelled = false;
+    if (split == SPLIT_PRETRAIN && !data_file_find(dir, unlabelled_pixels, &unlabelled, f))
+        return NULL;
+    return split == SPLIT_TEST ? &test_part : unlabelled ? &unlabelled_part : &train_part;
 }
 
-static bool holds_part(const char *dir)
+static bool holds_part(const char *dir, bool *holds, Fault *f)
 {
-    return data_file_exists(dir, train_part.pixels) || data_file_exists(dir, test_part.pixels) ||
-           data_file_exists(dir, unlabelled_pixels);
+    const Part *const parts[] = {&train_part, &test_part, &unlabelled_part};
+    bool known = true;
+    *holds = false;
+    for (size_t i = 0; known && !*holds && i < COUNT(parts); i++)
+        known = data_file_find(dir, parts[i]->pixels, holds, f);
+    return known;
 }
 
-Dataset *stl_open(const DataRequest *r, bool *found, Fault *f)
+/* The folder with the files, by malloc: the one given, or the one that the archive makes. NULL: neither. */
+static bool find_place(char **place, const char *dir, Fault *f)
 {
-    char *inner = path_join(r->dir, below);
-    const char *dir = inner && !holds_part(r->dir) ? inner : r->dir;
-    Dataset *d = NULL;
-    *found = holds_part(dir);
-    if (*found)
-        d = open_part(choose_part(dir, r->split), dir, f);
-    free(inner);
+    bool holds;
+    *place = NULL;
+    if (!holds_part(dir, &holds, f))
+        return false;
+    if (holds)
+        return (*place = strdup(dir)) ||
+               fault(f, "%s: out of memory for the name of a folder; free some", dir);
+    char *inner = data_path(dir, below, f);
+    bool known = inner && holds_part(inner, &holds, f);
+    if (known && holds)
+        *place = inner;
+    else
+        free(inner);
+    return known;
+}
+
+bool stl_find(const char *dir, bool *found, Fault *f)
+{
+    char *place;
+    bool known = find_place(&place, dir, f);
+    *found = place != NULL;
+    free(place);
+    return known;
+}
+
+Dataset *stl_open(const DataRequest *r, Fault *f)
+{
+    char *place;
+    const Part *part = find_place(&place, r->dir, f) && place ? choose_part(place, r->split, f) : NULL;
+    Dataset *d = part ? open_part(part, place, f) : NULL;
+    free(place);
     return d;
 }

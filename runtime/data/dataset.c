@@ -32,6 +32,7 @@ void data_close(Dataset *d)
     for (int c = 0; d->class_name && c < d->classes; c++)
         free(d->class_name[c]);
     free(d->class_name);
+    free(d->remark);
     free(d->label);
     free(d->index);
     free(d);

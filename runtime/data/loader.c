@@ -170,10 +170,9 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
 {
     if (d->count < (uint32_t)m->batch) {
         fault(f,
-              "the training split has %u pictures, fewer than a batch of %d; add pictures, raise --limit, or "
-              "make the "
-              "spec's batch smaller",
-              d->count, m->batch);
+              "the training split has %u pictures%s%s%s, fewer than a batch of %d; add pictures, raise "
+              "--limit, or make the spec's batch smaller",
+              d->count, d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "", m->batch);
         return NULL;
     }
     Loader *l = allocate_zero(sizeof *l, "loading pictures", f);
@@ -187,7 +186,11 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
     decoding_leave(d->bytes + d->count * sizeof *l->order);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
-    pthread_cond_init(&l->ready, NULL);
+    pthread_condattr_t steady;
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&l->ready, &steady);
+    pthread_condattr_destroy(&steady);
     bool started = make_buffers(l, f);
     if (started) {
         random_order(seed, step / l->per_epoch, l->order, d->count);
@@ -234,19 +237,37 @@ static void take_back(Loader *l)
     pthread_cond_broadcast(&l->room);
 }
 
+/* With the lock held: false where a signal asks to end before the batch is ready. A signal wakes nobody who
+ * waits, hence the look now and then. */
+static bool wait_until_ready(Loader *l, const Batch *b)
+{
+    enum { LOOK = 50 * 1000 * 1000 }; /* nanoseconds */
+    while (b->finished < l->model->batch && !signals_received()) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOOK;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        pthread_cond_timedwait(&l->ready, &l->lock, &until);
+    }
+    return b->finished == l->model->batch;
+}
+
 float *loader_next(Loader *l, Fault *f)
 {
     pthread_mutex_lock(&l->lock);
     take_back(l);
     Batch *b = &l->batch[l->wanted % BUFFERS];
-    while (b->finished < l->model->batch)
-        pthread_cond_wait(&l->ready, &l->lock);
-    bool prepared = b->failed == l->model->batch;
+    bool ready = wait_until_ready(l, b), prepared = ready && b->failed == l->model->batch;
     if (prepared) {
         l->lent = true;
         l->wanted++;
-    } else {
+    } else if (ready) {
         *f = b->fault;
+    } else {
+        fault(f, "stopped by a signal");
     }
     pthread_mutex_unlock(&l->lock);
     return prepared ? b->views : NULL;

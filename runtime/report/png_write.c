@@ -69,6 +69,18 @@ static int color_type(int channels)
     }
 }
 
+/* libpng's own would print beside the program's one line. */
+static void png_fail(png_structp png, png_const_charp text)
+{
+    (void)text;
+    png_longjmp(png, 1);
+}
+
+static void png_silent(png_structp png, png_const_charp text)
+{
+    (void)png, (void)text;
+}
+
 /* Small tables for deflate: the picture is small too. */
 static void put_picture(png_structp png, png_infop info, const uint8_t *pixels, int width, int height,
                         int channels)
@@ -87,7 +99,7 @@ static void put_picture(png_structp png, png_infop info, const uint8_t *pixels, 
 bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, int channels, Fault *f)
 {
     Base64 out = {.stream = stream};
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, png_fail, png_silent);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info || setjmp(png_jmpbuf(png))) {
         png_destroy_write_struct(&png, &info);

@@ -49,7 +49,7 @@ bool npy_open(NpyWriter *w, const char *path, const char *descr, int rank, const
         return false;
     if (write_header(w->file.stream, descr, rank, dims))
         return true;
-    fault_errno(f, "cannot write %s", path);
+    file_fault(&w->file, f);
     npy_discard(w);
     return false;
 }
@@ -57,7 +57,7 @@ bool npy_open(NpyWriter *w, const char *path, const char *descr, int rank, const
 bool npy_give(NpyWriter *w, const void *data, size_t bytes, Fault *f)
 {
     if (fwrite(data, 1, bytes, w->file.stream) != bytes)
-        return fault_errno(f, "cannot write %s", w->file.path);
+        return file_fault(&w->file, f);
     w->given += bytes;
     return true;
 }

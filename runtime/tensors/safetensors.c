@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define JSMN_STATIC
 #define JSMN_STRICT
@@ -292,19 +293,28 @@ static int compare_names(const void *a, const void *b)
     return strcmp(((const Stored *)a)->name, ((const Stored *)b)->name);
 }
 
-static bool check_overlaps(TensorFile *t, Fault *f)
+/* As the format wants it: tensors one behind the other, from the first byte of the data to the file's last.
+ */
+static bool check_layout(const Header *h)
 {
+    TensorFile *t = h->file;
     qsort(t->tensor, (size_t)t->count, sizeof *t->tensor, compare_begin);
     const Stored *last = NULL; /* the last that has data */
+    uint64_t end = h->data_begin;
     for (int i = 0; i < t->count; i++) {
         const Stored *s = &t->tensor[i];
         if (s->bytes == 0)
             continue;
-        if (last != NULL && s->begin < last->begin + last->bytes)
-            return fault(f, "%s: tensors %s and %s overlap", t->path, last->name, s->name);
+        if (last != NULL && s->begin < end)
+            return fault(h->f, "%s: tensors %s and %s overlap", t->path, last->name, s->name);
+        if (s->begin != end)
+            return fault(h->f, "%s: damaged: bytes of no tensor lie before tensor %s", t->path, s->name);
+        end += s->bytes;
         last = s;
     }
-    return true;
+    if (end == h->data_begin + h->data_bytes)
+        return true;
+    return fault(h->f, "%s: damaged: bytes of no tensor lie behind the last", t->path);
 }
 
 /* Leaves the tensors in the order of their names, for tensors_find. */
@@ -356,7 +366,7 @@ static bool parse_header(Header *h)
         return false;
     jsmn_init(&parser);
     h->tokens = jsmn_parse(&parser, h->text, h->length, h->token, (unsigned)room);
-    return check_json(h) && read_entries(h) && check_overlaps(h->file, h->f) && check_names(h->file, h->f);
+    return check_json(h) && read_entries(h) && check_layout(h) && check_names(h->file, h->f);
 }
 
 /* ---- the file ---- */
@@ -389,12 +399,82 @@ static bool load_header(Header *h)
     return h->text != NULL && read_at(t, LENGTH_BYTES, h->text, h->length, h->f) && parse_header(h);
 }
 
+/* ---- checkpoints of ours ---- */
+
+static int count_checkpoint_keys(const TensorFile *t)
+{
+    int count = 0;
+    for (int i = 0; i < t->metadata_count; i += 2)
+        count += strncmp(t->metadata[i], CHECKPOINT_KEYS, strlen(CHECKPOINT_KEYS)) == 0;
+    return count;
+}
+
+static bool add_bytes(const TensorFile *t, uint64_t begin, uint64_t end, Digest *digest, Fault *f)
+{
+    enum { BLOCK = 1 << 16 };
+    uint8_t *block = allocate(BLOCK, "checking a file", f);
+    bool good = block != NULL;
+    for (size_t count; good && begin < end; begin += count) {
+        count = end - begin < BLOCK ? (size_t)(end - begin) : BLOCK;
+        good = read_at(t, begin, block, count, f);
+        if (good)
+            digest_add(digest, block, count);
+    }
+    free(block);
+    return good;
+}
+
+/* The digest covers every byte before and behind its own. */
+static bool digest_fits(const TensorFile *t, const Stored *s, uint64_t size, bool *fits, Fault *f)
+{
+    uint64_t kept;
+    Digest digest;
+    digest_begin(&digest);
+    if (!add_bytes(t, 0, s->begin, &digest, f) || !add_bytes(t, s->begin + s->bytes, size, &digest, f) ||
+        !tensors_read(t, s, &kept, f))
+        return false;
+    *fits = digest_end(&digest) == kept;
+    return true;
+}
+
+/* Version 0.1 wrote one key of ours and no digest. With more keys than one, a damaged byte of one of them
+ * leaves another that says whose the file is. */
+static bool check_digest(TensorFile *t, uint64_t size, Fault *f)
+{
+    const int keys = count_checkpoint_keys(t);
+    const char *version = tensors_metadata(t, CHECKPOINT_VERSION_KEY);
+    const Stored *s = tensors_find(t, TENSOR_DIGEST);
+    bool fits = false;
+    if (keys == 0)
+        return true;
+    t->unsigned_checkpoint = keys == 1 && s == NULL && version != NULL && strcmp(version, "1") == 0;
+    if (t->unsigned_checkpoint)
+        return true;
+    if (s != NULL && s->dtype == DTYPE_I64 && s->count == 1 && !digest_fits(t, s, size, &fits, f))
+        return false;
+    return fits ||
+           fault(f, "%s: damaged: its bytes are not those that were written (the digest does not fit)",
+                 t->path);
+}
+
+static bool open_stream(TensorFile *t, const char *path, Fault *f)
+{
+    int descriptor = file_open_to_read(path, f);
+    if (descriptor < 0)
+        return false;
+    t->path = strdup(path);
+    t->stream = t->path != NULL ? fdopen(descriptor, "rb") : NULL;
+    if (t->stream != NULL)
+        return true;
+    close(descriptor);
+    return fault(f, "out of memory for reading %s", path);
+}
+
 bool tensors_open(TensorFile *t, const char *path, Fault *f)
 {
-    *t = (TensorFile){.path = strdup(path), .stream = fopen(path, "rb")};
+    *t = (TensorFile){0};
     Header h = {.file = t, .f = f};
-    bool opened = t->path != NULL && t->stream != NULL;
-    bool good = opened ? load_header(&h) : fault_errno(f, "cannot open %s", path);
+    bool good = open_stream(t, path, f) && load_header(&h) && check_digest(t, h.data_begin + h.data_bytes, f);
     free(h.text);
     free(h.token);
     if (!good)

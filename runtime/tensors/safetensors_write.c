@@ -1,7 +1,8 @@
 /* safetensors_write.c: writes tensors to a .safetensors file.
  *
  * The header grows in memory while tensors are announced, and goes out before the first data, padded with
- * spaces so that the data begin at a multiple of 8. Data follow in the order of the announcements. */
+ * spaces so that the data begin at a multiple of 8. Data follow in the order of the announcements; a digest
+ * is the last of them, so that it can be over all that went before. */
 #include "runtime.h"
 #include <assert.h>
 #include <inttypes.h>
@@ -98,11 +99,19 @@ void writer_announce(TensorWriter *w, const char *name, Dtype dtype, int rank, c
     append(w, "%" PRIu64 "]}", w->announced);
 }
 
+void writer_sign(TensorWriter *w)
+{
+    digest_begin(&w->digest);
+    w->is_signed = true;
+}
+
 static bool put(TensorWriter *w, const void *data, size_t bytes, Fault *f)
 {
+    if (w->is_signed)
+        digest_add(&w->digest, data, bytes);
     if (fwrite(data, 1, bytes, w->file.stream) == bytes)
         return true;
-    return fault_errno(f, "cannot write %s", w->file.path);
+    return file_fault(&w->file, f);
 }
 
 /* The header's length falls to 0 once it is out. */
@@ -110,6 +119,8 @@ static bool put_header_once(TensorWriter *w, Fault *f)
 {
     if (w->header != NULL && w->header_length == 0)
         return true;
+    if (w->is_signed)
+        writer_announce(w, TENSOR_DIGEST, DTYPE_I64, 1, &(int64_t){1});
     append(w, "}");
     while (w->header != NULL && (LENGTH_BYTES + w->header_length) % DATA_ALIGNMENT != 0)
         append(w, " ");
@@ -127,14 +138,21 @@ bool writer_give(TensorWriter *w, const void *data, size_t bytes, Fault *f)
     return put_header_once(w, f) && put(w, data, bytes, f);
 }
 
-bool writer_commit(TensorWriter *w, Fault *f)
+static bool put_digest(TensorWriter *w, Fault *f)
 {
-    bool good = put_header_once(w, f);
+    uint64_t digest = digest_end(&w->digest);
+    w->given += sizeof digest;
+    return put(w, &digest, sizeof digest, f);
+}
+
+bool writer_commit(TensorWriter *w, const char *previous, Fault *f)
+{
+    bool good = put_header_once(w, f) && (!w->is_signed || put_digest(w, f));
     if (good && w->given != w->announced)
         good = fault(f, "bug: %s was promised %" PRIu64 " bytes of tensors and given %" PRIu64, w->file.path,
                      w->announced, w->given);
     if (good)
-        good = file_commit(&w->file, f);
+        good = file_commit_keeping(&w->file, previous, f);
     writer_discard(w);
     return good;
 }

@@ -4,6 +4,7 @@
  * random numbers of its own, so they depend on neither the layout inside nor the other tensors. */
 #include "runtime.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,10 +90,22 @@ const Stored *weights_find(const TensorFile *file, const char *name, const Amdim
     return s;
 }
 
+/* A value that is no number spoils all that comes after it; better to hear of it here. */
+static bool are_finite(const TensorFile *file, const Stored *s, const float *value, Fault *f)
+{
+    for (uint64_t i = 0; i < s->count; i++)
+        if (!isfinite(value[i]))
+            return fault(f,
+                         "%s: tensor %s holds a value that is not finite (%g, element %" PRIu64
+                         "); take a checkpoint of before",
+                         file->path, s->name, (double)value[i], i);
+    return true;
+}
+
 bool weights_read(const TensorFile *file, const Stored *s, const AmdimTensor *t, float *ours, Fault *f)
 {
     float *torch = allocate(t->count * sizeof *torch, t->name, f);
-    bool done = torch != NULL && tensors_read(file, s, torch, f);
+    bool done = torch != NULL && tensors_read(file, s, torch, f) && are_finite(file, s, torch, f);
     if (done)
         layout_inward(t, torch, ours);
     free(torch);
@@ -119,11 +132,13 @@ bool weights_give(TensorWriter *w, const AmdimTensor *t, const float *ours, Faul
 }
 
 /* Nothing is read before every tensor is known to be there. */
-static bool load_all(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
+bool weights_load_file(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
 {
     for (int i = 0; i < m->tensors; i++)
         if (weights_find(file, m->tensor[i].name, &m->tensor[i], f) == NULL)
             return false;
+    if (file->unsigned_checkpoint)
+        note("%s: of version 0.1, whose checkpoints have no digest: damage might go unnoticed", file->path);
     memset(params, 0, m->param_floats * sizeof *params);
     for (int i = 0; i < m->tensors; i++) {
         const AmdimTensor *t = &m->tensor[i];
@@ -138,7 +153,54 @@ bool weights_load(const AmdimModel *m, const char *path, float *params, Fault *f
     TensorFile file;
     if (!tensors_open(&file, path, f))
         return false;
-    bool done = load_all(m, &file, params, f);
+    bool done = weights_load_file(m, &file, params, f);
+    tensors_close(&file);
+    return done;
+}
+
+/* ---- what fits ---- */
+
+enum { NAMED = 8 }; /* tensors that a note names, at most */
+
+typedef struct {
+    int count;
+    char names[512];
+} NotTaken;
+
+static void add_name(NotTaken *n, const char *name)
+{
+    size_t used = strlen(n->names);
+    if (n->count++ < NAMED)
+        snprintf(n->names + used, sizeof n->names - used, "%s%s", used > 0 ? ", " : "", name);
+    else if (n->count == NAMED + 1)
+        snprintf(n->names + used, sizeof n->names - used, " and more");
+}
+
+static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
+{
+    NotTaken not_taken = {0};
+    for (int i = 0; i < m->tensors; i++) {
+        const AmdimTensor *t = &m->tensor[i];
+        const Stored *s = weights_find(file, t->name, t, f);
+        if (s == NULL)
+            add_name(&not_taken, t->name);
+        else if (!weights_read(file, s, t, params + t->offset, f))
+            return false;
+    }
+    if (not_taken.count == m->tensors)
+        return fault(f, "%s: none of its tensors is one of %s's by name and shape", file->path, m->name);
+    if (not_taken.count > 0)
+        note("%s: %d of %d tensors taken; begun anew, as missing or of another shape there: %s", file->path,
+             m->tensors - not_taken.count, m->tensors, not_taken.names);
+    return true;
+}
+
+bool weights_load_fitting(const AmdimModel *m, const char *path, float *params, Fault *f)
+{
+    TensorFile file;
+    if (!tensors_open(&file, path, f))
+        return false;
+    bool done = load_fitting(m, &file, params, f);
     tensors_close(&file);
     return done;
 }

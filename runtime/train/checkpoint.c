@@ -1,17 +1,26 @@
 /* checkpoint.c: RUN/last.safetensors, all that resuming needs.
  *
  * Beside the weights it holds the optimiser's moments, as optimizer.NAME.MOMENT in the weights' layout, and
- * `progress`, int64 {seed, step, limit}; its metadata say which program may go on from it. The optimiser has
- * taken as many steps as are finished. Tensors stream one at a time, so that saving needs memory for the
- * largest only. */
+ * `progress`, int64 {seed, step, limit, steps left out in a row, bits of the base lr}; its metadata say which
+ * program may go on from it, and with which data. A digest over all of it comes last. The optimiser has taken
+ * as many steps as are finished. Tensors stream one at a time, so that saving needs memory for the largest
+ * only.
+ *
+ * Version 0.1 wrote format "1": no digest, no data, a progress of three values. */
 #include "runtime.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION "1"
+#define VERSION     "2"
+#define OLD_VERSION "1"
+/* More keys than the version's begin as ours do: see check_digest in safetensors.c. */
+#define SPEC_KEY CHECKPOINT_KEYS "spec"
+#define DATA_KEY CHECKPOINT_KEYS "data"
 
-enum { PROGRESS_VALUES = 3, MOMENTS_MOST = 2 };
+enum { PROGRESS_LR = 4, PROGRESS_VALUES = 5, OLD_PROGRESS_VALUES = 3, MOMENTS_MOST = 2 };
+static const int64_t STEPS_MOST = (int64_t)1 << 53; /* what a double counts to, as metrics hold steps */
 
 typedef struct {
     const char *rule;
@@ -33,6 +42,22 @@ static char *moment_name(const AmdimTensor *t, const char *moment, Fault *f)
     if (name != NULL)
         snprintf(name, size, "optimizer.%s.%s", t->name, moment);
     return name;
+}
+
+/* The settings, a line each; by malloc. */
+static char *canonical_spec(const AmdimModel *m, Fault *f)
+{
+    size_t size = 1;
+    for (int i = 0; i < m->settings; i++)
+        size += strlen(m->setting[i]) + 1;
+    char *text = allocate(size, "the spec", f);
+    if (text != NULL)
+        *text = '\0';
+    for (int i = 0; text != NULL && i < m->settings; i++) {
+        strcat(text, m->setting[i]);
+        strcat(text, "\n");
+    }
+    return text;
 }
 
 /* What is done with each moment of each trained tensor: announce it, give it, look for it, read it. */
@@ -79,13 +104,20 @@ static bool give_moment(State *s, const AmdimTensor *t, const char *name, float 
     return weights_give(s->writer, t, moment, s->f);
 }
 
-static bool announce_all(State *s)
+static bool announce_all(State *s, const Progress *p)
 {
     const AmdimModel *m = s->model;
-    writer_metadata(s->writer, "amdimc_version", VERSION);
+    char *spec = canonical_spec(m, s->f);
+    if (spec == NULL)
+        return false;
+    writer_metadata(s->writer, CHECKPOINT_VERSION_KEY, VERSION);
+    writer_metadata(s->writer, SPEC_KEY, spec);
+    free(spec);
+    writer_metadata(s->writer, DATA_KEY, p->data);
     writer_metadata(s->writer, "name", m->name);
     writer_metadata(s->writer, "digest", m->digest);
     writer_metadata(s->writer, "optimizer", moments_of(m).rule);
+    writer_sign(s->writer);
     writer_announce(s->writer, "progress", DTYPE_I64, 1, &(int64_t){PROGRESS_VALUES});
     for (int i = 0; i < m->tensors; i++)
         weights_announce(s->writer, m->tensor[i].name, &m->tensor[i]);
@@ -95,7 +127,8 @@ static bool announce_all(State *s)
 static bool give_all(State *s, const float *params, const Progress *p)
 {
     const AmdimModel *m = s->model;
-    const int64_t values[PROGRESS_VALUES] = {(int64_t)p->seed, (int64_t)p->step, p->limit};
+    int64_t values[PROGRESS_VALUES] = {(int64_t)p->seed, (int64_t)p->step, p->limit, p->left_out};
+    memcpy(&values[PROGRESS_LR], &p->lr, sizeof p->lr);
     if (!writer_give(s->writer, values, sizeof values, s->f))
         return false;
     for (int i = 0; i < m->tensors; i++)
@@ -104,65 +137,99 @@ static bool give_all(State *s, const float *params, const Progress *p)
     return each_moment(s, give_moment);
 }
 
-bool checkpoint_save(const AmdimModel *m, const char *path, const float *params, const Optimizer *o,
-                     const Progress *p, Fault *f)
+bool checkpoint_save(const AmdimModel *m, const CheckpointFiles *files, const float *params,
+                     const Optimizer *o, const Progress *p, Fault *f)
 {
     TensorWriter writer;
     State s = {.model = m, .optimizer = o, .writer = &writer, .f = f};
-    if (!writer_open(&writer, path, f))
+    if (!writer_open(&writer, files->last, f))
         return false;
-    if (announce_all(&s) && give_all(&s, params, p))
-        return writer_commit(&writer, f);
+    if (announce_all(&s, p) && give_all(&s, params, p))
+        return writer_commit(&writer, files->keep ? files->previous : NULL, f);
     writer_discard(&writer);
     return false;
 }
 
-/* ---- loading ---- */
+/* ---- whether this program may go on from it ---- */
 
 static const char *or_none(const char *text)
 {
     return text != NULL ? text : "none";
 }
 
+/* Where the specs first differ: a line of theirs, of that length, and our setting; either may be at its end.
+ */
+static const char *first_difference(const AmdimModel *m, const char **theirs, int *length)
+{
+    for (int i = 0;; i++, *theirs += *length + 1) {
+        const char *ours = i < m->settings ? m->setting[i] : "";
+        *length = (int)strcspn(*theirs, "\n");
+        if (**theirs == '\0' || i == m->settings || strlen(ours) != (size_t)*length ||
+            strncmp(*theirs, ours, (size_t)*length) != 0)
+            return ours;
+    }
+}
+
+static bool refuse_spec(const State *s)
+{
+    static const char way_out[] = "go on with the program that saved it, or train into another folder";
+    const char *path = s->file->path, *name = or_none(tensors_metadata(s->file, "name"));
+    const char *theirs = tensors_metadata(s->file, SPEC_KEY);
+    if (theirs == NULL)
+        return fault(
+            s->f, "%s: saved by a program of another spec (%s, digest %s; this is %s, digest %s); %s", path,
+            name, or_none(tensors_metadata(s->file, "digest")), s->model->name, s->model->digest, way_out);
+    int length;
+    const char *ours = first_difference(s->model, &theirs, &length);
+    return fault(s->f,
+                 "%s: saved by a program of another spec (%s), with `%.*s` where this one (%s) has `%s`; %s",
+                 path, name, length, theirs, s->model->name, ours, way_out);
+}
+
 static bool check_metadata(const State *s)
 {
     const char *path = s->file->path, *rule = moments_of(s->model).rule;
-    const char *version = tensors_metadata(s->file, "amdimc_version");
+    const char *version = tensors_metadata(s->file, CHECKPOINT_VERSION_KEY);
     const char *digest = tensors_metadata(s->file, "digest");
     const char *optimizer = tensors_metadata(s->file, "optimizer");
     if (version == NULL)
-        return fault(s->f, "%s: no run to go on from: its metadata name no amdimc_version", path);
-    if (strcmp(version, VERSION) != 0)
+        return fault(s->f, "%s: no run to go on from: its metadata name no " CHECKPOINT_VERSION_KEY, path);
+    if (strcmp(version, VERSION) != 0 && strcmp(version, OLD_VERSION) != 0)
         return fault(s->f,
-                     "%s: saved in version %s of the format, this program reads version %s; go on with the "
-                     "program that saved it",
-                     path, version, VERSION);
+                     "%s: saved in version %s of the format, this program reads version " VERSION
+                     "; go on with the program that saved it",
+                     path, version);
     if (digest == NULL || strcmp(digest, s->model->digest) != 0)
-        return fault(
-            s->f,
-            "%s: saved by a program of another spec (%s, digest %s; this is %s, digest %s); go on with "
-            "that program, or train into another folder",
-            path, or_none(tensors_metadata(s->file, "name")), or_none(digest), s->model->name,
-            s->model->digest);
+        return refuse_spec(s);
     if (optimizer == NULL || strcmp(optimizer, rule) != 0)
         return fault(s->f, "%s: saved with optimizer %s, this program's is %s", path, or_none(optimizer),
                      rule);
     return true;
 }
 
+/* ---- loading ---- */
+
 static bool read_progress(const State *s, Progress *p)
 {
     const Stored *stored = tensors_find(s->file, "progress");
-    int64_t values[PROGRESS_VALUES];
-    if (stored == NULL || stored->dtype != DTYPE_I64 || stored->rank != 1 ||
-        stored->dims[0] != PROGRESS_VALUES)
-        return fault(s->f, "%s: no tensor progress (int64, %d)", s->file->path, PROGRESS_VALUES);
+    int count = s->file->unsigned_checkpoint ? OLD_PROGRESS_VALUES : PROGRESS_VALUES;
+    int64_t values[PROGRESS_VALUES] = {0};
+    memcpy(&values[PROGRESS_LR], &s->model->optimizer.lr, sizeof s->model->optimizer.lr);
+    if (stored == NULL || stored->dtype != DTYPE_I64 || stored->rank != 1 || stored->dims[0] != count)
+        return fault(s->f, "%s: no tensor progress (int64, %d)", s->file->path, count);
     if (!tensors_read(s->file, stored, values, s->f))
         return false;
-    if (values[1] < 0 || values[2] < 0 || values[2] > UINT32_MAX)
-        return fault(s->f, "%s: tensor progress holds a step or a limit out of range", s->file->path);
-    *p = (Progress){(uint64_t)values[0], (uint64_t)values[1], (uint32_t)values[2]};
-    return true;
+    *p = (Progress){.seed = (uint64_t)values[0],
+                    .step = (uint64_t)values[1],
+                    .limit = (uint32_t)values[2],
+                    .left_out = (uint32_t)values[3]};
+    memcpy(&p->lr, &values[PROGRESS_LR], sizeof p->lr);
+    snprintf(p->data, sizeof p->data, "%s", or_none(tensors_metadata(s->file, DATA_KEY)));
+    if (tensors_metadata(s->file, DATA_KEY) == NULL)
+        p->data[0] = '\0';
+    return (values[1] >= 0 && values[1] <= STEPS_MOST && values[2] >= 0 && values[2] <= UINT32_MAX &&
+            values[3] >= 0 && values[3] <= UINT32_MAX && isfinite(p->lr) && p->lr > 0) ||
+           fault(s->f, "%s: tensor progress holds a step, a limit or a rate out of range", s->file->path);
 }
 
 static bool find_moment(State *s, const AmdimTensor *t, const char *name, float *moment)
@@ -180,23 +247,44 @@ static bool read_moment(State *s, const AmdimTensor *t, const char *name, float 
 /* Nothing is changed before all is known to be there. */
 static bool load_all(State *s, float *params, Optimizer *o, Progress *p)
 {
-    const AmdimModel *m = s->model;
-    if (!check_metadata(s) || !read_progress(s, p) || !each_moment(s, find_moment))
-        return false;
-    if (!weights_load(m, s->file->path, params, s->f) || !each_moment(s, read_moment))
+    if (!read_progress(s, p) || !each_moment(s, find_moment) ||
+        !weights_load_file(s->model, s->file, params, s->f) || !each_moment(s, read_moment))
         return false;
     o->steps = p->step;
     return true;
 }
 
-bool checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o, Progress *p,
-                     Fault *f)
+CheckpointState checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o,
+                                Progress *p, Fault *f)
 {
     TensorFile file;
     State s = {.model = m, .optimizer = o, .file = &file, .f = f};
     if (!tensors_open(&file, path, f))
-        return false;
-    bool done = load_all(&s, params, o, p);
+        return CHECKPOINT_NOT_WHOLE;
+    CheckpointState state = !check_metadata(&s)          ? CHECKPOINT_REFUSED
+                            : load_all(&s, params, o, p) ? CHECKPOINT_LOADED
+                                                         : CHECKPOINT_NOT_WHOLE;
     tensors_close(&file);
-    return done;
+    return state;
+}
+
+CheckpointState checkpoint_load_newest(const AmdimModel *m, CheckpointFiles *files, float *params,
+                                       Optimizer *o, Progress *p, Fault *f)
+{
+    Fault of_last, of_previous;
+    files->keep = true;
+    CheckpointState state = checkpoint_load(m, files->last, params, o, p, &of_last);
+    *f = of_last;
+    if (state != CHECKPOINT_NOT_WHOLE)
+        return state;
+    state = checkpoint_load(m, files->previous, params, o, p, &of_previous);
+    if (state == CHECKPOINT_REFUSED)
+        *f = of_previous;
+    if (state == CHECKPOINT_NOT_WHOLE)
+        fault(f, "no checkpoint of the run is whole: %s; and %s", of_last.text, of_previous.text);
+    if (state != CHECKPOINT_LOADED)
+        return state;
+    note("%s; going on from %s, of step %" PRIu64, of_last.text, files->previous, p->step);
+    files->keep = false; /* the whole one stays when the next is saved */
+    return state;
 }

@@ -1,13 +1,16 @@
 /* metrics.c: RUN/metrics.jsonl, one object a line and a line a step.
  *
- * Numbers are written with nine digits, enough for any float32 to come back the same, and are always finite.
- * What cannot be read as such a line (a torn last one, say) is dropped when the file is cut. */
+ * Numbers are written with nine digits, enough for any float32 to come back the same; what is not finite, of
+ * a step that was left out, is null. What cannot be read as such a line (a torn last one, say) is dropped
+ * when the file is cut. */
 #include "runtime.h"
-#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const double FLUSH_EVERY = 1; /* seconds */
 
@@ -15,12 +18,18 @@ static const double FLUSH_EVERY = 1; /* seconds */
 
 bool metrics_open(Metrics *k, const char *path, Fault *f)
 {
-    *k = (Metrics){.stream = fopen(path, "r+"), .path = strdup(path), .flushed = clock_seconds()};
-    if (!k->stream && errno == ENOENT)
-        k->stream = fopen(path, "w");
-    if (k->stream && k->path && fseeko(k->stream, 0, SEEK_END) == 0)
+    struct stat status;
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC, 0666);
+    *k = (Metrics){.path = strdup(path), .flushed = clock_seconds()};
+    bool regular = descriptor >= 0 && fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    if (regular && k->path && (k->stream = fdopen(descriptor, "w")) && fseeko(k->stream, 0, SEEK_END) == 0)
         return true;
-    fault_errno(f, "cannot write %s", path);
+    if (descriptor >= 0 && !regular)
+        fault(f, "cannot write %s: it is not a file", path);
+    else
+        fault_errno(f, "cannot write %s", path);
+    if (descriptor >= 0 && !k->stream)
+        close(descriptor);
     metrics_close(k);
     return false;
 }
@@ -28,19 +37,32 @@ bool metrics_open(Metrics *k, const char *path, Fault *f)
 bool metrics_flush(Metrics *k, Fault *f)
 {
     k->flushed = clock_seconds();
-    return fflush(k->stream) == 0 || fault_errno(f, "cannot write %s", k->path);
+    return !k->stream || fflush(k->stream) == 0 || fault_errno(f, "cannot write %s", k->path);
+}
+
+/* ,"name":value; `group` stands before the name. */
+static void put_number(FILE *s, const char *group, const char *name, double value)
+{
+    if (isfinite(value))
+        fprintf(s, ",\"%s%s\":%.9g", group, name, value);
+    else
+        fprintf(s, ",\"%s%s\":null", group, name);
 }
 
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f)
 {
     FILE *s = k->stream;
-    fprintf(s, "{\"step\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"loss\":%.9g", row->step, row->epoch, row->loss);
+    if (!s)
+        return true;
+    fprintf(s, "{\"step\":%" PRIu64 ",\"epoch\":%" PRIu64, row->step, row->epoch);
+    put_number(s, "", "loss", row->loss);
     for (int i = 0; i < m->pairs; i++)
-        fprintf(s, ",\"%s\":%.9g", m->pair[i].name, row->pair_loss[i]);
+        put_number(s, "", m->pair[i].name, row->pair_loss[i]);
     for (int i = 0; i < m->pairs; i++)
-        fprintf(s, ",\"accuracy.%s\":%.9g", m->pair[i].name, row->pair_accuracy[i]);
-    fprintf(s, ",\"penalty\":%.9g,\"lr\":%.9g,\"images_per_second\":%.6g}\n", row->penalty, row->lr,
-            row->images_per_second);
+        put_number(s, "accuracy.", m->pair[i].name, row->pair_accuracy[i]);
+    put_number(s, "", "penalty", row->penalty);
+    put_number(s, "", "lr", row->lr);
+    fprintf(s, ",\"images_per_second\":%.6g}\n", row->images_per_second);
     if (ferror(s))
         return fault_errno(f, "cannot write %s", k->path);
     return clock_seconds() - k->flushed < FLUSH_EVERY || metrics_flush(k, f);
@@ -51,6 +73,8 @@ bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f)
 {
     static const char end[] = "}\n";
     double low, high;
+    if (!k->stream)
+        return true;
     share_interval(r->accuracy, r->images, &low, &high);
     if (fseeko(k->stream, -(off_t)strlen(end), SEEK_END) != 0)
         return fault_errno(f, "cannot write %s", k->path);
@@ -86,9 +110,9 @@ bool metrics_of_model(const AmdimModel *m, const char *path, MetricsSink *sink, 
 }
 
 /* Copies lines up to `step`, the rest is dropped. */
-static bool cut(MetricsReader *r, NewFile *kept, uint64_t step, double *last_loss, Fault *f)
+static bool cut(MetricsReader *r, NewFile *kept, uint64_t step, double *last_loss, uint64_t *lines, Fault *f)
 {
-    for (const MetricsRow *row; (row = metrics_reader_next(r)) && row->step <= step;) {
+    for (const MetricsRow *row; (row = metrics_reader_next(r)) && row->step <= step; ++*lines) {
         fputs(metrics_reader_line(r), kept->stream);
         *last_loss = row->loss;
     }
@@ -105,11 +129,16 @@ bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *l
     const char **name = pair_names(m, f);
     MetricsReader *r = name ? metrics_reader_open(path, name, m->pairs, f) : NULL;
     bool done = r != NULL, found = r && metrics_reader_found(r);
+    uint64_t lines = 0;
     *last_loss = NAN;
     if (found && file_create(&kept, path, f))
-        done = cut(r, &kept, step, last_loss, f);
+        done = cut(r, &kept, step, last_loss, &lines, f);
     else if (r)
         done = metrics_reader_close(r, &ignored) && !found;
     free(name);
+    if (done && lines < step)
+        note("%s holds lines of %" PRIu64 " of the %" PRIu64
+             " steps that the run has behind it; its curves have gaps",
+             path, lines, step);
     return done;
 }

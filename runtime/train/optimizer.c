@@ -32,10 +32,9 @@ void optimizer_free(Optimizer *o)
     *o = (Optimizer){0};
 }
 
-double optimizer_rate(const AmdimModel *m, uint64_t step, uint64_t epoch)
+double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch)
 {
-    const AmdimSchedule *s = &m->schedule;
-    double rate = m->optimizer.lr;
+    double rate = base;
     if (s->warmup > 0 && step + 1 < (uint64_t)s->warmup)
         rate *= (double)(step + 1) / (double)s->warmup;
     for (int i = 0; i < s->milestones; i++)
@@ -54,16 +53,10 @@ typedef struct {
     float decay, rate, momentum; /* SGD's */
 } Update;
 
-/* On x86-64 a second version with wider vectors is chosen when the program starts; the results are the same
- * bits. */
-#if defined __x86_64__ && defined __GLIBC__
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
-
-WIDE static void adam(const AdamStep *a, size_t count, float *restrict p, const float *restrict gradient,
-                      float *restrict m, float *restrict v)
+static inline __attribute__((always_inline)) void adam_elements(const AdamStep *a, size_t count,
+                                                                float *restrict p,
+                                                                const float *restrict gradient,
+                                                                float *restrict m, float *restrict v)
 {
     for (size_t i = 0; i < count; i++) {
         float g = gradient[i] + a->decay * p[i];
@@ -73,10 +66,28 @@ WIDE static void adam(const AdamStep *a, size_t count, float *restrict p, const 
     }
 }
 
+/* On x86-64 a second version has wider vectors; the results are the same bits. It is chosen call by call,
+ * which a block of elements does not notice, as what the loader chooses (target_clones) runs before
+ * sanitizers do. */
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static void adam_wide(const AdamStep *a, size_t count, float *restrict p,
+                                                      const float *restrict gradient, float *restrict m,
+                                                      float *restrict v)
+{
+    adam_elements(a, count, p, gradient, m, v);
+}
+#endif
+
 void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
                  float *second)
 {
-    adam(a, count, params, gradient, moment, second);
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2")) {
+        adam_wide(a, count, params, gradient, moment, second);
+        return;
+    }
+#endif
+    adam_elements(a, count, params, gradient, moment, second);
 }
 
 AdamStep adam_step(const AmdimOptimizer *rule, double lr, uint64_t step)
@@ -117,8 +128,8 @@ static void update_part(void *job, int part, int worker)
     const Update *u = job;
     size_t begin = (size_t)part * BLOCK, end = begin + BLOCK < u->count ? begin + BLOCK : u->count;
     if (u->second != NULL)
-        adam(&u->adam, end - begin, u->params + begin, u->gradient + begin, u->moment + begin,
-             u->second + begin);
+        adam_update(&u->adam, end - begin, u->params + begin, u->gradient + begin, u->moment + begin,
+                    u->second + begin);
     else if (u->moment != NULL)
         sgd_momentum(u, begin, end);
     else

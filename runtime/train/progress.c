@@ -73,14 +73,15 @@ void meter_step(Meter *k, uint64_t finished, double loss)
 
 void meter_say(Meter *k, const char *format, ...)
 {
+    char text[2048];
     va_list args;
     va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
     if (k->terminal)
         fputs("\r\033[K", k->stream);
-    vfprintf(k->stream, format, args);
-    fputc('\n', k->stream);
+    say_line(k->stream, "%s", text);
     fflush(k->stream);
-    va_end(args);
     k->stepped = clock_seconds();
 }
 

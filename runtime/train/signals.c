@@ -1,31 +1,83 @@
-/* signals.c: SIGINT, SIGTERM and SIGHUP ask the training loop to stop after the step under way.
+/* signals.c: what a run does when it is told to: save and end, or save and go on.
  *
- * A handler is used up by its first signal: a second one of the same kind ends the program at once. SIGHUP
- * stays ignored where it is, as under nohup. SIGPIPE is ignored, so that a run outlives the reader of its
- * progress lines. */
+ * Handlers only set flags, however often they come: `timeout` and batch systems send the same signal to the
+ * program and to its group. Who wants the program gone at once repeats Ctrl-C after a second. SIGHUP stays
+ * ignored where it is, as under nohup. SIGPIPE and SIGXFSZ are ignored: the run outlives the reader of its
+ * progress lines, and a file that grows too large is a write that fails. */
 #include "runtime.h"
 #include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t received;
+enum { REQUEUE = 75, SIGNAL_EXIT = 128 };
+
+static volatile sig_atomic_t ending, saving, interrupted;
+static struct timespec interrupted_at;
+
+/* Only what may be called anywhere. */
+static void take_interrupt(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!interrupted) {
+        interrupted_at = now;
+        interrupted = 1;
+        return;
+    }
+    time_t seconds = now.tv_sec - interrupted_at.tv_sec - (now.tv_nsec < interrupted_at.tv_nsec);
+    if (seconds >= 1)
+        _exit(SIGNAL_EXIT + SIGINT);
+}
 
 static void remember(int signal_number)
 {
-    received = signal_number;
+    if (signal_number == SIGUSR1) {
+        saving = 1;
+        return;
+    }
+    if (!ending)
+        ending = signal_number;
+    if (signal_number == SIGINT)
+        take_interrupt();
+}
+
+static bool is_ignored(int signal_number)
+{
+    struct sigaction now;
+    return sigaction(signal_number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
 }
 
 void signals_watch(void)
 {
-    struct sigaction hangup, action = {.sa_handler = remember, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
-    sigemptyset(&action.sa_mask);
-    received = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
-        sigaction(SIGHUP, &action, NULL);
+    static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
+    struct sigaction action = {.sa_handler = remember, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask);
+    ending = saving = interrupted = 0;
+    for (size_t i = 0; i < COUNT(watched); i++)
+        if (watched[i] != SIGHUP || !is_ignored(SIGHUP))
+            sigaction(watched[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 int signals_received(void)
 {
-    return received;
+    return ending;
+}
+
+bool signals_take_save(void)
+{
+    bool wanted = saving;
+    saving = 0;
+    return wanted;
+}
+
+int exit_code(bool done)
+{
+    return done ? 0 : ending ? signals_exit_code() : 1;
+}
+
+int signals_exit_code(void)
+{
+    return ending == SIGUSR2 ? REQUEUE : SIGNAL_EXIT + ending;
 }

@@ -2,15 +2,17 @@
  *
  * A run is a function of the spec, the data, the seed and the limit: how often it was stopped and gone on
  * with, saved, or on how many threads it ran leaves no trace in its weights. It is saved at the end of every
- * epoch, every five minutes, on a signal, when its time is over, at the end, and when the data can no longer
- * be read; before a probe, too, which leaves no trace in it but its result in the metrics. */
+ * epoch, every five minutes, as often as --checkpoint-every says, on a signal, when its time is over, at the
+ * end, and when it cannot go on; before a probe, too, which leaves no trace in it but its result in the
+ * metrics. What cannot be saved ends it; metrics, curves and report are worth a note. */
 #include "runtime.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
-enum { SIGNAL_EXIT = 128 };
+enum { LEFT_OUT_MOST = 10 };          /* steps in a row that --on-nan skip leaves out */
 static const double SAVE_EVERY = 300; /* seconds */
 /* The report is drawn at an epoch's end when ten seconds have passed, in between when thirty have, and never
  * takes more than a hundredth of the time. */
@@ -29,33 +31,72 @@ typedef struct {
     Probing probing;
     Meter meter;
     Progress at;
+    bool on_disk;              /* last.safetensors is whole and of `at` */
+    uint64_t kept_step;        /* of the newest checkpoint that is whole; 0: there is none */
     uint64_t per_epoch, total; /* steps */
     double last_loss;          /* NAN before the first step */
+    float *running;            /* the running statistics as they were before the step */
+    char blame[128];           /* of the latest step whose loss was not finite */
     float *views;              /* the last step's, free between steps; NULL before the first */
     double saved, reported;    /* when, by clock_seconds */
     double report_took;        /* seconds */
+    bool report_lost;          /* it could not be written, which has been said */
     double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
 
-/* ---- the steps ---- */
+/* ---- what is kept ---- */
 
-static void take_gradient(AmdimStep *step, int tensor, const float *gradient)
+/* The curves could not be written: the run goes on without them. */
+static void go_on_without_metrics(Training *t, const Fault *why)
 {
-    Training *t = step->taker;
-    optimizer_take(&t->optimizer, step->pool, step->params, tensor, gradient);
+    meter_say(&t->meter, "note: %s; the run goes on without metrics", why->text);
+    metrics_close(&t->metrics);
 }
 
-/* A loss that is no number would spoil every parameter: the step ends before its gradients. */
-static bool loss_is_finite(AmdimStep *step)
+static void go_on_without_events(Training *t, const Fault *why)
 {
-    return isfinite(step->loss) && isfinite(step->penalty);
+    meter_say(&t->meter, "note: %s; the run goes on without TensorBoard's curves", why->text);
+    events_close(&t->events);
+}
+
+static void flush_curves(Training *t)
+{
+    Fault why;
+    if (!metrics_flush(&t->metrics, &why))
+        go_on_without_metrics(t, &why);
+    if (!events_flush(&t->events, &why))
+        go_on_without_events(t, &why);
+}
+
+static void write_curves(Training *t, const MetricsRow *row, bool is_last)
+{
+    Fault why;
+    if (!metrics_write(&t->metrics, t->model, row, &why))
+        go_on_without_metrics(t, &why);
+    if (!events_write(&t->events, t->model, row, is_last, &why))
+        go_on_without_events(t, &why);
+}
+
+/* "; --resume goes on from step 100", behind a reason. */
+static bool and_what_is_kept(const Training *t, Fault *f)
+{
+    if (t->kept_step == 0)
+        return fault(f, "%s; nothing of the run was saved before", f->text);
+    return fault(f, "%s; the last good checkpoint is of step %" PRIu64 ", and --resume goes on with it",
+                 f->text, t->kept_step);
 }
 
 static bool save(Training *t, Fault *f)
 {
     t->saved = clock_seconds();
-    return metrics_flush(&t->metrics, f) && events_flush(&t->events, f) &&
-           checkpoint_save(t->model, t->run.weights, t->machine.params, &t->optimizer, &t->at, f);
+    flush_curves(t);
+    if (t->on_disk)
+        return true;
+    if (!checkpoint_save(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f))
+        return and_what_is_kept(t, f);
+    t->on_disk = t->run.checkpoint.keep = true;
+    t->kept_step = t->at.step;
+    return true;
 }
 
 static bool weights_are_finite(const Training *t)
@@ -70,17 +111,17 @@ static bool weights_are_finite(const Training *t)
  * the loss. */
 static bool save_finite(Training *t, Fault *f)
 {
-    if (!weights_are_finite(t))
-        return fault(f,
-                     "the weights after step %" PRIu64
-                     " are not finite; lower optimizer.lr in %s, compile and begin anew",
-                     t->at.step, t->model->spec);
-    return save(t, f);
+    if (weights_are_finite(t))
+        return save(t, f);
+    fault(f, "the weights after step %" PRIu64 " are not finite, at a base rate of %g; a lower --lr may help",
+          t->at.step, t->at.lr);
+    return and_what_is_kept(t, f);
 }
 
 /* `reason` why it failed, if it did. */
-static bool report(Training *t, ReportPhase phase, const char *reason, Fault *f)
+static void report(Training *t, ReportPhase phase, const char *reason)
 {
+    Fault why;
     const ReportState state = {.run = t->run.folder,
                                .phase = phase,
                                .reason = reason,
@@ -94,17 +135,13 @@ static bool report(Training *t, ReportPhase phase, const char *reason, Fault *f)
                                .machine = &t->machine,
                                .room = t->views};
     double begun = clock_seconds();
-    bool written = metrics_flush(&t->metrics, f) && report_write(t->model, &state, f);
+    flush_curves(t);
+    bool written = report_write(t->model, &state, &why);
     t->reported = clock_seconds();
     t->report_took = t->reported - begun;
-    return written;
-}
-
-/* So that the page does not say that it runs still. Where that fails too, the first reason is told. */
-static void report_failure(Training *t, const Fault *why)
-{
-    Fault second;
-    (void)report(t, REPORT_FAILED, why->text, &second);
+    if (!written && !t->report_lost)
+        meter_say(&t->meter, "note: %s; the run goes on without a report", why.text);
+    t->report_lost |= !written;
 }
 
 static bool report_is_due(const Training *t, bool epoch_ends)
@@ -113,55 +150,114 @@ static bool report_is_due(const Training *t, bool epoch_ends)
     return waited > (epoch_ends ? REPORT_AT_EPOCH : REPORT_BETWEEN) && waited > REPORT_REST * t->report_took;
 }
 
-/* The forward pass has moved the running statistics by now; they are saved if they are numbers still. */
-static bool diverged(Training *t, Fault *f)
-{
-    if (weights_are_finite(t) && !save(t, f))
-        return false;
-    return fault(
-        f, "the loss of step %" PRIu64 " is not finite; lower optimizer.lr in %s, compile and begin anew",
-        t->at.step + 1, t->model->spec);
-}
-
-/* The data or the report failed, not the run: what was trained is kept. */
+/* The data or the probe failed, not the run: what was trained is kept. */
 static bool failed_but_saved(Training *t, Fault *f)
 {
     Fault second;
     if (!save(t, &second))
-        return fault(f, "%s (and the run could not be saved)", f->text);
+        return fault(f, "%s (and the run could not be saved: %s)", f->text, second.text);
     return fault(f, "%s (the run is saved after step %" PRIu64 ", and --resume goes on with it)", f->text,
                  t->at.step);
 }
 
+/* ---- the steps ---- */
+
+static void take_gradient(AmdimStep *step, int tensor, const float *gradient)
+{
+    Training *t = step->taker;
+    optimizer_take(&t->optimizer, step->pool, step->params, tensor, gradient);
+}
+
+static bool is_finite(const AmdimStep *step)
+{
+    return isfinite(step->loss) && isfinite(step->penalty);
+}
+
+/* A loss that is no number would spoil every parameter: the step ends before its gradients. */
+static bool forward_done(AmdimStep *step)
+{
+    Training *t = step->taker;
+    if (is_finite(step))
+        return true;
+    diverged_describe(t->model, step, t->blame, sizeof t->blame);
+    return false;
+}
+
+static size_t running_floats(const AmdimModel *m)
+{
+    return m->param_floats - m->trained_floats;
+}
+
+/* False where the loss was not finite; nothing has changed then. */
+static bool run_step(Training *t)
+{
+    const AmdimModel *m = t->model;
+    float *running = t->machine.params + m->trained_floats;
+    memcpy(t->running, running, running_floats(m) * sizeof *running);
+    m->step(&t->machine.step);
+    if (is_finite(&t->machine.step))
+        return true;
+    memcpy(running, t->running, running_floats(m) * sizeof *running);
+    return false;
+}
+
+static bool diverged(Training *t, Fault *f)
+{
+    const char *times = t->at.left_out >= LEFT_OUT_MOST ? ", as of the nine before it" : "";
+    uint64_t step = t->at.step + (t->at.left_out == 0);
+    fault(f, "the loss of step %" PRIu64 " is not finite%s (%s)", step, times, t->blame);
+    if (!weights_are_finite(t)) {
+        fault(f, "%s, nor were the weights before it; a --lr lower than %g may help", f->text, t->at.lr);
+        return and_what_is_kept(t, f);
+    }
+    failed_but_saved(t, f);
+    return fault(f, "%s; try a --lr lower than %g%s", f->text, t->at.lr,
+                 t->options->skip_nan ? "" : ", or --on-nan skip");
+}
+
+/* The step keeps its number, its pictures and its rate. */
+static bool leave_out(Training *t, Fault *f)
+{
+    t->at.left_out++;
+    meter_say(&t->meter, "note: step %" PRIu64 " is left out: its loss is not finite (%s)", t->at.step,
+              t->blame);
+    return t->at.left_out < LEFT_OUT_MOST || diverged(t, f);
+}
+
 static bool train_step(Training *t, Fault *f)
 {
+    const AmdimModel *m = t->model;
     AmdimStep *step = &t->machine.step;
     double begun = clock_seconds();
     uint64_t epoch = t->at.step / t->per_epoch;
     if (!(step->x = t->views = loader_next(t->loader, f)))
-        return signals_received() || failed_but_saved(t, f); /* a signal ends a picture under way */
+        return signals_received() || failed_but_saved(t, f);
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
     t->optimizer.steps = t->at.step;
-    t->optimizer.lr = optimizer_rate(t->model, t->at.step, epoch);
-    t->model->step(step);
-    if (!loss_is_finite(step))
+    t->optimizer.lr = optimizer_rate(&m->schedule, t->at.lr, t->at.step, epoch);
+    bool finite = run_step(t);
+    if (!finite && !t->options->skip_nan)
         return diverged(t, f);
 
     double seconds = clock_seconds() - begun;
+    t->on_disk = false;
     t->at.step++;
-    t->last_loss = step->loss;
+    if (finite) {
+        t->last_loss = step->loss;
+        t->at.left_out = 0;
+    }
     MetricsRow row = {.step = t->at.step,
                       .epoch = epoch,
-                      .loss = step->loss,
+                      .loss = finite ? step->loss : NAN,
                       .penalty = step->penalty,
                       .lr = t->optimizer.lr,
-                      .images_per_second = t->model->batch / fmax(seconds, 1e-9),
+                      .images_per_second = m->batch / fmax(seconds, 1e-9),
                       .pair_loss = step->pair_loss,
                       .pair_accuracy = step->pair_accuracy};
-    meter_step(&t->meter, t->at.step, step->loss);
     bool is_last = t->at.step % t->per_epoch == 0 || t->at.step == t->total;
-    return metrics_write(&t->metrics, t->model, &row, f) &&
-           events_write(&t->events, t->model, &row, is_last, f);
+    write_curves(t, &row, is_last);
+    meter_step(&t->meter, t->at.step, step->loss);
+    return finite || leave_out(t, f);
 }
 
 static bool time_is_over(const Training *t)
@@ -183,6 +279,7 @@ static bool is_stopping(const Training *t)
 static bool probe(Training *t, Fault *f)
 {
     ProbeResult result;
+    Fault why;
     char text[256];
     if (is_stopping(t))
         return true;
@@ -191,7 +288,18 @@ static bool probe(Training *t, Fault *f)
     t->probing.done = t->at.step;
     probe_describe(&result, text, sizeof text);
     meter_say(&t->meter, "linear probe after step %" PRIu64 ": %s", t->at.step, text);
-    return metrics_probe(&t->metrics, &result, f) && events_probe(&t->events, t->at.step, &result, f);
+    if (!metrics_probe(&t->metrics, &result, &why))
+        go_on_without_metrics(t, &why);
+    if (!events_probe(&t->events, t->at.step, &result, &why))
+        go_on_without_events(t, &why);
+    return true;
+}
+
+static bool save_is_due(const Training *t)
+{
+    uint64_t every = (uint64_t)t->options->checkpoint_every;
+    return t->at.step % t->per_epoch == 0 || clock_seconds() - t->saved > SAVE_EVERY ||
+           (every > 0 && t->at.step % every == 0);
 }
 
 static bool train_steps(Training *t, Fault *f)
@@ -202,15 +310,20 @@ static bool train_steps(Training *t, Fault *f)
     while (t->at.step < t->total && !is_stopping(t)) {
         if (!train_step(t, f))
             return false;
-        bool epoch_ends = t->at.step % t->per_epoch == 0, probes = probing_is_due(&t->probing, t->at.step);
-        if ((epoch_ends || probes || clock_seconds() - t->saved > SAVE_EVERY) && !save_finite(t, f))
+        bool probes = probing_is_due(&t->probing, t->at.step), told = signals_take_save();
+        if ((probes || told || save_is_due(t)) && !save_finite(t, f))
             return false;
+        if (told)
+            meter_say(&t->meter, "saved after step %" PRIu64, t->at.step);
         if (probes && !probe(t, f))
             return false;
-        if (report_is_due(t, epoch_ends) && !report(t, REPORT_RUNNING, NULL, f))
-            return failed_but_saved(t, f);
+        if (report_is_due(t, t->at.step % t->per_epoch == 0))
+            report(t, REPORT_RUNNING, NULL);
     }
-    return save_finite(t, f) && report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL, f);
+    if (!save_finite(t, f))
+        return false;
+    report(t, is_finished(t) ? REPORT_FINISHED : REPORT_STOPPED, NULL);
+    return true;
 }
 
 /* ---- setting up ---- */
@@ -247,21 +360,57 @@ static bool agrees_with_run(const Training *t, Fault *f)
                  t->run.folder, t->at.limit);
 }
 
-static bool begin_or_resume(Training *t, Fault *f)
+static bool resume(Training *t, Fault *f)
 {
     const Options *o = t->options;
-    if (o->resume && run_holds_weights(&t->run))
-        return checkpoint_load(t->model, t->run.weights, t->machine.params, &t->optimizer, &t->at, f) &&
-               agrees_with_run(t, f);
-    t->at = (Progress){.seed = o->seed, .step = 0, .limit = o->limit < 0 ? 0 : (uint32_t)o->limit};
+    if (checkpoint_load_newest(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f) !=
+            CHECKPOINT_LOADED ||
+        !agrees_with_run(t, f))
+        return false;
+    if (o->weights)
+        note("--weights %s is left aside: %s is gone on with", o->weights, t->run.folder);
+    t->on_disk = t->run.checkpoint.keep && (o->lr == 0 || o->lr == t->at.lr);
+    t->kept_step = t->at.step;
+    t->at.lr = o->lr > 0 ? o->lr : t->at.lr;
+    return true;
+}
+
+static bool begin(Training *t, Fault *f)
+{
+    const Options *o = t->options;
+    t->at = (Progress){.seed = o->seed,
+                       .limit = o->limit < 0 ? 0 : (uint32_t)o->limit,
+                       .lr = o->lr > 0 ? o->lr : t->model->optimizer.lr};
     weights_init(t->model, t->at.seed, t->machine.params);
+    return !o->weights || weights_load_fitting(t->model, o->weights, t->machine.params, f);
+}
+
+static bool begin_or_resume(Training *t, Fault *f)
+{
+    return t->options->resume && run_holds_weights(&t->run) ? resume(t, f) : begin(t, f);
+}
+
+/* A run goes on with the pictures that it was begun with, wherever they lie now. */
+static bool check_data(Training *t, Fault *f)
+{
+    char now[sizeof t->at.data];
+    const char *dir = t->options->data;
+    if (!data_identity(t->data, now, sizeof now, f))
+        return false;
+    if (t->at.data[0] != '\0' && strcmp(t->at.data, now) != 0)
+        return fault(f,
+                     "%s is trained on %s, but %s%s: %s; give the data that it was begun with, or choose "
+                     "another folder",
+                     t->run.folder, t->at.data,
+                     dir ? "--data " : "without --data there are the built-in pictures", dir ? dir : "", now);
+    memcpy(t->at.data, now, sizeof now);
     return true;
 }
 
 static bool open_data(Training *t, Fault *f)
 {
     t->data = data_open(t->options->data, SPLIT_PRETRAIN, t->at.limit, f);
-    if (!t->data)
+    if (!t->data || !check_data(t, f))
         return false;
     t->loader = loader_new(t->model, t->data, t->at.seed, t->at.step, t->options->threads, f);
     if (!t->loader)
@@ -270,29 +419,47 @@ static bool open_data(Training *t, Fault *f)
     return true;
 }
 
+/* Where the curves cannot be written there are none. */
+static void open_curves(Training *t)
+{
+    Fault why;
+    const bool open = metrics_cut(t->model, t->run.metrics, t->at.step, &t->last_loss, &why) &&
+                      probing_resume(&t->probing, t->model, t->run.metrics, t->at.step, &why) &&
+                      metrics_open(&t->metrics, t->run.metrics, &why);
+    if (!open)
+        go_on_without_metrics(t, &why);
+    if (!is_finished(t) && !events_open(&t->events, t->run.folder, t->at.step, &why))
+        go_on_without_events(t, &why);
+}
+
 static bool open_run(Training *t, Fault *f)
 {
-    return run_make(&t->run, f) && metrics_cut(t->model, t->run.metrics, t->at.step, &t->last_loss, f) &&
-           probing_resume(&t->probing, t->model, t->run.metrics, t->at.step, f) &&
-           metrics_open(&t->metrics, t->run.metrics, f) &&
-           (is_finished(t) || events_open(&t->events, t->run.folder, t->at.step, f));
+    if (!run_make(&t->run, f) || !run_claim(&t->run, t->options->resume, f))
+        return false;
+    meter_begin(&t->meter, stderr, t->model->batch, t->total, t->per_epoch);
+    open_curves(t);
+    return true;
+}
+
+static bool new_machine(Training *t, Fault *f)
+{
+    const AmdimModel *m = t->model;
+    t->running = allocate(running_floats(m) * sizeof *t->running, "the running statistics", f);
+    if (!t->running || !machine_new(&t->machine, m, t->options->threads, f) ||
+        !optimizer_new(&t->optimizer, m, f))
+        return false;
+    t->machine.step.take = take_gradient;
+    t->machine.step.taker = t;
+    t->machine.step.forward_done = forward_done;
+    return true;
 }
 
 static bool set_up(Training *t, Fault *f)
 {
     const Options *o = t->options;
-    if (!run_open(&t->run, o->out, f) || (!o->resume && !run_must_be_new(&t->run, f)))
-        return false;
-    if (!machine_new(&t->machine, t->model, o->threads, f) || !optimizer_new(&t->optimizer, t->model, f))
-        return false;
-    if (!begin_or_resume(t, f) || !open_data(t, f) ||
-        !probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f) || !open_run(t, f))
-        return false;
-    t->machine.step.take = take_gradient;
-    t->machine.step.taker = t;
-    t->machine.step.forward_done = loss_is_finite;
-    meter_begin(&t->meter, stderr, t->model->batch, t->total, t->per_epoch);
-    return true;
+    return run_open(&t->run, o->out, f) && run_claim(&t->run, o->resume, f) && new_machine(t, f) &&
+           begin_or_resume(t, f) && open_data(t, f) &&
+           probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f) && open_run(t, f);
 }
 
 static void tear_down(Training *t)
@@ -305,6 +472,7 @@ static void tear_down(Training *t)
         data_close(t->data);
     optimizer_free(&t->optimizer);
     machine_free(&t->machine);
+    free(t->running);
     run_close(&t->run);
 }
 
@@ -313,37 +481,40 @@ static void tear_down(Training *t)
 static void say_plan(const Training *t)
 {
     const AmdimModel *m = t->model;
-    fprintf(stderr, "%s:", m->name);
-    for (int i = 0; i < m->pairs; i++)
-        fprintf(stderr, "%s %s", i ? "," : "", m->pair[i].name);
-    char found[256];
+    char pairs[512] = "", found[512], memory[128] = "";
+    for (int i = 0; i < m->pairs; i++) {
+        size_t used = strlen(pairs);
+        snprintf(pairs + used, sizeof pairs - used, "%s %s", i ? "," : "", m->pair[i].name);
+    }
     data_describe(t->data, found, sizeof found);
-    fprintf(stderr, " on %s\n", found);
-    fprintf(stderr,
-            "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64 "\n",
-            t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
-    fprintf(stderr, "%d threads", t->options->threads);
+    say_line(stderr, "%s:%s on %s", m->name, pairs, found);
+    say_line(stderr, "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
+             t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
     if (t->options->threads == m->threads) /* for these the promise was made */
-        fprintf(stderr, ", at most %.1f MiB of memory", (double)m->peak_bytes / MEBIBYTE);
+        snprintf(memory, sizeof memory, ", at most %.1f MiB of memory", (double)m->peak_bytes / MEBIBYTE);
+    size_t used = strlen(memory);
     if (t->probing.every > 0)
-        fprintf(stderr, ", and %.1f MiB while probing", (double)t->probing.bytes / MEBIBYTE);
-    fprintf(stderr, "; %s keeps weights, metrics and report\n", t->run.folder);
+        snprintf(memory + used, sizeof memory - used, ", and %.1f MiB while probing",
+                 (double)t->probing.bytes / MEBIBYTE);
+    say_line(stderr, "%d threads%s; %s keeps weights, metrics and report", t->options->threads, memory,
+             t->run.folder);
 }
 
 static void say_end(const Training *t)
 {
-    printf("trained %" PRIu64 " steps", t->at.step);
+    char loss[64] = "";
     if (isfinite(t->last_loss))
-        printf(" to loss %.4f", t->last_loss);
-    printf("; weights in %s, report in %s/report.html\n", t->run.weights, t->run.folder);
+        snprintf(loss, sizeof loss, " to loss %.4f", t->last_loss);
+    say_line(stdout, "trained %" PRIu64 " steps%s; weights in %s, report in %s/report.html", t->at.step, loss,
+             t->run.checkpoint.last, t->run.folder);
 }
 
-static int say_stopped(const Training *t, int signal_number)
+static int say_stopped(const Training *t)
 {
     fprintf(stderr,
             "stopped by a signal after step %" PRIu64 "; the run is saved, and --resume goes on with it\n",
             t->at.step);
-    return SIGNAL_EXIT + signal_number;
+    return signals_exit_code();
 }
 
 static int say_time_over(const Training *t)
@@ -361,32 +532,31 @@ static void step_aside(void)
     setpriority(PRIO_PROCESS, 0, LOWEST);
 }
 
+static int train(Training *t, Fault *f)
+{
+    say_plan(t);
+    bool trained = train_steps(t, f);
+    if (!trained)
+        report(t, REPORT_FAILED, f->text); /* so that the page does not say that it runs still */
+    meter_end(&t->meter);
+    if (!trained)
+        return 1;
+    if (is_finished(t)) {
+        say_end(t);
+        return 0;
+    }
+    return signals_received() ? say_stopped(t) : say_time_over(t);
+}
+
 int command_train(const AmdimModel *m, const Options *o, Fault *f)
 {
-    Training t = {.model = m, .options = o, .last_loss = NAN, .deadline = INFINITY};
-    int code = 1;
+    Training t = {.model = m, .options = o, .last_loss = NAN, .deadline = INFINITY, .run = {.lock = -1}};
     signals_watch();
     if (o->nice)
         step_aside();
     if (o->stop_after > 0)
         t.deadline = clock_seconds() + (double)o->stop_after;
-    if (set_up(&t, f)) {
-        say_plan(&t);
-        bool trained = train_steps(&t, f);
-        if (!trained)
-            report_failure(&t, f);
-        meter_end(&t.meter);
-        int stopped = signals_received();
-        bool finished = is_finished(&t);
-        if (trained && stopped && !finished)
-            code = say_stopped(&t, stopped);
-        else if (trained && !finished)
-            code = say_time_over(&t);
-        else if (trained) {
-            say_end(&t);
-            code = 0;
-        }
-    }
+    int code = set_up(&t, f) ? train(&t, f) : 1;
     tear_down(&t);
     return code;
 }

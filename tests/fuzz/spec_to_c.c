@@ -9,22 +9,19 @@
  *   - the C, the Python and what --explain says are printable ASCII and newlines, whatever the spec's file is
  *     called.
  * Templates are read from templates/, so it runs from the project's root. */
+#include "holds.h"
 #include "spec_text.h"
 #include "utf8.h"
 
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 /* What is compiled to C; a larger net is only read and shaped. Sizes and widths are unbounded, as they cost
  * the compiler nothing. */
 enum { RESIDUALS_COMPILED = 40, PAIRS_COMPILED = 8, CHANNELS_COMPILED = 64 };
 
-/* Of a processor, for one input, before it is called a hang. Not libFuzzer's own limit, which counts the time
- * that a paused machine lets pass. */
+/* Of a processor, for one input, before it is called a hang. */
 enum { SECONDS_MOST = 20 };
 
 #define NAME "spec.yaml"
@@ -32,15 +29,6 @@ enum { SECONDS_MOST = 20 };
 #define HOSTILE_NAME "a*/b/*c\"?\?/\\\x80\n\xE2\x80\xAE%s.yaml"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(condition, ...)                                                                                \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, __VA_ARGS__);                                                                    \
-            fputc('\n', stderr);                                                                             \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 /* ---- what is said ---- */
 
@@ -187,20 +175,6 @@ static Source *read_bytes(Arena *a, Diagnostics *d, const uint8_t *data, size_t 
     HOLDS(source, "cannot be read");
     source->name = NAME;
     return source;
-}
-
-_Noreturn static void hangs(int number)
-{
-    static const char words[] = "hangs: more than 20 s of processor time\n";
-    (void)number;
-    (void)!write(STDERR_FILENO, words, sizeof words - 1);
-    abort();
-}
-
-static void watch_time(long seconds)
-{
-    signal(SIGVTALRM, hangs);
-    HOLDS(!setitimer(ITIMER_VIRTUAL, &(struct itimerval){.it_value = {.tv_sec = seconds}}, NULL), "no timer");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -25,10 +25,13 @@ static void give_back(FILE *stream, int before)
     close(before);
 }
 
-static int run_into(int descriptor, RunCommand *command, const AmdimModel *m, const Options *o, Fault *f)
+/* -1 is nowhere. */
+static int run_into(int to_out, int to_err, RunCommand *command, const AmdimModel *m, const Options *o,
+                    Fault *f)
 {
     int nowhere = open("/dev/null", O_WRONLY);
-    int out = redirect(stdout, descriptor < 0 ? nowhere : descriptor), err = redirect(stderr, nowhere);
+    int out = redirect(stdout, to_out < 0 ? nowhere : to_out),
+        err = redirect(stderr, to_err < 0 ? nowhere : to_err);
     int code = command(m, o, f);
     give_back(stdout, out);
     give_back(stderr, err);
@@ -38,20 +41,36 @@ static int run_into(int descriptor, RunCommand *command, const AmdimModel *m, co
 
 int run_quietly(RunCommand *command, const AmdimModel *m, const Options *o, Fault *f)
 {
-    return run_into(-1, command, m, o, f);
+    return run_into(-1, -1, command, m, o, f);
+}
+
+/* What was written to a file, by malloc; the file is gone. */
+static char *take_text(FILE *file)
+{
+    size_t count = (size_t)lseek(fileno(file), 0, SEEK_END);
+    char *text = calloc(count + 1, 1);
+    assert_non_null(text);
+    rewind(file);
+    assert_true(fread(text, 1, count, file) == count);
+    fclose(file);
+    return text;
 }
 
 int run_to_text(RunCommand *command, const AmdimModel *m, const Options *o, char **text, Fault *f)
 {
     FILE *file = tmpfile();
     assert_non_null(file);
-    int code = run_into(fileno(file), command, m, o, f);
-    size_t count = (size_t)lseek(fileno(file), 0, SEEK_END);
-    *text = calloc(count + 1, 1);
-    assert_non_null(*text);
-    rewind(file);
-    assert_true(fread(*text, 1, count, file) == count);
-    fclose(file);
+    int code = run_into(fileno(file), -1, command, m, o, f);
+    *text = take_text(file);
+    return code;
+}
+
+int run_saying(RunCommand *command, const AmdimModel *m, const Options *o, char **said, Fault *f)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    int code = run_into(-1, fileno(file), command, m, o, f);
+    *said = take_text(file);
     return code;
 }
 

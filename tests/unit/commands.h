@@ -9,6 +9,8 @@ typedef int RunCommand(const AmdimModel *m, const Options *o, Fault *f);
 int run_quietly(RunCommand *command, const AmdimModel *m, const Options *o, Fault *f);
 /* The same; what it prints on stdout comes by malloc. */
 int run_to_text(RunCommand *command, const AmdimModel *m, const Options *o, char **text, Fault *f);
+/* The same of stderr. */
+int run_saying(RunCommand *command, const AmdimModel *m, const Options *o, char **said, Fault *f);
 /* Options with nothing given. */
 Options no_options(const AmdimModel *m);
 /* A whole file by malloc, with a zero byte behind it; the test fails where there is none. */

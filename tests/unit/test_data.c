@@ -49,27 +49,39 @@ static void check_cifar_image(const Dataset *d, uint32_t i, int number)
     picture_free(&p);
 }
 
+/* Batches 3 to 5 of one image each, numbered from `first`, of class 9. */
+static void write_last_batches(const char *folder, int first)
+{
+    for (int batch = 3; batch <= 5; batch++) {
+        char name[64];
+        snprintf(name, sizeof name, "%sdata_batch_%d.bin", folder, batch);
+        write_cifar(name, first + batch - 3, 1, (uint8_t[]){9}, 1);
+    }
+}
+
 static void test_cifar10_batches_in_the_order_of_their_number(void **state)
 {
     (void)state;
-    enum { SECOND = 40 }; /* more than are read at once */
+    enum { SECOND = 40, ALL = 2 + SECOND + 3 }; /* more than are read at once */
     uint8_t labels[SECOND];
     for (int i = 0; i < SECOND; i++)
         labels[i] = (uint8_t)(i % 10);
-    write_cifar("data_batch_5.bin", SECOND, 3, (uint8_t[]){7, 8, 9}, 1);
-    write_cifar("data_batch_2.bin", 0, SECOND, labels, 1);
+    write_last_batches("", 2 + SECOND);
+    write_cifar("data_batch_2.bin", 2, SECOND, labels, 1);
+    write_cifar("data_batch_1.bin", 0, 2, (uint8_t[]){7, 8}, 1);
     write_cifar("test_batch.bin", 100, 2, (uint8_t[]){4, 5}, 1);
     scratch_write("batches.meta.txt", "airplane\nautomobile\n\n", 21);
     Dataset *d = opened(SPLIT_TRAIN, 0);
     assert_string_equal(d->format, "CIFAR-10 binary");
-    assert_int_equal(d->count, SECOND + 3);
+    assert_int_equal(d->count, ALL);
     assert_int_equal(d->classes, 10);
     assert_string_equal(d->class_name[1], "automobile");
     assert_null(d->class_name[2]);
+    assert_int_equal(d->label[1], 8);
     for (int i = 0; i < SECOND; i++)
-        assert_int_equal(d->label[i], i % 10);
-    assert_int_equal(d->label[SECOND + 2], 9);
-    for (uint32_t i = 0; i < d->count; i += 6)
+        assert_int_equal(d->label[2 + i], i % 10);
+    assert_int_equal(d->label[ALL - 1], 9);
+    for (uint32_t i = 0; i < d->count; i += 4)
         check_cifar_image(d, i, (int)i);
     data_close(d);
     d = opened(SPLIT_TEST, 1);
@@ -77,6 +89,43 @@ static void test_cifar10_batches_in_the_order_of_their_number(void **state)
     assert_int_equal(d->label[1], 5);
     check_cifar_image(d, 1, 101);
     data_close(d);
+}
+
+/* One batch is enough to try things; more of them without the others are a set that was copied in part. */
+static void test_missing_batches_are_said(void **state)
+{
+    (void)state;
+    write_cifar("data_batch_1.bin", 0, 1, (uint8_t[]){1}, 1);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_string_equal(d->remark, "without data_batch_2.bin to data_batch_5.bin");
+    data_close(d);
+    write_cifar("data_batch_2.bin", 0, 1, (uint8_t[]){1}, 1);
+    refused(SPLIT_TRAIN, "without data_batch_3.bin", data_folder());
+    write_last_batches("", 0);
+    d = opened(SPLIT_TRAIN, 0);
+    assert_null(d->remark);
+    data_close(d);
+    assert_int_equal(unlink(scratch_path("data_batch_3.bin")), 0);
+    refused(SPLIT_TRAIN, "without data_batch_3.bin", "fetch it too");
+    write_last_batches("", 0);
+    assert_int_equal(unlink(scratch_path("data_batch_1.bin")), 0);
+    refused(SPLIT_TRAIN, "without data_batch_1.bin", "fetch it too");
+}
+
+static void test_empty_batches_are_refused(void **state)
+{
+    (void)state;
+    write_cifar("data_batch_1.bin", 0, 1, (uint8_t[]){1}, 1);
+    write_cifar("data_batch_2.bin", 0, 1, (uint8_t[]){1}, 1);
+    write_last_batches("", 0);
+    scratch_write("data_batch_4.bin", "", 0);
+    refused(SPLIT_TRAIN, "data_batch_4.bin: an empty file", data_folder());
+    scratch_write("test_batch.bin", "", 0);
+    refused(SPLIT_TEST, "test_batch.bin: an empty file", data_folder());
+    scratch_write("below/train.bin", "", 0);
+    Fault f;
+    assert_null(data_open(scratch_path("below"), SPLIT_TRAIN, 0, &f));
+    assert_non_null(strstr(f.text, "train.bin: an empty file"));
 }
 
 static void test_cifar_in_one_channel(void **state)
@@ -177,15 +226,15 @@ static void test_coarse_labels_are_checked(void **state)
 static void test_pretraining_takes_the_training_split(void **state)
 {
     (void)state;
-    write_cifar("data_batch_1.bin", 0, 3, (uint8_t[]){3, 3, 4}, 1);
-    write_cifar("test_batch.bin", 7, 1, (uint8_t[]){0}, 1);
+    write_cifar("train.bin", 0, 3, (uint8_t[]){3, 3, 4}, 2);
+    write_cifar("test.bin", 7, 1, (uint8_t[]){0}, 2);
     Dataset *d = opened(SPLIT_PRETRAIN, 1);
     assert_int_equal(d->count, 2);
     assert_int_equal(d->label[1], 4);
     check_cifar_image(d, 1, 2);
     char text[128];
     data_describe(d, text, sizeof text);
-    assert_string_equal(text, "CIFAR-10 binary, 2 images of 32 x 32 in 10 classes");
+    assert_string_equal(text, "CIFAR-100 binary, 2 images of 32 x 32 in 100 classes");
     data_close(d);
 }
 
@@ -194,9 +243,10 @@ static void test_limit_keeps_the_first_of_each_class(void **state)
     (void)state;
     write_cifar("cifar-10-batches-bin/data_batch_1.bin", 0, 6, (uint8_t[]){1, 1, 1, 2, 0, 1}, 1);
     write_cifar("cifar-10-batches-bin/data_batch_2.bin", 6, 4, (uint8_t[]){2, 2, 1, 0}, 1);
+    write_last_batches("cifar-10-batches-bin/", 10);
     Dataset *d = opened(SPLIT_TRAIN, 2);
-    const uint32_t kept[] = {0, 1, 3, 4, 6, 9};
-    const uint16_t labels[] = {1, 1, 2, 0, 2, 0};
+    const uint32_t kept[] = {0, 1, 3, 4, 6, 9, 10, 11};
+    const uint16_t labels[] = {1, 1, 2, 0, 2, 0, 9, 9};
     assert_int_equal(d->count, COUNT(kept));
     for (uint32_t i = 0; i < d->count; i++) {
         assert_int_equal(d->index[i], kept[i]);
@@ -215,8 +265,6 @@ static void test_damaged_cifar_is_refused(void **state)
     uint8_t stub[3074] = {0};
     scratch_write("data_batch_1.bin", stub, sizeof stub);
     refused(SPLIT_TRAIN, "3074 bytes", "data_batch_1.bin");
-    scratch_write("data_batch_1.bin", stub, 0);
-    refused(SPLIT_TRAIN, "no pictures", "training");
 }
 
 static void test_cifar_that_shrinks_is_a_fault(void **state)
@@ -261,7 +309,6 @@ static void test_folders_in_byte_order(void **state)
     write_plain("train/B/Z.Png", 2, 9, 1);
     write_plain("train/.hidden/x.png", 1, 1, 9);
     write_plain("train/b/.y.png", 1, 1, 9);
-    write_plain("train/b/inner.png/x.png", 1, 1, 9);
     scratch_write("train/b/notes.txt", "no picture", 10);
     scratch_write("train/list.png", "no folder", 9);
     Dataset *d = opened(SPLIT_TRAIN, 0);
@@ -272,9 +319,10 @@ static void test_folders_in_byte_order(void **state)
     check_plain(d, 1, "B", 2);
     check_plain(d, 2, "b", 3);
     check_plain(d, 3, "b", 4);
-    char text[128];
+    char text[256];
     data_describe(d, text, sizeof text);
-    assert_string_equal(text, "folders of pictures, 4 images of any size in 2 classes");
+    assert_string_equal(text, "folders of pictures, 4 images of any size in 2 classes; passed over: "
+                              "1 picture outside of the classes' folders, 2 hidden, 1 other file");
     data_close(d);
     d = opened(SPLIT_TRAIN, 1);
     assert_int_equal(d->count, 2);
@@ -414,6 +462,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_cifar10_batches_in_the_order_of_their_number),
+        WITH_FOLDER(test_missing_batches_are_said),
+        WITH_FOLDER(test_empty_batches_are_refused),
         WITH_FOLDER(test_cifar_in_one_channel),
         WITH_FOLDER(test_cifar100_has_fine_labels),
         WITH_FOLDER(test_cifar100_has_coarse_labels),

@@ -210,6 +210,83 @@ static void test_missing_files_are_named(void **state)
     refused(SPLIT_TEST, "t10k-images-idx3-ubyte: 1 images", "t10k-labels-idx1-ubyte has 2 labels");
 }
 
+/* ---- labels that are rows of numbers ---- */
+
+enum { COLUMNS = 8 };
+
+/* The class first, then the writer's number and such. */
+static size_t make_table(uint8_t *bytes, const uint8_t *labels, int count)
+{
+    put_u32(bytes, 0xc02);
+    put_u32(bytes + 4, (uint32_t)count);
+    put_u32(bytes + 8, COLUMNS);
+    for (int i = 0; i < count; i++)
+        for (int c = 0; c < COLUMNS; c++)
+            put_u32(bytes + 12 + 4 * (i * COLUMNS + c), c ? 70000u * (uint32_t)c : labels[i]);
+    return 12 + 4 * (size_t)count * COLUMNS;
+}
+
+static void write_table(const char *name, const uint8_t *labels, int count)
+{
+    uint8_t bytes[12 + 4 * MOST * COLUMNS];
+    write_file(name, bytes, make_table(bytes, labels, count));
+}
+
+static void test_labels_of_qmnist(void **state)
+{
+    (void)state;
+    write_images("qmnist-train-images-idx3-ubyte.gz", 0, 3);
+    write_table("qmnist-train-labels-idx2-int.gz", (uint8_t[]){5, 0, 5}, 3);
+    write_images("qmnist-test-images-idx3-ubyte", 10, 2);
+    write_table("qmnist-test-labels.idx2-int", (uint8_t[]){9, 5}, 2);
+    check_set();
+}
+
+/* More than are read at once. */
+static void test_many_labels_of_qmnist(void **state)
+{
+    (void)state;
+    enum { MANY = 300 };
+    static uint8_t images[16 + MANY * PIXELS], table[12 + 4 * MANY * COLUMNS];
+    uint8_t labels[MANY];
+    for (int i = 0; i < MANY; i++)
+        labels[i] = (uint8_t)(i * 7 % 10);
+    write_file("train-images-idx3-ubyte", images, make_images(images, 0, MANY, MANY));
+    write_file("train-labels-idx2-int", table, make_table(table, labels, MANY));
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(d->label[i], labels[i]);
+    data_close(d);
+}
+
+static void test_wrong_tables_are_refused(void **state)
+{
+    (void)state;
+    static const char name[] = "qmnist-train-labels-idx2-int";
+    uint8_t bytes[12 + 4 * 3 * COLUMNS];
+    write_images("qmnist-train-images-idx3-ubyte", 0, 3);
+    refused(SPLIT_TRAIN, "without qmnist-train-labels-idx2-int", "fetch it too");
+    size_t size = make_table(bytes, (uint8_t[]){1, 2, 3}, 3);
+    write_file(name, bytes, size - 1);
+    refused(SPLIT_TRAIN, "idx2-int: 107 bytes", "says 108");
+    bytes[2] = 0x0d; /* floats */
+    write_file(name, bytes, size);
+    refused(SPLIT_TRAIN, "idx2-int: begins with 00000d02", "00000c02");
+    bytes[2] = 0x0c;
+    put_u32(bytes + 8, COLUMNS - 1);
+    write_file(name, bytes, size);
+    refused(SPLIT_TRAIN, "idx2-int: rows of 7 numbers", "8");
+    put_u32(bytes + 8, COLUMNS);
+    put_u32(bytes + 12 + 4 * COLUMNS, (uint32_t)-1);
+    write_file(name, bytes, size);
+    refused(SPLIT_TRAIN, "idx2-int: image 1 has label -1", "0 to 255");
+    put_u32(bytes + 12 + 4 * COLUMNS, 256);
+    write_file(name, bytes, size);
+    refused(SPLIT_TRAIN, "idx2-int: image 1 has label 256", "0 to 255");
+    write_table(name, (uint8_t[]){1, 2}, 2);
+    refused(SPLIT_TRAIN, "3 images", "2 labels");
+}
+
 static void test_wrong_headers_are_refused(void **state)
 {
     (void)state;
@@ -271,6 +348,9 @@ int main(void)
         WITH_FOLDER(test_grey_is_repeated_in_three_channels),
         WITH_FOLDER(test_more_classes_than_digits),
         WITH_FOLDER(test_missing_files_are_named),
+        WITH_FOLDER(test_labels_of_qmnist),
+        WITH_FOLDER(test_many_labels_of_qmnist),
+        WITH_FOLDER(test_wrong_tables_are_refused),
         WITH_FOLDER(test_wrong_headers_are_refused),
         WITH_FOLDER(test_damaged_packing_is_refused),
     };

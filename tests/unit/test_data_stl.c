@@ -130,10 +130,10 @@ static void test_missing_parts_are_named(void **state)
 {
     (void)state;
     write_images("unlabeled_X.bin", 0, 1, 0);
-    refused(SPLIT_TRAIN, "train_X.bin", "No such file");
-    refused(SPLIT_TEST, "test_X.bin", "No such file");
+    refused(SPLIT_TRAIN, "without train_X.bin", "fetch it too");
+    refused(SPLIT_TEST, "without test_X.bin", "fetch it too");
     write_images("train_X.bin", 0, 1, 0);
-    refused(SPLIT_TRAIN, "train_y.bin", "No such file");
+    refused(SPLIT_TRAIN, "without train_y.bin", "fetch it too");
 }
 
 static void test_wrong_sizes_are_refused(void **state)
@@ -146,7 +146,7 @@ static void test_wrong_sizes_are_refused(void **state)
     refused(SPLIT_TRAIN, "train_X.bin: 55296 bytes", "3 labels");
     refused(SPLIT_TRAIN, "train_y.bin", "82944");
     scratch_write("unlabeled_X.bin", "", 0);
-    refused(SPLIT_PRETRAIN, "no pictures", "training");
+    refused(SPLIT_PRETRAIN, "unlabeled_X.bin", "an empty file");
 }
 
 static void test_wrong_labels_are_refused(void **state)

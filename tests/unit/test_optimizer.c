@@ -129,7 +129,7 @@ static void test_large_tensors(void **state)
 
 static void assert_rate(const AmdimModel *m, uint64_t step, uint64_t epoch, double expected)
 {
-    assert_true(fabs(optimizer_rate(m, step, epoch) - expected) < 1e-12);
+    assert_true(fabs(optimizer_rate(&m->schedule, m->optimizer.lr, step, epoch) - expected) < 1e-12);
 }
 
 static void test_schedule(void **state)

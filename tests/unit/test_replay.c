@@ -77,7 +77,7 @@ static void write_batch(const Batch *b)
         assert_true(writer_give(&w, b->x[v], view, &f));
         assert_true(writer_give(&w, b->location[v], locations, &f));
     }
-    assert_true(writer_commit(&w, &f));
+    assert_true(writer_commit(&w, NULL, &f));
 }
 
 static int replay(Fault *f)

@@ -138,7 +138,7 @@ static void write_weights(const char *path, int changed, const AmdimTensor *to)
             assert_true(writer_give(&w, &(float){(float)(100 * i) + (float)k}, sizeof(float), &f));
     }
     assert_true(writer_give(&w, &(int64_t){5}, sizeof(int64_t), &f));
-    assert_true(writer_commit(&w, &f));
+    assert_true(writer_commit(&w, NULL, &f));
 }
 
 static void test_loading(void **state)

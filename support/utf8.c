@@ -39,12 +39,24 @@ size_t utf8_next(const char *text, size_t left, uint32_t *code)
     return bytes;
 }
 
+static bool is_between(uint32_t code, uint32_t first, uint32_t last)
+{
+    return code >= first && code <= last;
+}
+
+bool utf8_harmless(uint32_t code)
+{
+    bool control = code < 0x20 || is_between(code, 0x7F, 0x9F);
+    bool line = code == 0x2028 || code == 0x2029;
+    bool direction = code == 0x061C || code == 0x200E || code == 0x200F || is_between(code, 0x202A, 0x202E) ||
+                     is_between(code, 0x2066, 0x206F);
+    return code != UTF8_INVALID && !control && !line && !direction;
+}
+
 bool utf8_printable(uint32_t code)
 {
-    bool control = code < 0x20 || (code >= 0x7F && code < 0xA0);
-    bool direction = (code >= 0x200B && code <= 0x200F) || (code >= 0x2028 && code <= 0x202E) ||
-                     (code >= 0x2060 && code <= 0x206F) || code == 0x061C || code == 0xFEFF;
-    return code != UTF8_INVALID && !control && !direction;
+    bool no_width = is_between(code, 0x200B, 0x200D) || is_between(code, 0x2060, 0x2065) || code == 0xFEFF;
+    return utf8_harmless(code) && !no_width;
 }
 
 size_t utf8_count(const char *text, size_t length)

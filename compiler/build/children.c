@@ -1,0 +1,239 @@
+/* children.c: programs that run for this one, each in a process group of its own.
+ *
+ * Signals are waited for, not handled: nothing is interrupted, and none gets lost. One that asks to stop is
+ * passed on once, as a program that is told twice ends without saving; whoever repeats it after a while means
+ * just that.
+ *
+ * Where this process dies, by whatever, what it started ends, too. A program is told to stop and saves. A
+ * compiler runs others, which would not hear of it: between it and us stands a copy of this process that does
+ * nothing but wait for either to end, and then kills the whole group. */
+#include "build.h"
+#include "support.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double SAME_WISH = 2; /* seconds in which a second signal says what the first did */
+static const int ENDS_WITHIN = 2;  /* seconds that a compiler has to end in */
+
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+    return !sigaction(number, NULL, &action) && action.sa_handler == SIG_IGN;
+}
+
+void children_watch(Children *c)
+{
+    static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    *c = (Children){0};
+    sigemptyset(&c->watched);
+    sigaddset(&c->watched, SIGCHLD);
+    sigaddset(&c->watched, SIGTSTP);
+    for (size_t i = 0; i < COUNT(stops); i++)
+        if (!is_ignored(stops[i])) /* as SIGHUP is under nohup */
+            sigaddset(&c->watched, stops[i]);
+    sigprocmask(SIG_BLOCK, &c->watched, &c->before);
+}
+
+void children_leave(Children *c)
+{
+    sigprocmask(SIG_SETMASK, &c->before, NULL);
+    if (c->signal)
+        raise(c->signal);
+}
+
+/* ---- in the child: these never return ---- */
+
+_Noreturn static void become(const Children *c, const Child *child)
+{
+    sigprocmask(SIG_SETMASK, &c->before, NULL);
+    execvp(child->argv[0], (char *const *)child->argv);
+    int error = errno;
+    if (!child->is_compiler) /* of which it is said */
+        dprintf(STDERR_FILENO, "%s: %s\n", child->argv[0], strerror(error));
+    _exit(error == ENOENT ? NOT_FOUND : NOT_RUN);
+}
+
+_Noreturn static void wait_for(pid_t child, const char *made, const sigset_t *either)
+{
+    for (;;) {
+        int status = 0;
+        if (waitpid(child, &status, WNOHANG) == child)
+            _exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SIGNAL + WTERMSIG(status));
+        if (sigwaitinfo(either, NULL) == SIGUSR1) {
+            kill(child, SIGKILL);
+            if (made)
+                unlink(made);
+            kill(0, SIGKILL);
+        }
+    }
+}
+
+_Noreturn static void supervise(const Children *c, const Child *child, pid_t parent)
+{
+    sigset_t either;
+    sigemptyset(&either);
+    sigaddset(&either, SIGCHLD);
+    sigaddset(&either, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &either, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    if (getppid() != parent)
+        _exit(EXIT_FAILED);
+    pid_t compiler = fork();
+    if (!compiler)
+        become(c, child);
+    if (compiler < 0)
+        _exit(EXIT_FAILED);
+    wait_for(compiler, child->made, &either);
+}
+
+_Noreturn static void begin(const Children *c, const Child *child, int in, int out, pid_t parent)
+{
+    setpgid(0, 0);
+    dup2(in, STDIN_FILENO);
+    dup2(out, STDOUT_FILENO);
+    dup2(out, STDERR_FILENO);
+    if (child->is_compiler)
+        supervise(c, child, parent);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(EXIT_FAILED);
+    become(c, child);
+}
+
+/* ---- starting it ---- */
+
+/* What a pipe holds at once is written before anybody reads. */
+static int open_input(const char *text)
+{
+    int end[2];
+    if (!text)
+        return open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (pipe2(end, O_CLOEXEC))
+        return -1;
+    bool good = write(end[1], text, strlen(text)) == (ssize_t)strlen(text);
+    close(end[1]);
+    if (good)
+        return end[0];
+    close(end[0]);
+    return -1;
+}
+
+static pid_t start(const Children *c, const Child *child, int in, int out)
+{
+    pid_t parent = getpid(), started = fork();
+    if (!started)
+        begin(c, child, in, out, parent);
+    if (started < 0)
+        system_failed(child->argv[0]);
+    else
+        setpgid(started, started); /* the child does so, too: whoever comes first */
+    return started;
+}
+
+pid_t children_start(Children *c, const Child *child)
+{
+    if (c->count == CHILDREN)
+        bug("more than %d children at once", CHILDREN);
+    int in = open_input(child->input);
+    int out = open(child->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    pid_t started = -1;
+    if (in < 0 || out < 0)
+        system_failed(out < 0 ? child->log : child->argv[0]);
+    else
+        started = start(c, child, in, out);
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+    if (started > 0) {
+        c->is_compiler[c->count] = child->is_compiler;
+        c->child[c->count++] = started;
+    }
+    return started;
+}
+
+/* ---- waiting for it ---- */
+
+static void tell_all(const Children *c, int signal_number)
+{
+    for (int i = 0; i < c->count; i++)
+        kill(-c->child[i], signal_number);
+}
+
+static void pass_on(Children *c, int signal_number)
+{
+    double now = clock_seconds();
+    if (!c->signal)
+        c->signal = signal_number;
+    else if (now - c->asked < SAME_WISH)
+        return;
+    c->asked = now;
+    tell_all(c, signal_number);
+}
+
+/* What a compiler has left running goes with it. */
+static void forget(Children *c, pid_t child)
+{
+    for (int i = 0; i < c->count; i++)
+        if (c->child[i] == child) {
+            if (c->is_compiler[i])
+                kill(-child, SIGKILL);
+            c->count--;
+            c->is_compiler[i] = c->is_compiler[c->count];
+            c->child[i--] = c->child[c->count];
+        }
+}
+
+static void kill_compilers(const Children *c)
+{
+    for (int i = 0; i < c->count; i++)
+        if (c->is_compiler[i])
+            kill(-c->child[i], SIGKILL);
+}
+
+/* The next signal; after one that asks to stop, compilers are not waited for long. */
+static int next_signal(const Children *c)
+{
+    const struct timespec patience = {.tv_sec = ENDS_WITHIN};
+    if (!c->signal)
+        return sigwaitinfo(&c->watched, NULL);
+    int got = sigtimedwait(&c->watched, NULL, &patience);
+    if (got < 0 && errno == EAGAIN)
+        kill_compilers(c);
+    return got;
+}
+
+Ended children_next(Children *c)
+{
+    for (;;) {
+        struct rusage usage;
+        Ended e = {0};
+        e.child = wait4(-1, &e.status, WNOHANG, &usage);
+        if (e.child > 0) {
+            e.peak_bytes = (size_t)usage.ru_maxrss * 1024;
+            forget(c, e.child);
+            return e;
+        }
+        if (e.child < 0)
+            bug("waiting for a child without one");
+        int got = next_signal(c);
+        if (got == SIGTSTP) { /* Ctrl-Z stops all of us */
+            tell_all(c, SIGSTOP);
+            raise(SIGSTOP);
+            tell_all(c, SIGCONT);
+        } else if (got > 0 && got != SIGCHLD) {
+            pass_on(c, got);
+        }
+    }
+}
+
+bool child_succeeded(const Ended *e)
+{
+    return WIFEXITED(e->status) && WEXITSTATUS(e->status) == 0;
+}

@@ -1,0 +1,29 @@
+/* say.c: lines for people. What they hold of others (names of files) is made printable on the way. */
+#include "support.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+__attribute__((format(printf, 3, 0))) static void print_line(FILE *stream, const char *before,
+                                                             const char *format, va_list arguments)
+{
+    char text[2048];
+    vsnprintf(text, sizeof text, format, arguments);
+    text_printable(text);
+    fprintf(stream, "%s%s\n", before, text);
+}
+
+void say_line(FILE *stream, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(stream, "", format, arguments);
+    va_end(arguments);
+}
+
+void note(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(stderr, "note: ", format, arguments);
+    va_end(arguments);
+}
