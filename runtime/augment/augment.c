@@ -270,10 +270,11 @@ static void load_row(Workspace *w, const uint8_t *row, int from, int to)
             w->source[i] = row[i];
         return;
     }
-    const uint8_t *pixel = row + (size_t)(w->width - 1 - from) * (size_t)channels;
-    for (int x = from; x < to; x++, pixel -= channels)
+    for (int x = from; x < to; x++) {
+        const uint8_t *pixel = row + (size_t)(w->width - 1 - x) * (size_t)channels;
         for (int c = 0; c < channels; c++)
             w->source[x * channels + c] = pixel[c];
+    }
 }
 
 static bool wants_row(const Resizer *z, int y)

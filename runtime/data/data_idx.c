@@ -5,7 +5,7 @@
  * dimension. QMNIST's labels (Yadav and Bottou 2019) are rows of eight 32-bit numbers, the class first. The
  * test split is called t10k or test, the prefix is EMNIST's, QMNIST's or none, and a point may stand before
  * idx. */
-#include "runtime.h"
+#include "decode_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -245,10 +245,32 @@ static int count_classes(const Classes seen[2], const Idx labels[2], Fault *f)
 
 /* ---- opening ---- */
 
-static bool idx_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+/* A large one row by row, each from the file. */
+static bool read_rows(const Dataset *d, uint64_t offset, int channels, Picture *out, Fault *f)
 {
     const Idx *images = d->own;
+    Rows rows = {.to = out, .channels = channels, .name = images->file.path, .fault = f};
+    const RowsPlan plan = {.width = d->width,
+                           .height = d->height,
+                           .stored = 1,
+                           .kind = "an IDX picture",
+                           .advice = "make the pictures smaller"};
+    const size_t width = (size_t)d->width;
+    bool done = rows_begin(&rows, &plan);
+    for (int y = 0; done && y < d->height; y++)
+        done = data_file_read(&images->file, rows.row, width, offset + (uint64_t)y * width, f) &&
+               rows_give(&rows, y, rows.row);
+    rows_end(&rows);
+    return done;
+}
+
+static bool idx_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+{
+    enum { LARGE = 1 << 14 }; /* pixels */
+    const Idx *images = d->own;
     size_t pixels = (size_t)d->width * (size_t)d->height;
+    if (out->rows && pixels > LARGE)
+        return read_rows(d, images->begin + (uint64_t)d->index[i] * pixels, channels, out, f);
     return picture_reserve(out, d->width, d->height, 1, f) &&
            data_file_read(&images->file, out->pixels, pixels, images->begin + (uint64_t)d->index[i] * pixels,
                           f) &&

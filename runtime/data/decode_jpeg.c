@@ -154,7 +154,7 @@ static size_t round_up(size_t n, size_t to)
  * and of several scans all coefficients. */
 static size_t held_bytes(const struct jpeg_decompress_struct *info, bool whole)
 {
-    enum { TABLES = 48 << 10, ROWS = DCTSIZE + 2 };
+    enum { TABLES = 40 << 10, ROWS = DCTSIZE + 2 };
     size_t bytes = TABLES;
     for (int i = 0; i < info->num_components; i++) {
         const jpeg_component_info *c = &info->comp_info[i];
@@ -223,11 +223,24 @@ static bool jpeg_pixels(j_decompress_ptr info, Rows *r)
     return jpeg_finish_decompress(info);
 }
 
+/* Kinds of JPEG that the library does not decode, or not to colours or grey. */
+static bool is_unknown_kind(int code)
+{
+    return code == JERR_IMAGE_TOO_BIG || code == JERR_BAD_PRECISION || code == JERR_SOF_UNSUPPORTED ||
+           code == JERR_CONVERSION_NOTIMPL || code == JERR_FRACT_SAMPLE_NOTIMPL || code == JERR_EMPTY_IMAGE;
+}
+
 static bool fault_within(const Jpeg *j)
 {
     const Rows *r = j->rows;
+    const int code = j->base.msg_code;
     if (j->stopped)
         return fault(r->fault, "%s: %s", r->name, r->fault->text);
+    if (code == JERR_OUT_OF_MEMORY)
+        return fault(r->fault, "%s: out of memory for decoding; free some", r->name);
+    if (is_unknown_kind(code))
+        return fault(r->fault, "%s: a kind of JPEG file that is not read (%s); write it anew", r->name,
+                     j->text);
     return fault(r->fault, "%s: damaged JPEG file (%s); replace or remove it", r->name, j->text);
 }
 

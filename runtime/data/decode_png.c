@@ -28,6 +28,7 @@ typedef struct {
     Source *from;
     Rows *rows;
     uint8_t *whole; /* of an interlaced picture all pixels */
+    bool no_memory;
     char text[128];
 } Png;
 
@@ -41,6 +42,21 @@ static void png_fail(png_structp png, png_const_charp message)
 static void png_silent(png_structp png, png_const_charp message)
 {
     (void)png, (void)message;
+}
+
+/* libpng's own message would say that the file is at fault. */
+static png_voidp png_allocate(png_structp png, png_alloc_size_t bytes)
+{
+    Png *own = png_get_mem_ptr(png);
+    void *memory = malloc(bytes);
+    own->no_memory |= !memory;
+    return memory;
+}
+
+static void png_release(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
 }
 
 static void png_take(png_structp png, png_bytep out, size_t count)
@@ -77,8 +93,10 @@ static bool begin_rows(png_structp png, png_infop info, Rows *r, bool whole)
         WIDEST = 8,
         ROWS = 3
     }; /* zlib's window too; bytes a pixel and row while unpacked */
-    const int stored = png_get_channels(png, info);
+    const int stored = png_get_color_type(png, info) & PNG_COLOR_MASK_COLOR ? 3 : 1;
     const size_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    if (width > INT_MAX || height > INT_MAX)
+        return picture_check_sides(INT_MAX, INT_MAX, r->fault);
     RowsPlan plan = {
         .width = (int)width,
         .height = (int)height,
@@ -124,14 +142,17 @@ static bool read_rows(png_structp png, Rows *r)
 /* Chunks beside the pixels are passed over, unread: they may be of any size. */
 static bool png_pixels(png_structp png, png_infop info, Png *own)
 {
-    png_set_user_limits(png, PICTURE_SIDE, PICTURE_SIDE);
+    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* rows_begin knows what is too large */
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_read_fn(png, own, png_take);
     png_read_info(png, info);
     bool whole = png_get_interlace_type(png, info) != PNG_INTERLACE_NONE;
+    if (!begin_rows(png, info, own->rows, whole))
+        return false;
     png_simplify(png, info);
-    if (!begin_rows(png, info, own->rows, whole) ||
-        !(whole ? read_whole(png, own) : read_rows(png, own->rows)))
+    if (png_get_rowbytes(png, info) != (size_t)own->rows->width * (size_t)own->rows->stored)
+        png_error(png, "rows of another length than its header says");
+    if (!(whole ? read_whole(png, own) : read_rows(png, own->rows)))
         return false;
     png_read_end(png, NULL);
     return true;
@@ -141,14 +162,17 @@ static bool png_guarded(png_structp png, png_infop info, Png *own)
 {
     Rows *r = own->rows;
     if (setjmp(png_jmpbuf(png)))
-        return fault(r->fault, "%s: damaged PNG file (%s); replace or remove it", r->name, own->text);
+        return own->no_memory
+                   ? fault(r->fault, "%s: out of memory for decoding; free some", r->name)
+                   : fault(r->fault, "%s: damaged PNG file (%s); replace or remove it", r->name, own->text);
     return png_pixels(png, info, own) || fault(r->fault, "%s: %s", r->name, r->fault->text);
 }
 
 bool decode_png(Source *s, Rows *r)
 {
     Png own = {.from = s, .rows = r};
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &own, png_fail, png_silent);
+    png_structp png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &own, png_fail, png_silent, &own,
+                                               png_allocate, png_release);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     bool done = info ? png_guarded(png, info, &own)
                      : fault(r->fault, "%s: out of memory for decoding; free some", r->name);

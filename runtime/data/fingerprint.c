@@ -34,16 +34,40 @@ uint32_t fingerprint_sample(const Dataset *d, uint32_t nth)
     return last ? (uint32_t)((uint64_t)nth * (d->count - 1) / last) : 0;
 }
 
+typedef struct {
+    RowSink sink; /* first */
+    Fingerprint *to;
+    size_t row; /* bytes */
+} Pixels;
+
+enum { CHANNELS = 3 };
+
+static size_t begin_pixels(RowSink *sink, int width, int height)
+{
+    (void)height;
+    ((Pixels *)(void *)sink)->row = (size_t)width * CHANNELS;
+    return 0;
+}
+
+static void take_pixels(RowSink *sink, int y, const uint8_t *row)
+{
+    (void)y;
+    const Pixels *p = (Pixels *)(void *)sink;
+    digest_add(&p->to->digest, row, p->row);
+}
+
+static void end_pixels(RowSink *sink)
+{
+    (void)sink;
+}
+
 bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f)
 {
-    enum { CHANNELS = 3 };
     Picture picture = {0};
+    Pixels pixels = {.sink = {begin_pixels, take_pixels, end_pixels}, .to = p};
     bool read = true;
-    for (uint32_t nth = 0; read && nth < fingerprint_samples(d); nth++) {
-        read = d->read(d, fingerprint_sample(d, nth), CHANNELS, &picture, f);
-        if (read)
-            digest_add(&p->digest, picture.pixels, (size_t)picture.width * (size_t)picture.height * CHANNELS);
-    }
+    for (uint32_t nth = 0; read && nth < fingerprint_samples(d); nth++)
+        read = picture_read_rows(d, fingerprint_sample(d, nth), CHANNELS, &picture, &pixels.sink, f);
     picture_free(&picture);
     return read;
 }

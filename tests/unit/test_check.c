@@ -5,10 +5,13 @@
 #include "toy_model.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <png.h>
 #include <cmocka.h>
 
@@ -138,6 +141,42 @@ static void test_the_promise_counts(void **state)
     free(text);
 }
 
+/* In a process of its own, which says what it found before it reads pictures for seconds. */
+static void test_a_signal_ends_it(void **state)
+{
+    (void)state;
+    enum { SIDE = 2000, PICTURES = 60 };
+    Sample sample = sample_plain(SIDE, SIDE, 1, 2, 3);
+    for (int i = 0; i < PICTURES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "train/a/%02d.png", i);
+        scratch_write(name, sample.bytes, sample.count);
+    }
+    free(sample.bytes);
+    Options o = no_options(&toy_model);
+    o.data = scratch_path("");
+    int ends[2];
+    char byte;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        Fault f;
+        dup2(ends[1], STDERR_FILENO);
+        if (!freopen("/dev/null", "w", stdout))
+            _exit(99);
+        _exit(command_check(&toy_model, &o, &f));
+    }
+    assert_int_equal(read(ends[0], &byte, 1), 1);
+    assert_int_equal(kill(child, SIGINT), 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -147,6 +186,7 @@ int main(void)
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_no_data_are_wrong_once, scratch_set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_the_promise_counts, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_signal_ends_it, scratch_set_up, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

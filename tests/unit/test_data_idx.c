@@ -179,6 +179,59 @@ static void test_grey_is_repeated_in_three_channels(void **state)
     data_close(d);
 }
 
+typedef struct {
+    RowSink sink;
+    const Picture *expected;
+    int rows;
+} Comparer;
+
+static size_t compare_begin(RowSink *sink, int width, int height)
+{
+    const Comparer *c = (Comparer *)(void *)sink;
+    assert_true(width == c->expected->width && height == c->expected->height);
+    return 0;
+}
+
+static void compare_row(RowSink *sink, int y, const uint8_t *row)
+{
+    Comparer *c = (Comparer *)(void *)sink;
+    const size_t bytes = (size_t)c->expected->width * (size_t)c->expected->channels;
+    assert_int_equal(y, c->rows++);
+    assert_memory_equal(row, c->expected->pixels + (size_t)y * bytes, bytes);
+}
+
+static void compare_end(RowSink *sink)
+{
+    (void)sink;
+}
+
+static void test_large_pictures_come_row_by_row(void **state)
+{
+    (void)state;
+    enum { WIDE = 200, HIGH = 150, HEADER = 16 };
+    static uint8_t images[HEADER + 2 * WIDE * HIGH];
+    put_u32(images, 0x803);
+    put_u32(images + 4, 2);
+    put_u32(images + 8, HIGH);
+    put_u32(images + 12, WIDE);
+    for (int i = 0; i < 2 * WIDE * HIGH; i++)
+        images[HEADER + i] = (uint8_t)(i * 31 % 251);
+    write_file("train-images-idx3-ubyte", images, sizeof images);
+    write_labels("train-labels-idx1-ubyte", (uint8_t[]){0, 1}, 2);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    for (int channels = 1; channels <= 3; channels += 2)
+        for (uint32_t i = 0; i < 2; i++) {
+            Fault f;
+            Picture whole = picture_of(d, i, channels), p = {0};
+            Comparer c = {.sink = {compare_begin, compare_row, compare_end}, .expected = &whole};
+            assert_int_equal(whole.pixels[channels], images[HEADER + i * WIDE * HIGH + 1]);
+            assert_true(picture_read_rows(d, i, channels, &p, &c.sink, &f));
+            assert_true(c.rows == HIGH && p.streamed && !p.pixels);
+            picture_free(&whole);
+        }
+    data_close(d);
+}
+
 static void test_more_classes_than_digits(void **state)
 {
     (void)state;
@@ -346,6 +399,7 @@ int main(void)
         WITH_FOLDER(test_names_of_emnist),
         WITH_FOLDER(test_unpacked_files_have_no_name),
         WITH_FOLDER(test_grey_is_repeated_in_three_channels),
+        WITH_FOLDER(test_large_pictures_come_row_by_row),
         WITH_FOLDER(test_more_classes_than_digits),
         WITH_FOLDER(test_missing_files_are_named),
         WITH_FOLDER(test_labels_of_qmnist),

@@ -335,6 +335,47 @@ static void test_chunks_beside_the_pixels_do_not_matter(void **state)
         }
 }
 
+static void refuses(Sample sample, const char *why)
+{
+    Picture p = {0};
+    Fault f = {""};
+    assert_false(decode_picture(&p, sample.bytes, sample.count, 3, "some.file", &f));
+    if (!strstr(f.text, "some.file: ") || !strstr(f.text, why))
+        fail_msg("%s (should say %s)", f.text, why);
+    free(sample.bytes);
+    picture_free(&p);
+}
+
+/* Not damaged, but not read. */
+static void test_other_kinds_are_told_from_damage(void **state)
+{
+    (void)state;
+    enum { PROCESS = 1, PRECISION = 4, HEIGHT = 5 };
+    static uint8_t line[70000 * 3];
+    refuses(sample_png((PngKind){70000, 1, 8, PNG_COLOR_TYPE_RGB, 0}, line, NULL),
+            "70000 x 1 pixels: a side must be 1 to 65535");
+    static const struct {
+        int at, value, bytes;
+        const char *why;
+    } frames[] = {
+        {PROCESS, 0xc3, 1, "SOF type 0xc3"}, /* lossless */
+        {PRECISION, 12, 1, "precision 12"},
+        {HEIGHT, 0, 2, "Empty JPEG image"},
+        {HEIGHT, 0xff, 2, "65500 pixels"},
+    };
+    for (size_t i = 0; i < COUNT(frames); i++) {
+        Sample odd = plain_jpeg(W, H, 3);
+        uint8_t *frame = odd.bytes + place_of(&odd, "\xff\xc0", 2);
+        for (int b = 0; b < frames[i].bytes; b++)
+            frame[frames[i].at + b] = (uint8_t)frames[i].value;
+        Sample again = {malloc(odd.count), odd.count};
+        assert_non_null(again.bytes);
+        memcpy(again.bytes, odd.bytes, odd.count);
+        refuses(odd, "a kind of JPEG file that is not read");
+        refuses(again, frames[i].why);
+    }
+}
+
 static void test_missing_restarts_are_a_fault(void **state)
 {
     (void)state;
@@ -787,6 +828,7 @@ int main(void)
         cmocka_unit_test(test_odd_marks_cost_no_pixel),
         cmocka_unit_test(test_bytes_behind_the_end_do_not_matter),
         cmocka_unit_test(test_chunks_beside_the_pixels_do_not_matter),
+        cmocka_unit_test(test_other_kinds_are_told_from_damage),
         cmocka_unit_test(test_missing_restarts_are_a_fault),
         cmocka_unit_test(test_rows_are_those_of_the_whole),
         cmocka_unit_test(test_segments_are_skipped),
