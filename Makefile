@@ -17,7 +17,7 @@ HEADER_LIBRARIES = /usr/include/jsmn.h /usr/include/xxhash.h
 # $(call quoted,TEXT): one word of the shell's, whatever it holds.
 quoted = '$(subst ','\'',$(1))'
 
-ifneq ($(BUILD),$(shell printf %s $(call quoted,$(BUILD)) | LC_ALL=C tr -cd 'A-Za-z0-9_./+,@^-' | sed 's/^-*//'))
+ifneq ($(or $(BUILD),empty),$(shell printf %s $(call quoted,$(BUILD)) | LC_ALL=C tr -cd 'A-Za-z0-9_./+,@^-' | sed 's/^-*//'))
 $(error BUILD='$(BUILD)': name a folder by letters, digits and . _ / + , @ ^ - alone, and not with a - in front)
 endif
 

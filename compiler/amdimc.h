@@ -107,6 +107,8 @@ typedef struct {
     size_t pictures;  /* two batches of views: the one in use and the one being made */
     size_t threads;   /* the stack, buffers and scratch of each */
     size_t program;   /* code, shared libraries, buffers of files */
+    size_t data;      /* a data set's index, and pictures while they are decoded */
+    size_t decoding;  /* of `data`, what is for decoding however large the index is */
     size_t total;     /* the sum: what the program promises */
     size_t worker;    /* of `threads`, the scratch of one worker: what the step or a feature needs most */
 } PeakMemory;

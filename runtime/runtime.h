@@ -142,6 +142,7 @@ struct Dataset {
     /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
     bool (*identify)(const Dataset *d, Fingerprint *p, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
+    size_t bytes; /* that all of this holds: its index */
     void *own;
 };
 typedef struct {
@@ -228,7 +229,7 @@ bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f);
 /* ---- passed.c: what is there besides the pictures that are read ---- */
 
 bool picture_is_read(const char *name); /* by its ending */
-enum { PASSED_KINDS = 15 };
+enum { PASSED_KINDS = 15, PASSED_TEXT = 640 };
 typedef struct {
     uint32_t picture[PASSED_KINDS]; /* by ending; pictures that are not read */
     uint32_t other;                 /* files of other kinds */
@@ -239,41 +240,63 @@ typedef struct {
 void passed_file(Passed *p, const char *name);
 void passed_hidden(Passed *p, const char *name, bool folder);
 void passed_add(Passed *p, const Passed *more);
-/* "3 .webp, 1 other file", by malloc; empty where there is nothing. */
-bool passed_text(const Passed *p, char **text, Fault *f);
+/* "3 .webp, 1 other file"; empty where there is nothing. */
+void passed_text(const Passed *p, char text[PASSED_TEXT]);
 
-/* ---- data_walk.c: the pictures of classes, their folders walked whole ---- */
+/* ---- listing.c: the names of a split's pictures ---- */
 
 typedef struct {
     uint32_t path;  /* where the folder's path below the root begins in the pool */
-    uint32_t names; /* its first entry of Walk.name */
+    uint32_t block; /* the first block of its names */
     uint32_t until; /* the number after its last picture */
-} WalkPlace;
+} ListedPlace;
+/* Names of the folder that is being listed, as they come. */
 typedef struct {
-    char *root;       /* DIR/train or DIR/test */
-    char *pool;       /* names of files and paths of folders, each ended by a zero byte */
-    uint32_t *name;   /* (count) where each file's name begins in the pool */
-    WalkPlace *place; /* (places) folders that hold pictures, in order */
-    uint32_t pool_length, count, places;
-    size_t pool_capacity, name_capacity, place_capacity;
+    char *text;
+    uint32_t *begin; /* (count) where each begins in the text */
+    uint32_t length, count;
+    size_t text_capacity, begin_capacity;
+} FreshNames;
+typedef struct {
+    char *root;         /* DIR/train or DIR/test */
+    char *pool;         /* paths of folders, packed names of files */
+    uint32_t *block;    /* (blocks) where each block of names begins in the pool */
+    ListedPlace *place; /* (places) folders */
+    uint32_t pool_length, count, blocks, places;
+    size_t pool_capacity, block_capacity, place_capacity;
     bool lenient; /* as in DataRequest */
-} Walk;
-bool walk_begin(Walk *w, const char *root, bool lenient, Fault *f);
-/* Holds the pictures below root/class_name behind those held so far, and counts what it passes over. */
-bool walk_class(Walk *w, const char *class_name, Passed *passed, Fault *f);
-void walk_free(Walk *w);
-char *walk_path(const Walk *w, uint32_t i, Fault *f); /* of picture i, by malloc */
-const char *walk_folder(const Walk *w, uint32_t i);   /* below the root: "CLASS/below" */
-const char *walk_name(const Walk *w, uint32_t i);
+    FreshNames fresh;
+} Listing;
+bool listing_begin(Listing *l, const char *root, bool lenient, Fault *f);
+void listing_free(Listing *l);
+size_t listing_bytes(const Listing *l); /* that it holds */
+/* A folder NAME in the one numbered `above`; -1: in the root. */
+bool listing_add_place(Listing *l, int64_t above, const char *name, Fault *f);
+const char *listing_place(const Listing *l, uint32_t place); /* its path below the root */
+/* Names one by one, in any order; then, all of them in the folder. */
+bool listing_add_name(Listing *l, const char *name, Fault *f);
+bool listing_end_place(Listing *l, uint32_t place, Fault *f);
+/* Puts the folders from `first` on in order, numbers their pictures, forgets those that have none. */
+void listing_order(Listing *l, uint32_t first);
+/* Of picture i, after listing_order: its file, its folder below the root, its whole path by malloc. */
+void listing_name(const Listing *l, uint32_t i, char name[NAME_MAX + 1]);
+const char *listing_folder(const Listing *l, uint32_t i);
+char *listing_path(const Listing *l, uint32_t i, Fault *f);
+
+/* ---- data_walk.c ---- */
+
+/* Lists the pictures below root/class_name behind those listed so far, and counts what it passes over. */
+bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f);
 
 /* ---- data_hint.c: what was meant, where no data set is found ---- */
 
 /* A folder that seems to be the split under another name: Train/, val/. */
 bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1]);
-/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is. The fault is
- * about dir; `formats` lists what it may hold. */
+/* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is, `formats`
+ * lists what it may hold. Always a fault.
+ * data_explain_file: why a file will not do as DIR. */
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
-void data_explain_file(const char *path, mode_t mode, Fault *f); /* why a file will not do as DIR */
+void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *dir), Fault *f);
 
 /* ---- augment.c: from a picture to its views ---- */
 
@@ -657,6 +680,7 @@ int command_probe(const AmdimModel *m, const Options *o, Fault *f);
 int command_encode(const AmdimModel *m, const Options *o, Fault *f);
 int command_replay(const AmdimModel *m, const Options *o, Fault *f);
 int command_views(const AmdimModel *m, const Options *o, Fault *f);
+int command_check(const AmdimModel *m, const Options *o, Fault *f);
 int command_bench(const AmdimModel *m, const Options *o, Fault *f);
 int command_selfcheck(const AmdimModel *m, const Options *o, Fault *f);
 int command_info(const AmdimModel *m, const Options *o, Fault *f);
@@ -677,6 +701,8 @@ bool run_holds_weights(const Run *r);
  * time. */
 bool run_claim(Run *r, bool resumes, Fault *f);
 bool run_make(const Run *r, Fault *f); /* the folder, and those above it */
+/* False where the path is a file of a run that a program trains at this moment. */
+bool run_may_be_written(const char *path, Fault *f);
 
 /* ---- metrics.c: RUN/metrics.jsonl, one object a line ---- */
 

@@ -261,10 +261,11 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
         return false;
     Children c;
     children_watch(&c);
-    bool good = run_compiler(a, &c, words_end(&w),
+    temporary_begin(linked);
+    bool good = run_compiler(a, &c, words_end(&w), linked,
                              b->target ? "; Debian's cross compilers come by `make setup-cross`" : "") &&
                 deliver(b, linked);
-    unlink(linked);
+    temporary_remove();
     children_leave(&c);
     return good;
 }

@@ -36,6 +36,7 @@ typedef struct {
     const char *const *argv;
     const char *input; /* what it reads, a pipe's buffer at most; NULL: nothing */
     const char *log;   /* the file that what it prints is added to */
+    const char *made;  /* a compiler's result, removed where we are killed; or NULL */
     bool is_compiler;  /* it starts others, and has nothing to save: all of them end at once where we end */
 } Child;
 enum { NOT_RUN = 126, NOT_FOUND = 127 };               /* exit statuses of what could not be started */
@@ -63,10 +64,16 @@ bool build_copy(Arena *a, const Build *b, const char *from, const char *to,
  * the same order. */
 bool sources_below(Words *w, const char *root);
 bool files_below(Words *w, const char *root); /* likewise all files but hidden ones */
-/* Runs clang, whose errors are shown when it has ended; `hint` ends the message that it failed. */
-bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *hint);
+/* Runs clang to make a file, and shows its errors when it has ended; `hint` ends the message that it failed.
+ */
+bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint);
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
 bool runs_well(const char *const *argv, const char *input);
+
+/* A file or folder that is gone when the process ends, however that comes; one at a time. What is no longer
+ * there when it ends has been put in its place. */
+void temporary_begin(const char *path);
+void temporary_remove(void); /* now */
 
 /* ---- target.c: the machine a program is for ----
  *

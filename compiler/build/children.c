@@ -59,14 +59,18 @@ _Noreturn static void become(const Children *c, const Child *child)
     _exit(error == ENOENT ? NOT_FOUND : NOT_RUN);
 }
 
-_Noreturn static void wait_for(pid_t child, const sigset_t *either)
+_Noreturn static void wait_for(pid_t child, const char *made, const sigset_t *either)
 {
     for (;;) {
         int status = 0;
         if (waitpid(child, &status, WNOHANG) == child)
             _exit(WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SIGNAL + WTERMSIG(status));
-        if (sigwaitinfo(either, NULL) == SIGUSR1)
+        if (sigwaitinfo(either, NULL) == SIGUSR1) {
+            kill(child, SIGKILL);
+            if (made)
+                unlink(made);
             kill(0, SIGKILL);
+        }
     }
 }
 
@@ -85,7 +89,7 @@ _Noreturn static void supervise(const Children *c, const Child *child, pid_t par
         become(c, child);
     if (compiler < 0)
         _exit(EXIT_FAILED);
-    wait_for(compiler, &either);
+    wait_for(compiler, child->made, &either);
 }
 
 _Noreturn static void begin(const Children *c, const Child *child, int in, int out, pid_t parent)

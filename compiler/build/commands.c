@@ -40,14 +40,16 @@ bool runs_well(const char *const *argv, const char *input)
 }
 
 /* Runs it; what it prints may hold the names of files, and is shown as such. */
-static bool run_shown(Arena *a, Children *c, const char *const *argv, Ended *e)
+static bool run_shown(Arena *a, Children *c, const Child *child, Ended *e)
 {
     int memory = memfd_create("printed", MFD_CLOEXEC);
     if (memory < 0)
-        return system_failed(argv[0]);
+        return system_failed(child->argv[0]);
     size_t length;
     const char *why, *printed = arena_printf(a, "/proc/self/fd/%d", memory);
-    bool started = children_start(c, &(Child){.argv = argv, .log = printed, .is_compiler = true}) > 0;
+    Child logged = *child;
+    logged.log = printed;
+    bool started = children_start(c, &logged) > 0;
     if (started) {
         *e = children_next(c);
         const char *text = input_read(a, printed, MOST_BYTES, &length, &why);
@@ -57,10 +59,10 @@ static bool run_shown(Arena *a, Children *c, const char *const *argv, Ended *e)
     return started;
 }
 
-bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *hint)
+bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint)
 {
     Ended e;
-    if (!run_shown(a, c, argv, &e))
+    if (!run_shown(a, c, &(Child){.argv = argv, .made = made, .is_compiler = true}, &e))
         return false;
     if (child_succeeded(&e) || c->signal)
         return !c->signal;

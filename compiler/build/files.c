@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -79,6 +80,8 @@ bool build_is_equal(Arena *a, const char *left, const char *right)
 
 bool build_fault(const Fault *f)
 {
+    if (strstr(f->text, strerror(ENOMEM)))
+        out_of_memory();
     say("amdimc: error: %s", f->text);
     return false;
 }
@@ -120,6 +123,33 @@ bool build_lock(const char *folder)
     return !flock(descriptor, LOCK_EX) || system_failed(folder);
 }
 
+/* ---- what does not stay ---- */
+
+static const char *temporary;
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *position)
+{
+    (void)st, (void)type, (void)position;
+    return remove(path);
+}
+
+void temporary_remove(void)
+{
+    enum { OPEN_FOLDERS = 8 };
+    if (temporary)
+        nftw(temporary, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    temporary = NULL;
+}
+
+void temporary_begin(const char *path)
+{
+    static bool is_registered;
+    if (!is_registered && atexit(temporary_remove))
+        out_of_memory();
+    is_registered = true;
+    temporary = path;
+}
+
 /* ---- what may be written ---- */
 
 static bool is_one_of_ours(Arena *a, const Build *b, const char *path)
@@ -145,6 +175,9 @@ static bool may_overwrite(Arena *a, const Build *b, const char *path)
         return build_failed(path, "is a directory; name a file in it");
     if (is_same_file(path, b->spec))
         return build_failed(path, is_the_spec);
+    struct stat st;
+    if (!lstat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return build_failed(path, "is a FIFO or a socket, not a file");
     if ((strchr(b->cc, '/') && is_same_file(path, b->cc)) || is_one_of_ours(a, b, path))
         return build_failed(path, "is a part of the compiler; give the output another name");
     return true;
@@ -157,7 +190,7 @@ bool build_may_write(Arena *a, const Build *b, const char *path)
     if (!stat(path, &st)) {
         if (!may_overwrite(a, b, path))
             return false;
-        if (!S_ISREG(st.st_mode)) /* a pipe, /dev/null: nothing is put in a folder */
+        if (!S_ISREG(st.st_mode)) /* /dev/null, a pipe behind /dev/stdout: nothing is put in a folder */
             return true;
     }
     if (path[strlen(path) - 1] == '/')

@@ -2,8 +2,6 @@
  * jsmn, xxhash, the spec, a Makefile and a README. The same spec gives the same bytes. */
 #include "build.h"
 #include <errno.h>
-#include <ftw.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -207,23 +205,6 @@ static bool write_all(Arena *a, const Build *b, const Folder *f)
 
 /* ---- whole or not at all ---- */
 
-/* Where a folder is written before any of it is put in its place; gone at the end, however that comes. */
-static const char *stage;
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *position)
-{
-    (void)st, (void)type, (void)position;
-    return remove(path);
-}
-
-static void remove_stage(void)
-{
-    enum { OPEN_FOLDERS = 8 };
-    if (stage)
-        nftw(stage, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
-    stage = NULL;
-}
-
 /* One that is there already was left by a compiler that was killed. */
 static bool begin_stage(Arena *a, const char *path)
 {
@@ -234,12 +215,12 @@ static bool begin_stage(Arena *a, const char *path)
             return build_failed(path, "is in the way; remove it");
         if (is_directory(path) && !build_lock(path))
             return false;
-        stage = path;
-        remove_stage();
+        temporary_begin(path);
+        temporary_remove();
         if (mkdir(path, 0777))
             return system_failed(path);
     }
-    stage = path;
+    temporary_begin(path);
     return build_lock(path);
 }
 
@@ -272,7 +253,7 @@ static bool may_replace(Arena *a, const Build *b, const Spec *s, const Words *al
 }
 
 /* File by file into a folder that was there, where others may lie, too. */
-static bool move_all(Arena *a, const Build *b, const Spec *s)
+static bool move_all(Arena *a, const Build *b, const char *stage, const Spec *s)
 {
     Words all = {.arena = a};
     if (!files_below(&all, stage) || !may_replace(a, b, s, &all))
@@ -298,11 +279,8 @@ static bool write_staged(Arena *a, const Build *b, const Folder *f)
     if (!begin_stage(a, staged.gen_dir) || !write_all(a, &staged, f))
         return false;
     if (is_there)
-        return move_all(a, b, f->net->spec);
-    if (rename(stage, b->gen_dir))
-        return system_failed(b->gen_dir);
-    stage = NULL;
-    return true;
+        return move_all(a, b, staged.gen_dir, f->net->spec);
+    return !rename(staged.gen_dir, b->gen_dir) || system_failed(b->gen_dir);
 }
 
 bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
@@ -314,9 +292,8 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
         return false;
     Children none;
     children_watch(&none); /* signals wait until all is in its place */
-    atexit(remove_stage);  /* as without memory */
     bool good = write_staged(a, &to, f);
-    remove_stage();
+    temporary_remove();
     children_leave(&none);
     return good;
 }

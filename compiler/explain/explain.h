@@ -44,7 +44,7 @@ typedef struct {
     size_t bytes;
     const char *note;
 } MemoryPart;
-enum { MEMORY_PARTS = 10 };
+enum { MEMORY_PARTS = 11 };
 
 Explanation *explain(Arena *a, const Program *p);
 

@@ -61,6 +61,7 @@ void explain_memory(const Explanation *e, MemoryPart part[MEMORY_PARTS])
         {"pictures", peak->pictures, "two batches of views, one in use and one being made"},
         {"threads", peak->threads, "stacks, buffers and scratch of each"},
         {"program", peak->program, "code, shared libraries, file buffers"},
+        {"data", peak->data, "index of 100,000 files, pictures being decoded"},
     };
     for (int i = 0; i < MEMORY_PARTS; i++)
         part[i] = parts[i];

@@ -75,6 +75,8 @@ double cost_run_flop(const Graph *step)
     return flop_of(step, true);
 }
 
+enum { KIBIBYTE = 1 << 10 };
+
 /* The largest tensor of files: a checkpoint is written by way of a copy in PyTorch's order. */
 static size_t largest_tensor(const Params *p)
 {
@@ -86,14 +88,26 @@ static size_t largest_tensor(const Params *p)
 }
 
 /* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
- * and C library; a checkpoint's copy, whose freed pages the allocator does not all give back; the index of a
- * data set of 100,000 files; what draws the report; OpenBLAS with the buffers it packs into. */
+ * and C library; a checkpoint's copy, whose freed pages the allocator does not all give back; what draws the
+ * report; OpenBLAS with the buffers it packs into. */
 static size_t program_bytes(const Params *p, bool openblas, int threads)
 {
-    enum { KIBIBYTE = 1 << 10, CODE = 2900 * KIBIBYTE, INDEX = 3600 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
+    enum { CODE = 2900 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
-    return CODE + INDEX + REPORT + largest_tensor(p) / 4 * 7 +
+    return CODE + REPORT + largest_tensor(p) / 4 * 7 +
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
+}
+
+/* The index of a data set of 100,000 files takes what is set aside for it; what a smaller one leaves is for
+ * pictures while they are decoded, besides a share of the whole that grows with it: a program of a few hundred
+ * MiB decodes what is kept whole (progressive JPEG, interlaced PNG) of a few megapixels. More than that would
+ * be promised and, with the usual pictures, not used. */
+static void add_data(PeakMemory *m)
+{
+    enum { INDEX = 3600 * KIBIBYTE, LEAST = 192 * KIBIBYTE, SHARE = 32 };
+    m->decoding = LEAST + m->total / SHARE;
+    m->data = INDEX + m->decoding;
+    m->total += m->data;
 }
 
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas)
@@ -113,5 +127,6 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
     };
     m.threads = (size_t)threads * (2 * PER_THREAD + m.worker);
     m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program;
+    add_data(&m);
     return m;
 }

@@ -126,6 +126,8 @@ int command_views(const AmdimModel *m, const Options *o, Fault *f)
 {
     signals_watch();
     Dataset *d = data_open(o->data, SPLIT_PRETRAIN, 0, f);
+    if (d && o->data)
+        data_say(d, SPLIT_PRETRAIN);
     AmdimPool *pool = d ? pool_new(o->threads, m->scratch_bytes, f) : NULL;
     Viewing *v = pool ? viewing_new(m, d, o, f) : NULL;
     bool ok = v && settle_count(v, o, f) && write_views(v, pool, o->out, f);

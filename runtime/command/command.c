@@ -5,6 +5,7 @@
 #include "runtime.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
@@ -16,12 +17,33 @@ typedef struct {
 static const Command commands[] = {
     {"train", command_train},         {"probe", command_probe}, {"encode", command_encode},
     {"replay", command_replay},       {"views", command_views}, {"bench", command_bench},
-    {"selfcheck", command_selfcheck}, {"info", command_info},
+    {"selfcheck", command_selfcheck}, {"info", command_info},   {"check", command_check},
 };
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat one, other;
+    return a && b && stat(a, &one) == 0 && stat(b, &other) == 0 && S_ISREG(one.st_mode) &&
+           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
+/* No command destroys what it reads, or what a run under way has written. */
+static bool may_write(const Options *o, Fault *f)
+{
+    if (!o->out)
+        return true;
+    if (is_same_file(o->out, o->weights) || is_same_file(o->out, o->batch))
+        return fault(f, "%s: %s would be read and written over; choose another name for what is written",
+                     o->command, o->out);
+    return run_may_be_written(o->out, f);
+}
 
 static int run_command(const AmdimModel *m, const Options *o, Fault *f)
 {
     int code = FAILED;
+    if (!may_write(o, f))
+        return FAILED;
+    decoding_allow(m);
     for (size_t i = 0; i < COUNT(commands); i++)
         if (strcmp(commands[i].name, o->command) == 0)
             code = commands[i].run(m, o, f);

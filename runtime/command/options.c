@@ -17,7 +17,8 @@ typedef enum {
     VIEWS = 16,
     BENCH = 32,
     INFO = 64,
-    SELFCHECK = 128
+    SELFCHECK = 128,
+    CHECK = 256
 } CommandBit;
 
 typedef struct {
@@ -28,6 +29,7 @@ typedef struct {
 
 static const CommandRow commands[] = {
     {"train", TRAIN, "trains the encoder; writes weights, metrics and a report"},
+    {"check", CHECK, "reads every picture once and lists what is wrong with the data"},
     {"probe", PROBE, "accuracy of a classifier on the frozen features f_1"},
     {"encode", ENCODE, "writes the features of a split as .npy, with their labels"},
     {"replay", REPLAY, "one step's losses and gradients on given tensors; nothing is updated"},
@@ -59,7 +61,7 @@ typedef struct {
 #define FIELD(name) offsetof(Options, name)
 
 static const OptionRow options[] = {
-    {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS, 0, 0, 0,
+    {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS | CHECK, CHECK, 0, 0,
      "CIFAR, STL-10 or IDX files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, ENCODE | REPLAY, 0, 0,
@@ -99,8 +101,9 @@ static const OptionRow options[] = {
     {"--stop-after", "TIME", TIME, FIELD(stop_after), TRAIN, 0, 1, UINT32_MAX,
      "save and end after 90s, 30m, 8h or 1h30m; --resume goes on"},
     {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "run only when nobody else wants the processor"},
-    {"--threads", "T", SMALL, FIELD(threads), TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH | SELFCHECK, 0,
-     1, 1024, "the spec's unless given; results do not depend on it"},
+    {"--threads", "T", SMALL, FIELD(threads),
+     TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH | SELFCHECK | CHECK, 0, 1, 1024,
+     "the spec's unless given; results do not depend on it"},
     {"--profile", NULL, FLAG, FIELD(profile), BENCH, 0, 0, 0,
      "every operation's kernel, time, rate and share of the step"},
     {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0,

@@ -68,7 +68,7 @@ static bool check_folder(const char *dir, Fault *f)
     if (stat(dir, &status) != 0)
         return fault_errno(f, "--data %s", dir);
     if (!S_ISDIR(status.st_mode)) {
-        data_explain_file(dir, status.st_mode, f);
+        data_explain_file(dir, status.st_mode, holds_any, f);
         return false;
     }
     DIR *folder = opendir(dir);
@@ -98,7 +98,8 @@ static Dataset *open_folder(const DataRequest *r, Fault *f)
 static bool fits_request(Dataset *d, const DataRequest *r, Fault *f)
 {
     if (d->count == 0)
-        return fault(f, "%s: the %s split holds no pictures", r->dir, name_of(r->split));
+        return fault(f, "%s: the %s split holds no pictures%s%s%s", r->dir, name_of(r->split),
+                     d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "");
     if (r->coarse && !d->coarse)
         return fault(f, "--labels coarse: there are none in %s; leave it out", d->format);
     return r->limit == 0 || r->split == SPLIT_TEST || keep_first(d, r->limit, f);

@@ -116,7 +116,7 @@ static bool check_classes(const Classes *split, const Classes *train, const char
 
 static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
 {
-    char *path = walk_path(d->own, d->index[i], f);
+    char *path = listing_path(d->own, d->index[i], f);
     bool done = path && picture_read_file(out, path, channels, f);
     free(path);
     return done;
@@ -124,7 +124,7 @@ static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out
 
 static bool identify_size(const Dataset *d, uint32_t i, Fingerprint *p, Fault *f)
 {
-    char *path = walk_path(d->own, d->index[i], f);
+    char *path = listing_path(d->own, d->index[i], f);
     struct stat status;
     bool done = path && (stat(path, &status) == 0 || fault_errno(f, "%s", path));
     if (done)
@@ -136,12 +136,14 @@ static bool identify_size(const Dataset *d, uint32_t i, Fingerprint *p, Fault *f
 /* Every name; sizes of some files only, for asking takes a network's file system a while. */
 static bool folder_identify(const Dataset *d, Fingerprint *p, Fault *f)
 {
-    const Walk *w = d->own;
+    const Listing *l = d->own;
     for (int c = 0; c < d->classes; c++)
         fingerprint_text(p, d->class_name[c]);
     for (uint32_t i = 0; i < d->count; i++) {
-        fingerprint_text(p, walk_folder(w, d->index[i]));
-        fingerprint_text(p, walk_name(w, d->index[i]));
+        char name[NAME_MAX + 1];
+        listing_name(l, d->index[i], name);
+        fingerprint_text(p, listing_folder(l, d->index[i]));
+        fingerprint_text(p, name);
     }
     for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++)
         if (!identify_size(d, fingerprint_sample(d, nth), p, f))
@@ -151,7 +153,7 @@ static bool folder_identify(const Dataset *d, Fingerprint *p, Fault *f)
 
 static void folder_close(Dataset *d)
 {
-    walk_free(d->own);
+    listing_free(d->own);
     free(d->own);
 }
 
@@ -162,30 +164,27 @@ typedef struct {
     const char *dir, *train_root, *root; /* DIR; DIR/train; that, or DIR/test */
     bool required;                       /* every class must have a picture */
     Classes train, split;
-    Walk walk;
+    Listing listing;
     uint32_t *until; /* (classes) the number after each class's last picture */
     Passed passed;
 } Opening;
 
 static bool name_empty(const Opening *o, const char *class_name, const Passed *passed, Fault *f)
 {
-    char *text;
-    if (!passed_text(passed, &text, f))
-        return false;
-    fault(f, "%s/%s: no .jpg, .jpeg or .png files%s%s; add some or remove the folder", o->root, class_name,
-          *text ? ", but " : "", text);
-    free(text);
-    return false;
+    char text[PASSED_TEXT];
+    passed_text(passed, text);
+    return fault(f, "%s/%s: no .jpg, .jpeg or .png files%s%s; add some or remove the folder", o->root,
+                 class_name, *text ? ", but " : "", text);
 }
 
 static bool walk_one(Opening *o, const char *class_name, Fault *f)
 {
     Passed passed = {.other = 0};
-    const uint32_t before = o->walk.count;
-    if (!walk_class(&o->walk, class_name, &passed, f))
+    const uint32_t before = o->listing.count;
+    if (!walk_class(&o->listing, class_name, &passed, f))
         return false;
     passed_add(&o->passed, &passed);
-    return !o->required || o->walk.count > before || name_empty(o, class_name, &passed, f);
+    return !o->required || o->listing.count > before || name_empty(o, class_name, &passed, f);
 }
 
 /* Both lists are in byte order, so the split's classes come in the order of their numbers. */
@@ -201,7 +200,7 @@ static bool walk_classes(Opening *o, Fault *f)
                 return false;
             i++;
         }
-        o->until[c] = o->walk.count;
+        o->until[c] = o->listing.count;
     }
     return true;
 }
@@ -209,20 +208,17 @@ static bool walk_classes(Opening *o, Fault *f)
 /* A split under another name, beside those that are read, is passed over too. */
 static bool say_passed(Dataset *d, const Opening *o, Fault *f)
 {
-    char *text, other[NAME_MAX + 1];
-    if (!passed_text(&o->passed, &text, f))
-        return false;
-    bool beside = data_split_elsewhere(o->dir, SPLIT_TEST, other), fine = true;
-    if ((beside || *text) && asprintf(&d->remark, "passed over: %s%s%s", beside ? other : "",
-                                      beside && *text ? "/, "
-                                      : beside        ? "/"
-                                                      : "",
-                                      text) < 0) {
-        d->remark = NULL;
-        fine = fault(f, "out of memory for what was passed over; free some");
-    }
-    free(text);
-    return fine;
+    char text[PASSED_TEXT], other[NAME_MAX + 1];
+    passed_text(&o->passed, text);
+    const char *behind = "";
+    if (data_split_elsewhere(o->dir, SPLIT_TEST, other))
+        behind = *text ? "/, " : "/";
+    else if (!*text)
+        return true;
+    if (asprintf(&d->remark, "passed over: %s%s%s", other, behind, text) >= 0)
+        return true;
+    d->remark = NULL;
+    return fault(f, "%s: out of memory for what is passed over; free some", o->root);
 }
 
 /* Takes the names of the classes. */
@@ -239,18 +235,19 @@ static void label_pictures(Dataset *d, Opening *o)
 
 static Dataset *make_dataset(Opening *o, Fault *f)
 {
-    Dataset *d = dataset_new("folders of pictures", o->walk.count, o->train.count, f);
+    Dataset *d = dataset_new("folders of pictures", o->listing.count, o->train.count, f);
     if (!d)
         return NULL;
-    Walk *own = allocate(sizeof *own, "a data set", f);
+    Listing *own = allocate(sizeof *own, "a data set", f);
     if (!own || !say_passed(d, o, f)) {
         free(own);
         data_close(d);
         return NULL;
     }
     label_pictures(d, o);
-    *own = o->walk;
-    o->walk = (Walk){.root = NULL};
+    *own = o->listing;
+    d->bytes += listing_bytes(own);
+    o->listing = (Listing){.root = NULL};
     d->own = own;
     d->read = folder_read;
     d->identify = folder_identify;
@@ -279,12 +276,12 @@ static Dataset *open_split(const char *train_root, const DataRequest *r, const c
 {
     Opening o = {.dir = r->dir, .train_root = train_root, .root = root, .required = r->split != SPLIT_TEST};
     Dataset *d = NULL;
-    if (walk_begin(&o.walk, root, r->lenient, f) && list_both(&o, f) &&
+    if (listing_begin(&o.listing, root, r->lenient, f) && list_both(&o, f) &&
         check_classes(&o.split, &o.train, root, f) && walk_classes(&o, f))
         d = make_dataset(&o, f);
     classes_free(&o.train);
     classes_free(&o.split);
-    walk_free(&o.walk);
+    listing_free(&o.listing);
     free(o.until);
     return d;
 }

@@ -58,6 +58,20 @@ static bool write_whole(int descriptor, const uint8_t *bytes, size_t count, cons
     return true;
 }
 
+/* Why reading ended: true at the end of the file. */
+static bool say_failure(gzFile from, const char *path, Fault *f)
+{
+    int reason = errno, code = Z_OK;
+    const char *what = gzerror(from, &code);
+    if (code == Z_OK || code == Z_STREAM_END)
+        return true;
+    if (code == Z_MEM_ERROR)
+        return fault(f, "%s: out of memory for unpacking; free some, or unpack the file (gunzip)", path);
+    if (code == Z_ERRNO)
+        return fault(f, "%s: reading failed: %s", path, strerror(reason));
+    return fault(f, "%s: damaged or cut off (%s); fetch it again", path, what);
+}
+
 static bool copy_unpacked(gzFile from, int to, const char *path, Fault *f)
 {
     uint8_t block[BLOCK];
@@ -68,12 +82,7 @@ static bool copy_unpacked(gzFile from, int to, const char *path, Fault *f)
         if (!write_whole(to, block, (size_t)got, path, f))
             return false;
     }
-    int code = Z_OK;
-    const char *what = gzerror(from, &code);
-    if (code == Z_OK || code == Z_STREAM_END)
-        return true;
-    return fault(f, "%s: damaged or cut off (%s); fetch it again", path,
-                 code == Z_ERRNO ? strerror(errno) : what);
+    return say_failure(from, path, f);
 }
 
 int gzip_unpack(int packed, const char *path, Fault *f)

@@ -1,8 +1,9 @@
 /* data_hint.c: what was probably meant by a folder in which no format was found, and what to do about it.
- * What cannot be looked into is not guessed about: here nothing fails. */
+ * What cannot be looked into is not guessed about. */
 #include "runtime.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -57,7 +58,7 @@ static bool is_archive(const char *name)
     return ends_in(name, endings);
 }
 
-/* Pictures of a kind, or something else that holds them, which other programs read. */
+/* Arrays and records, in which other programs keep pictures. */
 static bool is_foreign(const char *name)
 {
     static const char *const endings[] = {".npy", ".npz",  ".pt",        ".pth",     ".pkl",   ".pickle",
@@ -66,18 +67,14 @@ static bool is_foreign(const char *name)
     return ends_in(name, endings);
 }
 
-static bool holds_pictures(const char *dir, const char *name)
+/* Whether the first entries of a folder are pictures. */
+static bool holds_pictures(DIR *folder)
 {
-    char *path = path_join(dir, name);
-    DIR *folder = path ? opendir(path) : NULL;
-    bool found = false;
     const struct dirent *entry;
-    for (int i = 0; folder && !found && i < MOST_ENTRIES && (entry = readdir(folder)); i++)
-        found = entry->d_name[0] != '.' && picture_is_read(entry->d_name);
-    if (folder)
-        closedir(folder);
-    free(path);
-    return found;
+    for (int i = 0; i < MOST_ENTRIES && (entry = readdir(folder)); i++)
+        if (entry->d_name[0] != '.' && picture_is_read(entry->d_name))
+            return true;
+    return false;
 }
 
 /* What lies in a folder. The names are the first in byte order, or empty. */
@@ -86,6 +83,7 @@ typedef struct {
     char archive[NAME], foreign[NAME];
     char class_folder[NAME]; /* a folder that holds pictures */
     char inner[NAME];        /* a folder that holds a data set */
+    char closed[NAME];       /* a folder that cannot be read */
     Passed passed;
 } Contents;
 
@@ -94,11 +92,16 @@ static void note_folder(Contents *c, const char *dir, const char *name, bool (*h
     if (c->folders++ >= MOST_FOLDERS)
         return;
     char *path = path_join(dir, name);
-    if (path && holds(path))
+    DIR *folder = path ? opendir(path) : NULL;
+    if (!folder)
+        keep_first(c->closed, name);
+    else if (holds(path))
         keep_first(c->inner, name);
-    free(path);
-    if (holds_pictures(dir, name))
+    else if (holds_pictures(folder))
         keep_first(c->class_folder, name);
+    if (folder)
+        closedir(folder);
+    free(path);
 }
 
 static void note_file(Contents *c, const char *name)
@@ -113,24 +116,31 @@ static void note_file(Contents *c, const char *name)
         keep_first(c->foreign, name);
 }
 
-static Contents look_into(const char *dir, bool (*holds)(const char *dir))
+static void note_entry(Contents *c, const char *dir, const struct dirent *entry,
+                       bool (*holds)(const char *dir))
 {
-    Contents c = {.entries = 0};
+    if (entry->d_name[0] == '.')
+        return;
+    bool unsure = entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
+    c->entries++;
+    if (entry->d_type == DT_DIR || (unsure && has_folder(dir, entry->d_name)))
+        note_folder(c, dir, entry->d_name, holds);
+    else
+        note_file(c, entry->d_name);
+}
+
+static bool look_into(Contents *c, const char *dir, bool (*holds)(const char *dir), Fault *f)
+{
+    *c = (Contents){.entries = 0};
     DIR *folder = opendir(dir);
+    if (!folder)
+        return fault_errno(f, "--data %s", dir);
     const struct dirent *entry;
-    while (folder && (entry = readdir(folder))) {
-        if (entry->d_name[0] == '.')
-            continue;
-        c.entries++;
-        bool unsure = entry->d_type == DT_LNK || entry->d_type == DT_UNKNOWN;
-        if (entry->d_type == DT_DIR || (unsure && has_folder(dir, entry->d_name)))
-            note_folder(&c, dir, entry->d_name, holds);
-        else
-            note_file(&c, entry->d_name);
-    }
-    if (folder)
-        closedir(folder);
-    return c;
+    while (errno = 0, entry = readdir(folder))
+        note_entry(c, dir, entry, holds);
+    bool whole = errno == 0 || fault_errno(f, "--data %s", dir);
+    closedir(folder);
+    return whole;
 }
 
 /* ---- splits under other names ---- */
@@ -221,10 +231,12 @@ static void write_archive(const char *what, const char *name, Fault *f)
 {
     static const char *const tars[] = {".tar",    ".tgz",     ".txz",     ".tbz", ".tar.gz",
                                        ".tar.xz", ".tar.bz2", ".tar.zst", NULL};
-    static const char *const zips[] = {".zip", NULL};
+    static const char *const zips[] = {".zip", NULL}, *const packed[] = {".gz", ".xz", ".bz2", ".zst", NULL};
     const char *with = ends_in(name, tars) ? " (tar -xf)" : ends_in(name, zips) ? " (unzip)" : "";
     if (strstr(name, "cifar") && strstr(name, "python"))
         fault(f, "%s: CIFAR in its version for Python, which is not read; fetch the binary version", what);
+    else if (ends_in(name, packed) && !ends_in(name, tars))
+        fault(f, "%s: a file that is packed; unpack it (gunzip, unxz, bunzip2, unzstd)", what);
     else
         fault(f, "%s: an archive that is not unpacked; unpack it%s and give the folder it makes", what, with);
 }
@@ -270,41 +282,70 @@ static bool explain_foreign(const char *dir, const Contents *c, Fault *f)
     return *c->foreign;
 }
 
+/* What is in a folder that cannot be read may be what was looked for. */
+static bool explain_closed(const char *dir, const Contents *c, Fault *f)
+{
+    if (!*c->closed)
+        return false;
+    char *path = path_join(dir, c->closed);
+    DIR *folder = path ? opendir(path) : NULL;
+    if (!folder)
+        fault_errno(f, "--data %s: no pictures found, but %s/ cannot be read", dir, c->closed);
+    else
+        closedir(folder);
+    free(path);
+    return !folder;
+}
+
 /* Not one of the formats: how it looks. */
 static void explain_listing(const char *dir, const Contents *c, const char *formats, Fault *f)
 {
-    char *text = NULL;
-    Fault ignored;
-    if (!passed_text(&c->passed, &text, &ignored))
-        text = NULL;
+    char text[PASSED_TEXT];
+    passed_text(&c->passed, text);
     if (c->entries == 0)
         fault(f, "--data %s: an empty folder; it may hold %s", dir, formats);
-    else if (text && *text)
+    else if (*text)
         fault(f, "--data %s: no pictures found, but %s; it may hold %s", dir, text, formats);
     else
         fault(f, "--data %s: no pictures found; it may hold %s", dir, formats);
-    free(text);
 }
 
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f)
 {
     if (explain_split(dir, f) || explain_python(dir, f))
         return;
-    const Contents c = look_into(dir, holds);
+    Contents c;
+    if (!look_into(&c, dir, holds, f))
+        return;
     if (explain_inner(dir, &c, f) || explain_name(dir, f) || explain_archive(dir, &c, f) ||
-        explain_flat(dir, &c, f) || explain_classes(dir, &c, f) || explain_foreign(dir, &c, f))
+        explain_flat(dir, &c, f) || explain_classes(dir, &c, f) || explain_foreign(dir, &c, f) ||
+        explain_closed(dir, &c, f))
         return;
     explain_listing(dir, &c, formats, f);
 }
 
 /* ---- a file in place of a folder ---- */
 
-void data_explain_file(const char *path, mode_t mode, Fault *f)
+/* The folder that a file lies in, where that is a data set; by malloc, or NULL. */
+static char *set_around(const char *path, bool (*holds)(const char *dir))
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (dir && holds(dir))
+        return dir;
+    free(dir);
+    return NULL;
+}
+
+void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *dir), Fault *f)
 {
     char what[sizeof f->text / 2];
     snprintf(what, sizeof what, "--data %s", path);
+    char *around = S_ISREG(mode) ? set_around(path, holds) : NULL;
     if (!S_ISREG(mode))
         fault(f, "%s: %s, not a folder; give the folder that holds the pictures", what, data_kind(mode));
+    else if (around)
+        fault(f, "%s: a file, not a folder; give the folder that it lies in, %s", what, around);
     else if (is_archive(path))
         write_archive(what, path, f);
     else if (is_foreign(path))
@@ -314,4 +355,5 @@ void data_explain_file(const char *path, mode_t mode, Fault *f)
               what);
     else
         fault(f, "%s: a file, not a folder; give the folder that holds the pictures", what);
+    free(around);
 }

@@ -17,6 +17,7 @@ Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f)
         data_close(d);
         return NULL;
     }
+    d->bytes = (size_t)count * (sizeof *d->label + sizeof *d->index);
     for (uint32_t i = 0; i < count; i++)
         d->index[i] = i;
     return d;

@@ -170,10 +170,9 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
 {
     if (d->count < (uint32_t)m->batch) {
         fault(f,
-              "the training split has %u pictures, fewer than a batch of %d; add pictures, raise --limit, or "
-              "make the "
-              "spec's batch smaller",
-              d->count, m->batch);
+              "the training split has %u pictures%s%s%s, fewer than a batch of %d; add pictures, raise "
+              "--limit, or make the spec's batch smaller",
+              d->count, d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "", m->batch);
         return NULL;
     }
     Loader *l = allocate_zero(sizeof *l, "loading pictures", f);
@@ -184,6 +183,7 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
     l->seed = seed;
     l->per_epoch = d->count / (uint32_t)m->batch;
     l->wanted = l->dealt = step;
+    decoding_leave(d->bytes + d->count * sizeof *l->order);
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->room, NULL);
     pthread_condattr_t steady;

@@ -2,7 +2,6 @@
  * nobody wonders where they are. */
 #include "runtime.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -64,39 +63,24 @@ void passed_add(Passed *p, const Passed *more)
     p->lost += more->lost;
 }
 
-static void write_count(FILE *stream, uint32_t count, const char *one, const char *many, bool *first)
+/* Behind what the text holds, which has room for everything. */
+static void write_count(char text[PASSED_TEXT], uint32_t count, const char *one, const char *many)
 {
-    if (count == 0)
-        return;
-    fprintf(stream, "%s%u %s", *first ? "" : ", ", count, count == 1 ? one : many);
-    *first = false;
+    size_t length = strlen(text);
+    if (count)
+        snprintf(text + length, PASSED_TEXT - length, "%s%u %s", length ? ", " : "", count,
+                 count == 1 ? one : many);
 }
 
-static void write_counts(FILE *stream, const Passed *p)
+void passed_text(const Passed *p, char text[PASSED_TEXT])
 {
-    bool first = true;
+    *text = '\0';
     for (size_t i = 0; i < PASSED_KINDS; i++)
-        write_count(stream, p->picture[i], unread_endings[i], unread_endings[i], &first);
-    write_count(stream, p->stray, "picture outside of the classes' folders",
-                "pictures outside of the classes' folders", &first);
-    write_count(stream, p->hidden, "hidden", "hidden", &first);
-    write_count(stream, p->loops, "link back to a folder above", "links back to folders above", &first);
-    write_count(stream, p->lost, "link to nothing", "links to nothing", &first);
-    write_count(stream, p->other, "other file", "other files", &first);
-}
-
-bool passed_text(const Passed *p, char **text, Fault *f)
-{
-    size_t length;
-    *text = NULL;
-    FILE *stream = open_memstream(text, &length);
-    if (!stream)
-        return fault(f, "out of memory for the names of kinds of files; free some");
-    write_counts(stream, p);
-    bool written = !ferror(stream);
-    if (fclose(stream) == 0 && written)
-        return true;
-    free(*text);
-    *text = NULL;
-    return fault(f, "out of memory for the names of kinds of files; free some");
+        write_count(text, p->picture[i], unread_endings[i], unread_endings[i]);
+    write_count(text, p->stray, "picture outside of the classes' folders",
+                "pictures outside of the classes' folders");
+    write_count(text, p->hidden, "hidden", "hidden");
+    write_count(text, p->loops, "link back to a folder above", "links back to folders above");
+    write_count(text, p->lost, "link to nothing", "links to nothing");
+    write_count(text, p->other, "other file", "other files");
 }

@@ -3,6 +3,8 @@
  * Pictures are prepared and encoded a batch at a time; all that is held of them is one batch. Preparing is
  * shared out picture by picture, each worker with buffers of its own. */
 #include "runtime.h"
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +80,20 @@ static bool preparation_new(Preparation *p, const AmdimModel *m, const Dataset *
     return done;
 }
 
+/* Finite weights may be so large that what they make of a picture is no number. */
+static bool are_finite(const AmdimFeature *feature, uint32_t first, uint32_t count, const float *features,
+                       Fault *f)
+{
+    size_t floats = (size_t)feature->side * (size_t)feature->side * (size_t)feature->channels;
+    for (size_t i = 0; i < count * floats; i++)
+        if (!isfinite(features[i]))
+            return fault(f,
+                         "the features of image %" PRIu32
+                         " are not finite: are the weights those of a run that diverged?",
+                         first + (uint32_t)(i / floats));
+    return true;
+}
+
 static bool each_batch(Machine *k, const AmdimFeature *feature, Preparation *p, float *x, FeatureSink *sink,
                        void *arg, Fault *f)
 {
@@ -93,7 +109,7 @@ static bool each_batch(Machine *k, const AmdimFeature *feature, Preparation *p, 
             return false;
         memset(x + count * picture, 0, (batch - count) * picture * sizeof *x);
         const float *features = feature->run(k->pool, k->step.arena, k->params, x);
-        if (!sink(arg, first, count, features, f))
+        if (!are_finite(feature, first, count, features, f) || !sink(arg, first, count, features, f))
             return false;
     }
     return true;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static const double PATIENCE = 1; /* seconds in which a program that is ending may end */
 static const char *const files[] = {"last.safetensors", "previous.safetensors", "metrics.jsonl",
                                     "report.html"};
 
@@ -48,12 +49,25 @@ bool run_holds_weights(const Run *r)
 
 /* ---- one program at a time ---- */
 
+/* A program that was killed holds its lock until the system is done with what it wrote. */
+static bool lock_within(int descriptor, double seconds)
+{
+    static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    const double until = clock_seconds() + seconds;
+    while (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK || clock_seconds() > until || signals_received())
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 static bool lock_folder(Run *r, Fault *f)
 {
     r->lock = open(r->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (r->lock < 0)
         return fault_errno(f, "cannot open the folder %s", r->folder);
-    if (flock(r->lock, LOCK_EX | LOCK_NB) == 0)
+    if (lock_within(r->lock, PATIENCE))
         return true;
     if (errno == EWOULDBLOCK)
         return fault(f,
@@ -69,13 +83,49 @@ bool run_claim(Run *r, bool resumes, Fault *f)
     struct stat found;
     if (r->lock >= 0)
         return true;
-    if (stat(r->folder, &found) != 0 && errno == ENOENT)
-        return true; /* not even the folder is there */
+    if (stat(r->folder, &found) != 0)
+        return errno == ENOENT /* not even the folder is there */ ||
+               fault_errno(f, "cannot open the folder %s", r->folder);
+    if (!S_ISDIR(found.st_mode))
+        return fault(f, "%s is not a folder; choose another --out", r->folder);
     if (!lock_folder(r, f))
         return false;
     if (!resumes && (run_holds_weights(r) || exists(r->metrics)))
         return fault(f, "%s holds a run; --resume goes on with it, or choose another folder", r->folder);
     return file_remove_left_over(r->folder, files, COUNT(files), f);
+}
+
+/* ---- what other commands write ---- */
+
+static bool is_run_file(const char *name)
+{
+    for (size_t i = 0; i < COUNT(files); i++)
+        if (strcmp(name, files[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_in_use(const char *folder)
+{
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    bool in_use = flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(descriptor);
+    return in_use;
+}
+
+bool run_may_be_written(const char *path, Fault *f)
+{
+    const char *slash = strrchr(path, '/');
+    if (!is_run_file(slash ? slash + 1 : path))
+        return true;
+    char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!folder)
+        return fault(f, "out of memory for a folder's name");
+    bool in_use = is_in_use(folder);
+    free(folder);
+    return !in_use || fault(f, "%s belongs to a run that is under way; choose another name", path);
 }
 
 static bool make_one(const char *folder, Fault *f)

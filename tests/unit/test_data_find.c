@@ -74,6 +74,23 @@ static void test_archives(void **state)
     }
 }
 
+static void test_packed_files(void **state)
+{
+    (void)state;
+    touch("data_batch_1.bin.gz");
+    refused(SPLIT_TRAIN, "but data_batch_1.bin.gz: a file that is packed", "gunzip");
+}
+
+static void test_a_file_of_the_set_in_place_of_its_folder(void **state)
+{
+    (void)state;
+    touch("train-images-idx3-ubyte.gz");
+    refused_below("train-images-idx3-ubyte.gz", "not a folder; give the folder that it lies in",
+                  data_folder());
+    touch("b/notes.txt");
+    refused_below("b/notes.txt", "not a folder", "the folder that holds the pictures");
+}
+
 /* What lies beside the unpacked files does not matter. */
 static void test_an_archive_beside_what_it_held(void **state)
 {
@@ -196,6 +213,13 @@ static void test_folders_that_may_not_be_read(void **state)
     data_close(d);
 }
 
+static void test_folders_of_pictures_that_may_not_be_read(void **state)
+{
+    (void)state;
+    WRITE_PICTURES("set/cats");
+    refused_without("set/cats", 0, "set: no pictures found, but cats/ cannot be read");
+}
+
 static void test_files_that_may_not_be_read(void **state)
 {
     (void)state;
@@ -264,6 +288,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_a_version_for_python),
         WITH_FOLDER(test_archives),
+        WITH_FOLDER(test_packed_files),
+        WITH_FOLDER(test_a_file_of_the_set_in_place_of_its_folder),
         WITH_FOLDER(test_an_archive_beside_what_it_held),
         WITH_FOLDER(test_splits_under_other_names),
         WITH_FOLDER(test_a_split_in_place_of_the_set),
@@ -271,6 +297,7 @@ int main(void)
         WITH_FOLDER(test_pictures_without_folders),
         WITH_FOLDER(test_files_of_other_programs),
         WITH_FOLDER(test_folders_that_may_not_be_read),
+        WITH_FOLDER(test_folders_of_pictures_that_may_not_be_read),
         WITH_FOLDER(test_files_that_may_not_be_read),
         WITH_FOLDER(test_links_that_lead_nowhere),
         WITH_FOLDER(test_pipes_in_place_of_files),

@@ -4,6 +4,7 @@
 #include "samples.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -83,7 +84,7 @@ static void test_a_class_with_pictures_only_below(void **state)
     write_plain("train/a/below/1.png", 1);
     Dataset *d = opened(SPLIT_TRAIN, 0);
     check_order(d, (uint8_t[]){1}, 1);
-    assert_string_equal(walk_folder(d->own, 0), "a/below");
+    assert_string_equal(listing_folder(d->own, 0), "a/below");
     data_close(d);
 }
 
@@ -181,6 +182,26 @@ static void test_a_class_without_pictures_says_what_it_holds(void **state)
     refused(SPLIT_TRAIN, "train/b: no .jpg, .jpeg or .png files, but 2 .webp", "remove the folder");
 }
 
+static void test_an_empty_split_says_what_it_holds(void **state)
+{
+    (void)state;
+    write_plain("train/a/1.png", 1);
+    scratch_write("test/a/1.webp", "?", 1);
+    refused(SPLIT_TEST, "the test split holds no pictures (passed over: 1 .webp)", data_folder());
+}
+
+static void test_a_split_smaller_than_a_batch_says_what_it_holds(void **state)
+{
+    (void)state;
+    write_plain("train/a/1.png", 1);
+    scratch_write("train/a/2.webp", "?", 1);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    Fault f = {""};
+    assert_null(loader_new(&(AmdimModel){.batch = 2}, d, 0, 0, 1, &f));
+    assert_non_null(strstr(f.text, "1 pictures (passed over: 1 .webp), fewer than a batch of 2"));
+    data_close(d);
+}
+
 static void test_pictures_without_classes_are_counted(void **state)
 {
     (void)state;
@@ -265,7 +286,52 @@ static void test_lenient_lists_what_cannot_be_read(void **state)
     data_close(d);
 }
 
-/* ---- memory ---- */
+/* ---- names in little memory ---- */
+
+static void test_names_are_packed_and_unpacked(void **state)
+{
+    (void)state;
+    enum { FOLDERS = 3, NAMES = 50 };
+    Listing l;
+    Fault f;
+    char name[NAME_MAX + 1], expected[NAME_MAX + 1];
+    assert_true(listing_begin(&l, "root", false, &f));
+    for (int p = FOLDERS - 1; p >= 0; p--) { /* neither folders nor names come in order */
+        snprintf(name, sizeof name, "folder-%d", p);
+        assert_true(listing_add_place(&l, -1, name, &f));
+        for (int i = 0; i < NAMES; i++) {
+            int number = i * 7 % NAMES;
+            memset(name, 'x', NAME_MAX); /* of any length, the longest possible too */
+            snprintf(name + NAME_MAX - 4 - number * 4, 5, "%d%03d", p, number);
+            assert_true(listing_add_name(&l, number % 2 ? name : name + NAME_MAX - 4 - number * 4, &f));
+        }
+        assert_true(listing_add_name(&l, "\377\376", &f));
+        assert_true(listing_end_place(&l, l.places - 1, &f));
+    }
+    assert_true(listing_add_place(&l, 0, "empty", &f));
+    assert_true(listing_end_place(&l, l.places - 1, &f));
+    listing_order(&l, 0);
+    assert_int_equal(l.places, FOLDERS);
+    assert_int_equal(l.count, FOLDERS * (NAMES + 1));
+    for (uint32_t i = 0; i < l.count; i++) {
+        const uint32_t p = i / (NAMES + 1);
+        snprintf(expected, sizeof expected, "folder-%u", p);
+        assert_string_equal(listing_folder(&l, i), expected);
+        listing_name(&l, i, name);
+        if (i % (NAMES + 1) > 0) {
+            listing_name(&l, i - 1, expected);
+            assert_true(strcmp(expected, name) < 0);
+        }
+        if (i % (NAMES + 1) == NAMES)
+            assert_string_equal(name, "\377\376");
+        else
+            assert_int_equal(name[strlen(name) - 4], '0' + (int)p);
+    }
+    char *path = listing_path(&l, 0, &f);
+    assert_string_equal(path, "root/folder-0/0000");
+    free(path);
+    listing_free(&l);
+}
 
 /* A hundred thousand files, named as ImageNet's, in folders below their classes' stay within what the
  * compiler promises for an index (INDEX in compiler/plan/cost.c). */
@@ -273,7 +339,7 @@ static void test_a_hundred_thousand_files_take_little(void **state)
 {
     (void)state;
     enum { FILES = 2000, FOLDERS = 2, TIMES = 100000 / FILES, PROMISED = 3600 << 10 };
-    Walk w;
+    Listing l;
     Fault f;
     Passed passed = {.other = 0};
     write_plain("train/a/keep.png", 1);
@@ -292,17 +358,18 @@ static void test_a_hundred_thousand_files_take_little(void **state)
         }
         close(at);
     }
-    assert_true(walk_begin(&w, scratch_path("train"), false, &f));
-    assert_true(walk_class(&w, "a", &passed, &f));
-    assert_int_equal(w.count, FILES + 1);
-    assert_int_equal(w.places, FOLDERS + 1);
-    const size_t labels = sizeof(uint16_t) + sizeof(uint32_t); /* of Dataset, a picture */
-    const size_t held = w.pool_length + w.count * (sizeof *w.name + labels) + w.places * sizeof *w.place;
+    assert_true(listing_begin(&l, scratch_path("train"), false, &f));
+    assert_true(walk_class(&l, "a", &passed, &f));
+    assert_int_equal(l.count, FILES + 1);
+    assert_int_equal(l.places, FOLDERS + 1);
+    const size_t numbers = sizeof(uint16_t) + 2 * sizeof(uint32_t); /* label, index, order; a picture */
+    const size_t held =
+        l.pool_length + l.count * numbers + l.blocks * sizeof *l.block + l.places * sizeof *l.place;
     assert_true(held * TIMES < PROMISED);
-    char *path = walk_path(&w, FILES, &f);
+    char *path = listing_path(&l, FILES, &f);
     assert_non_null(strstr(path, "train/a/recordings-of-the-day/session-001/n01440764_00999.JPEG"));
     free(path);
-    walk_free(&w);
+    listing_free(&l);
 }
 
 int main(void)
@@ -316,10 +383,13 @@ int main(void)
         WITH_FOLDER(test_what_is_passed_over_is_said),
         WITH_FOLDER(test_a_third_split_is_passed_over),
         WITH_FOLDER(test_a_class_without_pictures_says_what_it_holds),
+        WITH_FOLDER(test_an_empty_split_says_what_it_holds),
+        WITH_FOLDER(test_a_split_smaller_than_a_batch_says_what_it_holds),
         WITH_FOLDER(test_pictures_without_classes_are_counted),
         WITH_FOLDER(test_pipes_and_the_like_are_no_pictures),
         WITH_FOLDER(test_links_to_nothing),
         WITH_FOLDER(test_lenient_lists_what_cannot_be_read),
+        cmocka_unit_test(test_names_are_packed_and_unpacked),
         WITH_FOLDER(test_a_hundred_thousand_files_take_little),
     };
     return cmocka_run_group_tests_name("data_folder", tests, NULL, NULL);

@@ -4,10 +4,12 @@
 #include "samples.h"
 #include "toy_model.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 enum { LIMIT = 1, HEADER = 128, PIXELS = TOY_SIZE * TOY_SIZE };
@@ -157,12 +159,67 @@ static void test_views_are_those_of_training(void **state)
     free(file);
 }
 
+/* What command_views says on stderr, by malloc. */
+static char *said_by_views(const Options *o)
+{
+    Fault f = {""};
+    size_t count;
+    fflush(stderr);
+    int before = dup(STDERR_FILENO), said = open(scratch_path("said"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(before >= 0 && dup2(said, STDERR_FILENO) >= 0);
+    int code = command_views(&toy_model, o, &f);
+    assert_true(dup2(before, STDERR_FILENO) >= 0);
+    close(before);
+    close(said);
+    assert_int_equal(code, 0);
+    return read_whole(scratch_path("said"), &count);
+}
+
+static void test_views_say_what_they_are_of(void **state)
+{
+    (void)state;
+    char data[1024];
+    Sample picture = sample_plain(8, 8, 1, 2, 3);
+    scratch_write("data/train/a/below/1.png", picture.bytes, picture.count);
+    scratch_write("data/train/a/2.bmp", "?", 1);
+    free(picture.bytes);
+    snprintf(data, sizeof data, "%s", scratch_path("data"));
+    Options o = write_options(0);
+    o.data = data;
+    char *said = said_by_views(&o);
+    assert_string_equal(said, "training split: folders of pictures, 1 images of any size in 1 class; passed "
+                              "over: 1 .bmp\n");
+    free(said);
+}
+
 static void test_more_views_than_pictures(void **state)
 {
     (void)state;
     Options o = write_options(0);
     o.count = 10001;
     refuses(command_views, &o, "holds 10000 images; --count 10001");
+}
+
+/* Weights that are finite, and too large for what follows. */
+static void test_features_that_are_no_numbers(void **state)
+{
+    (void)state;
+    Fault f;
+    TensorWriter w;
+    char path[1024];
+    snprintf(path, sizeof path, "%s", scratch_path("huge.safetensors"));
+    assert_true(writer_open(&w, path, &f));
+    for (int i = 0; i < TOY_TENSORS; i++)
+        weights_announce(&w, toy_model.tensor[i].name, &toy_model.tensor[i]);
+    float huge[72];
+    for (size_t i = 0; i < COUNT(huge); i++)
+        huge[i] = 3e38f;
+    for (int i = 0; i < TOY_TENSORS; i++)
+        assert_true(weights_give(&w, &toy_model.tensor[i], huge, &f));
+    assert_true(writer_commit(&w, NULL, &f));
+    Options o = write_options(0);
+    o.weights = path;
+    refuses(command_encode, &o, "are not finite: are the weights those of a run that diverged");
 }
 
 int main(void)
@@ -173,7 +230,9 @@ int main(void)
         TEST(test_representation_of_the_training_split),
         TEST(test_labels_beside),
         TEST(test_scale_that_is_not_there),
+        TEST(test_features_that_are_no_numbers),
         TEST(test_views_are_those_of_training),
+        TEST(test_views_say_what_they_are_of),
         TEST(test_more_views_than_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

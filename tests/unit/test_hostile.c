@@ -19,16 +19,16 @@
 #include <cmocka.h>
 
 enum { NOT_LOADED = 127 };
-static char folder[256], amdimc[512];
+static char folder[256];
 
 /* ---- helpers ---- */
 
-/* Runs commands in the scratch folder, where `amdimc` is the compiler and spec.yaml a spec; what is said goes
+/* Runs commands in the scratch folder, where `amdimc` is the compiler, spec.yaml a spec; what is said goes
  * to `said`.
  */
 static int run(const char *commands)
 {
-    return shell("cd %s && amdimc() { %s \"$@\"; } && { %s; } 2>said", folder, amdimc, commands);
+    return shell("cd %s && amdimc() { \"$HOSTILE\" \"$@\"; } && { %s; } 2>said", folder, commands);
 }
 
 static void expect_said(const char *what)
@@ -125,13 +125,12 @@ static void what_is_no_file_is_refused(void **state)
     bool sockets = !run("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'");
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         char command[640];
-        snprintf(command, sizeof command, "timeout 5 %s --check %s", amdimc, refused[i].path);
+        snprintf(command, sizeof command, "timeout 5 \"$HOSTILE\" --check %s", refused[i].path);
         if (strcmp(refused[i].path, "socket") || sockets)
             expect(command, 1, refused[i].said);
     }
-    char command[640];
-    snprintf(command, sizeof command, "timeout 5 %s sweep fifo --pairs 5-to-5 --out o", amdimc);
-    expect(command, 1, "fifo: cannot be read: it is a FIFO");
+    expect("timeout 5 \"$HOSTILE\" sweep fifo --pairs 5-to-5 --out o", 1,
+           "fifo: cannot be read: it is a FIFO");
 }
 
 static void what_somebody_writes_is_read(void **state)
@@ -140,9 +139,7 @@ static void what_somebody_writes_is_read(void **state)
     expect("cat spec.yaml | amdimc --check /dev/stdin && amdimc --check /dev/stdin <spec.yaml && "
            "{ head -c 20 spec.yaml; sleep 0.2; tail -c +21 spec.yaml; } | amdimc --check /dev/fd/0",
            0, NULL);
-    char command[1024];
-    snprintf(command, sizeof command, "bash -c '%s --check <(cat spec.yaml)'", amdimc);
-    expect(command, 0, NULL);
+    expect("bash -c '\"$HOSTILE\" --check <(cat spec.yaml)'", 0, NULL);
     expect("yes | amdimc --check /dev/stdin", 1, "larger than 1 MiB");
 }
 
@@ -325,7 +322,7 @@ static bool becomes(const char *command)
 static pid_t start(const char *arguments)
 {
     char command[1024];
-    snprintf(command, sizeof command, "cd %s && exec %s %s 2>started", folder, amdimc, arguments);
+    snprintf(command, sizeof command, "cd %s && exec \"$HOSTILE\" %s 2>started", folder, arguments);
     pid_t child = fork();
     if (child == 0) {
         setpgid(0, 0);
@@ -339,7 +336,7 @@ static pid_t start(const char *arguments)
 /* A compiler that has started another one, which does not end by itself; `numbers` has the processes'. */
 static void write_endless_compiler(void)
 {
-    write_compiler("endless", "(trap '' TERM INT HUP; echo $$ >>numbers; sh -c 'echo $$ >>numbers; echo "
+    write_compiler("endless", "(trap '' TERM; echo $$ >>numbers; sh -c 'echo $$ >>numbers; echo "
                               "ready >ready; sleep 60; echo late >\"$0\"' "
                               "\"$out\") & echo torn >\"$out\"; wait");
 }
@@ -356,9 +353,9 @@ static void expect_ends_with_all_it_started(int signal_number)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal_number);
     assert_true(becomes(all_gone));
-    expect("test \"$(cat k/p)\" = before && test \"$(ls k)\" = \"$(printf 'g\\np')\"", 0, NULL);
-    if (signal_number != SIGKILL)
-        expect("test ! -e k/g/tiny.linked", 0, NULL);
+    expect("test \"$(cat k/p)\" = before && test \"$(ls k)\" = \"$(printf 'g\\np')\" && test ! -e "
+           "k/g/tiny.linked",
+           0, NULL);
     expect("amdimc spec.yaml -o k/p --gen-dir k/g --cc ./working && grep -q made k/p && test ! -e "
            "k/g/tiny.linked",
            0, NULL);
@@ -432,7 +429,7 @@ static int set_up(void **state)
     char *path = realpath(amdimc_path(), NULL);
     if (!path)
         return 1;
-    snprintf(amdimc, sizeof amdimc, "%s", path);
+    setenv("HOSTILE", path, 1); /* its folder may have any name */
     free(path);
     snprintf(folder, sizeof folder, "%s", scratch_begin());
     return shell("cd %s && cp \"$OLDPWD/specs/tiny.yaml\" spec.yaml && cp spec.yaml ./-dash.yaml && cp "

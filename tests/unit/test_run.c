@@ -303,6 +303,36 @@ static void test_one_program_a_folder(void **state)
     assert_same_run("whole", "run");
 }
 
+static bool may_last_be_written;
+
+static void ask_for_last(int step)
+{
+    Fault f;
+    if (step == STOP)
+        may_last_be_written = run_may_be_written(path_in("run", "last.safetensors"), &f);
+}
+
+static void test_files_of_a_run_under_way(void **state)
+{
+    (void)state;
+    Fault f;
+    AmdimModel m = model_that(ask_for_last);
+    Options o = train_options("run", STEPS);
+    may_last_be_written = true;
+    assert_int_equal(train(&m, &o), 0);
+    assert_false(may_last_be_written);
+    assert_true(run_may_be_written(path_in("run", "last.safetensors"), &f));
+    assert_true(run_may_be_written("last.safetensors", &f));
+}
+
+static void test_a_file_is_no_folder(void **state)
+{
+    (void)state;
+    scratch_write("file", "x", 1);
+    Options o = train_options("file", STEPS);
+    refuses(&o, "is not a folder; choose another --out");
+}
+
 /* ---- other data ---- */
 
 static void write_pictures(const char *data, int pictures)
@@ -610,6 +640,8 @@ int main(void)
         TEST(test_leftovers_are_removed),
         TEST(test_modes_stay),
         TEST(test_one_program_a_folder),
+        TEST(test_files_of_a_run_under_way),
+        TEST(test_a_file_is_no_folder),
         TEST(test_other_data_are_refused),
         TEST(test_metrics_that_cannot_be_written),
         TEST(test_a_report_that_cannot_be_written),

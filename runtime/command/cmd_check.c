@@ -1,0 +1,194 @@
+/* cmd_check.c: every picture of every split read once and decoded, as training would, and what is wrong
+ * listed in the order of the files.
+ *
+ * Pictures are read a chunk at a time on all threads. Held are one row of a picture a thread, and the
+ * messages of one chunk. */
+#include "runtime.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CHUNK = 1024, SIGNAL_EXIT = 128 };
+
+/* One thread's own. */
+typedef struct {
+    RowSink sink;
+    Picture picture;
+} Reader;
+
+typedef struct {
+    const AmdimModel *model;
+    const char *dir;
+    AmdimPool *pool;
+    Reader *reader; /* (threads) */
+    int readers;
+    const Dataset *data; /* the split under way */
+    uint32_t first;      /* of the chunk */
+    char *wrong[CHUNK];  /* by malloc; NULL: well */
+    bool failed[CHUNK];
+    uint64_t pictures, faults;
+} Checking;
+
+/* Rows are decoded and not wanted. */
+static size_t begin_nothing(RowSink *sink, int width, int height)
+{
+    (void)sink, (void)width, (void)height;
+    return 0;
+}
+
+static void take_nothing(RowSink *sink, int y, const uint8_t *row)
+{
+    (void)sink, (void)y, (void)row;
+}
+
+static void end_nothing(RowSink *sink)
+{
+    (void)sink;
+}
+
+static void check_picture(void *job, int part, int worker)
+{
+    Checking *k = job;
+    Reader *own = &k->reader[worker];
+    Fault f;
+    if (signals_received() || picture_read_rows(k->data, k->first + (uint32_t)part, k->model->channels,
+                                                &own->picture, &own->sink, &f))
+        return;
+    k->failed[part] = true;
+    k->wrong[part] = strdup(f.text);
+}
+
+static void say_wrong(Checking *k, const char *text)
+{
+    k->faults++;
+    puts(text);
+}
+
+static void list_chunk(Checking *k, int parts)
+{
+    for (int i = 0; i < parts; i++) {
+        if (k->failed[i] && !signals_received())
+            say_wrong(k, k->wrong[i] ? k->wrong[i] : "out of memory for a message");
+        free(k->wrong[i]);
+        k->wrong[i] = NULL;
+        k->failed[i] = false;
+    }
+    fflush(stdout);
+}
+
+static void check_split(Checking *k, const Dataset *d)
+{
+    k->data = d;
+    decoding_leave(d->bytes);
+    for (k->first = 0; k->first < d->count && !signals_received(); k->first += CHUNK) {
+        const uint32_t left = d->count - k->first;
+        const int parts = left < CHUNK ? (int)left : CHUNK;
+        amdim_parallel(k->pool, check_picture, k, parts);
+        list_chunk(k, parts);
+        k->pictures += (uint64_t)parts;
+    }
+}
+
+/* Folders may come without a test split. Of other formats, a file is missing then. */
+static bool has_split(const Checking *k, Split split, const Dataset *train)
+{
+    struct stat status;
+    if (split != SPLIT_TEST || !train || strncmp(train->format, "folders", strlen("folders")) != 0)
+        return true;
+    char *test = path_join(k->dir, "test");
+    bool absent = test && stat(test, &status) != 0 && errno == ENOENT;
+    free(test);
+    return !absent;
+}
+
+/* The splits that can be opened are read; NULL for the others, whose faults are listed. */
+static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault *f)
+{
+    if (!has_split(k, split, train)) {
+        fprintf(stderr, "no test split\n");
+        return NULL;
+    }
+    Fault before = *f;
+    Dataset *d = data_open(k->dir, split, 0, f);
+    if (d)
+        data_say(d, split);
+    else if (strcmp(before.text, f->text) != 0) /* a folder that holds nothing is that once */
+        say_wrong(k, f->text);
+    return d;
+}
+
+/* Of pictures without labels, those that are not the training split's. */
+static void check_unlabelled(Checking *k, const Dataset *train)
+{
+    Fault f;
+    Dataset *d = train && !train->unlabelled ? data_open(k->dir, SPLIT_PRETRAIN, 0, &f) : NULL;
+    if (d && d->unlabelled) {
+        data_say(d, SPLIT_PRETRAIN);
+        check_split(k, d);
+    }
+    data_close(d);
+}
+
+static void check_all(Checking *k, Fault *f)
+{
+    Dataset *train = open_split(k, SPLIT_TRAIN, NULL, f);
+    if (train)
+        check_split(k, train);
+    Dataset *test = open_split(k, SPLIT_TEST, train, f);
+    if (test)
+        check_split(k, test);
+    data_close(test);
+    check_unlabelled(k, train);
+    data_close(train);
+}
+
+static void checking_free(Checking *k)
+{
+    for (int i = 0; i < k->readers; i++)
+        picture_free(&k->reader[i].picture);
+    free(k->reader);
+    if (k->pool)
+        pool_free(k->pool);
+    free(k);
+}
+
+static Checking *checking_new(const AmdimModel *m, const Options *o, Fault *f)
+{
+    Checking *k = allocate_zero(sizeof *k, "checking pictures", f);
+    if (!k)
+        return NULL;
+    k->model = m;
+    k->dir = o->data;
+    k->reader = allocate_zero((size_t)o->threads * sizeof *k->reader, "checking pictures", f);
+    k->pool = k->reader ? pool_new(o->threads, 0, f) : NULL;
+    if (!k->pool) {
+        checking_free(k);
+        return NULL;
+    }
+    for (; k->readers < o->threads; k->readers++)
+        k->reader[k->readers].sink =
+            (RowSink){.begin = begin_nothing, .take = take_nothing, .end = end_nothing};
+    return k;
+}
+
+int command_check(const AmdimModel *m, const Options *o, Fault *f)
+{
+    signals_watch();
+    Checking *k = checking_new(m, o, f);
+    if (!k)
+        return 1;
+    *f = (Fault){""};
+    check_all(k, f);
+    const uint64_t pictures = k->pictures, faults = k->faults;
+    checking_free(k);
+    if (signals_received()) {
+        fprintf(stderr, "stopped by a signal\n");
+        return SIGNAL_EXIT + signals_received();
+    }
+    printf("%llu pictures read, %llu wrong\n", (unsigned long long)pictures, (unsigned long long)faults);
+    return faults == 0 || fault(f, "%llu things are wrong with %s; they are listed above",
+                                (unsigned long long)faults, o->data)
+               ? 0
+               : 1;
+}
