@@ -109,7 +109,7 @@ static bool may_leave(const Trial *t)
 {
     Family f = t->injection->family;
     bool lasting = t->injection->way == WAY_FROM;
-    bool said = t->ended->code == 1 || strstr(t->ended->said, "note: cannot ");
+    bool said = t->ended->code == 1 || strstr(t->ended->said, "the run goes on without");
     return said && (f == FAMILY_RENAME || f == FAMILY_STATUS || (f == FAMILY_MEMORY && lasting));
 }
 
@@ -149,7 +149,8 @@ static void check_all_there(void *arg, const char *name)
     const Trial *t = arg;
     char now[700];
     snprintf(now, sizeof now, "%s/%s", t->place->here, name);
-    if (!file_exists(now) && !strstr(name, "events.out") && !strstr(t->ended->said, "note: cannot "))
+    if (!file_exists(now) && !strstr(name, "events.out") &&
+        !strstr(t->ended->said, "the run goes on without"))
         say(t, "ends well without ", name);
 }
 
