@@ -68,6 +68,16 @@ static int count_of(const char *text, const char *word)
     return count;
 }
 
+/* On either stream: `check` lists what is wrong on its standard output. */
+static bool says(const Trial *t, const char *reason)
+{
+    size_t count;
+    char *printed = file_bytes(t->place->printed, &count);
+    bool found = strstr(t->ended->said, reason) || (printed && strstr(printed, reason));
+    free(printed);
+    return found;
+}
+
 static void check_said(const Trial *t)
 {
     const Ended *e = t->ended;
@@ -78,7 +88,7 @@ static void check_said(const Trial *t)
         say(t, "ends with a code that is neither 0 nor 1", "");
     else if (t->c->several ? (errors > 0) != e->code : errors != e->code)
         say(t, "does not say one line for one failure", "");
-    else if (e->code == 1 && t->failure->reason && !strstr(e->said, t->failure->reason))
+    else if (e->code == 1 && t->failure->reason && !says(t, t->failure->reason))
         say(t, "does not say why: ", t->failure->reason);
     if (strstr(e->said, "(null)") || strstr(e->said, "Success"))
         say(t, "says nothing", "");
