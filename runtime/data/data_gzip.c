@@ -32,15 +32,20 @@ static const char *temporary_folder(void)
     return folder && *folder ? folder : "/tmp";
 }
 
+/* Where the file system cannot make a file without a name, one whose name is taken away at once. */
 static int nameless_file(Fault *f)
 {
-    char *name = path_join(temporary_folder(), "amdim-XXXXXX");
-    int descriptor = name ? mkostemp(name, O_CLOEXEC) : -1;
+    const char *folder = temporary_folder();
+    int descriptor = open(folder, O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600);
+    if (descriptor >= 0)
+        return descriptor;
+    char *name = path_join(folder, "amdim-XXXXXX");
+    descriptor = name ? mkostemp(name, O_CLOEXEC) : -1;
     if (descriptor >= 0)
         unlink(name);
     else
         fault_errno(f, "%s: no file can be made there to unpack into; set TMPDIR to a folder of your own",
-                    temporary_folder());
+                    folder);
     free(name);
     return descriptor;
 }

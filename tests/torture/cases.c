@@ -25,6 +25,17 @@ const Case cases[] = {
      true, false},
     {"encode", OLD HALF, "PROGRAM encode --data DATA/idx --weights run/last.safetensors -o out", NULL, true,
      false},
+    {"replay", OLD HALF,
+     "PROGRAM replay --weights run/last.safetensors --batch DATA/batch.safetensors -o out", NULL, true,
+     false},
+    {"begin from weights", HALF " && mv run old",
+     "PROGRAM train --data DATA/folders --out run --epochs 2 --weights old/last.safetensors "
+     "--checkpoint-every 1",
+     "PROGRAM train --data DATA/folders --out run --epochs 2 --weights old/last.safetensors "
+     "--checkpoint-every 1 --resume",
+     false, false},
+    {"check pictures", "true", "PROGRAM check --data DATA/folders", NULL, true, false},
+    {"check packed pictures", "true", "PROGRAM check --data DATA/idx", NULL, true, false},
     {"views", OLD "true", "PROGRAM views --data DATA/folders --count 3 -o out", NULL, true, false},
     {"bench", "true", "PROGRAM bench --steps 2 --json", NULL, false, false},
     {"info", "true", "PROGRAM info --json", NULL, true, false},

@@ -2,6 +2,7 @@
 #include "torture.h"
 #include "samples.h"
 #include "shell.h"
+#include "tensor_file.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -75,6 +76,21 @@ static void write_idx(void)
     write_packed("idx/train-images-idx3-ubyte.gz", images, sizeof images);
 }
 
+/* What `replay` takes. */
+static void write_batch(void)
+{
+    TensorWriter w;
+    double x[2 * 3 * 8 * 8];
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++)
+        x[i] = (double)(i % 17) / 16 - 0.5;
+    tensor_file_begin(&w);
+    tensor_file_add(&w, "x.1", 4, (const int[]){2, 3, 8, 8}, 0, x);
+    tensor_file_add(&w, "x.2", 4, (const int[]){2, 3, 8, 8}, 0, x);
+    tensor_file_add(&w, "loc.6-to-6.1", 1, (const int[]){2}, 1, (const double[]){3, 35});
+    tensor_file_add(&w, "loc.6-to-6.2", 1, (const int[]){2}, 1, (const double[]){0, 7});
+    tensor_file_end(&w, scratch_path("batch.safetensors"));
+}
+
 /* ---- set-up ---- */
 
 /* In place of clang: hands on the program that is there. */
@@ -100,6 +116,7 @@ int setting_make(void **state)
     scratch_write("torture.yaml", spec, sizeof spec - 1);
     write_folders();
     write_idx();
+    write_batch();
     write_stand_in();
     if (shell("cp %s/tests/inject.so %s", build && *build ? build : "build", setting.folder) ||
         shell("%s %s/torture.yaml -o %s --gen-dir %s/c", amdimc_path(), setting.folder, setting.program,

@@ -255,6 +255,19 @@ static void test_signals_in_a_row(void **state)
     assert_int_equal(findings(), 0);
 }
 
+/* timeout(1) sends the signal to what it has started, and then to its own group, which is the same. */
+static void test_timeout(void **state)
+{
+    (void)state;
+    Place p = signal_place();
+    char command[COMMAND_ROOM];
+    tree_copy(p.here, p.here);
+    snprintf(command, sizeof command, "/usr/bin/timeout -s TERM 0.7 %s train --out run --epochs 40 --seed 1",
+             setting.program);
+    expect_saved(&p, run_start(&p, command, NULL), "timeout", 124);
+    assert_int_equal(findings(), 0);
+}
+
 static void test_sigusr1_saves_and_goes_on(void **state)
 {
     (void)state;
@@ -328,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_kills),
         cmocka_unit_test(test_signals_save_and_end),
         cmocka_unit_test(test_signals_in_a_row),
+        cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_sigusr1_saves_and_goes_on),
         cmocka_unit_test(test_signals_in_a_save),
     };
