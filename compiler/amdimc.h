@@ -183,6 +183,8 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced);
 /* 16 hex digits that stand for the text. */
 const char *digest_of(Arena *a, const char *text);
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const char *forced);
+/* What a step of it takes, in FLOP: those of its products and, by its chunks, what else costs as long. */
+double schedule_cost(const Program *p);
 /* The same net as if its spec said `blas: none`. */
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);
 

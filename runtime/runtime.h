@@ -190,7 +190,6 @@ typedef struct {
 /* What lies at a path, links followed: its mode, 0 where there is nothing. A fault where that cannot be told:
  * a folder on the way that may not be searched, a loop of links, a link to nothing. */
 bool data_look(const char *path, mode_t *mode, Fault *f);
-const char *data_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
 bool data_folder_find(const char *path, bool *found, Fault *f); /* pipes and the like are faults */
 bool data_file_find(const char *dir, const char *name, bool *found, Fault *f); /* anything but a folder */
 char *data_path(const char *dir, const char *name, Fault *f);                  /* dir/name, by malloc */

@@ -335,12 +335,12 @@ bool file_remove_left_over(const char *folder, const char *const *name, int name
 
 /* ---- reading ---- */
 
-static const char *kind_of(mode_t mode)
+const char *file_kind(mode_t mode)
 {
-    return S_ISDIR(mode)    ? "a folder"
-           : S_ISFIFO(mode) ? "a pipe"
+    return S_ISREG(mode)    ? "a file"
+           : S_ISDIR(mode)  ? "a folder"
+           : S_ISFIFO(mode) ? "a named pipe"
            : S_ISSOCK(mode) ? "a socket"
-           : S_ISREG(mode)  ? "a file"
                             : "a device";
 }
 
@@ -359,7 +359,7 @@ int file_open_to_read(const char *path, Fault *f)
         make_blocking(descriptor);
         return descriptor;
     }
-    fault(f, "cannot read %s: it is %s, not a file", path, kind_of(status.st_mode));
+    fault(f, "cannot read %s: it is %s, not a file", path, file_kind(status.st_mode));
     close(descriptor);
     return -1;
 }

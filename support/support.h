@@ -53,6 +53,7 @@ void file_discard(NewFile *n);               /* harmless after file_commit */
 /* Removes what programs that died while they wrote these files of a folder have left there; what is in use
  * stays. */
 bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f);
+const char *file_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
 /* A descriptor, or -1: what is no regular file is refused, never waited for. */
 int file_open_to_read(const char *path, Fault *f);
 char *path_join(const char *a, const char *b); /* a/b, by malloc */

@@ -16,7 +16,7 @@ static const double recompute_budgets[] = {RECOMPUTE_BUDGET, 2 * RECOMPUTE_BUDGE
  * amdim.yaml in 4, 8 and 64 chunks). */
 static const double FLOP_PER_WEIGHT = 800;
 
-static double cost_of(const Program *p)
+double schedule_cost(const Program *p)
 {
     const int chunks = p->schedule.chunk ? p->net->images / p->schedule.chunk : 0;
     return cost_run_flop(p->step) + FLOP_PER_WEIGHT * chunks * (double)p->params->trained_floats;
@@ -36,7 +36,7 @@ static void try(Search *s, int chunk, double budget)
     Program *p = compile_schedule(s->arena, s->net, s->forced, (Schedule){chunk, budget});
     if (!s->least || p->peak.total < s->least->peak.total)
         s->least = p;
-    if (p->peak.total <= s->budget && (!s->best || cost_of(p) < cost_of(s->best)))
+    if (p->peak.total <= s->budget && (!s->best || schedule_cost(p) < schedule_cost(s->best)))
         s->best = p;
 }
 

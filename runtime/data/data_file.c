@@ -28,15 +28,6 @@ bool data_look(const char *path, mode_t *mode, Fault *f)
     return true;
 }
 
-const char *data_kind(mode_t mode)
-{
-    return S_ISREG(mode)    ? "a file"
-           : S_ISDIR(mode)  ? "a folder"
-           : S_ISFIFO(mode) ? "a named pipe"
-           : S_ISSOCK(mode) ? "a socket"
-                            : "a device";
-}
-
 bool data_folder_find(const char *path, bool *found, Fault *f)
 {
     mode_t mode;
@@ -44,7 +35,7 @@ bool data_folder_find(const char *path, bool *found, Fault *f)
     if (!data_look(path, &mode, f))
         return false;
     if (mode && !S_ISDIR(mode) && !S_ISREG(mode))
-        return fault(f, "%s: %s, not a folder; remove it", path, data_kind(mode));
+        return fault(f, "%s: %s, not a folder; remove it", path, file_kind(mode));
     *found = S_ISDIR(mode);
     return true;
 }
@@ -74,7 +65,7 @@ static int open_regular(const char *path, Fault *f)
 {
     struct stat status;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
-        fault(f, "%s: %s, not a file; replace or remove it", path, data_kind(status.st_mode));
+        fault(f, "%s: %s, not a file; replace or remove it", path, file_kind(status.st_mode));
         return -1;
     }
     int descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -105,7 +96,7 @@ static bool measure(DataFile *d, Fault *f)
     if (fstat(d->descriptor, &status) != 0)
         return fault_errno(f, "%s", d->path);
     if (!S_ISREG(status.st_mode))
-        return fault(f, "%s: %s, not a file; replace or remove it", d->path, data_kind(status.st_mode));
+        return fault(f, "%s: %s, not a file; replace or remove it", d->path, file_kind(status.st_mode));
     if (status.st_size == 0)
         return fault(f, "%s: an empty file; fetch it again", d->path);
     d->bytes = (uint64_t)status.st_size;

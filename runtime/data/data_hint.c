@@ -343,7 +343,7 @@ void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *
     snprintf(what, sizeof what, "--data %s", path);
     char *around = S_ISREG(mode) ? set_around(path, holds) : NULL;
     if (!S_ISREG(mode))
-        fault(f, "%s: %s, not a folder; give the folder that holds the pictures", what, data_kind(mode));
+        fault(f, "%s: %s, not a folder; give the folder that holds the pictures", what, file_kind(mode));
     else if (around)
         fault(f, "%s: a file, not a folder; give the folder that it lies in, %s", what, around);
     else if (is_archive(path))

@@ -107,7 +107,7 @@ static bool visit_picture(const Visit *v, const struct dirent *entry, mode_t mod
     if (S_ISREG(mode) || v->listing->lenient)
         return listing_add_name(v->listing, entry->d_name, f);
     if (mode)
-        return fault(f, "%s/%s: %s, not a picture; remove it", v->path, entry->d_name, data_kind(mode));
+        return fault(f, "%s/%s: %s, not a picture; remove it", v->path, entry->d_name, file_kind(mode));
     return fault(f, "%s/%s: a link to nothing; remove it, or bring back what it leads to", v->path,
                  entry->d_name);
 }

@@ -6,15 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *kind_of(mode_t mode)
-{
-    return S_ISFIFO(mode)                   ? "a named pipe"
-           : S_ISSOCK(mode)                 ? "a socket"
-           : S_ISDIR(mode)                  ? "a folder"
-           : S_ISCHR(mode) || S_ISBLK(mode) ? "a device"
-                                            : "a special file";
-}
-
 /* Opening a pipe or a device may wait for ever, unless told not to. */
 static int open_file(const char *path, uint64_t *bytes, Fault *f)
 {
@@ -26,7 +17,7 @@ static int open_file(const char *path, uint64_t *bytes, Fault *f)
         errno = failed ? error : errno;
         fault_errno(f, "%s", path);
     } else if (!S_ISREG(status.st_mode)) {
-        fault(f, "%s: %s, not a file with a picture; remove it", path, kind_of(status.st_mode));
+        fault(f, "%s: %s, not a file with a picture; remove it", path, file_kind(status.st_mode));
     } else if (failed) {
         errno = error;
         fault_errno(f, "%s", path);

@@ -225,7 +225,7 @@ static void test_only_files_are_read(void **state)
     int descriptor;
     unlink(path);
     assert_int_equal(mkfifo(path, 0600), 0);
-    expect_refused(path, "it is a pipe, not a file");
+    expect_refused(path, "it is a named pipe, not a file");
     unlink(path);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%.100s", path);
