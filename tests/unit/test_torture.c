@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum { MOST_BY_DEFAULT = 2, MOST_CASES = 40 };
+enum { MOST_BY_DEFAULT = 1, MOST_CASES = 40 };
 
 static const char *const family_name[FAMILIES] = {
     [FAMILY_MEMORY] = "memory", [FAMILY_OPEN] = "open",         [FAMILY_READ] = "read",
