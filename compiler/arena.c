@@ -91,10 +91,29 @@ char *arena_printf(Arena *a, const char *format, ...)
     return text;
 }
 
+/* What open_memstream makes forgets a byte for which there was no memory, and goes on as if it had it. */
+static ssize_t text_stream_write(void *cookie, const char *bytes, size_t count)
+{
+    TextStream *t = cookie;
+    if (count > t->capacity - t->length) {
+        size_t capacity = 2 * t->capacity + count;
+        char *larger = realloc(t->text, capacity);
+        if (!larger) {
+            t->failed = true;
+            return 0; /* what a stream takes for a failure */
+        }
+        t->text = larger;
+        t->capacity = capacity;
+    }
+    memcpy(t->text + t->length, bytes, count);
+    t->length += count;
+    return (ssize_t)count;
+}
+
 FILE *text_stream_open(TextStream *t)
 {
     *t = (TextStream){0};
-    t->stream = open_memstream(&t->text, &t->length);
+    t->stream = fopencookie(t, "w", (cookie_io_functions_t){.write = text_stream_write});
     if (!t->stream)
         out_of_memory();
     return t->stream;
@@ -103,7 +122,7 @@ FILE *text_stream_open(TextStream *t)
 char *text_stream_close(Arena *a, TextStream *t)
 {
     bool whole = !ferror(t->stream);
-    if (fclose(t->stream) || !whole || !t->text)
+    if (fclose(t->stream) || !whole || t->failed)
         out_of_memory();
     char *text = arena_copy(a, t->text, t->length);
     free(t->text);

@@ -23,7 +23,8 @@ char *arena_printf(Arena *a, const char *format, ...) __attribute__((format(prin
 typedef struct {
     FILE *stream;
     char *text;
-    size_t length;
+    size_t length, capacity;
+    bool failed; /* for want of memory */
 } TextStream;
 FILE *text_stream_open(TextStream *t); /* t->stream */
 char *text_stream_close(Arena *a, TextStream *t);

@@ -61,7 +61,7 @@ static bool run_shown(Arena *a, Children *c, const Child *child, Ended *e)
 
 bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint)
 {
-    Ended e;
+    Ended e = {0};
     if (!run_shown(a, c, &(Child){.argv = argv, .made = made, .is_compiler = true}, &e))
         return false;
     if (child_succeeded(&e) || c->signal)

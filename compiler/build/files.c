@@ -152,20 +152,20 @@ void temporary_begin(const char *path)
 
 /* ---- what may be written ---- */
 
-static bool is_one_of_ours(Arena *a, const Build *b, const char *path)
+/* *ours: whether it is a part of the compiler. False, which is said, where that cannot be found out. */
+static bool find_ours(Arena *a, const Build *b, const char *path, bool *ours)
 {
     const char *const folders[] = {b->templates, b->runtime, b->support};
-    if (is_same_file(path, b->library) || is_same_file(path, "/proc/self/exe"))
-        return true;
+    *ours = (strchr(b->cc, '/') && is_same_file(path, b->cc)) || is_same_file(path, b->library) ||
+            is_same_file(path, "/proc/self/exe");
     for (size_t i = 0; i < COUNT(folders); i++) {
         Words all = {.arena = a};
         if (!files_below(&all, folders[i]))
-            return true;
+            return false;
         for (int j = 0; j < all.count; j++)
-            if (is_same_file(path, arena_printf(a, "%s/%s", folders[i], all.word[j])))
-                return true;
+            *ours |= is_same_file(path, arena_printf(a, "%s/%s", folders[i], all.word[j]));
     }
-    return false;
+    return true;
 }
 
 /* What is there already, by that name or another. */
@@ -178,9 +178,10 @@ static bool may_overwrite(Arena *a, const Build *b, const char *path)
     struct stat st;
     if (!lstat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return build_failed(path, "is a FIFO or a socket, not a file");
-    if ((strchr(b->cc, '/') && is_same_file(path, b->cc)) || is_one_of_ours(a, b, path))
-        return build_failed(path, "is a part of the compiler; give the output another name");
-    return true;
+    bool ours;
+    if (!find_ours(a, b, path, &ours))
+        return false;
+    return !ours || build_failed(path, "is a part of the compiler; give the output another name");
 }
 
 bool build_may_write(Arena *a, const Build *b, const char *path)

@@ -284,15 +284,22 @@ static void say_begun(const Sweep *s)
 /* True when there is no use in going on. */
 static bool run_one(Task *t, int combination, bool (*note)(const Sweep *s))
 {
-    if (t->combination->uncompiled || run_complete(t->run) || !complete(t))
+    if (t->combination->uncompiled || run_complete(t->run))
         return false;
+    if (!complete(t)) { /* which is said, or the sweep is stopped */
+        t->sweep->failed = true;
+        return false;
+    }
     results_read_run(t->sweep, combination, t->seed);
     if (!run_complete(t->run)) {
         task_failed(t, "results", arena_printf(t->sweep->arena, "cannot be read in %s", t->run->folder));
         return false;
     }
     say_result(t);
-    return !note(t->sweep);
+    if (note(t->sweep))
+        return false;
+    t->sweep->failed = true;
+    return true;
 }
 
 void run_all(Sweep *s, Children *children, bool (*note)(const Sweep *s))
