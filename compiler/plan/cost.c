@@ -88,13 +88,13 @@ static size_t largest_tensor(const Params *p)
 }
 
 /* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
- * and C library; a checkpoint's copy, whose freed pages the allocator does not all give back; what draws the
- * report; OpenBLAS with the buffers it packs into. */
+ * and C library; a checkpoint's copy and what goes with it; what draws the report; OpenBLAS with the buffers
+ * it packs into. */
 static size_t program_bytes(const Params *p, bool openblas, int threads)
 {
     enum { CODE = 3200 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
-    return CODE + REPORT + largest_tensor(p) / 4 * 7 +
+    return CODE + REPORT + largest_tensor(p) / 4 * 5 +
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
 }
 

@@ -669,7 +669,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11580552, .flop_per_step = 167682048,
-    .data_bytes = 3818376, .decoding_bytes = 439176,
+    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11501352, .flop_per_step = 167682048,
+    .data_bytes = 3815976, .decoding_bytes = 436776,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 4, .feature = features,
 };

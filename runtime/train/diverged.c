@@ -86,8 +86,5 @@ void diverged_describe(const AmdimModel *m, const AmdimStep *step, char *text, s
 {
     double most;
     const char *name = m->pair[pair_to_blame(m, step, &most)].name;
-    if (isnan(most))
-        snprintf(text, size, "pair %s, with scores that are no numbers", name);
-    else
-        snprintf(text, size, "pair %s, with a largest score of %.3g", name, most);
+    snprintf(text, size, "pair %s, with a largest score of %.3g", name, isnan(most) ? NAN : most);
 }

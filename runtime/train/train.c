@@ -204,21 +204,26 @@ static bool run_step(Training *t)
 static bool diverged(Training *t, uint64_t step, Fault *f)
 {
     const char *times = t->at.left_out >= LEFT_OUT_MOST ? ", like those of the nine before it" : "";
-    fault(f, "the loss of step %" PRIu64 " is not finite%s (%s)", step, times, t->blame);
+    const char *other = t->options->skip_nan ? "" : ", or --on-nan skip";
+    fault(f, "the loss of step %" PRIu64 " is not finite%s: %s", step, times, t->blame);
     if (!weights_are_finite(t)) {
-        fault(f, "%s, nor were the weights before it; a --lr lower than %g may help", f->text, t->at.lr);
+        fault(f, "%s; the weights before it were not, either; try a --lr lower than %g", f->text, t->at.lr);
         return and_what_is_kept(t, f);
     }
-    failed_but_saved(t, f);
-    return fault(f, "%s; try a --lr lower than %g%s", f->text, t->at.lr,
-                 t->options->skip_nan ? "" : ", or --on-nan skip");
+    Fault why;
+    if (!save(t, &why))
+        return fault(f, "%s; and %s", f->text, why.text);
+    return fault(f,
+                 "%s; the run is saved after step %" PRIu64
+                 ", and --resume goes on with it: try a --lr lower than %g%s",
+                 f->text, t->at.step, t->at.lr, other);
 }
 
 /* The step keeps its number, its pictures and its rate. */
 static bool leave_out(Training *t, Fault *f)
 {
     t->at.left_out++;
-    meter_say(&t->meter, "note: step %" PRIu64 " is left out: its loss is not finite (%s)", t->at.step,
+    meter_say(&t->meter, "note: step %" PRIu64 " is left out: its loss is not finite: %s", t->at.step,
               t->blame);
     return t->at.left_out < LEFT_OUT_MOST || diverged(t, t->at.step, f);
 }

@@ -475,7 +475,7 @@ static void test_bad_steps_are_left_out(void **state)
     o.skip_nan = true;
     assert_int_equal(train_saying(&m, &o, &said, &f), 0);
     assert_non_null(
-        strstr(said, "step 4 is left out: its loss is not finite (pair 3-to-1, with a largest score of "));
+        strstr(said, "step 4 is left out: its loss is not finite: pair 3-to-1, with a largest score of "));
     assert_non_null(strstr(said, "step 5 is left out"));
     free(said);
     char *metrics = metrics_without_speed("run");
@@ -557,7 +557,7 @@ static void test_the_largest_score(void **state)
     assert_string_equal(text, "pair 3-to-1, with a largest score of 6.12");
     phi_1[7] = NAN;
     diverged_describe(&toy_model, &k.step, text, sizeof text);
-    assert_string_equal(text, "pair 3-to-1, with scores that are no numbers");
+    assert_string_equal(text, "pair 3-to-1, with a largest score of nan");
     machine_free(&k);
 }
 

@@ -283,7 +283,7 @@ static void test_infinite_loss(void **state)
     Fault f = {""};
     assert_int_equal(run_quietly(command_train, &diverging, &o, &f), 1);
     assert_non_null(
-        strstr(f.text, "the loss of step 4 is not finite (pair 3-to-1, with a largest score of "));
+        strstr(f.text, "the loss of step 4 is not finite: pair 3-to-1, with a largest score of "));
     assert_non_null(strstr(f.text, "the run is saved after step 3"));
     assert_non_null(strstr(f.text, "--lr lower than"));
     char *a = weights_of("stopped", &count_a), *b = weights_of("diverged", &count_b);
