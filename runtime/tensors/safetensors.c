@@ -427,7 +427,7 @@ static bool add_bytes(const TensorFile *t, uint64_t begin, uint64_t end, Digest 
 /* The digest covers every byte before and behind its own. */
 static bool digest_fits(const TensorFile *t, const Stored *s, uint64_t size, bool *fits, Fault *f)
 {
-    uint64_t kept;
+    uint64_t kept = 0;
     Digest digest;
     digest_begin(&digest);
     if (!add_bytes(t, 0, s->begin, &digest, f) || !add_bytes(t, s->begin + s->bytes, size, &digest, f) ||
