@@ -260,7 +260,7 @@ install: all
 	@tools/install install $(call quoted,$(DESTDIR)$(PREFIX)) $(BUILD) $(HEADER_LIBRARIES)
 
 uninstall:
-	@tools/install uninstall $(call quoted,$(DESTDIR)$(PREFIX)) $(HEADER_LIBRARIES)
+	@tools/install uninstall $(call quoted,$(DESTDIR)$(PREFIX))
 
 format:
 	clang-format -i compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/*.h tests/unit/*.c tests/unit/*.h \

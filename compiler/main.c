@@ -315,6 +315,7 @@ static bool compile_and_make(Arena *a, Command *c)
 int main(int argc, char **argv)
 {
     standard_streams_open();
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too large is a write that fails */
     Command c = {.build = {.cc = getenv("AMDIMC_CC")}};
     if (!c.build.cc || !*c.build.cc)
         c.build.cc = "clang";

@@ -145,12 +145,17 @@ struct Dataset {
     size_t bytes;              /* that all of this holds: its index */
     void *own;
 };
+typedef void DataTell(void *teller, const Fault *f);
 typedef struct {
     const char *dir; /* NULL: the built-in pictures */
     Split split;
     uint32_t limit; /* 0: none */
     bool coarse;    /* CIFAR-100's coarse labels in place of the fine ones */
-    bool lenient;   /* pipes and lost links named as pictures are listed too, and fail when they are read */
+    /* Not NULL: what is wrong with a part of a folder (a class without pictures, a folder that cannot be
+     * read) is told here, and the rest is opened; pipes and lost links named as pictures are listed, and fail
+     * when they are read. */
+    DataTell *tell;
+    void *teller;
 } DataRequest;
 /* Finds out what the folder holds and opens one split of it. `limit` > 0 keeps the first `limit` images of
  * each class of the training split, in file order; the test split is always whole. A class has the same label
@@ -264,10 +269,13 @@ typedef struct {
     ListedPlace *place; /* (places) folders */
     uint32_t pool_length, count, blocks, places;
     size_t pool_capacity, block_capacity, place_capacity;
-    bool lenient; /* as in DataRequest */
+    DataTell *tell; /* as in DataRequest */
+    void *teller;
     FreshNames fresh;
 } Listing;
-bool listing_begin(Listing *l, const char *root, bool lenient, Fault *f);
+bool listing_begin(Listing *l, const char *root, const DataRequest *r, Fault *f);
+/* Where somebody wants to be told of what is wrong, tells, and is true; else false. */
+bool listing_tell(const Listing *l, const Fault *f);
 void listing_free(Listing *l);
 size_t listing_bytes(const Listing *l); /* that it holds */
 /* A folder NAME in the one numbered `above`; -1: in the root. */
@@ -470,7 +478,8 @@ typedef enum { CHECKPOINT_LOADED, CHECKPOINT_NOT_WHOLE, CHECKPOINT_REFUSED } Che
  * canonical spec in the metadata. The same state gives the same bytes. */
 bool checkpoint_save(const AmdimModel *m, const CheckpointFiles *files, const float *params,
                      const Optimizer *o, const Progress *p, Fault *f);
-/* Not whole: it cannot be read, is damaged, or lacks something. Refused: it is of another spec. */
+/* Not whole: it is not there, is damaged, lies on a damaged disk, or lacks something. Refused: it is of
+ * another spec, or cannot be read for now (rights, memory), which says nothing of its bytes. */
 CheckpointState checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o,
                                 Progress *p, Fault *f);
 /* The last, or where that is not whole the previous, which a note says. Sets files->keep. */
@@ -692,6 +701,7 @@ typedef struct {
     CheckpointFiles checkpoint; /* FOLDER/last.safetensors and FOLDER/previous.safetensors */
     char *metrics;              /* FOLDER/metrics.jsonl */
     int lock;                   /* the folder's descriptor; -1 before it is claimed */
+    bool was_missing;           /* the folder, when it was first to be claimed */
 } Run;
 bool run_open(Run *r, const char *folder, Fault *f); /* the names alone; nothing is looked at or made */
 void run_close(Run *r);

@@ -16,31 +16,36 @@ enum {
     HUGE_FROM = 16 << 20, /* bytes from which the last huge page's unused end does not matter */
 };
 
-static void set_text(Fault *f, const char *format, va_list arguments, const char *reason)
+/* Paths may have PATH_MAX bytes, and there may be two of them. */
+enum { LONGEST = 3 * 4096 };
+
+static void set_text(Fault *f, const char *format, va_list arguments, int error)
 {
-    Fault next;
-    int length = vsnprintf(next.text, sizeof next.text, format, arguments);
-    if (reason && length >= 0 && (size_t)length < sizeof next.text)
-        snprintf(next.text + length, sizeof next.text - (size_t)length, ": %s", reason);
-    text_printable(next.text);
-    *f = next;
+    char text[LONGEST];
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    size_t used = length < 0 ? 0 : (size_t)length < sizeof text ? (size_t)length : sizeof text - 1;
+    if (error != 0)
+        snprintf(text + used, sizeof text - used, ": %s", strerror(error));
+    text_fit(f->text, sizeof f->text, text);
+    text_printable(f->text);
+    f->error = error;
 }
 
 bool fault(Fault *f, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    set_text(f, format, arguments, NULL);
+    set_text(f, format, arguments, 0);
     va_end(arguments);
     return false;
 }
 
 bool fault_errno(Fault *f, const char *format, ...)
 {
-    const char *reason = strerror(errno);
+    const int error = errno;
     va_list arguments;
     va_start(arguments, format);
-    set_text(f, format, arguments, reason);
+    set_text(f, format, arguments, error != 0 ? error : EIO);
     va_end(arguments);
     return false;
 }
@@ -61,9 +66,11 @@ static void *allocate_pages(size_t bytes, size_t alignment)
 void *allocate(size_t bytes, const char *what, Fault *f)
 {
     void *memory = allocate_pages(bytes, bytes >= HUGE_FROM ? HUGE_PAGE : ALIGNMENT);
-    if (!memory)
+    if (!memory) {
         fault(f, "out of memory: %.1f MiB for %s; free some, or make the batch smaller",
               (double)bytes / (1024 * 1024), what);
+        f->error = ENOMEM;
+    }
     return memory;
 }
 

@@ -1,10 +1,10 @@
 /* file.c: files that are there whole or not at all, and files that are read.
  *
- * What is written goes to PATH.tmp, which file_commit syncs and renames over PATH. Whoever writes PATH.tmp
- * holds a lock on it: one that nobody holds was left by a program that died, and whoever writes PATH next
- * takes its name. A link is followed, so that the file it points to is replaced, not the link; the file keeps
- * its mode. What is no regular file (a pipe, /dev/null) is written directly: to rename over it would destroy
- * it. */
+ * What is written to FOLDER/NAME goes to FOLDER/.NAME.amdim-tmp, which file_commit syncs and renames. Whoever
+ * writes it holds a lock on it: one that nobody holds was left by a program that died, and whoever writes
+ * NAME next takes its name. A link is followed, so that the file it points to is replaced, not the link; the
+ * file keeps its mode. What is no regular file (a pipe, /dev/null) is written directly: to rename over it
+ * would destroy it. */
 #define _FILE_OFFSET_BITS 64
 #include "support.h"
 #include <dirent.h>
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char temporary_ending[] = ".tmp";
+static const char temporary_ending[] = ".amdim-tmp", old_ending[] = ".tmp-"; /* of version 0.1, with a PID */
 
 char *path_join(const char *a, const char *b)
 {
@@ -63,10 +63,11 @@ static FileTarget *target_new(int descriptor)
 
 static char *temporary_name(const char *path)
 {
-    size_t needed = strlen(path) + sizeof temporary_ending;
+    const char *slash = strrchr(path, '/'), *file = slash != NULL ? slash + 1 : path;
+    size_t needed = strlen(path) + 1 + sizeof temporary_ending;
     char *name = malloc(needed);
     if (name != NULL)
-        snprintf(name, needed, "%s%s", path, temporary_ending);
+        snprintf(name, needed, "%.*s.%s%s", (int)(file - path), path, file, temporary_ending);
     return name;
 }
 
@@ -96,7 +97,8 @@ static int lock_named(int descriptor, const char *name)
 /* A temporary that a dead program has left: false where it is in use. */
 static bool remove_left_over(const char *name)
 {
-    int descriptor = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int descriptor =
+        open(name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); /* as NFS wants it for a lock */
     if (descriptor < 0)
         return errno == ENOENT || (errno == ELOOP && unlink(name) == 0);
     bool removed = lock_named(descriptor, name) == 0 ? unlink(name) == 0 : errno == ESTALE;
@@ -246,14 +248,37 @@ static bool flush(NewFile *n)
     return written && (n->temporary == NULL || fsync(n->target->descriptor) == 0);
 }
 
+/* To a name that is nobody's yet. */
+static bool copy_file(const char *from, const char *to)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    FileTarget target = {.descriptor = out};
+    char block[1 << 14];
+    ssize_t got = in >= 0 && out >= 0 ? 1 : -1;
+    while (got > 0 && (got = read(in, block, sizeof block)) > 0)
+        if (target_write(&target, block, (size_t)got) == 0)
+            got = -1;
+    bool copied = got == 0 && fsync(out) == 0;
+    int error = errno;
+    if (in >= 0)
+        close(in);
+    if (out >= 0)
+        close(out);
+    errno = error;
+    return copied;
+}
+
 /* `previous` becomes another name of what lies at `path`, which keeps its own. File systems without links
- * have the file renamed: for a moment there is only `previous`. */
+ * have the file renamed: for a moment there is only `previous`. One that lies on another file system, behind
+ * a link, is copied. */
 static bool keep_previous(const char *path, const char *previous)
 {
     char *name = temporary_name(previous);
     if (name == NULL)
         return false;
     bool kept = (unlink(name) == 0 || errno == ENOENT) && (link(path, name) == 0 || errno == ENOENT);
+    if (!kept && errno == EXDEV)
+        kept = copy_file(path, name);
     if (kept)
         kept = rename(name, previous) == 0 || errno == ENOENT;
     else if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK)
@@ -295,16 +320,23 @@ void file_discard(NewFile *n)
 
 /* ---- what is left over ---- */
 
-/* NAME.tmp, or NAME.tmp-PID of a program of version 0.1 that has ended. */
+/* NAME.tmp-PID, of a program of version 0.1 that has ended. */
+static bool is_old_temporary(const char *file, const char *name)
+{
+    size_t length = strlen(name);
+    if (strncmp(file, name, length) != 0 || strncmp(file + length, old_ending, strlen(old_ending)) != 0)
+        return false;
+    const char *number = file + length + strlen(old_ending);
+    char *end = NULL;
+    long process = *number >= '0' && *number <= '9' ? strtol(number, &end, 10) : 0;
+    return process > 0 && *end == '\0' && kill((pid_t)process, 0) != 0 && errno == ESRCH;
+}
+
 static bool is_temporary_of(const char *file, const char *name)
 {
-    size_t length = strlen(name), ending = strlen(temporary_ending);
-    if (strncmp(file, name, length) != 0 || strncmp(file + length, temporary_ending, ending) != 0)
-        return false;
-    const char *rest = file + length + ending;
-    char *end = NULL;
-    long process = rest[0] == '-' && rest[1] >= '0' && rest[1] <= '9' ? strtol(rest + 1, &end, 10) : 0;
-    return *rest == '\0' || (process > 0 && *end == '\0' && kill((pid_t)process, 0) != 0 && errno == ESRCH);
+    size_t length = strlen(name);
+    return is_old_temporary(file, name) || (file[0] == '.' && strncmp(file + 1, name, length) == 0 &&
+                                            strcmp(file + 1 + length, temporary_ending) == 0);
 }
 
 static bool remove_temporary(const char *folder, const char *file, Fault *f)
@@ -355,11 +387,14 @@ int file_open_to_read(const char *path, Fault *f)
             fault_errno(f, "cannot open %s", path);
         return -1;
     }
-    if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) {
+    if (fstat(descriptor, &status) != 0) {
+        fault_errno(f, "cannot read %s", path);
+    } else if (!S_ISREG(status.st_mode)) {
+        fault(f, "cannot read %s: it is %s, not a file", path, file_kind(status.st_mode));
+    } else {
         make_blocking(descriptor);
         return descriptor;
     }
-    fault(f, "cannot read %s: it is %s, not a file", path, file_kind(status.st_mode));
     close(descriptor);
     return -1;
 }

@@ -6,7 +6,8 @@
 __attribute__((format(printf, 3, 0))) static void print_line(FILE *stream, const char *before,
                                                              const char *format, va_list arguments)
 {
-    char text[2048];
+    enum { LONGEST = 3 * 4096 }; /* a path and what is said of it */
+    char text[LONGEST];
     vsnprintf(text, sizeof text, format, arguments);
     text_printable(text);
     fprintf(stream, "%s%s\n", before, text);

@@ -17,7 +17,9 @@
 /* ---- fault.c: failing well ---- */
 
 typedef struct {
-    char text[1024]; /* one line, without the program's name or a final newline */
+    char
+        text[1024]; /* one line, without the program's name or a final newline; a long one lacks its middle */
+    int error;      /* errno of what the system refused (memory, a file), else 0 */
 } Fault;
 
 /* Formats into f->text and returns false, so that `return fault(f, ...)` reads well. */
@@ -64,6 +66,8 @@ char *path_join(const char *a, const char *b); /* a/b, by malloc */
  * what turns the direction of reading (U+061C, U+200E, U+200F, U+202A to U+202E, U+2066 to U+206F) or begins
  * a line (U+2028, U+2029) becomes `?`. Nothing else changes, nor does the length. */
 void text_printable(char *text);
+/* `from` in at most `size` bytes; of a longer one the middle goes, so that its end, the reason, stays. */
+void text_fit(char *to, size_t size, const char *from);
 
 /* ---- say.c: lines for people, made printable ---- */
 

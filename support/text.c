@@ -13,3 +13,17 @@ void text_printable(char *text)
             memset(text, '?', bytes);
     }
 }
+
+void text_fit(char *to, size_t size, const char *from)
+{
+    static const char gap[] = " ... ";
+    size_t length = strlen(from), room = size - 1;
+    if (length <= room) {
+        memcpy(to, from, length + 1);
+        return;
+    }
+    size_t tail = (room - strlen(gap)) / 2, head = room - strlen(gap) - tail;
+    memcpy(to, from, head);
+    memcpy(to + head, gap, strlen(gap));
+    memcpy(to + head + strlen(gap), from + length - tail, tail + 1);
+}

@@ -98,7 +98,7 @@ bool build_copy_header_libraries(Arena *a, const Build *b, const char *to)
 /* Of what the linker writes to gen_dir. */
 static const char *linked_name(Arena *a, const Spec *s)
 {
-    return arena_printf(a, "%s.linked", s->name.v);
+    return arena_printf(a, ".%s.amdimc-linked", s->name.v);
 }
 
 bool build_is_generated(Arena *a, const Build *b, const Spec *s, const char *path)
@@ -261,7 +261,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
         return false;
     Children c;
     children_watch(&c);
-    temporary_begin(linked);
+    temporary_begin(linked, false);
     bool good = run_compiler(a, &c, words_end(&w), linked,
                              b->target ? "; Debian's cross compilers come by `make setup-cross`" : "") &&
                 deliver(b, linked);

@@ -70,9 +70,9 @@ bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *ma
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
 bool runs_well(const char *const *argv, const char *input);
 
-/* A file or folder that is gone when the process ends, however that comes; one at a time. What is no longer
- * there when it ends has been put in its place. */
-void temporary_begin(const char *path);
+/* A file, or a folder with all that is in it, that is gone when the process ends, however that comes; one at
+ * a time. What is no longer there when it ends has been put in its place. */
+void temporary_begin(const char *path, bool is_folder);
 void temporary_remove(void); /* now */
 
 /* ---- target.c: the machine a program is for ----

@@ -31,6 +31,7 @@ void children_watch(Children *c)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     *c = (Children){0};
+    signal(SIGCHLD, SIG_DFL); /* where it was ignored, nobody would be told of an end */
     sigemptyset(&c->watched);
     sigaddset(&c->watched, SIGCHLD);
     sigaddset(&c->watched, SIGTSTP);
@@ -177,8 +178,9 @@ static void pass_on(Children *c, int signal_number)
     tell_all(c, signal_number);
 }
 
-/* What a compiler has left running goes with it. */
-static void forget(Children *c, pid_t child)
+/* What a compiler has left running goes with it. False of a child that is none of these: whoever was here
+ * before us in this process may have started some, and the first process of a container gets everybody's. */
+static bool forget(Children *c, pid_t child)
 {
     for (int i = 0; i < c->count; i++)
         if (c->child[i] == child) {
@@ -186,8 +188,10 @@ static void forget(Children *c, pid_t child)
                 kill(-child, SIGKILL);
             c->count--;
             c->is_compiler[i] = c->is_compiler[c->count];
-            c->child[i--] = c->child[c->count];
+            c->child[i] = c->child[c->count];
+            return true;
         }
+    return false;
 }
 
 static void kill_compilers(const Children *c)
@@ -215,9 +219,10 @@ Ended children_next(Children *c)
         struct rusage usage;
         Ended e = {0};
         e.child = wait4(-1, &e.status, WNOHANG, &usage);
+        if (e.child > 0 && !forget(c, e.child))
+            continue;
         if (e.child > 0) {
             e.peak_bytes = (size_t)usage.ru_maxrss * 1024;
-            forget(c, e.child);
             return e;
         }
         if (e.child < 0)

@@ -114,7 +114,9 @@ bool build_copy(Arena *a, const Build *b, const char *from, const char *to, cons
 
 bool build_lock(const char *folder)
 {
-    int descriptor = open(folder, O_RDONLY | O_DIRECTORY); /* inherited, and so is the lock */
+    /* Kept by what stands between us and clang, which is not executed anew; not by what clang may leave
+     * behind. */
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0)
         return system_failed(folder);
     if (!flock(descriptor, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK)
@@ -126,6 +128,7 @@ bool build_lock(const char *folder)
 /* ---- what does not stay ---- */
 
 static const char *temporary;
+static bool temporary_is_folder;
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *position)
 {
@@ -136,18 +139,21 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 void temporary_remove(void)
 {
     enum { OPEN_FOLDERS = 8 };
-    if (temporary && unlink(temporary)) /* it is a folder */
+    if (temporary && !temporary_is_folder)
+        unlink(temporary);
+    else if (temporary)
         nftw(temporary, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
     temporary = NULL;
 }
 
-void temporary_begin(const char *path)
+void temporary_begin(const char *path, bool is_folder)
 {
     static bool is_registered;
     if (!is_registered && atexit(temporary_remove))
         out_of_memory();
     is_registered = true;
     temporary = path;
+    temporary_is_folder = is_folder;
 }
 
 /* ---- what may be written ---- */

@@ -205,23 +205,28 @@ static bool write_all(Arena *a, const Build *b, const Folder *f)
 
 /* ---- whole or not at all ---- */
 
-/* One that is there already was left by a compiler that was killed. */
+/* Its Makefile, which says whose it is, is the first file of a stage. */
+static bool is_stage(Arena *a, const char *path)
+{
+    Words all = {.arena = a};
+    return is_directory(path) && (has_our_makefile(a, path) || (files_below(&all, path) && !all.count));
+}
+
+/* One that is there already was left by a compiler that was killed: nobody else is at work here. */
 static bool begin_stage(Arena *a, const char *path)
 {
     if (mkdir(path, 0777)) {
         if (errno != EEXIST)
             return system_failed(path);
-        if (!is_directory(path) || (rmdir(path) && !has_our_makefile(a, path)))
+        if (!is_stage(a, path))
             return build_failed(path, "is in the way; remove it");
-        if (is_directory(path) && !build_lock(path))
-            return false;
-        temporary_begin(path);
+        temporary_begin(path, true);
         temporary_remove();
         if (mkdir(path, 0777))
             return system_failed(path);
     }
-    temporary_begin(path);
-    return build_lock(path);
+    temporary_begin(path, true);
+    return true;
 }
 
 /* Inside a folder that is there, else beside it. */
@@ -239,8 +244,9 @@ static bool is_kept(Arena *a, const Build *b, const char *from, const char *to)
     return is_same_file(to, b->spec) || build_is_equal(a, from, to);
 }
 
-static bool may_replace(Arena *a, const Build *b, const Spec *s, const Words *all)
+static bool may_replace(Arena *a, const Build *b, const char *stage, const Spec *s, const Words *all)
 {
+    const bool is_ours = has_our_makefile(a, b->gen_dir);
     const char *spec = arena_printf(a, "%s.yaml", s->name.v);
     for (int i = 0; i < all->count; i++) {
         const char *to = arena_printf(a, "%s/%s", b->gen_dir, all->word[i]);
@@ -248,6 +254,9 @@ static bool may_replace(Arena *a, const Build *b, const Spec *s, const Words *al
             return build_failed(to, "is a directory where a file shall go; remove it");
         if (strcmp(all->word[i], spec) && is_same_file(to, b->spec))
             return build_failed(to, "is the spec itself; choose another folder");
+        if (!is_ours && !access(to, F_OK) &&
+            !is_kept(a, b, arena_printf(a, "%s/%s", stage, all->word[i]), to))
+            return build_failed(to, "there already, and not by amdimc; choose a folder of its own");
     }
     return true;
 }
@@ -256,7 +265,7 @@ static bool may_replace(Arena *a, const Build *b, const Spec *s, const Words *al
 static bool move_all(Arena *a, const Build *b, const char *stage, const Spec *s)
 {
     Words all = {.arena = a};
-    if (!files_below(&all, stage) || !may_replace(a, b, s, &all))
+    if (!files_below(&all, stage) || !may_replace(a, b, stage, s, &all))
         return false;
     for (int i = 0; i < all.count; i++) {
         const char *from = arena_printf(a, "%s/%s", stage, all.word[i]),
@@ -287,8 +296,9 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
 {
     Build to = *b;
     to.gen_dir = without_slashes(a, b->gen_dir);
-    if (!name_is_free(d, f->net->spec->name) || !is_ours(a, to.gen_dir) ||
-        !build_directory(a, parent_of(a, to.gen_dir)))
+    const char *parent = parent_of(a, to.gen_dir); /* which stays, whatever becomes of the folder */
+    if (!name_is_free(d, f->net->spec->name) || !is_ours(a, to.gen_dir) || !build_directory(a, parent) ||
+        !build_lock(parent))
         return false;
     Children none;
     children_watch(&none); /* signals wait until all is in its place */

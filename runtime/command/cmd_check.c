@@ -102,6 +102,11 @@ static bool has_split(const Checking *k, Split split, const Dataset *train)
     return !absent;
 }
 
+static void tell_wrong(void *checking, const Fault *f)
+{
+    say_wrong(checking, f->text);
+}
+
 /* The splits that can be opened are read; NULL for the others, whose faults are listed. */
 static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault *f)
 {
@@ -110,7 +115,8 @@ static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault
         return NULL;
     }
     Fault before = *f;
-    Dataset *d = data_request(&(DataRequest){.dir = k->dir, .split = split, .lenient = true}, f);
+    Dataset *d =
+        data_request(&(DataRequest){.dir = k->dir, .split = split, .tell = tell_wrong, .teller = k}, f);
     if (d)
         data_say(d, split);
     else if (strcmp(before.text, f->text) != 0) /* a folder that holds nothing is that once */
@@ -178,7 +184,7 @@ int command_check(const AmdimModel *m, const Options *o, Fault *f)
     Checking *k = checking_new(m, o, f);
     if (!k)
         return 1;
-    *f = (Fault){""};
+    *f = (Fault){.error = 0};
     check_all(k, f);
     const uint64_t pictures = k->pictures, faults = k->faults;
     checking_free(k);

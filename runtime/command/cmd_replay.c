@@ -262,7 +262,8 @@ static bool replay_step(Replay *r, const char *path, Fault *f)
         return false;
     announce(r);
     r->model->step(&r->machine.step);
-    bool ok = r->ok && give_gradients(r) && writer_commit(&r->out, NULL, f);
+    bool ok = r->ok && give_gradients(r) && (!signals_received() || fault(f, "stopped by a signal")) &&
+              writer_commit(&r->out, NULL, f);
     writer_discard(&r->out);
     return ok;
 }
@@ -270,11 +271,12 @@ static bool replay_step(Replay *r, const char *path, Fault *f)
 int command_replay(const AmdimModel *m, const Options *o, Fault *f)
 {
     Replay r;
+    signals_watch();
     bool ok = replay_new(&r, m, o->threads, f) && weights_load(m, o->weights, r.machine.params, f) &&
               read_batch(&r, o->batch, f) && replay_step(&r, o->out, f);
     if (ok)
         say_line(stdout, "replayed a step of loss %.6f; losses, embeddings and gradients in %s",
                  r.machine.step.loss, o->out);
     replay_free(&r);
-    return ok ? 0 : 1;
+    return exit_code(ok);
 }

@@ -64,7 +64,7 @@ int main(int argc, char **argv)
 {
     const AmdimModel *m = &amdim_model;
     Options options;
-    Fault failure = {""};
+    Fault failure = {.error = 0};
     int code = USAGE;
 
     standard_streams_open();

@@ -100,14 +100,17 @@ static bool list_classes(Classes *c, const char *root, Passed *passed, Fault *f)
 }
 
 /* Every class of the split must be one of the training split's. */
-static bool check_classes(const Classes *split, const Classes *train, const char *root, Fault *f)
+static bool check_classes(const Listing *l, const Classes *split, const Classes *train, const char *root,
+                          Fault *f)
 {
     for (int i = 0, c = 0; i < split->count; i++) {
         while (c < train->count && strcmp(train->name[c], split->name[i]) < 0)
             c++;
-        if (c == train->count || strcmp(train->name[c], split->name[i]) != 0)
-            return fault(f, "%s/%s: a class that the training split lacks; remove it or add it to train/",
-                         root, split->name[i]);
+        if ((c == train->count || strcmp(train->name[c], split->name[i]) != 0) &&
+            !fault(f, "%s/%s: a class that the training split lacks; remove it or add it to train/", root,
+                   split->name[i]) &&
+            !listing_tell(l, f))
+            return false;
     }
     return true;
 }
@@ -184,7 +187,8 @@ static bool walk_one(Opening *o, const char *class_name, Fault *f)
     if (!walk_class(&o->listing, class_name, &passed, f))
         return false;
     passed_add(&o->passed, &passed);
-    return !o->required || o->listing.count > before || name_empty(o, class_name, &passed, f);
+    return !o->required || o->listing.count > before || name_empty(o, class_name, &passed, f) ||
+           listing_tell(&o->listing, f);
 }
 
 /* Both lists are in byte order, so the split's classes come in the order of their numbers. */
@@ -195,6 +199,8 @@ static bool walk_classes(Opening *o, Fault *f)
         return false;
     for (int c = 0, i = 0; c < o->train.count; c++) {
         const char *name = o->train.name[c];
+        while (i < o->split.count && strcmp(o->split.name[i], name) < 0)
+            i++;
         if (i < o->split.count && strcmp(o->split.name[i], name) == 0) {
             if (!walk_one(o, name, f))
                 return false;
@@ -276,8 +282,8 @@ static Dataset *open_split(const char *train_root, const DataRequest *r, const c
 {
     Opening o = {.dir = r->dir, .train_root = train_root, .root = root, .required = r->split != SPLIT_TEST};
     Dataset *d = NULL;
-    if (listing_begin(&o.listing, root, r->lenient, f) && list_both(&o, f) &&
-        check_classes(&o.split, &o.train, root, f) && walk_classes(&o, f))
+    if (listing_begin(&o.listing, root, r, f) && list_both(&o, f) &&
+        check_classes(&o.listing, &o.split, &o.train, root, f) && walk_classes(&o, f))
         d = make_dataset(&o, f);
     classes_free(&o.train);
     classes_free(&o.split);

@@ -84,6 +84,8 @@ static bool copy_unpacked(gzFile from, int to, const char *path, Fault *f)
     while ((got = gzread(from, block, BLOCK)) > 0) {
         if (gzdirect(from))
             return fault(f, "%s: not a gzip file, for all its name; fetch it again", path);
+        if (signals_received())
+            return fault(f, "stopped by a signal");
         if (!write_whole(to, block, (size_t)got, path, f))
             return false;
     }

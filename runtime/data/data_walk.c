@@ -104,7 +104,7 @@ static bool visit_folder(const Visit *v, const struct dirent *entry, const struc
 /* What is no file cannot be a picture, and would block whoever opens it. */
 static bool visit_picture(const Visit *v, const struct dirent *entry, mode_t mode, Fault *f)
 {
-    if (S_ISREG(mode) || v->listing->lenient)
+    if (S_ISREG(mode) || v->listing->tell)
         return listing_add_name(v->listing, entry->d_name, f);
     if (mode)
         return fault(f, "%s/%s: %s, not a picture; remove it", v->path, entry->d_name, file_kind(mode));
@@ -147,11 +147,14 @@ static bool read_entries(const Visit *v, Fault *f)
 /* Lists the names in one folder, and the folders in it as further ones. */
 static bool visit(Listing *l, uint32_t place, Passed *passed, Fault *f)
 {
+    if (signals_received())
+        return fault(f, "stopped by a signal");
     char *path = data_path(l->root, listing_place(l, place), f);
     DIR *folder = path ? opendir(path) : NULL;
     if (path && !folder)
         fault_errno(f, "%s", path);
-    bool done = folder && read_entries(&(Visit){l, place, path, folder, passed}, f);
+    bool done =
+        folder ? read_entries(&(Visit){l, place, path, folder, passed}, f) : path && listing_tell(l, f);
     if (folder)
         closedir(folder);
     free(path);

@@ -10,10 +10,17 @@
 
 enum { BLOCK = 16 };
 
-bool listing_begin(Listing *l, const char *root, bool lenient, Fault *f)
+bool listing_begin(Listing *l, const char *root, const DataRequest *r, Fault *f)
 {
-    *l = (Listing){.root = strdup(root), .lenient = lenient};
+    *l = (Listing){.root = strdup(root), .tell = r->tell, .teller = r->teller};
     return l->root || fault(f, "%s: out of memory for the name of a folder; free some", root);
+}
+
+bool listing_tell(const Listing *l, const Fault *f)
+{
+    if (l->tell)
+        l->tell(l->teller, f);
+    return l->tell != NULL;
 }
 
 static void forget_fresh(Listing *l)

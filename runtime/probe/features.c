@@ -186,6 +186,8 @@ static bool prepare_all(Preparation *p, AmdimPool *pool, float *out, Fault *f)
     for (uint32_t first = 0, count; first < p->data->count; first += count) {
         uint32_t left = p->data->count - first;
         count = left < RUN ? left : RUN;
+        if (signals_received())
+            return fault(f, "stopped by a signal");
         if (!prepare(p, pool, first, count, out + first * picture, f))
             return false;
     }

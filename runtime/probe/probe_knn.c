@@ -167,7 +167,7 @@ static void block_part(void *job, int part, int worker)
     uint32_t first = (uint32_t)part * BLOCK, rows = rows_from(k->test, first, BLOCK);
     load_block(k, first, rows, b->block);
     memset(b->near, 0, sizeof b->near);
-    for (uint32_t begin = 0, count; begin < k->train->count; begin += count) {
+    for (uint32_t begin = 0, count; begin < k->train->count && !signals_received(); begin += count) {
         count = rows_from(k->train, begin, PANEL);
         load_panel(k, begin, count, b->panel);
         multiply_panel(k, b);
@@ -231,6 +231,7 @@ bool probe_knn(AmdimPool *pool, int classes, int dims, uint64_t seed, const Prob
         for (uint32_t i = 0; i < blocks(test); i++)
             right += k.right[i];
         out->accuracy = (double)right / test->count;
+        done = !signals_received() || fault(f, "stopped by a signal");
     }
     knn_free(&k);
     return done;

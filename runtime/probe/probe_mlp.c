@@ -392,7 +392,7 @@ static void mlp_train(Mlp *m, const ProbeRows *data, uint32_t *order)
     uint64_t steps = (uint64_t)EPOCHS * per_epoch;
     steps = steps < LEAST_STEPS ? LEAST_STEPS : steps;
     m->training = true;
-    for (m->step = 0; m->step < steps; m->step++) {
+    for (m->step = 0; m->step < steps && !signals_received(); m->step++) {
         uint32_t at = (uint32_t)(m->step % per_epoch);
         if (at == 0)
             random_order(m->seed, m->step / per_epoch, order, data->count);
@@ -434,6 +434,7 @@ bool probe_mlp(AmdimPool *pool, int classes, int dims, uint64_t seed, const Prob
             mlp_train(&m, train, order);
             out->train_accuracy = mlp_accuracy(&m, train, order);
             out->accuracy = mlp_accuracy(&m, test, order);
+            done = !signals_received() || fault(f, "stopped by a signal");
         }
         free(m.memory);
     }

@@ -131,14 +131,19 @@ bool weights_give(TensorWriter *w, const AmdimTensor *t, const float *ours, Faul
     return done;
 }
 
+static void note_if_unsigned(const TensorFile *file)
+{
+    if (file->unsigned_checkpoint)
+        note("%s: of version 0.1, whose checkpoints have no digest: damage might go unnoticed", file->path);
+}
+
 /* Nothing is read before every tensor is known to be there. */
 bool weights_load_file(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
 {
     for (int i = 0; i < m->tensors; i++)
         if (weights_find(file, m->tensor[i].name, &m->tensor[i], f) == NULL)
             return false;
-    if (file->unsigned_checkpoint)
-        note("%s: of version 0.1, whose checkpoints have no digest: damage might go unnoticed", file->path);
+    note_if_unsigned(file);
     memset(params, 0, m->param_floats * sizeof *params);
     for (int i = 0; i < m->tensors; i++) {
         const AmdimTensor *t = &m->tensor[i];
@@ -179,6 +184,7 @@ static void add_name(NotTaken *n, const char *name)
 static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
 {
     NotTaken not_taken = {0};
+    note_if_unsigned(file);
     for (int i = 0; i < m->tensors; i++) {
         const AmdimTensor *t = &m->tensor[i];
         const Stored *s = weights_find(file, t->name, t, f);

@@ -8,6 +8,7 @@
  *
  * Version 0.1 wrote format "1": no digest, no data, a progress of three values. */
 #include "runtime.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -254,16 +255,21 @@ static bool load_all(State *s, float *params, Optimizer *o, Progress *p)
     return true;
 }
 
+static CheckpointState state_of_failure(const Fault *f)
+{
+    return f->error == 0 || f->error == ENOENT || f->error == EIO ? CHECKPOINT_NOT_WHOLE : CHECKPOINT_REFUSED;
+}
+
 CheckpointState checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o,
                                 Progress *p, Fault *f)
 {
     TensorFile file;
     State s = {.model = m, .optimizer = o, .file = &file, .f = f};
     if (!tensors_open(&file, path, f))
-        return CHECKPOINT_NOT_WHOLE;
+        return state_of_failure(f);
     CheckpointState state = !check_metadata(&s)          ? CHECKPOINT_REFUSED
                             : load_all(&s, params, o, p) ? CHECKPOINT_LOADED
-                                                         : CHECKPOINT_NOT_WHOLE;
+                                                         : state_of_failure(f);
     tensors_close(&file);
     return state;
 }

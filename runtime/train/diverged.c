@@ -44,7 +44,7 @@ static double largest_score_of_view(const AmdimModel *m, const AmdimStep *step, 
     const Embedding from = embedding_of(m, step, pair->from), to = embedding_of(m, step, pair->to);
     const int32_t *drawn = step->locations + (size_t)(pair->located * m->views + view) * (size_t)m->batch;
     double most = 0;
-    for (int a = 0; a < m->batch; a++) {
+    for (int a = 0; a < m->batch && !isnan(most) && !signals_received(); a++) {
         const float *antecedent = row_of(m, &from, view, a, pair->located < 0 ? 0 : drawn[a]);
         for (int b = 0; b < m->batch; b++)
             for (int l = 0; l < to.locations; l++)

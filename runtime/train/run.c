@@ -69,6 +69,8 @@ static bool lock_folder(Run *r, Fault *f)
         return fault_errno(f, "cannot open the folder %s", r->folder);
     if (lock_within(r->lock, PATIENCE))
         return true;
+    if (signals_received())
+        return fault(f, "stopped by a signal");
     if (errno == EWOULDBLOCK)
         return fault(f,
                      "%s: another program trains into this folder; wait for its end, or choose another --out",
@@ -83,14 +85,18 @@ bool run_claim(Run *r, bool resumes, Fault *f)
     struct stat found;
     if (r->lock >= 0)
         return true;
-    if (stat(r->folder, &found) != 0)
-        return errno == ENOENT /* not even the folder is there */ ||
-               fault_errno(f, "cannot open the folder %s", r->folder);
+    if (stat(r->folder, &found) != 0) {
+        r->was_missing = errno == ENOENT;
+        return r->was_missing || fault_errno(f, "cannot open the folder %s", r->folder);
+    }
     if (!S_ISDIR(found.st_mode))
         return fault(f, "%s is not a folder; choose another --out", r->folder);
     if (!lock_folder(r, f))
         return false;
-    if (!resumes && (run_holds_weights(r) || exists(r->metrics)))
+    const bool holds_run = run_holds_weights(r) || exists(r->metrics);
+    if (r->was_missing && holds_run)
+        return fault(f, "%s: another program has begun a run there meanwhile; start again", r->folder);
+    if (!resumes && holds_run)
         return fault(f, "%s holds a run; --resume goes on with it, or choose another folder", r->folder);
     return file_remove_left_over(r->folder, files, COUNT(files), f);
 }

@@ -99,12 +99,19 @@ static bool save(Training *t, Fault *f)
     return true;
 }
 
-static bool weights_are_finite(const Training *t)
+static bool are_finite(const float *value, size_t count)
 {
-    for (size_t i = 0; i < t->model->param_floats; i++)
-        if (!isfinite(t->machine.params[i]))
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(value[i]))
             return false;
     return true;
+}
+
+/* Moments too: a run that cannot be resumed for their sake is lost. */
+static bool weights_are_finite(const Training *t)
+{
+    return are_finite(t->machine.params, t->model->param_floats) &&
+           are_finite(t->optimizer.moments, optimizer_floats(t->model));
 }
 
 /* Weights that are no numbers do not replace a checkpoint of ones that are: a ReLU may have kept them from
@@ -154,7 +161,7 @@ static bool report_is_due(const Training *t, bool epoch_ends)
 static bool failed_but_saved(Training *t, Fault *f)
 {
     Fault second;
-    if (!save(t, &second))
+    if (!save_finite(t, &second))
         return fault(f, "%s (and the run could not be saved: %s)", f->text, second.text);
     return fault(f, "%s (the run is saved after step %" PRIu64 ", and --resume goes on with it)", f->text,
                  t->at.step);
@@ -560,7 +567,7 @@ int command_train(const AmdimModel *m, const Options *o, Fault *f)
         step_aside();
     if (o->stop_after > 0)
         t.deadline = clock_seconds() + (double)o->stop_after;
-    int code = set_up(&t, f) ? train(&t, f) : 1;
+    int code = set_up(&t, f) ? train(&t, f) : exit_code(false);
     tear_down(&t);
     return code;
 }

@@ -152,7 +152,7 @@ static void rows_end(RowSink *sink)
 
 static void check_rows(int file, size_t count, const Picture *whole, int channels)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Compared c = {.sink = {rows_begin, rows_take, rows_end}, .whole = whole, .channels = channels};
     Picture p = {.rows = &c.sink};
     bool decoded = decode_picture_file(&p, file, 0, count, channels, "picture", &f);
@@ -173,7 +173,7 @@ static void take_picture(const char *folder, const uint8_t *bytes, size_t count)
     int file = memory_file(path, bytes, count);
     Picture p = {.width = 0};
     for (int channels = 1; channels <= 3; channels += 2) {
-        Fault f = {{0}};
+        Fault f = {.error = 0};
         bool decoded = decode_picture(&p, bytes, count, channels, "picture", &f);
         if (decoded)
             check_picture(&p, channels);
@@ -190,7 +190,7 @@ static void take_picture(const char *folder, const uint8_t *bytes, size_t count)
 static void read_image(const Dataset *d, uint32_t i, Picture *p)
 {
     for (int channels = 1; channels <= 3; channels += 2) {
-        Fault f = {{0}};
+        Fault f = {.error = 0};
         if (d->read(d, i, channels, p, &f))
             check_picture(p, channels);
         else
@@ -200,7 +200,7 @@ static void read_image(const Dataset *d, uint32_t i, Picture *p)
 
 static void check_data(const char *folder, Split split, uint32_t limit, bool coarse)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Dataset *d =
         data_request(&(DataRequest){.dir = folder, .split = split, .limit = limit, .coarse = coarse}, &f);
     if (!d) {
@@ -267,7 +267,7 @@ static void take_idx(const char *folder, const uint8_t *bytes, size_t count)
 static void take_gzip(const char *folder, const uint8_t *bytes, size_t count)
 {
     DataFile d;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char path[PATH_ROOM];
     put_file(path, folder, "bytes.gz", (Bytes){bytes, count});
     if (data_file_open(&d, folder, "bytes.gz", &f)) {
@@ -288,7 +288,7 @@ static void read_tensors(const TensorFile *t)
     static double room[FLOATS_READ];
     for (int i = 0; i < t->count; i++) {
         const Stored *s = &t->tensor[i];
-        Fault f = {{0}};
+        Fault f = {.error = 0};
         HOLDS(tensors_find(t, s->name) == s, "%s is not found", s->name);
         HOLDS(s->bytes > sizeof room || tensors_read(t, s, room, &f), "%s", f.text);
     }
@@ -298,7 +298,7 @@ static void take_safetensors(const char *folder, const uint8_t *bytes, size_t co
 {
     (void)folder;
     TensorFile t;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char path[PATH_ROOM];
     int file = memory_file(path, bytes, count);
     if (tensors_open(&t, path, &f)) {
@@ -316,7 +316,7 @@ static void take_checkpoint(const char *folder, const uint8_t *bytes, size_t cou
     const AmdimModel *m = &toy_model;
     Optimizer o;
     Progress p;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char path[PATH_ROOM];
     float *params = allocate_zero(m->param_floats * sizeof *params, "weights", &f);
     HOLDS(params && optimizer_new(&o, m, &f), "%s", f.text);
@@ -338,7 +338,7 @@ static void take_metrics(const char *folder, const uint8_t *bytes, size_t count)
 {
     (void)folder;
     static const char *const pairs[] = {"1-to-5", "5-to-5"};
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char path[PATH_ROOM];
     int file = memory_file(path, bytes, count);
     MetricsReader *r = metrics_reader_open(path, pairs, 2, &f);

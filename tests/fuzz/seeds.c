@@ -193,7 +193,7 @@ static void checkpoint_seeds(Seed *s)
 {
     const AmdimModel *m = &toy_model;
     Optimizer o;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char path[] = "/tmp/amdim-seed-XXXXXX";
     int file = mkstemp(path);
     float *params = allocate_zero(m->param_floats * sizeof *params, "weights", &f);

@@ -39,7 +39,7 @@ Dataset *opened(Split split, uint32_t limit)
 
 void refused(Split split, const char *what, const char *where)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_null(data_open(dir, split, 0, &f));
     if (!strstr(f.text, what) || !strstr(f.text, where) || strchr(f.text, '\n'))
         fail_msg("the message is: %s", f.text);

@@ -23,7 +23,7 @@ Options train_options(const char *run, int64_t steps)
 
 int train(const AmdimModel *m, const Options *o)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     int code = run_quietly(command_train, m, o, &f);
     if (code == 1)
         print_message("%s\n", f.text);
@@ -32,7 +32,7 @@ int train(const AmdimModel *m, const Options *o)
 
 void refuses(const Options *o, const char *words)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_int_equal(run_quietly(command_train, &toy_model, o, &f), 1);
     if (!strstr(f.text, words))
         fail_msg("%s (should say %s)", f.text, words);

@@ -152,7 +152,7 @@ static void json_has_every_field(void **state)
 static char *bench(const AmdimModel *m, int steps, bool profile, bool json)
 {
     Options o = no_options(m);
-    Fault f = {""};
+    Fault f = {.error = 0};
     char *text = NULL;
     o.steps = steps, o.profile = profile, o.json = json;
     if (run_to_text(command_bench, m, &o, &text, &f) != 0)

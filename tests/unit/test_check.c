@@ -34,7 +34,7 @@ static int check_at(int threads, char **text, Fault *f)
     dir[strlen(dir) - 2] = '\0';
     o.data = dir;
     o.threads = threads;
-    *f = (Fault){""};
+    *f = (Fault){.error = 0};
     return run_to_text(command_check, &toy_model, &o, text, f);
 }
 
@@ -100,7 +100,30 @@ static void test_a_split_may_be_absent_or_broken(void **state)
     write_pictures("test/c", 1); /* a class that train/ lacks */
     assert_int_equal(check_at(1, &text, &f), 1);
     assert_non_null(strstr(text, "test/c: "));
-    assert_non_null(strstr(text, "\n4 pictures read, 1 wrong\n"));
+    assert_non_null(strstr(text, "\n6 pictures read, 1 wrong\n"));
+    free(text);
+}
+
+/* A class without pictures hides nothing of the others. */
+static void test_what_is_wrong_with_folders_hides_no_picture(void **state)
+{
+    (void)state;
+    char *text;
+    Fault f;
+    write_pictures("train", 2);
+    scratch_write("train/a/0001.png", "hello", 5);
+    scratch_write("train/empty/notes.txt", "hello", 5);
+    write_pictures("test", 1);
+    scratch_write("test/unknown/0.png", "hello", 5);
+    scratch_write("test/b/0000.png", "hello", 5);
+    assert_int_equal(check_at(2, &text, &f), 1);
+    const char *const wrong[] = {"train/empty: no .jpg", "train/a/0001.png: neither",
+                                 "test/unknown: a class that the training split lacks",
+                                 "test/b/0000.png: neither", "6 pictures read, 4 wrong\n"};
+    const char *at = text;
+    for (size_t i = 0; i < COUNT(wrong); i++)
+        if (!(at = strstr(at, wrong[i])))
+            fail_msg("no %s in its place in:\n%s", wrong[i], text);
     free(text);
 }
 
@@ -182,6 +205,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_whole_data_are_well, scratch_set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_all_that_is_wrong_is_listed, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_wrong_with_folders_hides_no_picture, scratch_set_up,
+                                        scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_a_split_may_be_absent_or_broken, scratch_set_up,
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_no_data_are_wrong_once, scratch_set_up, scratch_tear_down),

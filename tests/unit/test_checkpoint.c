@@ -64,7 +64,7 @@ static bool save(const AmdimModel *m, const char *name, const RunState *s, Fault
 
 static void check_round_trip(const AmdimModel *m)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     const char *path = scratch_path("last.safetensors");
     RunState saved = filled_state(m), loaded = new_state(m);
     assert_true(save(m, "last.safetensors", &saved, &f));
@@ -104,7 +104,7 @@ static void test_round_trip(void **state)
 static void test_same_state_same_bytes(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char *bytes[2];
     size_t count[2];
     RunState s = filled_state(&toy_model);
@@ -124,7 +124,7 @@ static void test_same_state_same_bytes(void **state)
 static void test_contents(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     TensorFile t;
     RunState s = filled_state(&toy_model);
     float torch[72], stored[72];
@@ -147,7 +147,7 @@ static void test_contents(void **state)
 
 static void check_not_loaded(CheckpointState as, const AmdimModel *m, const char *path, const char *message)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     RunState s = filled_state(m), before = s;
     assert_int_equal(checkpoint_load(m, path, s.params, &s.optimizer, &s.progress, &f), as);
     if (strstr(f.text, path) == NULL || strstr(f.text, message) == NULL)
@@ -170,7 +170,7 @@ static void check_not_whole(const AmdimModel *m, const char *path, const char *m
 static void test_other_programs_are_refused(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     const char *path = scratch_path("last.safetensors");
     RunState s = filled_state(&toy_model);
     AmdimModel spec = toy_model, other = toy_model, shorter = toy_model, sgd = sgd_model(0.9);
@@ -195,7 +195,7 @@ enum { BEFORE_DIGESTS = 3, VALUES = 5 }; /* of progress */
 static void write_weights_only(const char *path, const char *version, int64_t step, int values,
                                bool is_signed)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     TensorWriter w;
     assert_true(writer_open(&w, path, &f));
     if (version != NULL)
@@ -236,7 +236,7 @@ static void test_other_files_are_refused(void **state)
 static void test_checkpoints_of_version_0_1(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     TensorWriter w;
     AmdimModel plain = sgd_model(0);
     RunState loaded = new_state(&plain);
@@ -268,7 +268,7 @@ static void test_checkpoints_of_version_0_1(void **state)
 static void test_values_that_are_not_finite(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     RunState s = filled_state(&toy_model);
     s.params[toy_model.tensor[TOY_BIAS].offset + 2] = -1.0f / 0.0f;
     assert_true(save(&toy_model, "last.safetensors", &s, &f));
@@ -294,7 +294,7 @@ static void flip_bit(const char *path, long at)
 static void test_the_previous_serves_where_the_last_is_damaged(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char last[512], previous[512];
     snprintf(last, sizeof last, "%s", scratch_path("last"));
     snprintf(previous, sizeof previous, "%s.previous", last);
@@ -330,7 +330,7 @@ static void test_the_previous_serves_where_the_last_is_damaged(void **state)
 static void test_failing_to_save_is_reported(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     RunState s = filled_state(&toy_model);
     assert_false(save(&toy_model, "none/last", &s, &f));
     assert_non_null(strstr(f.text, "none/last: No such file or directory"));

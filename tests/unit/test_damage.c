@@ -37,7 +37,7 @@ static Saved saved;
 static int save_a_checkpoint(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     snprintf(setting.folder, sizeof setting.folder, "%s", scratch_begin());
     snprintf(saved.path, sizeof saved.path, "%s", scratch_path("last.safetensors"));
     saved.params = allocate_zero(model->param_floats * sizeof(float), "weights", &f);
@@ -79,7 +79,7 @@ static bool header_is_taken(Fault *f)
 /* Whichever reader takes the file as it is now; NULL: none does. The others all begin with the first. */
 static const char *taken_by(bool by_all)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Progress p;
     if (header_is_taken(&f))
         return "tensors_open";
@@ -102,7 +102,7 @@ static void expect_refused(const char *what, size_t where)
 
 static void expect_whole(void)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Progress p;
     if (checkpoint_load(model, saved.path, saved.params, &saved.optimizer, &p, &f) != CHECKPOINT_LOADED)
         fail_msg("%s", f.text);
@@ -149,7 +149,7 @@ static void change_bytes(int worker, void *arg)
         changes++;
         at += in_header && every() > 3 ? 3 : every();
     }
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     if (!header_is_taken(&f))
         finding("not whole in the end: %s", f.text);
 }
@@ -214,7 +214,7 @@ static void test_cut(void **state)
 
 static void train_toy(const char *run, int64_t steps, bool resume, int code)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Options o = no_options(&toy_model);
     char out[600];
     snprintf(out, sizeof out, "%s", scratch_path(run));
@@ -264,7 +264,7 @@ static void test_previous_is_taken(void **state)
 static void test_other_writers(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     char *text = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&text, &length);
@@ -310,7 +310,7 @@ static void test_safetensors_own_writer(void **state)
 {
     (void)state;
     const char *python = wanted(find_python("safetensors.numpy, numpy"));
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     FILE *script = fopen(scratch_path("write.py"), "w");
     assert_non_null(script);
     fprintf(script, "import numpy, sys\nfrom safetensors.numpy import save_file\nsave_file({");

@@ -204,7 +204,7 @@ static void test_cifar100_has_coarse_labels(void **state)
 static void test_coarse_labels_of_others_are_refused(void **state)
 {
     (void)state;
-    Fault f = {""};
+    Fault f = {.error = 0};
     write_cifar("data_batch_1.bin", 0, 1, (uint8_t[]){3}, 1);
     assert_null(opened_coarse(SPLIT_TRAIN, 0, &f));
     assert_non_null(strstr(f.text, "--labels coarse: there are none in CIFAR-10 binary"));
@@ -215,7 +215,7 @@ static void test_coarse_labels_of_others_are_refused(void **state)
 static void test_coarse_labels_are_checked(void **state)
 {
     (void)state;
-    Fault f = {""};
+    Fault f = {.error = 0};
     uint8_t record[MAX_RECORD] = {20, 3};
     scratch_write("train.bin", record, sizeof record);
     assert_null(opened_coarse(SPLIT_TRAIN, 0, &f));

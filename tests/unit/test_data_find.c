@@ -33,7 +33,7 @@ static void write_pictures(const char *const *folder)
 
 static void refused_below(const char *folder, const char *what, const char *todo)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_null(data_open(scratch_path(folder), SPLIT_TRAIN, 0, &f));
     if (!strstr(f.text, what) || !strstr(f.text, todo))
         fail_msg("the message is: %s", f.text);
@@ -187,7 +187,7 @@ static void refused_without(const char *name, mode_t mode, const char *named)
     assert_int_equal(chmod(scratch_path(name), mode), 0);
     if (!as_others(true))
         skip();
-    Fault f = {""};
+    Fault f = {.error = 0};
     Dataset *d = data_open(scratch_path("set"), SPLIT_TRAIN, 0, &f);
     assert_true(as_others(false));
     assert_int_equal(chmod(scratch_path(name), 0700), 0);

@@ -338,7 +338,7 @@ static void test_chunks_beside_the_pixels_do_not_matter(void **state)
 static void refuses(Sample sample, const char *why)
 {
     Picture p = {0};
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_false(decode_picture(&p, sample.bytes, sample.count, 3, "some.file", &f));
     if (!strstr(f.text, "some.file: ") || !strstr(f.text, why))
         fail_msg("%s (should say %s)", f.text, why);
@@ -425,7 +425,7 @@ static void compare_end(RowSink *sink)
 static void check_rows(Sample sample)
 {
     enum { BEFORE = 1000 };
-    Fault f = {""};
+    Fault f = {.error = 0};
     uint8_t *file = calloc(1, BEFORE + sample.count + 1);
     assert_non_null(file);
     memcpy(file + BEFORE, sample.bytes, sample.count);
@@ -490,7 +490,7 @@ static void test_segments_are_skipped(void **state)
 static void refuses_file(const char *name, const char *why)
 {
     Picture p = {0};
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_false(picture_read_file(&p, scratch_path(name), 3, &f));
     if (!strstr(f.text, scratch_path(name)) || !strstr(f.text, why))
         fail_msg("%s (should say %s)", f.text, why);
@@ -501,7 +501,7 @@ static void test_what_is_no_file_is_refused(void **state)
 {
     (void)state;
     Picture p = {0};
-    Fault f = {""};
+    Fault f = {.error = 0};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     scratch_begin();
     assert_int_equal(mkfifo(scratch_path("pipe.jpg"), 0600), 0);
@@ -558,7 +558,7 @@ static void test_what_exceeds_the_room_is_refused(void **state)
 {
     (void)state;
     enum { SIDE = 1000 };
-    Fault f = {""};
+    Fault f = {.error = 0};
     uint8_t *pixels = calloc(3, (size_t)SIDE * SIDE);
     assert_non_null(pixels);
     assert_true(decodes(sample_png((PngKind){SIDE, SIDE, 8, PNG_COLOR_TYPE_RGB, 0}, pixels, NULL), &f));
@@ -670,7 +670,7 @@ static void test_pictures_are_not_held(void **state)
     scratch_write("train/a/large.jpg", jpeg.bytes, jpeg.count);
     free(png.bytes);
     free(jpeg.bytes);
-    Fault f = {""};
+    Fault f = {.error = 0};
     Dataset *d = data_open(scratch_path(""), SPLIT_TRAIN, 0, &f);
     Workspace *w = workspace_new(&m, &f);
     assert_true(d && w && d->count == 2);
@@ -691,7 +691,7 @@ static void test_pictures_are_not_held(void **state)
 static void ends_by_a_signal(Sample sample)
 {
     Picture p = {0};
-    Fault f = {""};
+    Fault f = {.error = 0};
     signals_watch();
     assert_true(decode_picture(&p, sample.bytes, sample.count, 3, "large", &f));
     raise(SIGTERM);

@@ -43,14 +43,14 @@ static Options write_options(int scale)
 
 static void runs_well(RunCommand *command, const Options *o)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     if (run_quietly(command, &toy_model, o, &f) != 0)
         fail_msg("%s", f.text);
 }
 
 static void refuses(RunCommand *command, const Options *o, const char *words)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_int_equal(run_quietly(command, &toy_model, o, &f), 1);
     if (!strstr(f.text, words))
         fail_msg("%s (should say %s)", f.text, words);
@@ -162,7 +162,7 @@ static void test_views_are_those_of_training(void **state)
 /* What command_views says on stderr, by malloc. */
 static char *said_by_views(const Options *o)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     size_t count;
     fflush(stderr);
     int before = dup(STDERR_FILENO), said = open(scratch_path("said"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

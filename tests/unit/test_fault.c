@@ -42,6 +42,24 @@ static void test_faults_are_one_line(void **state)
     assert_int_equal(strlen(f.text), sizeof f.text - 1);
 }
 
+/* The end of a long line is the reason. */
+static void test_the_reason_stays(void **state)
+{
+    (void)state;
+    Fault f;
+    char path[4096];
+    memset(path, 'p', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    errno = ENOSPC;
+    fault_errno(&f, "cannot write %s", path);
+    assert_int_equal(f.error, ENOSPC);
+    assert_non_null(strstr(f.text, "cannot write ppp"));
+    assert_non_null(strstr(f.text, "ppp ... ppp"));
+    assert_string_equal(strrchr(f.text, ':'), ": No space left on device");
+    fault(&f, "%s: %s", f.text, "besides");
+    assert_int_equal(f.error, 0);
+}
+
 static void test_memory_is_aligned(void **state)
 {
     (void)state;
@@ -71,9 +89,9 @@ static void test_too_much_memory_is_a_fault(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_faults_are_formatted),       cmocka_unit_test(test_faults_can_be_wrapped),
-        cmocka_unit_test(test_faults_are_one_line),        cmocka_unit_test(test_memory_is_aligned),
-        cmocka_unit_test(test_too_much_memory_is_a_fault),
+        cmocka_unit_test(test_faults_are_formatted), cmocka_unit_test(test_faults_can_be_wrapped),
+        cmocka_unit_test(test_faults_are_one_line),  cmocka_unit_test(test_the_reason_stays),
+        cmocka_unit_test(test_memory_is_aligned),    cmocka_unit_test(test_too_much_memory_is_a_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static int set_up(void **state)
 {
     scratch_set_up(state);
     snprintf(path, sizeof path, "%s", scratch_path("file"));
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    snprintf(temporary, sizeof temporary, "%s", scratch_path(".file.amdim-tmp"));
     snprintf(previous, sizeof previous, "%s", scratch_path("before"));
     return 0;
 }
@@ -31,7 +31,7 @@ static int set_up(void **state)
 static void write_text(const char *text, const char *keep)
 {
     NewFile n;
-    Fault f = {""};
+    Fault f = {.error = 0};
     if (!file_create(&n, path, &f))
         fail_msg("%s", f.text);
     fputs(text, n.stream);
@@ -184,8 +184,8 @@ static void test_removes_what_is_left_over(void **state)
 {
     (void)state;
     static const char *const names[] = {"file", "other"};
-    static const char *const gone[] = {"file.tmp", "other.tmp", "file.tmp-999999999"};
-    static const char *const stay[] = {"mine.tmp", "file.tmp-", "file.tmp-12x", "file.tmp2"};
+    static const char *const gone[] = {".file.amdim-tmp", ".other.amdim-tmp", "file.tmp-999999999"};
+    static const char *const stay[] = {"file.tmp", "file.tmp-", "file.tmp-12x", ".mine.amdim-tmp"};
     Fault f;
     NewFile busy;
     char alive[64];

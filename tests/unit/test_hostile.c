@@ -349,7 +349,10 @@ static void write_endless_compiler(void)
                               "\"$out\") & echo torn >\"$out\"; wait");
 }
 
-static const char all_gone[] = "for n in $(cat numbers); do ! kill -0 $n || exit 1; done";
+/* Zombies are gone: whoever is their parent by now may not ask for them. */
+static const char all_gone[] =
+    "for n in $(cat numbers); do ! kill -0 $n || grep -q '^State:.Z' /proc/$n/status || "
+    "exit 1; done";
 
 static void expect_ends_with_all_it_started(int signal_number)
 {
@@ -362,10 +365,10 @@ static void expect_ends_with_all_it_started(int signal_number)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal_number);
     assert_true(becomes(all_gone));
     expect("test \"$(cat k/p)\" = before && test \"$(ls k)\" = \"$(printf 'g\\np')\" && test ! -e "
-           "k/g/tiny.linked",
+           "k/g/.tiny.amdimc-linked",
            0, NULL);
     expect("amdimc spec.yaml -o k/p --gen-dir k/g --cc ./working && grep -q made k/p && test ! -e "
-           "k/g/tiny.linked",
+           "k/g/.tiny.amdimc-linked",
            0, NULL);
 }
 
@@ -445,6 +448,42 @@ static int set_up(void **state)
                  folder);
 }
 
+/* Children of whoever was in this process before, a SIGCHLD that was ignored. */
+static void a_process_that_was_another_s(void **state)
+{
+    (void)state;
+    write_endless_compiler();
+    expect("sh -c '(sleep 0.1 &) ; sleep 0.2 & exec \"$HOSTILE\" spec.yaml -o c1 --gen-dir g1 --cc "
+           "./working' && "
+           "grep -q made c1",
+           0, NULL);
+    expect(
+        "timeout 20 sh -c 'trap \"\" CHLD; exec \"$HOSTILE\" spec.yaml -o c2 --gen-dir g2 --cc ./working' && "
+        "grep -q made c2",
+        0, NULL);
+}
+
+static void a_file_that_grows_too_large(void **state)
+{
+    (void)state;
+    expect("echo before >large.py; (ulimit -f 8; exec \"$HOSTILE\" --emit=pytorch spec.yaml -o large.py)", 1,
+           "cannot write large.py: File too large");
+    expect("test \"$(cat large.py)\" = before && test -z \"$(ls -A | grep -e '-tmp')\"", 0, NULL);
+}
+
+static void files_of_others_stay(void **state)
+{
+    (void)state;
+    write_endless_compiler();
+    expect("echo mine >q.tmp; amdimc spec.yaml -o q --gen-dir g3 --cc ./working && grep -q mine q.tmp", 0,
+           NULL);
+    expect("cp spec.yaml sp.tmp; amdimc sp.tmp -o sp --gen-dir g3 --cc ./working && cmp spec.yaml sp.tmp", 0,
+           NULL);
+    expect("mkdir -p em/runtime; echo mine >em/kernels.h; amdimc --emit=c spec.yaml -o em", 1,
+           "there already, and not by amdimc; choose a folder of its own");
+    expect("grep -q mine em/kernels.h && test ! -e em/Makefile", 0, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +503,9 @@ int main(void)
         cmocka_unit_test(a_killed_sweep_leaves_nothing_running),
         cmocka_unit_test(a_sweep_waits_for_a_killed_ones_program),
         cmocka_unit_test(without_memory_there_is_one_line),
+        cmocka_unit_test(a_process_that_was_another_s),
+        cmocka_unit_test(a_file_that_grows_too_large),
+        cmocka_unit_test(files_of_others_stay),
     };
     return cmocka_run_group_tests_name("hostile", tests, set_up, scratch_tear_down);
 }

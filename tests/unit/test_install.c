@@ -65,12 +65,36 @@ static void uninstall_leaves_what_install_did_not_write(void **state)
 {
     (void)state;
     assert_int_equal(
-        shell("mkdir -p \"%s/my stuff/lib/amdimc\" %s/my && echo x >%s/my/thesis", folder, folder, folder),
+        shell("mkdir -p \"%s/my stuff/lib/amdimc\" \"%s/my stuff/bin\" %s/my && echo x >%s/my/thesis && "
+              "echo x >\"%s/my stuff/bin/amdimc\"",
+              folder, folder, folder, folder, folder),
         0);
     char arguments[600];
     snprintf(arguments, sizeof arguments, "uninstall PREFIX=\"%s/my stuff\"", folder);
     assert_int_equal(make(arguments), 0);
-    assert_int_equal(shell("test -e %s/my/thesis && test -d \"%s/my stuff\"", folder, folder), 0);
+    assert_int_equal(shell("test -e %s/my/thesis && test -d \"%s/my stuff/lib/amdimc\" && test -e "
+                           "\"%s/my stuff/bin/amdimc\"",
+                           folder, folder, folder),
+                     0);
+}
+
+/* Folders that were there, empty, are not install's; one that is installed into twice is still known. */
+static void uninstall_leaves_folders_that_were_there(void **state)
+{
+    (void)state;
+    char arguments[600];
+    assert_int_equal(shell("mkdir -p %s/p/bin %s/p/share/man/man1", folder, folder), 0);
+    for (int i = 0; i < 2; i++) {
+        snprintf(arguments, sizeof arguments, "install PREFIX=%s/p", folder);
+        assert_int_equal(make(arguments), 0);
+    }
+    snprintf(arguments, sizeof arguments, "uninstall PREFIX=%s/p", folder);
+    assert_int_equal(make(arguments), 0);
+    assert_int_equal(
+        shell("cd %s/p && test \"$(find . | sort | tr '\\n' ' ')\" = \". ./bin ./share ./share/man "
+              "./share/man/man1 \"",
+              folder),
+        0);
 }
 
 /* Objects are taken along, as it is not the building of each that is tested; one is built there. */
@@ -128,6 +152,7 @@ int main(void)
         cmocka_unit_test(into_a_prefix_with_blanks),
         cmocka_unit_test(into_a_destination_with_blanks),
         cmocka_unit_test(uninstall_leaves_what_install_did_not_write),
+        cmocka_unit_test(uninstall_leaves_folders_that_were_there),
         cmocka_unit_test(builds_and_runs_in_a_checkout_with_blanks),
         cmocka_unit_test(refuses_a_build_folder_that_make_cannot_name),
     };

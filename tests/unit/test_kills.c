@@ -57,7 +57,7 @@ static uint32_t draw(uint64_t *state)
 
 static void expect_no_left_over(void *arg, const char *name)
 {
-    if (strstr(name, ".tmp"))
+    if (strstr(name, "-tmp"))
         finding("%s: %s is left over", (const char *)arg, name);
 }
 

@@ -13,7 +13,7 @@
 
 static void write_floats(const char *path, int rank, const int64_t *dims, const float *data, size_t count)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     NpyWriter w;
     assert_true(npy_open(&w, path, "<f4", rank, dims, &f));
     assert_true(npy_give(&w, data, count / 2 * sizeof *data, &f));
@@ -64,7 +64,7 @@ static void assert_files(int expected)
 static void test_what_is_missing_is_refused(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     NpyWriter w;
     const char *path = scratch_path("a.npy");
     const float old = 7;
@@ -80,7 +80,7 @@ static void test_what_is_missing_is_refused(void **state)
 static void test_discarding_leaves_the_old_file(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     NpyWriter w;
     const char *path = scratch_path("a.npy");
     const float old = 7;
@@ -121,7 +121,7 @@ static void test_devices_are_written_not_replaced(void **state)
 static void test_errors_name_the_file(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     NpyWriter w;
     assert_false(npy_open(&w, scratch_path("none/a.npy"), "<f4", 0, NULL, &f));
     assert_non_null(strstr(f.text, "cannot create "));
@@ -134,7 +134,7 @@ static void test_errors_name_the_file(void **state)
 static void test_full_disks_are_reported(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     NpyWriter w;
     struct stat status;
     if (stat("/dev/full", &status) != 0)

@@ -40,7 +40,7 @@ static AmdimPool *new_pool(int threads)
 static Logistic fit(const Rows *r, int threads)
 {
     Logistic l;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     int iterations = 0;
     AmdimPool *pool = new_pool(threads);
     if (!logistic_fit(&l, pool, CLASSES, DIMS, &(ProbeRows){TRAIN_COUNT, r->x[0], r->label}, &iterations, &f))
@@ -140,7 +140,7 @@ static void test_same_result_at_any_number_of_threads(void **state)
 static ProbeResult probe(const Rows *train, const Rows *test)
 {
     ProbeResult result;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     AmdimPool *pool = new_pool(2);
     ProbeRows train_rows = {TRAIN_COUNT, train->x[0], train->label};
     ProbeRows test_rows = {TEST_COUNT, test->x[0], test->label};
@@ -215,7 +215,7 @@ static void test_many_classes(void **state)
             x[i][d] = (float)(random_normal(&random) + (d == label[i] ? 30 : 0));
     }
     ProbeResult result;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     AmdimPool *pool = new_pool(2);
     ProbeRows rows = {ROWS, x[0], label};
     assert_true(probe_linear(pool, MANY, WIDE, 0, &rows, &rows, &result, &f));
@@ -232,7 +232,7 @@ static void test_what_cannot_be_probed(void **state)
     ProbeResult result;
     AmdimPool *pool = new_pool(1);
     for (size_t h = 0; h < COUNT(heads); h++) {
-        Fault f = {{0}};
+        Fault f = {.error = 0};
         Probe *head = probe_named(heads[h]);
         make_rows(&r, 10, 1);
         assert_false(head(pool, CLASSES, DIMS, 0, &none, &whole, &result, &f));

@@ -35,7 +35,7 @@ static Options options_of(const char *run, int64_t steps, int64_t every)
 
 static void trains(const AmdimModel *m, const Options *o, int code)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     int found = run_quietly(command_train, m, o, &f);
     if (found != code)
         fail_msg("exit status %d: %s", found, f.text);
@@ -56,7 +56,7 @@ static void resume(const char *run, int64_t steps, int64_t every)
 
 static void refuses(const AmdimModel *m, const Options *o, const char *words)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_int_equal(run_quietly(command_train, m, o, &f), 1);
     if (!strstr(f.text, words))
         fail_msg("%s (should say %s)", f.text, words);
@@ -131,7 +131,7 @@ static void assert_same_run(const char *a, const char *b)
 static ProbeResult probed(const char *run, const char *data, uint32_t limit)
 {
     Machine k;
-    Fault f = {""};
+    Fault f = {.error = 0};
     ProbeResult r = {.images = 0};
     char name[128];
     ProbeSplits splits = {.data = {.dir = data, .limit = limit}, .head = "linear"};

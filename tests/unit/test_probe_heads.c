@@ -20,7 +20,7 @@ static ProbeResult run(Probe *probe, int classes, const Rows *train, uint32_t tr
                        uint32_t test_count, int threads)
 {
     ProbeResult result;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     AmdimPool *pool = pool_new(threads, 0, &f);
     assert_non_null(pool);
     ProbeRows train_rows = {train_count, train->x[0], train->label};

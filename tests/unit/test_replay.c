@@ -91,7 +91,7 @@ static int replay(Fault *f)
 
 static void refuses(const Batch *b, const char *words)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     write_batch(b);
     assert_int_equal(replay(&f), 1);
     if (!strstr(f.text, words))
@@ -155,7 +155,7 @@ static double mean_at_locations(const Batch *b)
 
 static void replay_well(const Batch *b)
 {
-    Fault f = {""};
+    Fault f = {.error = 0};
     write_batch(b);
     if (replay(&f) != 0)
         fail_msg("%s", f.text);

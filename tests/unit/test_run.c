@@ -252,11 +252,11 @@ static void test_leftovers_are_removed(void **state)
 {
     (void)state;
     train_to("run", STOP);
-    scratch_write("run/last.safetensors.tmp", "x", 1);
+    scratch_write("run/.last.safetensors.amdim-tmp", "x", 1);
     scratch_write("run/metrics.jsonl.tmp-999999999", "x", 1);
     scratch_write("run/notes.tmp", "x", 1);
     train_to("run", STOP + 1);
-    assert_false(is_there("run", "last.safetensors.tmp"));
+    assert_false(is_there("run", ".last.safetensors.amdim-tmp"));
     assert_false(is_there("run", "metrics.jsonl.tmp-999999999"));
     assert_true(is_there("run", "notes.tmp"));
 }
@@ -323,6 +323,68 @@ static void test_files_of_a_run_under_way(void **state)
     assert_false(may_last_be_written);
     assert_true(run_may_be_written(path_in("run", "last.safetensors"), &f));
     assert_true(run_may_be_written("last.safetensors", &f));
+}
+
+/* Between the first look at a folder that is not there and its making, somebody may train into it. */
+static void test_a_run_that_was_begun_meanwhile(void **state)
+{
+    (void)state;
+    Run r;
+    Fault f;
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s", scratch_path("run"));
+    assert_true(run_open(&r, folder, &f) && run_claim(&r, true, &f));
+    train_to("run", STOP);
+    assert_false(run_claim(&r, true, &f));
+    if (!strstr(f.text, "another program has begun a run there meanwhile"))
+        fail_msg("%s", f.text);
+    run_close(&r);
+}
+
+/* Weights that a link leads to on another file system. */
+static void test_the_previous_checkpoint_from_elsewhere(void **state)
+{
+    (void)state;
+    struct stat here, there;
+    char elsewhere[] = "/dev/shm/amdim-test-XXXXXX", weights[64];
+    if (!mkdtemp(elsewhere))
+        skip();
+    train_to("run", STOP);
+    assert_int_equal(stat(path_in("run", "last.safetensors"), &here), 0);
+    assert_int_equal(stat(elsewhere, &there), 0);
+    size_t before_count, previous_count;
+    char *before = weights_of("run", &before_count);
+    snprintf(weights, sizeof weights, "%s/weights", elsewhere);
+    FILE *copy = fopen(weights, "wb");
+    assert_true(copy && fwrite(before, 1, before_count, copy) == before_count && fclose(copy) == 0);
+    assert_int_equal(unlink(path_in("run", "last.safetensors")), 0);
+    assert_int_equal(symlink(weights, path_in("run", "last.safetensors")), 0);
+    train_to("run", STEPS);
+    char *previous = read_whole(path_in("run", "previous.safetensors"), &previous_count);
+    expect_checkpoint(STEPS);
+    assert_true(previous_count > 0 && is_there("run", "last.safetensors"));
+    train_whole("whole");
+    assert_same_run("whole", "run");
+    free(before);
+    free(previous);
+    unlink(weights);
+    rmdir(elsewhere);
+}
+
+/* What cannot be read for now is no reason to take an older one, and to write over it then. */
+static void test_a_checkpoint_that_cannot_be_read_now(void **state)
+{
+    (void)state;
+    train_to("run", STOP);
+    train_to("run", STOP + 1);
+    assert_int_equal(unlink(path_in("run", "last.safetensors")), 0);
+    assert_int_equal(symlink("last.safetensors", path_in("run", "last.safetensors")), 0);
+    Options o = resuming("run", STEPS);
+    refuses(&o, "Too many levels of symbolic links");
+    assert_int_equal(unlink(path_in("run", "last.safetensors")), 0);
+    train_to("run", STEPS);
+    train_whole("whole");
+    assert_same_run("whole", "run");
 }
 
 static void test_a_file_is_no_folder(void **state)
@@ -521,7 +583,7 @@ static void test_a_step_left_out_changes_nothing(void **state)
 static void test_ten_bad_steps_end_the_run(void **state)
 {
     (void)state;
-    Fault f = {""};
+    Fault f = {.error = 0};
     AmdimModel m = model_spoilt(3, INT_MAX);
     Options o = train_options("run", 100);
     o.skip_nan = true;
@@ -641,6 +703,9 @@ int main(void)
         TEST(test_modes_stay),
         TEST(test_one_program_a_folder),
         TEST(test_files_of_a_run_under_way),
+        TEST(test_a_run_that_was_begun_meanwhile),
+        TEST(test_the_previous_checkpoint_from_elsewhere),
+        TEST(test_a_checkpoint_that_cannot_be_read_now),
         TEST(test_a_file_is_no_folder),
         TEST(test_other_data_are_refused),
         TEST(test_metrics_that_cannot_be_written),

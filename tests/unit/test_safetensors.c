@@ -26,7 +26,7 @@ static void write_file(const char *header, size_t header_length, size_t data)
 static void check_refused(const char *header, size_t data, const char *message)
 {
     TensorFile t;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     write_file(header, strlen(header), data);
     if (tensors_open(&t, scratch_path("t.safetensors"), &f))
         fail_msg("accepted: %s", header);
@@ -37,7 +37,7 @@ static void check_refused(const char *header, size_t data, const char *message)
 static TensorFile open_header(const char *header, size_t data)
 {
     TensorFile t;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     write_file(header, strlen(header), data);
     if (!tensors_open(&t, scratch_path("t.safetensors"), &f))
         fail_msg("%s\n  gave: %s", header, f.text);
@@ -47,7 +47,7 @@ static TensorFile open_header(const char *header, size_t data)
 static void write_sample(const char *path)
 {
     TensorWriter w;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     const float numbers[6] = {1, -2, NAN, INFINITY, 1e-42f, 6};
     const int64_t whole[2] = {INT64_MIN, INT64_MAX};
     assert_true(writer_open(&w, path, &f));
@@ -68,7 +68,7 @@ static void test_round_trip(void **state)
 {
     (void)state;
     TensorFile t;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     const char *path = scratch_path("r.safetensors");
     write_sample(path);
     assert_true(tensors_open(&t, path, &f));
@@ -100,7 +100,7 @@ static void test_bytes_of_a_file(void **state)
     static const char header[] = "{\"__metadata__\":{\"k\":\"v\"},\"x\":{\"dtype\":\"F32\",\"shape\":[1],"
                                  "\"data_offsets\":[0,4]}}";
     TensorWriter w;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     size_t count;
     const char *path = scratch_path("b.safetensors");
     assert_true(writer_open(&w, path, &f));
@@ -124,7 +124,7 @@ static void test_too_little_given_is_a_fault(void **state)
     (void)state;
     TensorWriter w;
     TensorFile t;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     const char *path = scratch_path("s.safetensors");
     assert_true(writer_open(&w, path, &f));
     writer_announce(&w, "x", DTYPE_F32, 1, (int64_t[]){2});
@@ -157,7 +157,7 @@ static void test_what_is_allowed(void **state)
     assert_int_equal(tensors_find(&t, "d")->dtype, DTYPE_OTHER);
     assert_int_equal(tensors_find(&t, "x")->dtype, DTYPE_F32);
     unsigned char data[8];
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     assert_true(tensors_read(&t, tensors_find(&t, "x"), data, &f));
     for (int i = 0; i < 8; i++)
         assert_int_equal(data[i], 8 + i);
@@ -254,7 +254,7 @@ static void test_bad_tensors(void **state)
 static void check_bytes_refused(const void *bytes, size_t count)
 {
     TensorFile t;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     scratch_write("t.safetensors", bytes, count);
     assert_false(tensors_open(&t, scratch_path("t.safetensors"), &f));
     assert_non_null(strstr(f.text, "not a safetensors file, or cut short"));
@@ -291,7 +291,7 @@ static void test_damage_never_leads_outside(void **state)
         for (size_t c = 0; c < COUNT(changes); c++) {
             unsigned char kept = good[i];
             TensorFile t;
-            Fault f = {{0}};
+            Fault f = {.error = 0};
             good[i] = changes[c];
             scratch_write("t.safetensors", good, count);
             good[i] = kept;

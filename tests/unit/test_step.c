@@ -13,7 +13,7 @@
 static Machine new_machine(int threads)
 {
     Machine k;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     if (!machine_new(&k, &toy_model, threads, &f))
         fail_msg("%s", f.text);
     return k;
@@ -139,7 +139,7 @@ static void assert_near(float a, float b)
 static void test_features_of_a_split(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Source source = {-1};
     Dataset d = grey_pictures(&source);
     Machine k = new_machine(2);
@@ -157,7 +157,7 @@ static void test_features_of_a_split(void **state)
 static void test_pixels_of_a_split(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Source source = {-1};
     Dataset d = grey_pictures(&source);
     float *pixels = features_pixels(&toy_model, &d, &f);
@@ -172,7 +172,7 @@ static void test_pixels_of_a_split(void **state)
 static void test_broken_pictures(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Source source = {TOY_IMAGES + 1};
     Dataset d = grey_pictures(&source);
     for (int threads = 1; threads <= 3; threads++) {
@@ -206,7 +206,7 @@ static bool refuse_second(void *sink, uint32_t first, uint32_t count, const floa
 static void test_a_sink_can_stop(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     Source source = {-1};
     Counter counter = {0, 0};
     Dataset d = grey_pictures(&source);

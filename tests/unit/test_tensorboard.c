@@ -162,7 +162,7 @@ static int train(const char *run, int64_t steps, bool resume, Fault *f)
 static void test_a_run_that_goes_on(void **state)
 {
     (void)state;
-    Fault f = {""};
+    Fault f = {.error = 0};
     EventFile file[2];
     assert_int_equal(train("run", PER_EPOCH + 2, false, &f), 0);
     assert_int_equal(train("run", 2 * PER_EPOCH + 1, true, &f), 0);
@@ -183,7 +183,7 @@ static void test_no_room(void **state)
 {
     (void)state;
     Events e;
-    Fault f = {""};
+    Fault f = {.error = 0};
     struct rlimit whole;
     MetricsRow row = row_of(2);
     assert_false(events_open(&e, scratch_path("not/there"), 0, &f));

@@ -125,8 +125,7 @@ static bool may_leave(const Trial *t)
 
 static bool is_half_written(const char *name)
 {
-    return strstr(name, ".tmp") || strstr(name, "-tmp/") || ends_with(name, ".linked") ||
-           strncmp(name, "amdim-", 6) == 0;
+    return strstr(name, "-tmp") || ends_with(name, "-linked") || strncmp(name, "amdim-", 6) == 0;
 }
 
 static void check_left(void *arg, const char *name)

@@ -143,7 +143,7 @@ static void test_too_few_pictures(void **state)
     AmdimModel big = toy_model;
     big.batch = 64;
     Options o = train_options("none", STEPS);
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_int_equal(run_quietly(command_train, &big, &o, &f), 1);
     assert_non_null(strstr(f.text, "20"));
     assert_int_equal(stat(scratch_path("none"), &folder), -1); /* not made in vain */
@@ -280,7 +280,7 @@ static void test_infinite_loss(void **state)
     infinite_from = STOP;
     infinite_until = INT_MAX;
     o = train_options("diverged", STEPS);
-    Fault f = {""};
+    Fault f = {.error = 0};
     assert_int_equal(run_quietly(command_train, &diverging, &o, &f), 1);
     assert_non_null(
         strstr(f.text, "the loss of step 4 is not finite: pair 3-to-1, with a largest score of "));
@@ -312,7 +312,7 @@ static void test_full_disk_keeps_the_old(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &whole), 0);
     tiny = (struct rlimit){before / 2, whole.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &tiny), 0);
-    Fault f = {""};
+    Fault f = {.error = 0};
     int code = run_quietly(command_train, &toy_model, &o, &f);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &whole), 0);
     assert_int_equal(code, 1);

@@ -124,7 +124,7 @@ static void test_drawn_in_pytorchs_order(void **state)
 static void write_weights(const char *path, int changed, const AmdimTensor *to)
 {
     TensorWriter w;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     assert_true(writer_open(&w, path, &f));
     for (int i = 0; i < TOY_TENSORS; i++) {
         const AmdimTensor *t = i == changed ? to : &toy_model.tensor[i];
@@ -144,7 +144,7 @@ static void write_weights(const char *path, int changed, const AmdimTensor *to)
 static void test_loading(void **state)
 {
     (void)state;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     float params[192], torch[72], ours[72];
     const char *path = scratch_path("w.safetensors");
     write_weights(path, -1, NULL);
@@ -162,7 +162,7 @@ static void test_loading(void **state)
 
 static void check_refused(int changed, const AmdimTensor *to, const char *message)
 {
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     float params[192], before[192];
     const char *path = scratch_path("w.safetensors");
     write_weights(path, changed, to);
@@ -191,7 +191,7 @@ static void test_types_that_do_not_fit(void **state)
     (void)state;
     const AmdimTensor tensor = {"other", 1, {1}, 0, 1, true, AMDIM_INIT_ZERO, 0};
     AmdimModel m = toy_model;
-    Fault f = {{0}};
+    Fault f = {.error = 0};
     float params[1];
     const char *path = scratch_path("w.safetensors");
     write_weights(path, -1, NULL);
