@@ -266,16 +266,25 @@ static void test_links_to_nothing(void **state)
     refused(SPLIT_TRAIN, "train/b: Too many levels of symbolic links", data_folder());
 }
 
-/* Whoever wants to know of all that is wrong meets them as he reads. */
-static void test_lenient_lists_what_cannot_be_read(void **state)
+static void count_told(void *told, const Fault *f)
 {
+    (void)f;
+    ++*(int *)told;
+}
+
+/* Whoever wants to know of all that is wrong is told of folders, and meets files as he reads. */
+static void test_whoever_wants_to_know_gets_the_rest(void **state)
+{
+    int told = 0;
     (void)state;
     write_plain("train/a/1.png", 1);
     link_to("gone.png", "train/a/2.png");
     link_to("/dev/null", "train/a/3.png");
+    scratch_write("train/b/notes", "x", 1);
     Fault f;
-    Dataset *d = data_request(&(DataRequest){.dir = data_folder(), .lenient = true}, &f);
+    Dataset *d = data_request(&(DataRequest){.dir = data_folder(), .tell = count_told, .teller = &told}, &f);
     assert_non_null(d);
+    assert_int_equal(told, 1);
     assert_int_equal(d->count, 3);
     Picture p = {0};
     for (uint32_t i = 1; i < 3; i++) {
@@ -295,7 +304,7 @@ static void test_names_are_packed_and_unpacked(void **state)
     Listing l;
     Fault f;
     char name[NAME_MAX + 1], expected[NAME_MAX + 1];
-    assert_true(listing_begin(&l, "root", false, &f));
+    assert_true(listing_begin(&l, "root", &(DataRequest){.dir = NULL}, &f));
     for (int p = FOLDERS - 1; p >= 0; p--) { /* neither folders nor names come in order */
         snprintf(name, sizeof name, "folder-%d", p);
         assert_true(listing_add_place(&l, -1, name, &f));
@@ -388,7 +397,7 @@ int main(void)
         WITH_FOLDER(test_pictures_without_classes_are_counted),
         WITH_FOLDER(test_pipes_and_the_like_are_no_pictures),
         WITH_FOLDER(test_links_to_nothing),
-        WITH_FOLDER(test_lenient_lists_what_cannot_be_read),
+        WITH_FOLDER(test_whoever_wants_to_know_gets_the_rest),
         cmocka_unit_test(test_names_are_packed_and_unpacked),
         WITH_FOLDER(test_a_hundred_thousand_files_take_little),
     };
