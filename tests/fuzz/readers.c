@@ -321,10 +321,10 @@ static void take_checkpoint(const char *folder, const uint8_t *bytes, size_t cou
     float *params = allocate_zero(m->param_floats * sizeof *params, "weights", &f);
     HOLDS(params && optimizer_new(&o, m, &f), "%s", f.text);
     int file = memory_file(path, bytes, count);
-    f = (Fault){{0}};
+    f = (Fault){.error = 0};
     if (checkpoint_load(m, path, params, &o, &p, &f) != CHECKPOINT_LOADED)
         check_refusal(&f);
-    f = (Fault){{0}};
+    f = (Fault){.error = 0};
     if (!weights_load(m, path, params, &f))
         check_refusal(&f);
     close(file);

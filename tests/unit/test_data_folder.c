@@ -367,7 +367,7 @@ static void test_a_hundred_thousand_files_take_little(void **state)
         }
         close(at);
     }
-    assert_true(listing_begin(&l, scratch_path("train"), false, &f));
+    assert_true(listing_begin(&l, scratch_path("train"), &(DataRequest){.dir = NULL}, &f));
     assert_true(walk_class(&l, "a", &passed, &f));
     assert_int_equal(l.count, FILES + 1);
     assert_int_equal(l.places, FOLDERS + 1);
