@@ -347,7 +347,7 @@ static void test_names_are_packed_and_unpacked(void **state)
 static void test_a_hundred_thousand_files_take_little(void **state)
 {
     (void)state;
-    enum { FILES = 2000, FOLDERS = 2, TIMES = 100000 / FILES, PROMISED = 3600 << 10 };
+    enum { FILES = 2000, FOLDERS = 2, TIMES = 100000 / FILES, PROMISED = 3300 << 10 }; /* as cost.c has it */
     Listing l;
     Fault f;
     Passed passed = {.other = 0};
