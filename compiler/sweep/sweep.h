@@ -131,7 +131,7 @@ bool keep_plan(Sweep *s);
 
 /* Compiles, trains and probes; `note` is called whenever a run is complete. Ends early on a signal, or when
  * `note` fails. */
-void run_all(Sweep *s, Children *c, bool (*note)(const Sweep *s));
+void run_all(Sweep *s, Children *c, bool (*keep)(const Sweep *s));
 
 /* ---- sweep_results.c: OUT's files -> figures ---- */
 

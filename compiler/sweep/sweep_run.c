@@ -282,7 +282,7 @@ static void say_begun(const Sweep *s)
 }
 
 /* True when there is no use in going on. */
-static bool run_one(Task *t, int combination, bool (*note)(const Sweep *s))
+static bool run_one(Task *t, int combination, bool (*keep)(const Sweep *s))
 {
     if (t->combination->uncompiled || run_complete(t->run))
         return false;
@@ -296,13 +296,13 @@ static bool run_one(Task *t, int combination, bool (*note)(const Sweep *s))
         return false;
     }
     say_result(t);
-    if (note(t->sweep))
+    if (keep(t->sweep))
         return false;
     t->sweep->failed = true;
     return true;
 }
 
-void run_all(Sweep *s, Children *children, bool (*note)(const Sweep *s))
+void run_all(Sweep *s, Children *children, bool (*keep)(const Sweep *s))
 {
     int number = 0;
     say_begun(s);
@@ -311,7 +311,7 @@ void run_all(Sweep *s, Children *children, bool (*note)(const Sweep *s))
         for (int i = 0; i < s->combinations; i++) {
             const Combination *c = &s->combination[i];
             Task t = {s, children, c, &c->run[seed], seed, ++number};
-            if (children->signal || run_one(&t, i, note))
+            if (children->signal || run_one(&t, i, keep))
                 return;
         }
 }
