@@ -265,7 +265,7 @@ bool build_program(Arena *a, const Build *b, const Spec *s)
     bool good = run_compiler(a, &c, words_end(&w), linked,
                              b->target ? "; Debian's cross compilers come by `make setup-cross`" : "") &&
                 deliver(b, linked);
-    temporary_remove();
+    good = temporary_remove(good);
     children_leave(&c);
     return good;
 }

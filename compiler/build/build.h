@@ -73,7 +73,9 @@ bool runs_well(const char *const *argv, const char *input);
 /* A file, or a folder with all that is in it, that is gone when the process ends, however that comes; one at
  * a time. What is no longer there when it ends has been put in its place. */
 void temporary_begin(const char *path, bool is_folder);
-void temporary_remove(void); /* now */
+/* Now. Returns `good`, whether all was well so far, or false when it was and this cannot be done, which it
+ * has said. */
+bool temporary_remove(bool good);
 
 /* ---- target.c: the machine a program is for ----
  *

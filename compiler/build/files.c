@@ -136,20 +136,33 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-void temporary_remove(void)
+/* Tried again, as it takes memory. */
+static bool remove_folder(const char *path)
 {
     enum { OPEN_FOLDERS = 8 };
-    if (temporary && !temporary_is_folder)
-        unlink(temporary);
-    else if (temporary)
-        nftw(temporary, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS);
+    return !nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS) || errno == ENOENT ||
+           !nftw(path, remove_entry, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS) || errno == ENOENT;
+}
+
+bool temporary_remove(bool good)
+{
+    const char *path = temporary;
     temporary = NULL;
+    if (!path)
+        return good;
+    bool removed = temporary_is_folder ? remove_folder(path) : !unlink(path) || errno == ENOENT;
+    return good && (removed || system_failed(path));
+}
+
+static void remove_at_exit(void)
+{
+    (void)temporary_remove(false);
 }
 
 void temporary_begin(const char *path, bool is_folder)
 {
     static bool is_registered;
-    if (!is_registered && atexit(temporary_remove))
+    if (!is_registered && atexit(remove_at_exit))
         out_of_memory();
     is_registered = true;
     temporary = path;
@@ -223,6 +236,17 @@ static bool any_file(const char *name)
     return *name != '.';
 }
 
+/* Links are followed; one to nothing is no folder. */
+static bool find_folder(const char *path, bool *found)
+{
+    struct stat st;
+    bool there = !stat(path, &st);
+    if (!there && errno != ENOENT)
+        return system_failed(path);
+    *found = there && S_ISDIR(st.st_mode);
+    return true;
+}
+
 /* Those files whose names are taken. */
 static bool list_files(Words *w, const char *root, const char *below, bool (*is_taken)(const char *name))
 {
@@ -232,7 +256,9 @@ static bool list_files(Words *w, const char *root, const char *below, bool (*is_
     for (int i = 0; i < count; i++) {
         const char *name = entry[i]->d_name;
         const char *path = arena_printf(w->arena, "%s%s%s", below, *below ? "/" : "", name);
-        if (*name != '.' && is_directory(arena_printf(w->arena, "%s/%s", root, path)))
+        bool is_folder = false;
+        good = good && (*name == '.' || find_folder(arena_printf(w->arena, "%s/%s", root, path), &is_folder));
+        if (is_folder)
             good = list_files(w, root, path, is_taken) && good;
         else if (is_taken(name))
             words_add(w, path);

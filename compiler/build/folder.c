@@ -221,7 +221,8 @@ static bool begin_stage(Arena *a, const char *path)
         if (!is_stage(a, path))
             return build_failed(path, "is in the way; remove it");
         temporary_begin(path, true);
-        temporary_remove();
+        if (!temporary_remove(true))
+            return false;
         if (mkdir(path, 0777))
             return system_failed(path);
     }
@@ -303,7 +304,7 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
     Children none;
     children_watch(&none); /* signals wait until all is in its place */
     bool good = write_staged(a, &to, f);
-    temporary_remove();
+    good = temporary_remove(good);
     children_leave(&none);
     return good;
 }
