@@ -100,6 +100,5 @@ int option_next(OptionReader *r);
  * /dev/stdin and /dev/fd/N, may be a pipe: nothing else is waited for. */
 char *input_read(Arena *a, const char *path, size_t most, size_t *length, const char **why);
 /* Where both are there and the same, by whatever names. */
-bool is_same_file(const char *left, const char *right);
 
 #endif

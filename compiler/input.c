@@ -98,9 +98,3 @@ char *input_read(Arena *a, const char *path, size_t most, size_t *length, const 
     close(descriptor);
     return text;
 }
-
-bool is_same_file(const char *left, const char *right)
-{
-    struct stat a, b;
-    return !stat(left, &a) && !stat(right, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}

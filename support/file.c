@@ -76,6 +76,12 @@ static bool same_file(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
+bool file_is_same(const char *a, const char *b)
+{
+    struct stat one, other;
+    return a != NULL && b != NULL && stat(a, &one) == 0 && stat(b, &other) == 0 && same_file(&one, &other);
+}
+
 /* Locks an open file that `name` still names; else -1 with errno: EWOULDBLOCK where another program holds the
  * lock, ESTALE where the name is another file's by now. File systems without locks let everybody pass. */
 static int lock_named(int descriptor, const char *name)

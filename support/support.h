@@ -55,6 +55,7 @@ void file_discard(NewFile *n);               /* harmless after file_commit */
 /* Removes what programs that died while they wrote these files of a folder have left there; what is in use
  * stays. */
 bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f);
+bool file_is_same(const char *a, const char *b); /* both are there, and one; NULL is nothing */
 const char *file_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
 /* A descriptor, or -1: what is no regular file is refused, never waited for. */
 int file_open_to_read(const char *path, Fault *f);

@@ -112,8 +112,8 @@ bool build_is_generated(Arena *a, const Build *b, const Spec *s, const char *pat
     for (int i = 0; i < all.count; i++) {
         const char *made = arena_printf(a, "%s/%s", b->gen_dir, all.word[i]), *slash = strrchr(path, '/');
         bool same_name =
-            !strcmp(slash ? slash + 1 : path, all.word[i]) && is_same_file(parent_of(a, path), b->gen_dir);
-        if (same_name || is_same_file(path, made))
+            !strcmp(slash ? slash + 1 : path, all.word[i]) && file_is_same(parent_of(a, path), b->gen_dir);
+        if (same_name || file_is_same(path, made))
             return !build_failed(path, "is a file of the generated C; give the output another name");
     }
     return false;

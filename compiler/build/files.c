@@ -90,7 +90,7 @@ static bool write_file(Arena *a, const Build *b, const char *path, const char *t
 {
     NewFile file;
     Fault f;
-    if (is_same_file(path, b->spec))
+    if (file_is_same(path, b->spec))
         return build_failed(path, is_the_spec);
     if (is_written(a, path, text, length))
         return true;
@@ -175,14 +175,14 @@ void temporary_begin(const char *path, bool is_folder)
 static bool find_ours(Arena *a, const Build *b, const char *path, bool *ours)
 {
     const char *const folders[] = {b->templates, b->runtime, b->support};
-    *ours = (strchr(b->cc, '/') && is_same_file(path, b->cc)) || is_same_file(path, b->library) ||
-            is_same_file(path, "/proc/self/exe");
+    *ours = (strchr(b->cc, '/') && file_is_same(path, b->cc)) || file_is_same(path, b->library) ||
+            file_is_same(path, "/proc/self/exe");
     for (size_t i = 0; i < COUNT(folders); i++) {
         Words all = {.arena = a};
         if (!files_below(&all, folders[i]))
             return false;
         for (int j = 0; j < all.count; j++)
-            *ours |= is_same_file(path, arena_printf(a, "%s/%s", folders[i], all.word[j]));
+            *ours |= file_is_same(path, arena_printf(a, "%s/%s", folders[i], all.word[j]));
     }
     return true;
 }
@@ -192,7 +192,7 @@ static bool may_overwrite(Arena *a, const Build *b, const char *path)
 {
     if (is_directory(path))
         return build_failed(path, "is a directory; name a file in it");
-    if (is_same_file(path, b->spec))
+    if (file_is_same(path, b->spec))
         return build_failed(path, is_the_spec);
     struct stat st;
     if (!lstat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))

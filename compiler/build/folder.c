@@ -242,7 +242,7 @@ static const char *stage_of(Arena *a, const char *folder)
 /* A spec in the very folder is what would be written, and stays. */
 static bool is_kept(Arena *a, const Build *b, const char *from, const char *to)
 {
-    return is_same_file(to, b->spec) || build_is_equal(a, from, to);
+    return file_is_same(to, b->spec) || build_is_equal(a, from, to);
 }
 
 static bool may_replace(Arena *a, const Build *b, const char *stage, const Spec *s, const Words *all)
@@ -253,7 +253,7 @@ static bool may_replace(Arena *a, const Build *b, const char *stage, const Spec 
         const char *to = arena_printf(a, "%s/%s", b->gen_dir, all->word[i]);
         if (is_directory(to))
             return build_failed(to, "is a directory where a file shall go; remove it");
-        if (strcmp(all->word[i], spec) && is_same_file(to, b->spec))
+        if (strcmp(all->word[i], spec) && file_is_same(to, b->spec))
             return build_failed(to, "is the spec itself; choose another folder");
         if (!is_ours && !access(to, F_OK) &&
             !is_kept(a, b, arena_printf(a, "%s/%s", stage, all->word[i]), to))

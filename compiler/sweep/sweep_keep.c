@@ -58,7 +58,7 @@ static bool keeps_the_spec(const Sweep *s)
     static const char *const written[] = {"settings", "plan", "sweep.csv", "sweep.json", "sweep.html"};
     for (size_t i = 0; i < COUNT(written); i++) {
         const char *path = arena_printf(s->arena, "%s/%s", s->out, written[i]);
-        if (is_same_file(path, s->spec))
+        if (file_is_same(path, s->spec))
             return build_failed(path, "is the spec itself; choose another --out");
     }
     return true;

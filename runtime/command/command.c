@@ -5,7 +5,6 @@
 #include "runtime.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
@@ -20,19 +19,12 @@ static const Command commands[] = {
     {"selfcheck", command_selfcheck}, {"info", command_info},   {"check", command_check},
 };
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat one, other;
-    return a && b && stat(a, &one) == 0 && stat(b, &other) == 0 && S_ISREG(one.st_mode) &&
-           one.st_dev == other.st_dev && one.st_ino == other.st_ino;
-}
-
 /* No command destroys what it reads, or what a run under way has written. */
 static bool may_write(const Options *o, Fault *f)
 {
     if (!o->out)
         return true;
-    if (is_same_file(o->out, o->weights) || is_same_file(o->out, o->batch))
+    if (file_is_same(o->out, o->weights) || file_is_same(o->out, o->batch))
         return fault(f, "%s: %s would be read and written over; choose another name for what is written",
                      o->command, o->out);
     return run_may_be_written(o->out, f);

@@ -11,15 +11,18 @@
 #include <unistd.h>
 
 static const double PATIENCE = 1; /* seconds in which a program that is ending may end */
-static const char *const files[] = {"last.safetensors", "previous.safetensors", "metrics.jsonl",
-                                    "report.html"};
+enum { LAST, PREVIOUS, METRICS, REPORT };
+static const char *const files[] = {[LAST] = "last.safetensors",
+                                    [PREVIOUS] = "previous.safetensors",
+                                    [METRICS] = "metrics.jsonl",
+                                    [REPORT] = "report.html"};
 
 bool run_open(Run *r, const char *folder, Fault *f)
 {
     *r = (Run){.folder = folder, .lock = -1};
-    r->checkpoint.last = path_join(folder, files[0]);
-    r->checkpoint.previous = path_join(folder, files[1]);
-    r->metrics = path_join(folder, files[2]);
+    r->checkpoint.last = path_join(folder, files[LAST]);
+    r->checkpoint.previous = path_join(folder, files[PREVIOUS]);
+    r->metrics = path_join(folder, files[METRICS]);
     if (r->checkpoint.last && r->checkpoint.previous && r->metrics)
         return true;
     run_close(r);

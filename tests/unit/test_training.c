@@ -150,6 +150,23 @@ static void goes_on_after_a_signal(void **state)
     assert_int_equal(train_and_stop("interrupted", SIGINT), 130);
 }
 
+/* What was printed has arrived, or the program fails; what is read is not written over. */
+static void says_what_it_cannot_write(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("%s --help >/dev/full 2>%s/said", program, folder), 1);
+    assert_int_equal(shell("grep -q 'No space left on device' %s/said", folder), 0);
+    assert_int_equal(shell("%s train --out %s/read --steps 1 --limit 2", program, folder), 0);
+    assert_int_equal(shell("cd %s/read && cp last.safetensors before && ln last.safetensors other && "
+                           "%s encode --weights last.safetensors -o other 2>said",
+                           folder, program),
+                     1);
+    assert_int_equal(
+        shell("cd %s/read && cmp before last.safetensors && grep -q 'would be read and written over' said",
+              folder),
+        0);
+}
+
 /* generated/tiny/tiny.c is what a newcomer reads first, so it must be what the compiler writes today. */
 static void sample_is_current(void **state)
 {
@@ -197,6 +214,7 @@ int main(void)
         cmocka_unit_test(goes_on_after_a_signal),
         cmocka_unit_test(sample_is_current),
         cmocka_unit_test(every_spec_compiles_without_a_warning),
+        cmocka_unit_test(says_what_it_cannot_write),
     };
     return cmocka_run_group_tests(tests, compile_tiny, scratch_tear_down);
 }
