@@ -226,6 +226,12 @@ bool build_lock(const char *folder);
 bool build_copy_header_libraries(Arena *a, const Build *b,
                                  const char *to); /* the headers that the runtime's sources need */
 
+/* ---- build/weights.c: trained weights ---- */
+
+/* Every tensor of `p` from a safetensors file, by its index, in PyTorch's order; NULL when it has said why
+ * not: none is missing, misshapen or without numbers, and a checkpoint's digest fits. */
+float **weights_read(Arena *a, const char *path, const Params *p);
+
 /* ---- build/target.c: programs for other machines ---- */
 
 bool target_is_other(const Build *b); /* --target or --static was given */

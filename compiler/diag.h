@@ -2,14 +2,13 @@
 #ifndef DIAG_H
 #define DIAG_H
 
+#include "support.h"
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-
-#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* ---- arena.c: one owner for all memory ---- */
 

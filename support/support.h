@@ -1,5 +1,6 @@
 /* support.h: what the compiler and the runtime share and neither owns, one section a file; page.h,
- * processor.h and utf8.h stand beside it. Needs only the C library and, in digest.c, xxhash.h.
+ * processor.h, safetensors.h and utf8.h stand beside it. Needs only the C library, in digest.c xxhash.h and
+ * in safetensors.c jsmn.h.
  *
  * Every function that can fail returns false (or NULL) and leaves one line in the Fault: what failed, why,
  * what to do. Only the callers print it. Texts are made printable on their way (text.c). */
@@ -12,7 +13,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#define MEBIBYTE (1024.0 * 1024.0)
+#define MEBIBYTE     (1024.0 * 1024.0)
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* ---- fault.c: failing well ---- */
 

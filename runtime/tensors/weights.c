@@ -51,16 +51,6 @@ void weights_init(const AmdimModel *m, uint64_t seed, float *params)
     }
 }
 
-/* 16x8x4x4; a tensor without dimensions is a scalar. */
-static const char *format_shape(char *text, size_t size, int rank, const int64_t *dims)
-{
-    snprintf(text, size, "scalar");
-    size_t length = 0;
-    for (int i = 0; i < rank && length < size; i++)
-        length += (size_t)snprintf(text + length, size - length, "%s%" PRId64, i > 0 ? "x" : "", dims[i]);
-    return text;
-}
-
 static void wide_dims(const AmdimTensor *t, int64_t dims[4])
 {
     for (int i = 0; i < t->rank; i++)
@@ -69,43 +59,15 @@ static void wide_dims(const AmdimTensor *t, int64_t dims[4])
 
 const Stored *weights_find(const TensorFile *file, const char *name, const AmdimTensor *t, Fault *f)
 {
-    char wanted[128], found[256];
     int64_t dims[4];
     wide_dims(t, dims);
-    format_shape(wanted, sizeof wanted, t->rank, dims);
-    const Stored *s = tensors_find(file, name);
-    if (s == NULL) {
-        fault(f, "%s: no tensor %s (float32, %s)", file->path, name, wanted);
-        return NULL;
-    }
-    if (s->dtype != DTYPE_F32) {
-        fault(f, "%s: tensor %s is not float32", file->path, name);
-        return NULL;
-    }
-    if (s->rank != t->rank || memcmp(s->dims, dims, (size_t)t->rank * sizeof *dims) != 0) {
-        fault(f, "%s: tensor %s is %s, but the model's is %s", file->path, name,
-              format_shape(found, sizeof found, s->rank, s->dims), wanted);
-        return NULL;
-    }
-    return s;
-}
-
-/* A value that is no number spoils all that comes after it; better to hear of it here. */
-static bool are_finite(const TensorFile *file, const Stored *s, const float *value, Fault *f)
-{
-    for (uint64_t i = 0; i < s->count; i++)
-        if (!isfinite(value[i]))
-            return fault(f,
-                         "%s: tensor %s holds a value that is not finite (%g, element %" PRIu64
-                         "); take a checkpoint of before",
-                         file->path, s->name, (double)value[i], i);
-    return true;
+    return tensors_find_floats(file, name, t->rank, dims, f);
 }
 
 bool weights_read(const TensorFile *file, const Stored *s, const AmdimTensor *t, float *ours, Fault *f)
 {
     float *torch = allocate(t->count * sizeof *torch, t->name, f);
-    bool done = torch != NULL && tensors_read(file, s, torch, f) && are_finite(file, s, torch, f);
+    bool done = torch != NULL && tensors_read_floats(file, s, torch, f);
     if (done)
         layout_inward(t, torch, ours);
     free(torch);
@@ -131,19 +93,13 @@ bool weights_give(TensorWriter *w, const AmdimTensor *t, const float *ours, Faul
     return done;
 }
 
-static void note_if_unsigned(const TensorFile *file)
-{
-    if (file->unsigned_checkpoint)
-        note("%s: of version 0.1, whose checkpoints have no digest: damage might go unnoticed", file->path);
-}
-
 /* Nothing is read before every tensor is known to be there. */
 bool weights_load_file(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
 {
     for (int i = 0; i < m->tensors; i++)
         if (weights_find(file, m->tensor[i].name, &m->tensor[i], f) == NULL)
             return false;
-    note_if_unsigned(file);
+    tensors_note_unsigned(file);
     memset(params, 0, m->param_floats * sizeof *params);
     for (int i = 0; i < m->tensors; i++) {
         const AmdimTensor *t = &m->tensor[i];
@@ -184,7 +140,7 @@ static void add_name(NotTaken *n, const char *name)
 static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
 {
     NotTaken not_taken = {0};
-    note_if_unsigned(file);
+    tensors_note_unsigned(file);
     for (int i = 0; i < m->tensors; i++) {
         const AmdimTensor *t = &m->tensor[i];
         const Stored *s = weights_find(file, t->name, t, f);

@@ -5,7 +5,7 @@
  * believed before it was checked: what tensors_open leaves behind lies inside the file and overlaps nowhere.
  */
 #define _FILE_OFFSET_BITS 64
-#include "runtime.h"
+#include "safetensors.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  * The header grows in memory while tensors are announced, and goes out before the first data, padded with
  * spaces so that the data begin at a multiple of 8. Data follow in the order of the announcements; a digest
  * is the last of them, so that it can be over all that went before. */
-#include "runtime.h"
+#include "safetensors.h"
 #include <assert.h>
 #include <inttypes.h>
 #include <stdarg.h>
