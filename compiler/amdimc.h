@@ -230,7 +230,7 @@ bool build_copy_header_libraries(Arena *a, const Build *b,
 
 /* Every tensor of `p` from a safetensors file, by its index, in PyTorch's order; NULL when it has said why
  * not: none is missing, misshapen or without numbers, and a checkpoint's digest fits. */
-float **weights_read(Arena *a, const char *path, const Params *p);
+float **weights_of_file(Arena *a, const char *path, const Params *p);
 
 /* ---- build/target.c: programs for other machines ---- */
 

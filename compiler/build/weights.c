@@ -12,7 +12,7 @@ static float *read_tensor(Arena *a, const TensorFile *file, const Param *p, Faul
     return s && tensors_read_floats(file, s, value, f) ? value : NULL;
 }
 
-float **weights_read(Arena *a, const char *path, const Params *p)
+float **weights_of_file(Arena *a, const char *path, const Params *p)
 {
     TensorFile file;
     Fault f;
