@@ -110,33 +110,36 @@ bless:
 # Programs that the tests compile are sanitized as well: build-asan/cc stands in for clang.
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all $(PLAIN_INLINE)
 ASAN_TESTS = $(patsubst $(BUILD)/%,build-asan/%,$(filter-out $(PRELOADING),$(TESTS)))
+ASAN_CFLAGS = -O1 -g -fno-omit-frame-pointer $(SANITIZE)
 asan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
 	@mkdir -p build-asan
 	@printf '#!/bin/sh\nexec $(CC) $(SANITIZE) "$$@"\n' > build-asan/cc && chmod +x build-asan/cc
-	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan CFLAGS='-O1 -g -fno-omit-frame-pointer $(SANITIZE)' \
-		all $(ASAN_TESTS)
-	@BUILD=build-asan AMDIMC_CC=build-asan/cc TEST_SECONDS=3600 tests/run $(ASAN_TESTS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-asan CFLAGS=$(call quoted,$(ASAN_CFLAGS)) all $(ASAN_TESTS)
+	@BUILD=build-asan BUILD_CFLAGS=$(call quoted,$(ASAN_CFLAGS)) AMDIMC_CC=build-asan/cc TEST_SECONDS=3600 tests/run $(ASAN_TESTS)
 
 # The tests under ThreadSanitizer, the programs that they compile too; but those of selfcheck, some of which race on purpose.
 TSAN = -fsanitize=thread $(PLAIN_INLINE)
 TSAN_TESTS = $(patsubst $(BUILD)/%,build-tsan/%,$(filter-out $(PRELOADING) %/test_selfcheck,$(TESTS)))
+TSAN_CFLAGS = -O1 -g $(TSAN)
 tsan:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) libclang-rt-dev
 	@mkdir -p build-tsan
 	@printf '#!/bin/sh\nexec $(CC) $(TSAN) "$$@"\n' > build-tsan/cc && chmod +x build-tsan/cc
-	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-tsan CFLAGS='-O1 -g $(TSAN)' all $(TSAN_TESTS)
-	@BUILD=build-tsan AMDIMC_CC=build-tsan/cc TEST_SECONDS=3600 TSAN_OPTIONS=halt_on_error=1 tests/run $(TSAN_TESTS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-tsan CFLAGS=$(call quoted,$(TSAN_CFLAGS)) all $(TSAN_TESTS)
+	@BUILD=build-tsan BUILD_CFLAGS=$(call quoted,$(TSAN_CFLAGS)) AMDIMC_CC=build-tsan/cc TEST_SECONDS=3600 TSAN_OPTIONS=halt_on_error=1 tests/run $(TSAN_TESTS)
 
 # Lines of compiler/, runtime/ and support/ that the tests run, in the compiler, in test programs and in compiled programs.
 COVERED = -fprofile-instr-generate -fcoverage-mapping
 COVERAGE_TESTS = $(patsubst $(BUILD)/%,build-coverage/%,$(filter-out $(PRELOADING),$(TESTS)))
+COVERAGE_CFLAGS = -O1 -g $(COVERED) $(PLAIN_INLINE)
 coverage:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES) llvm libclang-rt-dev
 	@mkdir -p build-coverage
 	@printf '#!/bin/sh\nexec $(CC) $(COVERED) "$$@"\n' > build-coverage/cc && chmod +x build-coverage/cc
-	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-coverage CFLAGS='-O1 -g $(COVERED) $(PLAIN_INLINE)' all $(COVERAGE_TESTS)
-	@tests/coverage build-coverage $(COVERAGE_TESTS)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) BUILD=build-coverage CFLAGS=$(call quoted,$(COVERAGE_CFLAGS)) all \
+		$(COVERAGE_TESTS)
+	@BUILD_CFLAGS=$(call quoted,$(COVERAGE_CFLAGS)) tests/coverage build-coverage $(COVERAGE_TESTS)
 
 # What must not be found: .clang-tidy says what is looked for. gcc takes what a list keeps for a leak, and what an option
 # must be given for NULL.

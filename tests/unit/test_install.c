@@ -97,7 +97,8 @@ static void uninstall_leaves_folders_that_were_there(void **state)
         0);
 }
 
-/* Objects are taken along, as it is not the building of each that is tested; one is built there. */
+/* Objects are taken along, as it is not the building of each that is tested; one is built there, as they
+ * were. */
 static void builds_and_runs_in_a_checkout_with_blanks(void **state)
 {
     (void)state;
@@ -113,6 +114,7 @@ static void builds_and_runs_in_a_checkout_with_blanks(void **state)
     assert_int_equal(
         shell(
             "cd \"%s/it's my stuff\" && touch support/clock.c compiler/main.c && "
+            "export ${BUILD_CFLAGS:+CFLAGS=\"$BUILD_CFLAGS\"} PATH && "
             "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s all && test build/amdimc -nt compiler/main.c && "
             "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s install PREFIX=-inst && test -x "
             "./-inst/bin/amdimc && "
