@@ -113,6 +113,15 @@ typedef struct {
     size_t worker;    /* of `threads`, the scratch of one worker: what the step or a feature needs most */
 } PeakMemory;
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas);
+/* The memory of a library's caller, in bytes. */
+typedef struct {
+    size_t params, state;  /* weights and running statistics; moments */
+    size_t train, encode;  /* work memory, of which: */
+    size_t arena, scratch; /* of a step; the arena is for making views, too */
+    size_t encode_arena, encode_scratch;
+    size_t total; /* to train: what target.memory limits */
+} LibraryMemory;
+LibraryMemory cost_library(const Graph *step, const Graph *encode, const Params *p);
 
 /* ---- plan/plan.c: lifetimes, in-place results, offsets in one arena ---- */
 
@@ -146,6 +155,7 @@ typedef struct {
     int features;
     Feature *feature;
     PeakMemory peak;
+    LibraryMemory library; /* where target.is_library */
     Schedule schedule;
     const char *canonical, *digest; /* of the spec: which runs the program may resume */
     const char *triple;             /* the target's; "native" unless given */
@@ -255,5 +265,20 @@ typedef struct {
  * be missing. A name that the folder uses itself is an error at its mark; a folder with files of somebody
  * else's is refused. */
 bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f);
+
+/* ---- library/: --emit=library ---- */
+
+/* What a library is planned for: one thread, own kernels, no matrix tiles, which a system has to permit; on a
+ * bare machine (a triple without a system) as little memory and code as can be. */
+void library_target(const Build *b, Spec *s);
+/* Writes b->gen_dir: the model as one C file with its header, Makefile, README, an example, Python's module.
+ */
+/* A file of trained weights, or NULL, and the type that they are to have as constants. */
+typedef struct {
+    const char *path;
+    WeightType type;
+} TrainedWeights;
+bool library_write(Arena *a, Diagnostics *d, const Build *b, const Program *p, const Overrides *o,
+                   const TrainedWeights *trained);
 
 #endif

@@ -7,6 +7,8 @@
 static const char usage[] =
     "usage: amdimc SPEC.yaml -o PROGRAM        compile; the generated C is kept in generated/NAME/\n"
     "       amdimc --emit=c SPEC.yaml -o DIR   the C only: a folder that builds with `make`\n"
+    "       amdimc --emit=library SPEC.yaml -o DIR [--weights FILE]\n"
+    "                                          the model as C functions for other programs\n"
     "       amdimc --emit=pytorch SPEC.yaml -o FILE.py\n"
     "                                          the same model and loss as a PyTorch module\n"
     "       amdimc --explain SPEC.yaml         layers, pairs, FLOPs, memory; --explain=json for machines\n"
@@ -28,6 +30,9 @@ static const char usage[] =
     "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
     "says\n"
     "  --static            a program that needs no shared library\n"
+    "  --weights FILE      with --emit=library, the weights of a run as constants, of --weights-type "
+    "float32, float16\n"
+    "                      or int8\n"
     "  --products NAME     fastest; to measure against, every product by one kernel where that can: "
     "openblas,\n"
     "                      winograd, sparse, masked, tiles or direct\n"
@@ -40,6 +45,7 @@ static const char exit_status[] =
 typedef enum {
     MAKE_PROGRAM,
     MAKE_C,
+    MAKE_LIBRARY,
     MAKE_PYTORCH,
     MAKE_IR,
     MAKE_EXPLAIN,
@@ -52,6 +58,7 @@ typedef struct {
     const char *spec;
     Overrides overrides;
     const char *forced; /* kernel, as in select_kernels */
+    TrainedWeights trained;
     Build build;
 } Command;
 
@@ -60,13 +67,14 @@ static int parse_emit(Command *c, const char *what)
     static const struct {
         const char *name;
         Make make;
-    } forms[] = {{"c", MAKE_C}, {"pytorch", MAKE_PYTORCH}, {"ir", MAKE_IR}};
+    } forms[] = {{"c", MAKE_C}, {"library", MAKE_LIBRARY}, {"pytorch", MAKE_PYTORCH}, {"ir", MAKE_IR}};
     for (size_t i = 0; i < COUNT(forms); i++)
         if (!strcmp(what, forms[i].name)) {
             c->make = forms[i].make;
             return EXIT_DONE;
         }
-    return usage_error("amdimc", "--emit=%s is not built: --emit=c, --emit=pytorch or --emit=ir", what);
+    return usage_error("amdimc",
+                       "--emit=%s is not built: --emit=c, --emit=library, --emit=pytorch or --emit=ir", what);
 }
 
 static int parse_explain(Command *c, const char *how)
@@ -87,6 +95,32 @@ static int parse_products(Command *c, const char *name)
     return EXIT_DONE;
 }
 
+static int parse_weights_type(Command *c, const char *name)
+{
+    static const struct {
+        const char *name;
+        WeightType type;
+    } types[] = {{"float32", WEIGHTS_FLOAT32}, {"float16", WEIGHTS_FLOAT16}, {"int8", WEIGHTS_INT8}};
+    for (size_t i = 0; i < COUNT(types); i++)
+        if (!strcmp(name, types[i].name)) {
+            c->trained.type = types[i].type;
+            return EXIT_DONE;
+        }
+    return usage_error("amdimc", "--weights-type %s is not built: float32, float16 or int8", name);
+}
+
+/* Options that only some forms take. */
+static int check_trained(Command *c)
+{
+    if (c->trained.path && c->make != MAKE_LIBRARY)
+        return usage_error("amdimc", "--weights goes with --emit=library");
+    if (c->trained.type && !c->trained.path)
+        return usage_error("amdimc", "--weights-type says what --weights shall become: give both");
+    if (c->trained.path && !c->trained.type)
+        c->trained.type = WEIGHTS_FLOAT32;
+    return EXIT_DONE;
+}
+
 /* It becomes a word of clang's, and a line of a Makefile. */
 static int parse_target(Command *c, const char *triple)
 {
@@ -100,7 +134,10 @@ static int parse_target(Command *c, const char *triple)
 /* What goes where -o says, or NULL. */
 static const char *made_in_files(Make make)
 {
-    return make == MAKE_PROGRAM ? "program" : make == MAKE_C ? "C" : make == MAKE_PYTORCH ? "Python" : NULL;
+    return make == MAKE_PROGRAM                     ? "program"
+           : make == MAKE_C || make == MAKE_LIBRARY ? "C"
+           : make == MAKE_PYTORCH                   ? "Python"
+                                                    : NULL;
 }
 
 static int print_help(void)
@@ -129,6 +166,8 @@ static int parse(Command *c, int argc, char **argv)
         TARGET,
         STATIC,
         PRODUCTS,
+        WEIGHTS,
+        WEIGHTS_TYPE,
         HELP,
         VERSION
     };
@@ -149,6 +188,8 @@ static int parse(Command *c, int argc, char **argv)
         {"help", no_argument, NULL, HELP},
         {"version", no_argument, NULL, VERSION},
         {"products", required_argument, NULL, PRODUCTS},
+        {"weights", required_argument, NULL, WEIGHTS},
+        {"weights-type", required_argument, NULL, WEIGHTS_TYPE},
         {NULL, 0, NULL, 0},
     };
     OptionReader r = {"amdimc", argc, argv, "-:o:", options, false};
@@ -178,6 +219,11 @@ static int parse(Command *c, int argc, char **argv)
             if (parse_products(c, optarg))
                 return EXIT_USAGE;
             break;
+        case WEIGHTS: c->trained.path = optarg; break;
+        case WEIGHTS_TYPE:
+            if (parse_weights_type(c, optarg))
+                return EXIT_USAGE;
+            break;
         case EMIT:
             if (parse_emit(c, optarg))
                 return EXIT_USAGE;
@@ -195,6 +241,8 @@ static int parse(Command *c, int argc, char **argv)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
+    if (check_trained(c))
+        return EXIT_USAGE;
     return -1;
 }
 
@@ -249,6 +297,7 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_EXPLAIN:
     case MAKE_EXPLAIN_JSON: return print_text(described(a, c->make, p));
     case MAKE_C: return make_folder(a, d, c, p);
+    case MAKE_LIBRARY: return library_write(a, d, &c->build, p, &c->overrides, &c->trained);
     case MAKE_PYTORCH: break; /* needs no program */
     case MAKE_PROGRAM:
         if (!generate(a, &c->build, s, emit_model(a, p)))
@@ -266,8 +315,12 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
 /* A folder of C looks for the library itself, where it is built. */
 static bool settle_target(Arena *a, Command *c, Spec *s)
 {
-    c->build.is_folder = c->make == MAKE_C;
+    c->build.is_folder = c->make == MAKE_C || c->make == MAKE_LIBRARY;
     target_processor(&c->build, &c->overrides, s);
+    if (c->make == MAKE_LIBRARY) {
+        library_target(&c->build, s);
+        return true;
+    }
     return c->make == MAKE_C || c->make == MAKE_PYTORCH || target_blas(a, &c->build, &c->overrides, s);
 }
 
@@ -292,7 +345,7 @@ static bool compile_and_make(Arena *a, Command *c)
             print_text(layers_text(a, n));
         return false;
     }
-    if (c->make == MAKE_C)
+    if (c->build.is_folder)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);

@@ -2,6 +2,7 @@
  *
  *   data/ -> augment/ -> train/ (a step, its checkpoints) -> probe/, report/; tensors/ the files; command/
  *
+ * portable/ has its own map (portable.h): arithmetic that a library of a model has, too.
  * Faults, whole files and metrics' lines are support.h's; only command.c prints a fault. Nothing here knows a
  * spec; all comes from the AmdimModel. */
 #ifndef RUNTIME_H
@@ -9,6 +10,7 @@
 
 #include "amdim.h"
 #include "page.h"
+#include "portable/portable.h"
 #include "processor.h"
 #include "safetensors.h"
 #include "support.h"
@@ -16,34 +18,6 @@
 #include <stdio.h>
 #include <sys/types.h>
 #include <time.h>
-
-/* ---- rng.c: random numbers by address ---- */
-
-/* Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). What is drawn depends on
- * (seed, epoch or step, image, view, purpose) alone, not on what was drawn before. */
-typedef enum {
-    RANDOM_INIT,     /* initial weights: index = tensor */
-    RANDOM_ORDER,    /* an epoch's order of the images */
-    RANDOM_SHARED,   /* what an image's views share: the flip */
-    RANDOM_VIEW,     /* an image's augmentation in one view */
-    RANDOM_LOCATION, /* a step's source locations: index = row of AmdimStep.locations */
-    RANDOM_PICTURE,  /* built-in pictures */
-    RANDOM_BENCH,    /* made-up input */
-    RANDOM_PROBE,
-    RANDOM_SELFCHECK,
-} RandomPurpose;
-typedef struct {
-    uint32_t key[2], counter[4], word[4];
-    int used;
-} Random;
-/* time: the epoch or the step; index: the image or as the purpose says; view 0 or 1. */
-Random random_at(uint64_t seed, RandomPurpose purpose, uint64_t time, uint64_t index, int view);
-uint32_t random_u32(Random *r);
-double random_unit(Random *r);                             /* uniform in [0, 1), 53 bits */
-double random_between(Random *r, double low, double high); /* uniform */
-uint32_t random_below(Random *r, uint32_t n);              /* uniform in 0..n-1, unbiased */
-double random_normal(Random *r);
-void random_order(uint64_t seed, uint64_t epoch, uint32_t *order, uint32_t n); /* a permutation of 0..n-1 */
 
 /* ---- pool.c: threads (amdim_parallel, amdim_scratch) ---- */
 
@@ -359,8 +333,6 @@ void npy_discard(NpyWriter *w);
 void layout_inward(const AmdimTensor *t, const float *torch, float *ours);
 void layout_outward(const AmdimTensor *t, const float *ours, float *torch);
 /* (pixels, channels) of one image -> (channels, pixels), and back. */
-void planes_from_pixels(const float *pixels, int count, int channels, float *planes);
-void pixels_from_planes(const float *planes, int count, int channels, float *pixels);
 
 /* ---- weights.c: initial values, loading, saving ---- */
 
@@ -392,15 +364,11 @@ void optimizer_free(Optimizer *o);
 size_t optimizer_floats(const AmdimModel *m); /* at moments */
 /* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
 double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch);
-/* One tensor's update (torch.optim.Adam / SGD with L2 weight decay), in parallel; step counts from 0. */
-/* Adam's numbers of one step, worked out once: the first moment's bias correction is in the rate; new: 1 -
- * beta, the weight of what is new. */
-typedef struct {
-    float rate, decay, beta2, new1, new2, eps, root_correction;
-} AdamStep;
-AdamStep adam_step(const AmdimOptimizer *rule, double lr, uint64_t step); /* steps count from 0 */
+/* The same bits as adam_elements, by wider vectors where the processor has them. */
 void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
                  float *second);
+AdamStep optimizer_adam(const AmdimOptimizer *rule, double lr, uint64_t step);
+/* One tensor's update, in parallel. */
 void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient);
 
 /* ---- checkpoint.c: RUN/last.safetensors ---- */

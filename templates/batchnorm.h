@@ -170,10 +170,10 @@ INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j,
         const float *mean = j->statistics + (size_t)view * 2 * b.channels + first, *inv = mean + b.channels;
         float *dx = j->dx + begin;
 #define DY(at) (relu && !(mask[at] > 0) ? 0 : dy[at])
-#define AT     ((size_t)row * b.channels + i)
+#define PLACE  ((size_t)row * b.channels + i)
         double sum[BATCHNORM_WIDTH], dot[BATCHNORM_WIDTH];
-        BATCHNORM_SUM(sum, width, b.rows, (void)0, DY(AT));
-        BATCHNORM_SUM(dot, width, b.rows, (void)0, DY(AT) * (x[AT] - mean[i]) * inv[i]);
+        BATCHNORM_SUM(sum, width, b.rows, (void)0, DY(PLACE));
+        BATCHNORM_SUM(dot, width, b.rows, (void)0, DY(PLACE) * (x[PLACE] - mean[i]) * inv[i]);
         float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH], slope[BATCHNORM_WIDTH];
         for (int i = 0; i < width; i++) {
             dbias[i] += sum[i];
@@ -183,10 +183,10 @@ INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j,
             slope[i] = (float)(dot[i] / b.rows) * inv[i];
         }
         for (int row = 0; row < b.rows; row++)
-            ELEMENTWISE for (int i = 0; i < width; i++) dx[AT] =
-                scale[i] * (DY(AT) - shift[i] - (x[AT] - mean[i]) * slope[i]);
+            ELEMENTWISE for (int i = 0; i < width; i++) dx[PLACE] =
+                scale[i] * (DY(PLACE) - shift[i] - (x[PLACE] - mean[i]) * slope[i]);
 #undef DY
-#undef AT
+#undef PLACE
     }
     for (int i = 0; i < width; i++) {
         j->dweight[first + i] = (float)dweight[i];

@@ -14,7 +14,15 @@ enum {
     SUM_BLOCK = 128,
 
     BATCHNORM_WIDTH = 64, /* channels that one part of a batch normalisation owns */
+
+    STREAM_DEPTH = 128, /* rows of a panel of a streamed weight that lie in the L1 (streamed.h) */
 };
+
+/* Of a worker's scratch for a weight's gradient by vectors: a block of packed dy, and where the patches of
+ * two blocks lie, in numbers of 8 bytes. */
+#define GRAD_W_SCRATCH(panel) (SUM_BLOCK * ((panel) + 2 * 2))
+/* For a streamed product: the rows of one panel, or sums of as many columns. */
+#define STREAM_SCRATCH(panel) (STREAM_DEPTH * (panel))
 
 /* ---- OpenBLAS (blas.h) ---- */
 

@@ -190,12 +190,12 @@ INLINE void bias_grad_vectors(const float *dy, int pixels, int channels, int vec
 
 INLINE void bias_grad_block(const float *dy, int pixels, int channels, double *total)
 {
-    int c = 0;
-    for (; c + 4 * LANES <= channels; c += 4 * LANES)
+    const int fours = channels / (4 * LANES) * (4 * LANES), whole = channels / LANES * LANES;
+    for (int c = 0; c < fours; c += 4 * LANES)
         bias_grad_vectors(dy + c, pixels, channels, 4, total + c);
-    for (; c + LANES <= channels; c += LANES)
+    for (int c = fours; c < whole; c += LANES)
         bias_grad_vectors(dy + c, pixels, channels, 1, total + c);
-    for (; c < channels; c++) {
+    for (int c = whole; c < channels; c++) {
         float sum = 0;
         for (int p = 0; p < pixels; p++)
             sum += dy[(ptrdiff_t)p * channels + c];

@@ -28,6 +28,9 @@
 #endif
 #define SHARED static __attribute__((noinline, unused))
 
+/* A function of fixed shape: what runs one operation after the other takes no more of the stack than one. */
+#define FUNCTION static __attribute__((noinline))
+
 /* Whether products are made by matrix tiles (tiles.h) or by vectors (vectors.h, sparse.h, ...): a program
  * says which its compiler has planned for; benchmarks take what the processor has. */
 #if (defined __AMX_BF16__ || defined __AMXBF16__) && defined __AVX512F__ /* clang 14 spells it otherwise */
@@ -49,6 +52,8 @@ enum { LANES = 16, VECTORS = 2, ROWS = 12 };
 enum { LANES = 8, VECTORS = 2, ROWS = 6 };
 #elif defined __aarch64__
 enum { LANES = 4, VECTORS = 2, ROWS = 12 };
+#elif (defined __arm__ && !defined __ARM_NEON) || defined __riscv
+enum { LANES = 4, VECTORS = 1, ROWS = 4 }; /* no vectors: 16 sums of 32 registers */
 #else
 enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
@@ -133,7 +138,7 @@ INLINE Vec where_positive(Vec gate, Vec v)
 /* A function of one round, in `parts` parts; it returns the job's `result`. */
 #define FUNCTION_OF_A_ROUND(name, Job, result, Shape, shape, run, parts)                                     \
     ROUND(name##_part, Job, Shape, shape, run)                                                               \
-    static float *name(AmdimPool *pool, Job job)                                                             \
+    FUNCTION float *name(AmdimPool *pool, Job job)                                                           \
     {                                                                                                        \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_part, &job, parts);                                                      \
@@ -144,7 +149,7 @@ INLINE Vec where_positive(Vec gate, Vec v)
 #define FUNCTION_OF_ROUNDS(name, Job, result, Shape, shape, first, firsts, second, seconds)                  \
     ROUND(name##_first, Job, Shape, shape, first)                                                            \
     ROUND(name##_second, Job, Shape, shape, second)                                                          \
-    static float *name(AmdimPool *pool, Job job)                                                             \
+    FUNCTION float *name(AmdimPool *pool, Job job)                                                           \
     {                                                                                                        \
         const Shape s = shape;                                                                               \
         (void)s;                                                                                             \

@@ -30,6 +30,9 @@ enum { TENSOR_ALIGNMENT = 16 }; /* floats */
  * bytes from its beginning, `arena` in the function at hand. */
 #define AT(bytes) ((float *)(void *)(arena + (bytes)))
 
+/* A running statistic that the step moves. */
+#define RUNNING(field) (p->field)
+
 /* What encodes a feature: segments of the encoder, calls that have `pool`, `arena`, `p` and `x`; the result.
  */
 #define FEATURE(name, result, ...)                                                                           \

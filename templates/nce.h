@@ -214,7 +214,7 @@ typedef struct {
           nce_targets(s, j, amdim_scratch(j->pool, worker), part))                                           \
     ROUND(name##_sources, NceJob, NceRounds, NCE_OF(views, batch, positions, clip, slope, penalty, parts),   \
           nce_sources(s, j, part))                                                                           \
-    static float *name(AmdimPool *pool, NceJob job)                                                          \
+    FUNCTION float *name(AmdimPool *pool, NceJob job)                                                        \
     {                                                                                                        \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_targets, &job, (views) * (parts));                                       \

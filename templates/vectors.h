@@ -1,8 +1,8 @@
 /* vectors.h: products by the processor's vectors.
  *
  * A product takes its left rows where they lie and its right matrix packed into panels of PANEL columns:
- * packed[panel][depth][PANEL], zeros beyond the last column. A worker's scratch memory stays unused here; it
- * is there for tiles.h, which offers the same functions. */
+ * packed[panel][depth][PANEL], zeros beyond the last column. Of products, a
+ * worker's scratch memory stays unused here; it is there for tiles.h, which offers the same functions. */
 #ifndef VECTORS_H
 #define VECTORS_H
 
@@ -427,19 +427,21 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
 }
 
 /* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of
- * images [first, last), blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into
- * tiles of its own, of heights that differ by one at most. */
-SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool more, int tile0, int tile1,
-                              int panel0, int panel1, int first, int last)
+ * images [first, last), blocks of pixels in order; GRAD_W_SCRATCH(PANEL) floats of scratch. Each of the
+ * kernel's rows (kernel*in floats) is cut into tiles of its own, of heights that differ by one at most. */
+SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, float *dw, bool more, int tile0,
+                              int tile1, int panel0, int panel1, int first, int last)
 {
     const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
-    size_t at[2][SUM_BLOCK]; /* patches of the block's pixels, and of the next one's, in turn */
+    float *const dy = scratch;
+    size_t *const patches = (size_t *)(void *)(scratch + (size_t)SUM_BLOCK * PANEL),
+                  *const at[2] = {patches,
+                                  patches + SUM_BLOCK}; /* of the block's pixels and of the next's, in turn */
     patches_at(c, first * area, SUM_BLOCK, last * area, at[0]);
     int turn = 0;
     ROLLED for (int block = first * area; block < last * area; block += SUM_BLOCK, turn = 1 - turn)
     {
         const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
-        float dy[SUM_BLOCK * PANEL];
         patches_at(c, MIN_OF(block + SUM_BLOCK, last * area - 1), SUM_BLOCK, last * area, at[1 - turn]);
         ROLLED for (int i = 0; i < pixels; i++) __builtin_prefetch(j->x + at[turn][i]);
         ROLLED for (int panel = panel0; panel < panel1; panel++)
@@ -474,9 +476,8 @@ SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *dw, bool mor
 /* Part `part` of GRAD_W_PARTS blocks. */
 SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
 {
-    (void)scratch;
     const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
-    conv_grad_w_block(c, j, j->dw, j->more, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+    conv_grad_w_block(c, j, scratch, j->dw, j->more, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
                       piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
                       piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
                       piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), 0, c.images);
@@ -485,9 +486,8 @@ SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int 
 /* Slice `slice` of the images, into its own dw. */
 SHARED void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
-    (void)scratch;
-    conv_grad_w_block(c, j, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, false, 0,
-                      GRAD_W_TILES(c), 0, PANELS(c.out), piece(c.images, slice, slices),
+    conv_grad_w_block(c, j, scratch, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, false,
+                      0, GRAD_W_TILES(c), 0, PANELS(c.out), piece(c.images, slice, slices),
                       piece(c.images, slice + 1, slices));
 }
 

@@ -77,6 +77,22 @@ void temporary_begin(const char *path, bool is_folder);
  * has said. */
 bool temporary_remove(bool good);
 
+/* ---- folder.c: folders that are there whole or not at all ---- */
+
+/* Writes all files to b->gen_dir, a Makefile that begins `# Builds ./` first. */
+typedef bool FolderWriter(Arena *a, const Build *b, const void *what);
+/* Has them written beside the folder b->gen_dir, then moved to it. A folder written before is written anew;
+ * what somebody else put there is not overwritten. `spec`, or NULL: the name of a copy of the spec, which may
+ * be the spec itself. */
+bool folder_put(Arena *a, const Build *b, const char *spec, FolderWriter *write, const void *what);
+char *build_expanded(Arena *a, const Build *b, const char *name, const Fill *fill,
+                     int fills); /* of a template */
+/* " and the options `--batch 8 ...`", or nothing: what the command line changed. */
+const char *overrides_text(Arena *a, const Overrides *o, const Build *b);
+/* "MARCH := -march=...": the variable of a Makefile that tells the compiler about the processor. */
+const char *march_line(Arena *a, const Spec *s);
+extern const char native_march_line[]; /* the same, found out where it is built */
+
 /* ---- target.c: the machine a program is for ----
  *
  * Libraries that a program may be linked with, where its target has them. */

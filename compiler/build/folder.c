@@ -8,7 +8,7 @@
 
 /* ---- its texts ---- */
 
-static char *expanded(Arena *a, const Build *b, const char *name, const Fill *fill, int fills)
+char *build_expanded(Arena *a, const Build *b, const char *name, const Fill *fill, int fills)
 {
     TextStream t;
     template_expand(a, text_stream_open(&t), b->templates, name, fill, fills);
@@ -20,8 +20,7 @@ static bool is_native(const Spec *s)
     return !strcmp(s->target.march.v, "native");
 }
 
-/* The variable that tells the compiler about the processor. */
-static const char *march_line(Arena *a, const Spec *s)
+const char *march_line(Arena *a, const Spec *s)
 {
     const char *line = "MARCH :=";
     Words flags = {.arena = a};
@@ -43,11 +42,12 @@ static const char *target_lines(Arena *a, const Build *b)
     return b->is_static ? arena_printf(a, "%sLDFLAGS ?= -static\n", cc) : cc;
 }
 
+/* clang says -mcpu=native on some processors; a compiler for another machine knows neither. */
+const char native_march_line[] = "MARCH := $(firstword $(foreach m,-march=native -mcpu=native,$(if $(filter "
+                                 "1,$(call builds,$m)),$m)))";
+
 static char *makefile(Arena *a, const Build *b, const Folder *f)
 {
-    /* clang says -mcpu=native on some processors; a compiler for another machine knows neither. */
-    static const char native[] = "MARCH := $(firstword $(foreach m,-march=native -mcpu=native,$(if $(filter "
-                                 "1,$(call builds,$m)),$m)))";
     static const char openblas[] =
         "BLAS  := $(or $(BLAS),$(call builds,-include cblas.h -lopenblas,(void)cblas_sgemm; "
         "openblas_set_num_threads(1)))\n"
@@ -57,15 +57,14 @@ static char *makefile(Arena *a, const Build *b, const Folder *f)
     const Fill fill[] = {
         {"name", name},
         {"openblas", arena_printf(a, f->without_openblas ? openblas : "MODEL := %s", name)},
-        {"march", is_native(f->net->spec) ? native : march_line(a, f->net->spec)},
+        {"march", is_native(f->net->spec) ? native_march_line : march_line(a, f->net->spec)},
         {"target", target_lines(a, b)},
         {"told", f->without_openblas ? ", with$(if $(filter 0,$(BLAS)),out) OpenBLAS" : ""},
     };
-    return expanded(a, b, "Makefile.tmpl", fill, COUNT(fill));
+    return build_expanded(a, b, "Makefile.tmpl", fill, COUNT(fill));
 }
 
-/* " and the options `--batch 8 ...`", or nothing: what the command line changed. */
-static const char *overrides_text(Arena *a, const Overrides *o, const Build *b)
+const char *overrides_text(Arena *a, const Overrides *o, const Build *b)
 {
     const struct {
         const char *option, *value;
@@ -116,7 +115,7 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
         {"openblas", f->without_openblas ? openblas : ""},
         {"batch", batch_text(a, f->net)},
     };
-    return expanded(a, b, "README.md.tmpl", fill, COUNT(fill));
+    return build_expanded(a, b, "README.md.tmpl", fill, COUNT(fill));
 }
 
 /* ---- its files ---- */
@@ -189,8 +188,9 @@ static bool write_model_without_openblas(Arena *a, const Build *b, const Folder 
 }
 
 /* The folder as it shall be, in `b->gen_dir`; its Makefile first, which says whose it is. */
-static bool write_all(Arena *a, const Build *b, const Folder *f)
+static bool write_all(Arena *a, const Build *b, const void *what)
 {
+    const Folder *f = what;
     const char *folder = b->gen_dir, *runtime = arena_printf(a, "%s/runtime", folder);
     const Spec *s = f->net->spec;
     return build_write_text(a, b, arena_printf(a, "%s/Makefile", folder), makefile(a, b, f)) &&
@@ -245,10 +245,9 @@ static bool is_kept(Arena *a, const Build *b, const char *from, const char *to)
     return file_is_same(to, b->spec) || build_is_equal(a, from, to);
 }
 
-static bool may_replace(Arena *a, const Build *b, const char *stage, const Spec *s, const Words *all)
+static bool may_replace(Arena *a, const Build *b, const char *stage, const char *spec, const Words *all)
 {
     const bool is_ours = has_our_makefile(a, b->gen_dir);
-    const char *spec = arena_printf(a, "%s.yaml", s->name.v);
     for (int i = 0; i < all->count; i++) {
         const char *to = arena_printf(a, "%s/%s", b->gen_dir, all->word[i]);
         if (is_directory(to))
@@ -263,10 +262,10 @@ static bool may_replace(Arena *a, const Build *b, const char *stage, const Spec 
 }
 
 /* File by file into a folder that was there, where others may lie, too. */
-static bool move_all(Arena *a, const Build *b, const char *stage, const Spec *s)
+static bool move_all(Arena *a, const Build *b, const char *stage, const char *spec)
 {
     Words all = {.arena = a};
-    if (!files_below(&all, stage) || !may_replace(a, b, stage, s, &all))
+    if (!files_below(&all, stage) || !may_replace(a, b, stage, spec, &all))
         return false;
     for (int i = 0; i < all.count; i++) {
         const char *from = arena_printf(a, "%s/%s", stage, all.word[i]),
@@ -281,30 +280,35 @@ static bool move_all(Arena *a, const Build *b, const char *stage, const Spec *s)
     return true;
 }
 
-static bool write_staged(Arena *a, const Build *b, const Folder *f)
+static bool write_staged(Arena *a, const Build *b, const char *spec, FolderWriter *write, const void *what)
 {
     bool is_there = is_directory(b->gen_dir);
     Build staged = *b;
     staged.gen_dir = stage_of(a, b->gen_dir);
-    if (!begin_stage(a, staged.gen_dir) || !write_all(a, &staged, f))
+    if (!begin_stage(a, staged.gen_dir) || !write(a, &staged, what))
         return false;
     if (is_there)
-        return move_all(a, b, staged.gen_dir, f->net->spec);
+        return move_all(a, b, staged.gen_dir, spec);
     return !rename(staged.gen_dir, b->gen_dir) || system_failed(b->gen_dir);
 }
 
-bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
+bool folder_put(Arena *a, const Build *b, const char *spec, FolderWriter *write, const void *what)
 {
     Build to = *b;
     to.gen_dir = without_slashes(a, b->gen_dir);
     const char *parent = parent_of(a, to.gen_dir); /* which stays, whatever becomes of the folder */
-    if (!name_is_free(d, f->net->spec->name) || !is_ours(a, to.gen_dir) || !build_directory(a, parent) ||
-        !build_lock(parent))
+    if (!is_ours(a, to.gen_dir) || !build_directory(a, parent) || !build_lock(parent))
         return false;
     Children none;
     children_watch(&none); /* signals wait until all is in its place */
-    bool good = write_staged(a, &to, f);
+    bool good = write_staged(a, &to, spec, write, what);
     good = temporary_remove(good);
     children_leave(&none);
     return good;
+}
+
+bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
+{
+    const Text name = f->net->spec->name;
+    return name_is_free(d, name) && folder_put(a, b, arena_printf(a, "%s.yaml", name.v), write_all, f);
 }

@@ -16,6 +16,7 @@ typedef struct {
 typedef struct {
     Arena *arena;
     const Program *program;
+    bool is_library; /* calls are written as a library has them */
     FILE *out;
     int functions, capacity; /* those that operations have called so far */
     Function *function;
@@ -36,6 +37,7 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told);
 
 void emit_step(Emit *e);
 void emit_encoders(Emit *e);
+void emit_encoder(Emit *e); /* a library's: of the first feature alone */
 const char *feature_function(Arena *a, const Feature *f); /* "encode_phi_5" */
 
 /* ---- emit_tables.c ---- */

@@ -144,14 +144,19 @@ static void emit_fields(FILE *out, const char *fields, int column)
     }
 }
 
-/* The second and third results have names of their own; the first is what the function returns. */
-static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
+/* The second and third results have names of their own. */
+static void emit_more_results(Emit *e, const Op *op)
 {
-    const Op *op = g->op[i];
-    const Value *result = op->out[0];
     for (int j = 1; j < OP_OUTPUTS && op->out[j]; j++)
         fprintf(e->out, "%s%s = AT(%zu)%s", j == 1 ? "    float *const " : ", *const ", op->out[j]->name,
                 op->out[j]->offset, j + 1 == OP_OUTPUTS || !op->out[j + 1] ? ";\n" : "");
+}
+
+/* The first result is what the function returns. */
+static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
+{
+    const Value *result = g->op[i]->out[0];
+    emit_more_results(e, g->op[i]);
     int column = fprintf(e->out, "    ");
     if (result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
         column += fprintf(e->out, "float *const %s = ", result->name);
@@ -160,17 +165,45 @@ static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
     fprintf(e->out, "});\n");
 }
 
+/* The same fields with the result by its name, where it has one. */
+static const char *with_named_result(Arena *a, const char *fields, const Value *result)
+{
+    const char *place = arena_printf(a, "AT(%zu)", result->offset), *at = strstr(fields, place);
+    if (!at)
+        return fields;
+    return arena_printf(a, "%.*s%s%s", (int)(at - fields), fields, result->name, at + strlen(place));
+}
+
+/* A library's: the result is named first, and the call is a statement. */
+static void emit_run(Emit *e, const Graph *g, int i, int end, const Call *c)
+{
+    const Value *result = g->op[i]->out[0];
+    const char *fields = c->fields;
+    emit_more_results(e, g->op[i]);
+    if (result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end)) {
+        fprintf(e->out, "    float *const %s = AT(%zu);\n", result->name, result->offset);
+        fields = with_named_result(e->arena, fields, result);
+    }
+    int column = fprintf(e->out, "    RUN(%s, %sJob, ", c->name, c->type);
+    emit_fields(e->out, fields, column);
+    fprintf(e->out, ");\n");
+}
+
 /* ---- operations that are statements of their own ---- */
 
 static void emit_report(Emit *e, const Op *op)
 {
     const Net *n = e->program->net;
-    fprintf(e->out, "    /* losses and embeddings are known */\n"
-                    "    s->loss = s->penalty = 0;\n");
+    fprintf(e->out, "    /* losses%s are known */\n    s->loss = s->penalty = 0;\n",
+            e->is_library ? "" : " and embeddings");
     for (int i = 0; i < n->pairs; i++)
         fprintf(e->out, "    step_takes_pair(s, %d, %s, %s); /* %s */\n", i,
                 real(e, n->pair[i].spec->weight.v), op->in[i]->name, n->pair[i].name);
     fprintf(e->out, "    s->loss += %s * s->penalty;\n", real(e, n->spec->loss.penalty.v));
+    if (e->is_library) {
+        fprintf(e->out, "    if (!goes_on(s))\n        return;\n");
+        return;
+    }
     for (int i = 0, scale = 0; i < n->scales; i++)
         if (n->scale[i].trained)
             fprintf(e->out, "    s->embedding[%d] = %s;\n", scale++, op->in[n->pairs + i]->name);
@@ -195,8 +228,12 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
     case OP_REPORT: emit_report(e, op); return;
     case OP_BUFFER: emit_buffer(e, op); return;
     case OP_TAKE:
-        fprintf(e->out, "    s->take(s, TENSOR_%s, %s);\n", op->in[TAKE_PARAM]->name,
-                op->in[TAKE_GRADIENT]->name);
+        if (e->is_library)
+            fprintf(e->out, "    take(s, OFFSET(%s), %zu, %s);\n", op->in[TAKE_PARAM]->name,
+                    value_count(op->in[TAKE_PARAM]), op->in[TAKE_GRADIENT]->name);
+        else
+            fprintf(e->out, "    s->take(s, TENSOR_%s, %s);\n", op->in[TAKE_PARAM]->name,
+                    op->in[TAKE_GRADIENT]->name);
         return;
     case OP_ENCODE:
     case OP_ENCODE_GRAD:
@@ -212,6 +249,9 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
     default: break;
     }
     const Call c = op_call(e->arena, e->program->net, op);
-    emit_heading(e, op, &c, told);
-    emit_call(e, g, i, end, &c);
+    emit_heading(e, op, &c, told && !e->is_library);
+    if (e->is_library)
+        emit_run(e, g, i, end, &c);
+    else
+        emit_call(e, g, i, end, &c);
 }

@@ -73,7 +73,9 @@ void emit_step(Emit *e)
         "static void step(AmdimStep *s)\n{\n    AmdimPool *const pool = s->pool;\n"
         "    char *const arena = s->arena;\n");
     if (reads_params(g))
-        fprintf(e->out, "    Params *const p = (Params *)(void *)s->params;\n");
+        fprintf(e->out, e->is_library
+                            ? "    const Params *const p = (const Params *)(const void *)s->params;\n"
+                            : "    Params *const p = (Params *)(void *)s->params;\n");
     if (is_read(g, g->x))
         fprintf(e->out, "    const float *const x = s->x;\n");
     for (int i = 0; i < n->located; i++)
@@ -84,7 +86,7 @@ void emit_step(Emit *e)
     fputc('\n', e->out);
     for (int i = 0; i < g->ops; i++)
         emit_op(e, g, i, g->ops, true);
-    fprintf(e->out, "    STEP_ENDS(s);\n}\n\n");
+    fprintf(e->out, e->is_library ? "}\n\n" : "    STEP_ENDS(s);\n}\n\n");
 }
 
 /* ---- encoders ----
@@ -238,4 +240,21 @@ void emit_encoders(Emit *e)
     for (int f = 0; f < p->features; f++)
         emit_feature(e, &n, f);
     fputc('\n', e->out);
+}
+
+void emit_encoder(Emit *e)
+{
+    const Graph *g = e->program->encode;
+    const bool has_params = e->program->net->spec->target.weights == WEIGHTS_ARE_PARAMS;
+    fprintf(
+        e->out,
+        "/* f_1 of one picture, x (SIZE, SIZE, CHANNELS) of the work memory, with running statistics. */\n"
+        "static void encode(%sEncodeWork *w, float *f1)\n{\n"
+        "    AmdimPool own = {w->scratch}, *const pool = &own;\n"
+        "    char *const arena = w->arena;\n    const float *const x = w->x;\n\n",
+        has_params ? "const Params *p, " : "");
+    for (int i = 0; i < g->ops; i++)
+        emit_op(e, g, i, g->ops, true);
+    fprintf(e->out, "    memcpy(f1, AT(%zu), sizeof(float) * %zu);\n}\n\n",
+            e->program->feature[0].result->offset, value_count(e->program->feature[0].result));
 }

@@ -17,6 +17,7 @@ static void begin(Call *c, const Value *x, bool views, const char *tail)
 static void call_batchnorm(Call *c, const Op *op)
 {
     c->type = "Batchnorm";
+    c->moves = true;
     begin(c, op->in[BATCHNORM_X], true, op->relu ? "TAIL_RELU" : NULL);
     call_field(c, "x", op->in[BATCHNORM_X]);
     call_field(c, "weight", op->in[BATCHNORM_WEIGHT]);

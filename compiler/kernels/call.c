@@ -34,11 +34,24 @@ static void add_field(Call *c, const char *field, const char *value)
     c->fields = arena_printf(c->arena, "%s%s.%s = %s", c->fields, *c->fields ? ", " : "", field, value);
 }
 
-/* Parameters are members of the program's struct of them. */
+/* Parameters are members of the program's struct of them, or constants; running statistics lie where the
+ * step says while it moves them (RUNNING). */
+static const char *param_place(const Call *c, const Param *p)
+{
+    if (c->net->spec->target.weights != WEIGHTS_ARE_PARAMS)
+        return p->field;
+    return arena_printf(c->arena, c->moves && !p->trained ? "RUNNING(%s)" : "p->%s", p->field);
+}
+
 void call_field(Call *c, const char *field, const Value *v)
 {
     if (v)
-        add_field(c, field, v->param ? arena_printf(c->arena, "p->%s", v->param->field) : v->name);
+        add_field(c, field, v->param ? param_place(c, v->param) : v->name);
+}
+
+void call_scale(Call *c, const Value *weight)
+{
+    add_field(c, "scale", arena_printf(c->arena, "%s_scale", weight->param->field));
 }
 
 void call_result(Call *c, const char *field, const Value *v)
@@ -46,8 +59,11 @@ void call_result(Call *c, const char *field, const Value *v)
     add_field(c, field, v->kind == VALUE_TEMPORARY ? arena_printf(c->arena, "AT(%zu)", v->offset) : v->name);
 }
 
+/* A library encodes one. */
 const char *call_image_count(const Call *c, const Value *map)
 {
+    if (c->net->spec->target.is_library && map->dims[0] == 1)
+        return "1";
     return map->dims[0] == c->net->images ? "IMAGES" : "CHUNK";
 }
 

@@ -18,14 +18,20 @@ void conv_begin(Call *c, const Op *op, const char *product)
         call_constant(c, "F(%d, %d)", op->plan.outputs, op->kernel / op->stride);
 }
 
+void conv_name_tail(Call *c, const Op *op)
+{
+    const ConvOperands o = conv_operands(op);
+    c->name = arena_printf(c->arena, "%s%s%s%s", c->name, o.bias ? "_bias" : "", o.addend ? "_add" : "",
+                           op->relu ? "_relu" : "");
+    call_tail(c, o.bias ? "TAIL_BIAS" : NULL, o.addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
+}
+
 void conv_call(Call *c, const Op *op)
 {
     const ConvOperands o = conv_operands(op);
     c->type = "Conv";
     conv_begin(c, op, "conv");
-    c->name = arena_printf(c->arena, "%s%s%s%s", c->name, o.bias ? "_bias" : "", o.addend ? "_add" : "",
-                           op->relu ? "_relu" : "");
-    call_tail(c, o.bias ? "TAIL_BIAS" : NULL, o.addend ? "TAIL_ADD" : NULL, op->relu ? "TAIL_RELU" : NULL);
+    conv_name_tail(c, op);
     call_constant(c, "%d", op->plan.parts);
     call_field(c, "x", o.x);
     call_field(c, "weight", o.weight);
@@ -35,11 +41,10 @@ void conv_call(Call *c, const Op *op)
     call_scratch(c, "packed", op);
 }
 
-void conv_grad_x_fields(Call *c, const Op *op)
+void conv_grad_x_operands(Call *c, const Op *op)
 {
     const ConvOperands o = conv_operands(op);
     c->type = "ConvGradX";
-    call_constant(c, "%d", op->plan.parts);
     call_field(c, "dy", o.y);
     call_field(c, "weight", o.weight);
     call_field(c, "addend", o.addend);
@@ -48,12 +53,23 @@ void conv_grad_x_fields(Call *c, const Op *op)
     call_scratch(c, "packed", op);
 }
 
-void conv_grad_x_call(Call *c, const Op *op)
+void conv_grad_x_fields(Call *c, const Op *op)
+{
+    call_constant(c, "%d", op->plan.parts);
+    conv_grad_x_operands(c, op);
+}
+
+void conv_grad_x_name(Call *c, const Op *op)
 {
     const ConvOperands o = conv_operands(op);
     conv_begin(c, op, "grad_x");
     c->name = arena_printf(c->arena, "%s%s%s", c->name, o.addend ? "_add" : "", o.mask ? "_mask" : "");
     call_tail(c, o.addend ? "TAIL_ADD" : NULL, o.mask ? "TAIL_MASK" : NULL, NULL);
+}
+
+void conv_grad_x_call(Call *c, const Op *op)
+{
+    conv_grad_x_name(c, op);
     conv_grad_x_fields(c, op);
 }
 

@@ -48,6 +48,16 @@ bool has_tiles(const Graph *g)
     return g->net->spec->target.tiles;
 }
 
+bool is_library(const Graph *g)
+{
+    return g->net->spec->target.is_library;
+}
+
+bool is_bare(const Graph *g)
+{
+    return g->net->spec->target.is_bare;
+}
+
 bool by_tiles(const Graph *g, const Op *op)
 {
     (void)op;
@@ -60,10 +70,16 @@ bool by_vectors(const Graph *g, const Op *op)
     return !has_tiles(g);
 }
 
+int panel_of(const Graph *g)
+{
+    const int panel = g->net->spec->target.panel;
+    return panel ? panel : MAX_PANEL;
+}
+
 size_t packed_floats(const Graph *g, int depth, int columns)
 {
     return has_tiles(g) ? (size_t)ceil_div(columns, TILE_PAIR) * (size_t)ceil_div(depth, STEP) * PAIR_FLOATS
-                        : (size_t)depth * next_multiple((size_t)columns, MAX_PANEL);
+                        : (size_t)depth * next_multiple((size_t)columns, (size_t)panel_of(g));
 }
 
 size_t packed_weight_floats(const Graph *g, const Op *op)

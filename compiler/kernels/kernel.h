@@ -23,6 +23,7 @@ typedef struct {
     const char *type;      /* "Conv": a ConvFunction, which takes a ConvJob */
     const char *shape;     /* for people: "3x3, 64 at 30x30 to 128 at 14x14" */
     const char *fields;    /* of the job */
+    bool moves;            /* it writes running statistics */
 } Call;
 
 void call_constant(Call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -33,6 +34,7 @@ void call_field(Call *c, const char *field, const Value *v); /* none where v is 
 /* The operation's first result, which the function returns. */
 void call_result(Call *c, const char *field, const Value *v);
 void call_scratch(Call *c, const char *field, const Op *op);
+void call_scale(Call *c, const Value *weight);  /* what an INT8 weight's columns are multiplied by */
 void call_more(Call *c, const Value *gradient); /* where chunks add it up, the first stores, the others add */
 /* "_of_8" where the map holds fewer images than a step has, as a chunk's do; else "". */
 const char *call_images(const Call *c, const Value *map);
@@ -84,6 +86,9 @@ typedef struct {
 ConvOperands conv_operands(const Op *op);
 bool op_is_pointwise(const Op *op); /* 1x1 at stride 1 */
 
+int panel_of(const Graph *g); /* columns of a panel, those of the widest that the target may have */
+bool is_library(const Graph *g);
+bool is_bare(const Graph *g);
 /* Floats of a matrix packed in panels for the target's products, vectors' or matrix tiles'. */
 size_t packed_floats(const Graph *g, int depth, int columns);
 /* Of a convolution's weight, or of its gradient of x, each tap transposed. */
@@ -106,7 +111,10 @@ void conv_begin(Call *c, const Op *op, const char *product);
 /* The calls of the three products; that of a weight's gradient up to the constants that say how it is cut. */
 void conv_call(Call *c, const Op *op);
 void conv_grad_x_call(Call *c, const Op *op);
-void conv_grad_x_fields(Call *c, const Op *op); /* and the parts: what follows name, shape and tail */
+void conv_name_tail(Call *c, const Op *op);       /* of y's product: name and constant */
+void conv_grad_x_name(Call *c, const Op *op);    /* name, shape and tail */
+void conv_grad_x_operands(Call *c, const Op *op); /* the job's fields */
+void conv_grad_x_fields(Call *c, const Op *op);   /* and the parts: what follows name, shape and tail */
 void conv_grad_w_call(Call *c, const Op *op);
 
 /* ---- what rows ask of each other ---- */

@@ -8,8 +8,8 @@ static const char *const templates[] = {"vectors.h", "masked.h", NULL};
 static bool can(const Graph *g, const Op *op)
 {
     const ConvOperands o = conv_operands(op);
-    return !has_tiles(g) && op_is_pointwise(op) && o.mask && !o.addend && o.y->dims[3] % DEPTH_BLOCK == 0 &&
-           o.x->dims[3] % SPARSE_COLUMNS == 0;
+    return !has_tiles(g) && !is_bare(g) && op_is_pointwise(op) && o.mask && !o.addend &&
+           o.y->dims[3] % DEPTH_BLOCK == 0 && o.x->dims[3] % SPARSE_COLUMNS == 0;
 }
 
 static bool pays(const Graph *g, const Op *op)

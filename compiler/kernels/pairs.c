@@ -53,9 +53,10 @@ static void plan_scores_grad_a(const Graph *g, const Op *op, Plan *p)
     enum { SLICES = 4 };
     const Net *n = g->net;
     (void)op;
-    p->slices = n->batch < SLICES ? n->batch : SLICES;
+    p->slices = is_library(g) ? 1 : n->batch < SLICES ? n->batch : SLICES;
     p->arena_floats = (size_t)n->views * p->slices * (size_t)n->batch * dim_of(n);
-    p->worker_floats = has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : 0;
+    p->worker_floats =
+        has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : GRAD_W_SCRATCH((size_t)panel_of(g));
 }
 
 static void begin_scores(Call *c, const Op *op, const Value *addend)
@@ -119,7 +120,7 @@ static void plan_nce(const Graph *g, const Op *op, Plan *p)
 {
     const Net *n = g->net;
     const size_t views = (size_t)n->views, batch = (size_t)n->batch;
-    p->parts = n->batch < NCE_MOST_PARTS ? n->batch : NCE_MOST_PARTS;
+    p->parts = is_library(g) ? 1 : n->batch < NCE_MOST_PARTS ? n->batch : NCE_MOST_PARTS;
     const size_t parts = views * (size_t)p->parts;
     p->arena_floats = (parts * NCE_SQUARE_BYTES + views * batch * NCE_SOURCE_BYTES) / sizeof(float) +
                       parts * NCE_SUMS * batch;

@@ -87,7 +87,7 @@ int sparse_slices(const Op *op, const Value *zeros)
 
 static bool can(const Graph *g, const Op *op)
 {
-    return !has_tiles(g) && sparse_operand(g, op);
+    return !has_tiles(g) && !is_bare(g) && sparse_operand(g, op);
 }
 
 /* Of a worker's scratch: a block's sums, and a bit for each number of the sparse one. */

@@ -67,9 +67,10 @@ bool winograd_pays(const Op *op)
            rows >= LEAST_ROWS && (double)square(g, outputs) * g.depth * g.out <= LARGEST;
 }
 
+/* Its transforms take more of the stack than a library may. */
 static bool can(const Graph *g, const Op *op)
 {
-    return !has_tiles(g) && winograd_outputs(op);
+    return !has_tiles(g) && !is_library(g) && winograd_outputs(op);
 }
 
 static bool pays(const Graph *g, const Op *op)

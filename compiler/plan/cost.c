@@ -110,16 +110,54 @@ static void add_data(PeakMemory *m)
     m->total += m->data;
 }
 
+static size_t moments_of(const Spec *s)
+{
+    return s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
+}
+
+/* What making a view takes of the arena (library/emit_views.c): a row, a view before its translation, and
+ * what resizes a crop, which never shrinks: five pixels make one. */
+static size_t view_bytes(const Spec *s)
+{
+    enum { TAPS = 5, SLACK = 512 };
+    const size_t side = (size_t)s->input.size.v, row = side * (size_t)s->input.channels.v;
+    const size_t crop =
+        s->augment.crop.on
+            ? side * (TAPS * sizeof(float) + sizeof(double) + 4 * sizeof(int)) + 2 * row * sizeof(float)
+            : 0;
+    return crop + (s->augment.translate.on ? side * row * sizeof(float) : 0) + SLACK;
+}
+
+/* Each member of the work memory begins at a multiple of 64 (library/model.c.tmpl). */
+LibraryMemory cost_library(const Graph *step, const Graph *encode, const Params *p)
+{
+    enum { ALIGNMENT = 64 };
+    const Net *n = step->net;
+    const size_t running = p->floats - p->trained_floats, locations = (size_t)n->located * (size_t)n->images,
+                 kept = sizeof(float) * ((running ? running : 1) + (locations ? locations : 1));
+    LibraryMemory m = {
+        .params = sizeof(float) * p->floats,
+        .state = sizeof(float) * p->trained_floats * moments_of(n->spec),
+        .arena = round_up(larger(step->arena_bytes, view_bytes(n->spec)), ALIGNMENT),
+        .scratch = cost_worker_scratch(step),
+        .encode_arena = encode->arena_bytes,
+        .encode_scratch = cost_worker_scratch(encode),
+    };
+    m.train = round_up(step->x->bytes, ALIGNMENT) + round_up(kept, ALIGNMENT) + m.arena + m.scratch;
+    m.encode = round_up(encode->x->bytes, ALIGNMENT) + m.encode_arena + m.encode_scratch;
+    m.total = m.params + m.state + larger(m.train, m.encode);
+    return m;
+}
+
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas)
 {
     const Spec *s = step->net->spec;
     enum { PER_THREAD = 128 << 10 }; /* stack pages touched; a worker and a preparer of pictures each */
     const int threads = (int)s->target.threads.v;
-    size_t moments = s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
     PeakMemory m = {
         .weights =
             sizeof(float) * (2 * p->floats - p->trained_floats), /* running statistics are kept twice */
-        .optimizer = sizeof(float) * p->trained_floats * moments,
+        .optimizer = sizeof(float) * p->trained_floats * moments_of(s),
         .arena = larger(step->arena_bytes, encode->arena_bytes),
         .pictures = 2 * step->x->bytes,
         .worker = larger(cost_worker_scratch(step), cost_worker_scratch(encode)),

@@ -58,6 +58,12 @@ static bool is_openblas(const Op *op)
     return op_includes(op, "blas.h");
 }
 
+/* A library encodes one picture at a time. */
+static int images_of_encoders(const Net *n, Schedule schedule)
+{
+    return n->spec->target.is_library ? 1 : schedule.chunk ? schedule.chunk : n->images;
+}
+
 Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule schedule)
 {
     Program *p = ARENA_NEW(a, Program);
@@ -65,8 +71,9 @@ Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule s
     Graph *step = lower_step(a, n, &pool, schedule.chunk);
     finish_step(step, schedule.recompute, forced);
     p->feature = ARENA_ARRAY(a, Feature, n->scales + 1);
-    Graph *encode =
-        lower_encoders(a, n, &pool, schedule.chunk ? schedule.chunk : n->images, p->feature, &p->features);
+    Graph *encode = lower_encoders(a, n, &pool, images_of_encoders(n, schedule), p->feature, &p->features);
+    if (n->spec->target.is_library) /* f_1 alone */
+        encode->results = p->features = 1;
     finish_encoders(encode, forced);
     p->net = n;
     p->step = step;
@@ -75,5 +82,9 @@ Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule s
     p->params = params_place(a, step, &pool);
     p->openblas = graph_any(step, is_openblas) || graph_any(encode, is_openblas);
     p->peak = cost_peak(step, encode, p->params, p->openblas);
+    if (n->spec->target.is_library) {
+        p->library = cost_library(step, encode, p->params);
+        p->peak.total = p->library.total;
+    }
     return p;
 }

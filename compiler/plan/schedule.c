@@ -55,12 +55,21 @@ static double mebibytes(size_t bytes)
 static void refuse(Diagnostics *d, const Search *s)
 {
     const PeakMemory *m = &s->least->peak;
-    diag_error(
-        d, s->net->spec->target.memory.at,
-        "the program needs at least %.0fKiB: weights and optimiser %.1f MiB, activations and gradients %.1f, "
-        "pictures %.1f, threads %.1f, code and libraries %.1f",
-        ceil((double)m->total / 1024), mebibytes(m->weights + m->optimizer), mebibytes(m->arena),
-        mebibytes(m->pictures + m->data), mebibytes(m->threads), mebibytes(m->program));
+    const LibraryMemory *l = &s->least->library;
+    if (s->net->spec->target.is_library)
+        diag_error(d, s->net->spec->target.memory.at,
+                   "the library needs at least %.0fKiB: weights %.1f KiB, moments %.1f, work %.1f (a batch "
+                   "of views, "
+                   "activations and gradients)",
+                   ceil((double)l->total / 1024), (double)l->params / 1024, (double)l->state / 1024,
+                   (double)(l->total - l->params - l->state) / 1024);
+    else
+        diag_error(d, s->net->spec->target.memory.at,
+                   "the program needs at least %.0fKiB: weights and optimiser %.1f MiB, activations and "
+                   "gradients %.1f, "
+                   "pictures %.1f, threads %.1f, code and libraries %.1f",
+                   ceil((double)m->total / 1024), mebibytes(m->weights + m->optimizer), mebibytes(m->arena),
+                   mebibytes(m->pictures + m->data), mebibytes(m->threads), mebibytes(m->program));
     const int below = encoder_layers_below_batchnorm(s->net);
     if (below <= s->net->top && s->net->layer[below].spec->kind != LAYER_BATCHNORM)
         diag_note(d, s->net->layer[below].spec->at,

@@ -50,6 +50,9 @@ typedef struct {
     Real brightness, contrast, saturation, hue;
 } SpecAugmentStep;
 
+/* Weights that an encoder reads: the parameters, or constants of a file of its own. */
+typedef enum { WEIGHTS_ARE_PARAMS, WEIGHTS_FLOAT32, WEIGHTS_FLOAT16, WEIGHTS_INT8 } WeightType;
+
 typedef struct {
     Source *source;
     Text name;
@@ -87,7 +90,12 @@ typedef struct {
         Text march, blas; /* blas: "openblas" or "none" */
         Int threads;
         Int memory; /* bytes; 0: no limit */
-        bool tiles; /* the processor multiplies by matrix tiles: target_processor knows */
+        /* What target_processor and the form that is made know: */
+        bool tiles;         /* the processor multiplies by matrix tiles */
+        bool is_library;    /* C functions of one thread on memory of the caller's */
+        bool is_bare;       /* for a machine without an operating system, where memory and code are short */
+        int panel;          /* columns of a packed panel that memory is planned for; 0: the widest there is */
+        WeightType weights; /* what an encoder reads */
     } target;
 } Spec;
 

@@ -6,21 +6,15 @@
  * never held. */
 #include "augment_internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BRIGHTNESS, CONTRAST, SATURATION, HUE, JITTERS };
-
 typedef struct {
     bool flip;
-    Box crop;
-    bool translate;
-    int64_t dx, dy;
-    bool jitter;
-    float amount[JITTERS]; /* factors, and the hue's shift */
-    int order[JITTERS];    /* in which they are applied */
+    Translation translation;
+    Jitter jitter;
     bool grayscale;
+    Box crop;
 } Draws;
 
 /* One of the views under way. */
@@ -84,153 +78,24 @@ void workspace_free(Workspace *w)
 
 /* ---- chances ---- */
 
-typedef struct {
-    int width, height;
-} Side;
-
-/* Uniform in 0..n-1 from exactly one unit. */
-static int64_t draw_below(Random *r, int64_t n)
-{
-    return (int64_t)(random_unit(r) * (double)n);
-}
-
-static bool draw_box(Random *r, const AmdimAugment *a, Side side, Box *box)
-{
-    double area = (double)side.width * side.height * random_between(r, a->crop_scale[0], a->crop_scale[1]);
-    double aspect = exp(random_between(r, log(a->crop_ratio[0]), log(a->crop_ratio[1])));
-    double width = nearbyint(sqrt(area * aspect)), height = nearbyint(sqrt(area / aspect));
-    if (width < 1 || width > side.width || height < 1 || height > side.height)
-        return false;
-    box->width = (int)width;
-    box->height = (int)height;
-    box->y = (int)draw_below(r, side.height - box->height + 1);
-    box->x = (int)draw_below(r, side.width - box->width + 1);
-    return true;
-}
-
-/* The largest box in the middle whose aspect ratio is allowed. */
-static Box central_box(const AmdimAugment *a, Side side)
-{
-    double aspect = (double)side.width / side.height;
-    Box box = {.width = side.width, .height = side.height};
-    if (aspect < a->crop_ratio[0])
-        box.height = (int)fmax(1, nearbyint(side.width / a->crop_ratio[0]));
-    else if (aspect > a->crop_ratio[1])
-        box.width = (int)fmax(1, nearbyint(side.height * a->crop_ratio[1]));
-    box.x = (side.width - box.width) / 2;
-    box.y = (side.height - box.height) / 2;
-    return box;
-}
-
-static Box draw_crop(Random *r, const AmdimAugment *a, Side side)
-{
-    enum { TRIES = 10 };
-    Box box;
-    for (int i = 0; i < TRIES; i++)
-        if (draw_box(r, a, side, &box))
-            return box;
-    return central_box(a, side);
-}
-
-static void draw_jitter(Random *r, const AmdimAugment *a, Draws *d)
+/* What is off draws as many numbers. */
+static Draws draw_all(const AmdimAugment *a, int width, int height, const ViewAddress *at, int view)
 {
     const double range[JITTERS] = {a->brightness, a->contrast, a->saturation, a->hue};
-    d->jitter = random_unit(r) < a->jitter_p && a->has_jitter;
-    for (int i = 0; i < JITTERS; i++) {
-        double middle = i == HUE ? 0 : 1, least = i == HUE ? -range[i] : fmax(0, 1 - range[i]);
-        d->amount[i] = (float)random_between(r, least, middle + range[i]);
-        d->order[i] = i;
-    }
-    for (int i = JITTERS - 1; i > 0; i--) {
-        int j = (int)draw_below(r, i + 1), last = d->order[i];
-        d->order[i] = d->order[j];
-        d->order[j] = last;
-    }
-}
-
-/* The crop takes as many numbers as it has tries, and so is drawn last. */
-static Draws draw_all(const AmdimAugment *a, Side side, const ViewAddress *at, int view)
-{
-    Draws d;
     Random shared = random_at(at->seed, RANDOM_SHARED, at->epoch, at->image, 0);
     Random own = random_at(at->seed, RANDOM_VIEW, at->epoch, at->image, view);
-    d.flip = random_unit(&shared) < a->flip;
-    d.translate = random_unit(&own) < a->translate_p && a->has_translate;
-    d.dx = draw_below(&own, 2 * (int64_t)a->translate_max + 1) - a->translate_max;
-    d.dy = draw_below(&own, 2 * (int64_t)a->translate_max + 1) - a->translate_max;
-    draw_jitter(&own, a, &d);
-    d.grayscale = random_unit(&own) < a->grayscale;
+    Draws d = {.flip = draw_chance(&shared, a->flip)};
+    d.translation = draw_translation(&own, a->translate_max, a->translate_p);
+    d.jitter = draw_jitter(&own, range, a->jitter_p);
+    d.grayscale = draw_chance(&own, a->grayscale);
+    d.translation.on &= a->has_translate;
+    d.jitter.on &= a->has_jitter;
     if (a->has_crop)
-        d.crop = draw_crop(&own, a, side);
+        d.crop = draw_crop(&own, a->crop_scale, a->crop_ratio, width, height);
     return d;
 }
 
-/* ---- steps ---- */
-
-/* Mirrors an index about the first and the last pixel, as often as it takes. */
-static int reflect(int64_t at, int count)
-{
-    if (count == 1)
-        return 0;
-    int64_t period = 2 * ((int64_t)count - 1), place = (at % period + period) % period;
-    return (int)(place < count ? place : period - place);
-}
-
-static void translate(const float *in, int size, int channels, int64_t dx, int64_t dy, float *out)
-{
-    size_t row = (size_t)size * (size_t)channels;
-    for (int y = 0; y < size; y++) {
-        const float *from = in + (size_t)reflect(y - dy, size) * row;
-        float *to = out + (size_t)y * row;
-        for (int x = 0; x < size; x++) {
-            const float *pixel = from + (size_t)reflect(x - dx, size) * (size_t)channels;
-            for (int c = 0; c < channels; c++)
-                *to++ = pixel[c];
-        }
-    }
-}
-
-/* Factors of 1 and no shift of hue are left out, as are changes that need colour with one channel. */
-static void jitter(const Draws *d, size_t pixels, int channels, float *view)
-{
-    for (int i = 0; i < JITTERS; i++) {
-        int kind = d->order[i];
-        float amount = d->amount[kind];
-        if (amount == (kind == HUE ? 0 : 1))
-            continue;
-        if (kind == BRIGHTNESS)
-            color_brightness(view, pixels, channels, amount);
-        else if (kind == CONTRAST)
-            color_contrast(view, pixels, channels, amount);
-        else if (kind == SATURATION && channels == 3)
-            color_saturation(view, pixels, amount);
-        else if (kind == HUE && channels == 3)
-            color_hue(view, pixels, amount);
-    }
-}
-
-static void normalise(const AmdimModel *m, float *view)
-{
-    size_t pixels = (size_t)m->size * (size_t)m->size, channels = (size_t)m->channels;
-    for (size_t i = 0; i < pixels; i++)
-        for (size_t c = 0; c < channels; c++)
-            view[i * channels + c] = (view[i * channels + c] - m->mean[c]) / m->std[c];
-}
-
 /* ---- rows ---- */
-
-/* The whole picture resized so that its shorter side is the view's, and the middle of that. */
-static Window covering(int64_t size, int64_t width, int64_t height)
-{
-    Window window = {.width = size, .height = size};
-    if (width < height)
-        window.height = size * height / width;
-    else
-        window.width = size * width / height;
-    window.left = (int64_t)nearbyint((double)(window.width - size) / 2);
-    window.top = (int64_t)nearbyint((double)(window.height - size) / 2);
-    return window;
-}
 
 static size_t source_bytes(const Workspace *w)
 {
@@ -249,7 +114,7 @@ static size_t begin_views(RowSink *sink, int width, int height)
         Draws *d = &w->view[v].draws;
         *d = (Draws){.flip = false};
         if (w->address)
-            *d = draw_all(&m->augment, (Side){width, height}, w->address, w->address->first + v);
+            *d = draw_all(&m->augment, width, height, w->address, w->address->first + v);
         w->mirrored = d->flip;
         Resizer *z = &w->view[v].resizer;
         if (w->address && m->augment.has_crop)
@@ -318,15 +183,17 @@ static void finish_view(Workspace *w, View *view)
     const Draws *d = &view->draws;
     size_t pixels = (size_t)m->size * (size_t)m->size;
     resizer_finish(&view->resizer);
-    if (d->translate) {
+    if (d->translation.on) {
         memcpy(w->before, view->out, pixels * (size_t)m->channels * sizeof *w->before);
-        translate(w->before, m->size, m->channels, d->dx, d->dy, view->out);
+        translate(w->before, m->size, m->channels, d->translation.dx, d->translation.dy, view->out);
     }
-    if (d->jitter)
-        jitter(d, pixels, m->channels, view->out);
+    if (d->jitter.on && m->channels == 3)
+        jitter_colour(&d->jitter, pixels, view->out);
+    else if (d->jitter.on)
+        jitter_grey(&d->jitter, pixels, view->out);
     if (d->grayscale && m->channels == 3)
         color_grey(view->out, pixels);
-    normalise(m, view->out);
+    normalise_view(view->out, pixels, m->channels, m->mean, m->std);
 }
 
 static void ask(Workspace *w, const AmdimModel *m, const ViewAddress *at, int views, float *const *out)

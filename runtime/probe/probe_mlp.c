@@ -382,7 +382,7 @@ static AdamStep adam_of_step(uint64_t step, uint64_t steps)
 {
     static const AmdimOptimizer rule = {
         .rule = AMDIM_ADAM, .lr = 1e-3, .weight_decay = 1e-5, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    return adam_step(&rule, rule.lr * (1 + cos(M_PI * (double)step / (double)steps)) / 2, step);
+    return optimizer_adam(&rule, rule.lr * (1 + cos(M_PI * (double)step / (double)steps)) / 2, step);
 }
 
 /* An epoch's last rows that fill no batch are left out of it. */

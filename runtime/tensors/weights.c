@@ -1,34 +1,16 @@
 /* weights.c: a model's initial values, and its tensors from and to files.
  *
- * Files hold PyTorch's layout, memory ours. Initial values are drawn in PyTorch's order, each tensor from
- * random numbers of its own, so they depend on neither the layout inside nor the other tensors. */
+ * Files hold PyTorch's layout, memory ours. */
 #include "runtime.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void fill(float *out, size_t count, float value)
-{
-    for (size_t i = 0; i < count; i++)
-        out[i] = value;
-}
-
 static void fill_uniform(const AmdimTensor *t, Random random, float *ours)
 {
-    bool matrix = t->rank == 4;
-    size_t outs = (size_t)t->dims[0], ins = matrix ? (size_t)t->dims[1] : 1, taps = t->count / (outs * ins);
-    for (size_t o = 0; o < outs; o++)
-        for (size_t i = 0; i < ins; i++)
-            for (size_t tap = 0; tap < taps; tap++)
-                ours[(tap * ins + i) * outs + o] = (float)random_between(&random, -t->bound, t->bound);
-}
-
-static void set_diagonal(const AmdimTensor *t, float *ours)
-{
-    size_t outs = (size_t)t->dims[0], ins = (size_t)t->dims[1];
-    for (size_t i = 0; i < ins && outs >= ins; i++)
-        ours[i * outs + i] = 1;
+    const int outs = t->dims[0], ins = t->rank == 4 ? t->dims[1] : 1;
+    init_uniform(random, outs, ins, (int)(t->count / ((size_t)outs * (size_t)ins)), t->bound, ours);
 }
 
 void weights_init(const AmdimModel *m, uint64_t seed, float *params)
@@ -39,13 +21,13 @@ void weights_init(const AmdimModel *m, uint64_t seed, float *params)
         float *ours = params + t->offset;
         switch (t->init) {
         case AMDIM_INIT_ZERO: break;
-        case AMDIM_INIT_ONE: fill(ours, t->count, 1); break;
+        case AMDIM_INIT_ONE: init_constant(t->count, 1, ours); break;
         case AMDIM_INIT_UNIFORM:
             fill_uniform(t, random_at(seed, RANDOM_INIT, 0, (uint64_t)i, 0), ours);
             break;
         case AMDIM_INIT_SHORTCUT:
             fill_uniform(t, random_at(seed, RANDOM_INIT, 0, (uint64_t)i, 0), ours);
-            set_diagonal(t, ours);
+            init_diagonal(t->dims[0], t->dims[1], ours);
             break;
         }
     }

@@ -1,10 +1,10 @@
-/* optimizer.c: Adam and SGD with momentum, as torch.optim computes them: in float32, L2 decay added to the
- * gradient.
+/* optimizer.c: Adam and SGD with momentum over all tensors, in parallel (portable/optimize.c has the
+ * arithmetic).
  *
  * Moments lie at the offsets of their parameters; Adam's second moments begin at trained_floats. Elements are
  * independent of each other, so blocks of them are what threads take. */
+#include "portable/update.h"
 #include "runtime.h"
-#include <math.h>
 #include <stdlib.h>
 
 enum { BLOCK = 1 << 14 };
@@ -53,19 +53,6 @@ typedef struct {
     float decay, rate, momentum; /* SGD's */
 } Update;
 
-static inline __attribute__((always_inline)) void adam_elements(const AdamStep *a, size_t count,
-                                                                float *restrict p,
-                                                                const float *restrict gradient,
-                                                                float *restrict m, float *restrict v)
-{
-    for (size_t i = 0; i < count; i++) {
-        float g = gradient[i] + a->decay * p[i];
-        m[i] += (g - m[i]) * a->new1;
-        v[i] = a->beta2 * v[i] + a->new2 * g * g;
-        p[i] -= a->rate * m[i] / (sqrtf(v[i]) * a->root_correction + a->eps);
-    }
-}
-
 /* On x86-64 a second version has wider vectors; the results are the same bits. It is chosen call by call,
  * which a block of elements does not notice, as what the loader chooses (target_clones) runs before
  * sanitizers do. */
@@ -90,36 +77,12 @@ void adam_update(const AdamStep *a, size_t count, float *params, const float *gr
     adam_elements(a, count, params, gradient, moment, second);
 }
 
-AdamStep adam_step(const AmdimOptimizer *rule, double lr, uint64_t step)
+AdamStep optimizer_adam(const AmdimOptimizer *rule, double lr, uint64_t step)
 {
-    const double steps = (double)(step + 1);
-    return (AdamStep){
-        .rate = (float)(lr / (1 - pow(rule->beta1, steps))),
-        .decay = (float)rule->weight_decay,
-        .beta2 = (float)rule->beta2,
-        .new1 = (float)(1 - rule->beta1),
-        .new2 = (float)(1 - rule->beta2),
-        .eps = (float)rule->eps,
-        .root_correction = (float)(1 / sqrt(1 - pow(rule->beta2, steps))),
-    };
-}
-
-static void sgd_momentum(const Update *u, size_t begin, size_t end)
-{
-    float *restrict p = u->params, *restrict m = u->moment;
-    const float *restrict gradient = u->gradient;
-    for (size_t i = begin; i < end; i++) {
-        m[i] = u->momentum * m[i] + gradient[i] + u->decay * p[i];
-        p[i] -= u->rate * m[i];
-    }
-}
-
-static void sgd_plain(const Update *u, size_t begin, size_t end)
-{
-    float *restrict p = u->params;
-    const float *restrict gradient = u->gradient;
-    for (size_t i = begin; i < end; i++)
-        p[i] -= u->rate * (gradient[i] + u->decay * p[i]);
+    return adam_step(
+        (AdamRule){
+            .beta1 = rule->beta1, .beta2 = rule->beta2, .eps = rule->eps, .weight_decay = rule->weight_decay},
+        lr, step);
 }
 
 static void update_part(void *job, int part, int worker)
@@ -131,9 +94,10 @@ static void update_part(void *job, int part, int worker)
         adam_update(&u->adam, end - begin, u->params + begin, u->gradient + begin, u->moment + begin,
                     u->second + begin);
     else if (u->moment != NULL)
-        sgd_momentum(u, begin, end);
+        sgd_momentum(end - begin, u->params + begin, u->gradient + begin, u->moment + begin, u->rate,
+                     u->momentum, u->decay);
     else
-        sgd_plain(u, begin, end);
+        sgd_plain(end - begin, u->params + begin, u->gradient + begin, u->rate, u->decay);
 }
 
 void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient)
@@ -151,7 +115,7 @@ void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, co
     };
     if (rule->rule == AMDIM_ADAM) {
         u.second = u.moment + o->model->trained_floats;
-        u.adam = adam_step(rule, o->lr, o->steps);
+        u.adam = optimizer_adam(rule, o->lr, o->steps);
     }
     amdim_parallel(pool, update_part, &u, (int)((t->count + BLOCK - 1) / BLOCK));
 }

@@ -1,7 +1,7 @@
 /* rng.c: Philox4x32-10 behind addresses. The seed keys one block that mixes (time, index); its 128 bits,
  * which no two addresses of a seed share, become the key and half of the counter of the address's own stream.
  * The other half counts the stream's blocks and tells purposes and views apart. */
-#include "runtime.h"
+#include "portable.h"
 
 #include <math.h>
 
@@ -73,6 +73,12 @@ uint32_t random_below(Random *r, uint32_t n)
             product = (uint64_t)random_u32(r) * n;
     }
     return (uint32_t)(product >> 32);
+}
+
+void random_skip(Random *r, int units)
+{
+    for (int i = 0; i < units; i++)
+        random_unit(r);
 }
 
 double random_normal(Random *r)

@@ -5,10 +5,9 @@
  * Source rows come one at a time, are resampled across, and added into the rows of the result they weigh in.
  * Weights across are made once for all rows; those down, which each row needs once, when it comes.
  */
-#include "augment_internal.h"
-
+#include "portable.h"
+#include "unit.h"
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static double bicubic(double x)
@@ -31,33 +30,9 @@ static int taps_for(double wide)
     return 2 * (int)ceil(2 * wide) + 1;
 }
 
-static bool axis_init(Axis *a, int size, Fault *f)
+int resizer_taps(int longest, int size)
 {
-    size_t count = (size_t)size;
-    a->begin = allocate(count * sizeof *a->begin, "resizing pictures", f);
-    a->end = allocate(count * sizeof *a->end, "resizing pictures", f);
-    return a->begin && a->end;
-}
-
-bool resizer_init(Resizer *z, int size, int channels, Fault *f)
-{
-    size_t count = (size_t)size, taps = (size_t)taps_for(widening(PICTURE_SIDE, size));
-    *z = (Resizer){.size = size, .channels = channels};
-    z->row = allocate(count * (size_t)channels * sizeof *z->row, "resizing pictures", f);
-    z->weight = allocate(count * taps * sizeof *z->weight, "resizing pictures", f);
-    z->sum = allocate(count * sizeof *z->sum, "resizing pictures", f);
-    return axis_init(&z->across, size, f) && axis_init(&z->down, size, f) && z->row && z->weight && z->sum;
-}
-
-void resizer_free(Resizer *z)
-{
-    free(z->across.begin);
-    free(z->across.end);
-    free(z->down.begin);
-    free(z->down.end);
-    free(z->weight);
-    free(z->sum);
-    free(z->row);
+    return taps_for(widening(longest, size));
 }
 
 /* ---- weights ---- */
@@ -67,7 +42,7 @@ static double center_of(const Axis *a, int i)
     return ((double)(a->first + i) + 0.5) * a->step;
 }
 
-static double tap(const Axis *a, double center, int j)
+static double bicubic_tap(const Axis *a, double center, int j)
 {
     return bicubic((j - center + 0.5) / a->wide);
 }
@@ -93,7 +68,7 @@ static double sum_of_taps(const Axis *a, int i)
 {
     double sum = 0, center = center_of(a, i);
     for (int j = a->begin[i]; j < a->end[i]; j++)
-        sum += tap(a, center, j);
+        sum += bicubic_tap(a, center, j);
     return sum;
 }
 
@@ -104,7 +79,7 @@ static void weigh_across(Resizer *z)
         const double sum = sum_of_taps(a, i), center = center_of(a, i);
         float *weight = z->weight + (size_t)i * (size_t)a->taps;
         for (int j = a->begin[i]; j < a->end[i]; j++)
-            weight[j - a->begin[i]] = (float)(tap(a, center, j) / sum);
+            weight[j - a->begin[i]] = (float)(bicubic_tap(a, center, j) / sum);
     }
 }
 
@@ -120,16 +95,6 @@ void resizer_aim(Resizer *z, Box box, Window window)
     z->end_column = box.x + z->across.end[last];
     z->first_row = box.y + z->down.begin[0];
     z->end_row = box.y + z->down.end[last];
-}
-
-static size_t weight_bytes(const Resizer *z)
-{
-    return (size_t)z->size * (size_t)z->across.taps * sizeof *z->weight;
-}
-
-size_t resizer_bytes(const Resizer *z)
-{
-    return weight_bytes(z);
 }
 
 void resizer_begin(Resizer *z, float *out)
@@ -180,7 +145,7 @@ static void add_row(Resizer *z, int y)
     while (a->end[z->oldest] <= y)
         z->oldest++;
     for (int i = z->oldest; i < z->size && a->begin[i] <= y; i++) {
-        float weight = (float)(tap(a, center_of(a, i), y) / z->sum[i]);
+        float weight = (float)(bicubic_tap(a, center_of(a, i), y) / z->sum[i]);
         float *sum = z->out + (size_t)i * (size_t)width;
         for (int x = 0; x < width; x++)
             sum[x] += weight * z->row[x];
@@ -202,9 +167,4 @@ void resizer_finish(Resizer *z)
     size_t floats = (size_t)z->size * (size_t)z->size * (size_t)z->channels;
     for (size_t i = 0; i < floats; i++)
         z->out[i] = clamp_unit(z->out[i] / 255);
-}
-
-void resizer_release(Resizer *z)
-{
-    pages_give_back(z->weight, KEPT, weight_bytes(z));
 }

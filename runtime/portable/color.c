@@ -1,5 +1,6 @@
 /* color.c: changes of colour, as torchvision defines them on tensors in 0..1, pixels x channels. */
-#include "augment_internal.h"
+#include "portable.h"
+#include "unit.h"
 
 static float luma(const float *rgb)
 {

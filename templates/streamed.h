@@ -1,0 +1,240 @@
+/* streamed.h: products that read a weight where it lies, in the type that it has there. A block of a panel's
+ * rows at a time is packed into the worker's scratch and multiplied by every pixel, whose sums wait in the
+ * result meanwhile: no packed copy of a whole weight is ever held. For encoding one picture, where packing
+ * would cost as much as the product, and for machines with little memory.
+ *
+ * The type of the weight's numbers, one for all of a file, is that of the header included before: float32.h,
+ * float16.h or int8.h. */
+#ifndef STREAMED_H
+#define STREAMED_H
+
+#include "vectors.h"
+
+/* ---- the product of a convolution ---- */
+
+typedef struct {
+    const float *x;
+    const Number *weight; /* (kernel*kernel*in, out) */
+    const float *scale;   /* (out), where the type has one */
+    const float *bias, *addend;
+    float *y;
+    AmdimPool *pool;
+} StreamedJob;
+
+typedef float *StreamedFunction(AmdimPool *pool, StreamedJob job);
+
+/* y = tail(x * weight), with STREAM_SCRATCH(PANEL) floats of scratch. */
+#define CONV_STREAMED(name, shape, tail)                                                                     \
+    FUNCTION_OF_A_ROUND(name, StreamedJob, y, Conv, shape,                                                   \
+                        conv_streamed(s, j, amdim_scratch(j->pool, worker), tail), 1)
+
+/* Rows [first, first + rows) of panel `panel`, scaled, zeros beyond the last column. */
+SHARED void pack_rows(const StreamedJob *j, int columns, int panel, int first, int rows, float *to)
+{
+    const int column = panel * PANEL, width = MIN_OF(PANEL, columns - column);
+    for (int k = first; k < first + rows; k++, to += PANEL) {
+        const Number *from = j->weight + (size_t)k * columns + column;
+        if (width == PANEL) {
+            UNROLL for (int v = 0; v < VECTORS; v++) store(
+                to + v * LANES, scale_numbers(load_numbers(from + v * LANES), j->scale, column + v * LANES));
+            continue;
+        }
+        SCALAR for (int i = 0; i < width; i++) to[i] =
+            scale_number(load_number(from + i), j->scale, column + i);
+        memset(to + width, 0, sizeof(float) * (size_t)(PANEL - width));
+    }
+}
+
+/* What a block of a product's depth does of the tail: the first takes the addend, the others add to what it
+ * left in the result, the last does the rest. */
+INLINE int tail_of_block(int tail, bool first, bool last)
+{
+    return (first ? tail & TAIL_ADD : TAIL_ADD) | (last ? tail & ~TAIL_ADD : TAIL_NONE);
+}
+
+/* The tile at pixel p of a block whose patches begin `from` floats into those of the whole. */
+INLINE void streamed_tile(Conv c, const StreamedJob *j, int tail, int p, int panel, bool first, size_t from,
+                          int depth, const float *packed)
+{
+    const int column = panel * PANEL, pixels = pixels_of(c);
+    const size_t to = (size_t)p * c.out + column;
+    size_t at[ROWS];
+    const Target t = {.y = j->y + to,
+                      .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
+                      .addend = !(tail & TAIL_ADD) ? NULL
+                                : first            ? j->addend + to
+                                                   : j->y + to,
+                      .stride = c.out,
+                      .rows = MIN_OF(ROWS, pixels - p),
+                      .width = MIN_OF(PANEL, c.out - column)};
+    patches_at(c, p, ROWS, pixels, at);
+    tile_of_patches(tail, j->x + from, at, 1, depth, 0, packed, &t);
+}
+
+/* A panel of y, a block of the patches' floats after the other. */
+INLINE void streamed_panel(Conv c, const StreamedJob *j, float *scratch, int tail, int panel)
+{
+    const int run = c.kernel * c.in;
+    ROLLED for (int row = 0; row < c.kernel; row++) ROLLED for (int k = 0; k < run; k += STREAM_DEPTH)
+    {
+        const int depth = MIN_OF(STREAM_DEPTH, run - k);
+        const bool first = row + k == 0, last = row == c.kernel - 1 && k + depth == run;
+        pack_rows(j, c.out, panel, row * run + k, depth, scratch);
+        ROLLED for (int p = 0; p < pixels_of(c); p += ROWS)
+            streamed_tile(c, j, tail_of_block(tail, first, last), p, panel, first,
+                          (size_t)row * c.side * c.in + k, depth, scratch);
+    }
+}
+
+/* ---- of one pixel ---- */
+
+/* Rows of the weight that one pixel wants: its numbers that are not zero, ROWS_AT_ONCE together, so that sums
+ * are loaded and stored once for all of them. */
+enum { ROWS_AT_ONCE = 4 };
+
+typedef struct {
+    int count;
+    float left[ROWS_AT_ONCE];
+    size_t at[ROWS_AT_ONCE]; /* of the row's first number in the weight */
+} WantedRows;
+
+/* sum (columns) += left . rows; missing rows have a left of 0. */
+INLINE void add_rows_of(const Number *weight, const WantedRows *w, int columns, float *sum)
+{
+    int i = 0;
+    for (; i + LANES <= columns; i += LANES) {
+        Vec total = load(sum + i);
+        UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++) total +=
+            w->left[r] * load_numbers(weight + w->at[r] + i);
+        store(sum + i, total);
+    }
+    for (; i < columns; i++)
+        UNROLL for (int r = 0; r < ROWS_AT_ONCE; r++) sum[i] +=
+            w->left[r] * load_number(weight + w->at[r] + i);
+}
+
+SHARED void add_rows(const Number *weight, WantedRows *w, int columns, float *sum)
+{
+    for (int r = w->count; r < ROWS_AT_ONCE; r++) {
+        w->left[r] = 0;
+        w->at[r] = w->at[0];
+    }
+    if (w->count)
+        add_rows_of(weight, w, columns, sum);
+    w->count = 0;
+}
+
+/* Columns [first, first + columns) of pixel p, whose sums wait in the scratch. */
+INLINE void streamed_columns(Conv c, const StreamedJob *j, float *scratch, int tail, int p, int first,
+                             int columns)
+{
+    const int run = c.kernel * c.in;
+    const float *x = j->x + patch(c, p);
+    const size_t to = (size_t)p * c.out + first;
+    WantedRows w = {.count = 0};
+    memset(scratch, 0, sizeof(float) * (size_t)columns);
+    ROLLED for (int row = 0; row < c.kernel; row++, x += (size_t)c.side * c.in)
+        ROLLED for (int k = 0; k < run; k++)
+    {
+        if (x[k] == 0)
+            continue;
+        w.left[w.count] = x[k];
+        w.at[w.count++] = ((size_t)row * run + k) * c.out + first;
+        if (w.count == ROWS_AT_ONCE)
+            add_rows(j->weight, &w, columns, scratch);
+    }
+    add_rows(j->weight, &w, columns, scratch);
+    for (int i = 0; i < columns; i++)
+        j->y[to + i] = tail_number(tail, scale_number(scratch[i], j->scale, first + i),
+                                   tail & TAIL_BIAS ? j->bias[first + i] : 0,
+                                   tail & TAIL_ADD ? j->addend[to + i] : 0, 0);
+}
+
+/* A weight is read once for each of so few pixels, and once for all of more. */
+INLINE void conv_streamed(Conv c, const StreamedJob *j, float *scratch, int tail)
+{
+    enum { FEW = 2, COLUMNS = STREAM_SCRATCH(PANEL) };
+    if (pixels_of(c) > FEW)
+        ROLLED for (int panel = 0; panel < PANELS(c.out); panel++) streamed_panel(c, j, scratch, tail, panel);
+    else
+        ROLLED for (int p = 0; p < pixels_of(c); p++) ROLLED for (int i = 0; i < c.out; i += COLUMNS)
+            streamed_columns(c, j, scratch, tail, p, i, MIN_OF(COLUMNS, c.out - i));
+}
+
+/* ---- dx ---- */
+
+/* dx = tail(dy * transposed weight), with as much scratch. */
+#define CONV_GRAD_X_STREAMED(name, shape, tail)                                                              \
+    FUNCTION_OF_A_ROUND(name, ConvGradXJob, dx, Conv, shape,                                                 \
+                        conv_grad_x_streamed(s, j, amdim_scratch(j->pool, worker), tail), 1)
+
+/* Numbers [first, first + depth) of y's channels, of panel `panel` of a tap's channels of x. */
+SHARED void pack_transposed_rows(Conv c, const float *weight, int tap, int panel, int first, int depth,
+                                 float *to)
+{
+    const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
+    memset(to, 0, sizeof(float) * (size_t)depth * PANEL);
+    SCALAR for (int i = 0; i < width; i++)
+    {
+        const float *from = weight + ((size_t)tap * c.in + column + i) * c.out + first;
+        SCALAR for (int k = 0; k < depth; k++) to[k * PANEL + i] = from[k];
+    }
+}
+
+/* A block of the depth, of a 1x1 kernel: every pixel's share of a panel of dx. */
+INLINE void grad_x_block(Conv c, const ConvGradXJob *j, int tail, int panel, bool first, int from, int depth,
+                         const float *packed)
+{
+    const int column = panel * PANEL, pixels = pixels_of(c);
+    ROLLED for (int p = 0; p < pixels; p += ROWS)
+    {
+        const size_t to = (size_t)p * c.in + column;
+        const Target t = {.y = j->dx + to,
+                          .addend = !(tail & TAIL_ADD) ? NULL
+                                    : first            ? j->addend + to
+                                                       : j->dx + to,
+                          .mask = tail & TAIL_MASK ? j->mask + to : NULL,
+                          .stride = c.in,
+                          .rows = MIN_OF(ROWS, pixels - p),
+                          .width = MIN_OF(PANEL, c.in - column)};
+        tile_of_rows(tail, j->dy + (size_t)p * c.out + from, c.out, depth, packed, &t);
+    }
+}
+
+/* The same of tap `tap` of a larger kernel: added where the pixels' patches lie. */
+INLINE void grad_x_tap_block(Conv c, const ConvGradXJob *j, int tap, int panel, int from, int depth,
+                             const float *packed)
+{
+    const int column = panel * PANEL, pixels = pixels_of(c);
+    size_t at[ROWS];
+    ROLLED for (int p = 0; p < pixels; p += ROWS)
+    {
+        patches_at(c, p, ROWS, pixels, at);
+        tile_scattered(j->dy + (size_t)p * c.out + from, c.out, depth, packed,
+                       j->dx + tap_at(c, tap) + column, at, MIN_OF(ROWS, pixels - p),
+                       MIN_OF(PANEL, c.in - column));
+    }
+}
+
+SHARED void conv_grad_x_streamed(Conv c, const ConvGradXJob *j, float *scratch, int tail)
+{
+    const bool overlaps = !is_pointwise(c);
+    if (overlaps)
+        conv_grad_x_begin(c, j, tail, 0, c.images);
+    ROLLED for (int panel = 0; panel < PANELS(c.in); panel++)
+        ROLLED for (int tap = 0; tap < c.kernel * c.kernel; tap++)
+            ROLLED for (int k = 0; k < c.out; k += STREAM_DEPTH)
+    {
+        const int depth = MIN_OF(STREAM_DEPTH, c.out - k);
+        pack_transposed_rows(c, j->weight, tap, panel, k, depth, scratch);
+        if (overlaps)
+            grad_x_tap_block(c, j, tap, panel, k, depth, scratch);
+        else
+            grad_x_block(c, j, tail_of_block(tail, k == 0, k + depth == c.out), panel, k == 0, k, depth,
+                         scratch);
+    }
+    if (overlaps)
+        conv_grad_x_end(c, j, tail, 0, c.images);
+}
+
+#endif
