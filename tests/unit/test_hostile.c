@@ -19,10 +19,10 @@
 #include <cmocka.h>
 
 enum { NOT_LOADED = 127 };
-#if defined __SANITIZE_ADDRESS__
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define SANITIZED true
 #elif defined __has_feature
-#define SANITIZED (__has_feature(address_sanitizer))
+#define SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
 #else
 #define SANITIZED false
 #endif

@@ -112,15 +112,16 @@ static void builds_and_runs_in_a_checkout_with_blanks(void **state)
                            folder, folder, folder, build, folder),
                      0);
     assert_int_equal(
-        shell(
-            "cd \"%s/it's my stuff\" && touch support/clock.c compiler/main.c && "
-            "export ${BUILD_CFLAGS:+CFLAGS=\"$BUILD_CFLAGS\"} PATH && "
-            "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s all && test build/amdimc -nt compiler/main.c && "
-            "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s install PREFIX=-inst && test -x "
-            "./-inst/bin/amdimc && "
-            "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s uninstall PREFIX=-inst && test -z \"$(ls "
-            "./-inst)\"",
-            folder),
+        shell("cd \"%s/it's my stuff\" && touch support/clock.c compiler/main.c && "
+              "export ${BUILD_CFLAGS:+CFLAGS=\"$BUILD_CFLAGS\"} PATH && "
+              "env -u BUILD -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s all && test build/amdimc -nt "
+              "compiler/main.c && "
+              "env -u BUILD -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s install PREFIX=-inst && test -x "
+              "./-inst/bin/amdimc && "
+              "env -u BUILD -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s uninstall PREFIX=-inst && test -z "
+              "\"$(ls "
+              "./-inst)\"",
+              folder),
         0);
     assert_int_equal(shell("cd \"%s/it's my stuff\" && cp specs/tiny.yaml ./-dash.yaml && "
                            "build/amdimc --cc %s -o -x --gen-dir @c -- -dash.yaml && ./-x info",
@@ -128,7 +129,7 @@ static void builds_and_runs_in_a_checkout_with_blanks(void **state)
                      0);
     assert_int_equal(
         shell("cd \"%s/it's my stuff\" && build/amdimc --emit=c specs/tiny.yaml -o 'a c' && cd 'a c' && "
-              "env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -j2 CFLAGS=-O0 tiny && ./tiny info",
+              "env -u BUILD -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -j2 CFLAGS=-O0 tiny && ./tiny info",
               folder),
         0);
 }
