@@ -132,8 +132,8 @@ static void step(AmdimStep *s)
     OPERATION(s, "encoder.4", "batchnorm 48 at 1x1", "direct", 14, 0);
     float *const encoder_4_statistics = AT(694656);
     float *const encoder_4 = batchnorm_48_at_1(pool, (BatchnormJob){.x = encoder_3, .weight = p->encoder_4_weight,
-        .bias = p->encoder_4_bias, .running_mean = p->encoder_4_running_mean, .running_var = p->encoder_4_running_var,
-        .y = AT(688512), .statistics = encoder_4_statistics});
+        .bias = p->encoder_4_bias, .running_mean = RUNNING(encoder_4_running_mean),
+        .running_var = RUNNING(encoder_4_running_var), .y = AT(688512), .statistics = encoder_4_statistics});
 
     OPERATION(s, "embed.1.conv1", "conv 1x1, 48 at 1x1 to 32 at 1x1, ReLU", "direct", 16, 9.83e+04);
     float *const embed_1_hidden = conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4,
@@ -147,8 +147,8 @@ static void step(AmdimStep *s)
     OPERATION(s, "embed.1.bn", "batchnorm 32 at 1x1", "direct", 16, 0);
     float *const embed_1_bn_statistics = AT(695424);
     float *const embed_1 = batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = p->embed_1_bn_weight,
-        .bias = p->embed_1_bn_bias, .running_mean = p->embed_1_bn_running_mean, .running_var = p->embed_1_bn_running_var,
-        .y = AT(1802240), .statistics = embed_1_bn_statistics});
+        .bias = p->embed_1_bn_bias, .running_mean = RUNNING(embed_1_bn_running_mean),
+        .running_var = RUNNING(embed_1_bn_running_var), .y = AT(1802240), .statistics = embed_1_bn_statistics});
     OPERATION(s, "embed.5.conv1", "conv 1x1, 32 at 5x5 to 32 at 5x5, ReLU", "direct", 16, 1.638e+06);
     float *const embed_5_hidden = conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0,
         .weight = p->embed_5_conv1_weight, .y = AT(401408), .packed = AT(1806336)});
@@ -161,8 +161,8 @@ static void step(AmdimStep *s)
     OPERATION(s, "embed.5.bn", "batchnorm 32 at 5x5", "direct", 16, 0);
     float *const embed_5_bn_statistics = AT(2418688);
     float *const embed_5 = batchnorm_32_at_5(pool, (BatchnormJob){.x = embed_5_sum, .weight = p->embed_5_bn_weight,
-        .bias = p->embed_5_bn_bias, .running_mean = p->embed_5_bn_running_mean, .running_var = p->embed_5_bn_running_var,
-        .y = AT(1699840), .statistics = embed_5_bn_statistics});
+        .bias = p->embed_5_bn_bias, .running_mean = RUNNING(embed_5_bn_running_mean),
+        .running_var = RUNNING(embed_5_bn_running_var), .y = AT(1699840), .statistics = embed_5_bn_statistics});
     OPERATION(s, "embed.7.conv1", "conv 1x1, 32 at 7x7 to 32 at 7x7, ReLU", "direct", 16, 3.211e+06);
     float *const embed_7_hidden = conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1,
         .weight = p->embed_7_conv1_weight, .y = AT(401408), .packed = AT(602112)});
@@ -175,8 +175,8 @@ static void step(AmdimStep *s)
     OPERATION(s, "embed.7.bn", "batchnorm 32 at 7x7", "direct", 16, 0);
     float *const embed_7_bn_statistics = AT(1814528);
     float *const embed_7 = batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = p->embed_7_bn_weight,
-        .bias = p->embed_7_bn_bias, .running_mean = p->embed_7_bn_running_mean, .running_var = p->embed_7_bn_running_var,
-        .y = AT(1499136), .statistics = embed_7_bn_statistics});
+        .bias = p->embed_7_bn_bias, .running_mean = RUNNING(embed_7_bn_running_mean),
+        .running_var = RUNNING(embed_7_bn_running_var), .y = AT(1499136), .statistics = embed_7_bn_statistics});
 
     OPERATION(s, "1-to-7", "scores 784x16 scores a direction", "direct", 20, 1.606e+06);
     float *const scores_1_to_7 = scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = AT(2310144),
@@ -669,7 +669,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419200, .scratch_bytes = 3200, .peak_bytes = 11501352, .flop_per_step = 167682048,
-    .data_bytes = 3815976, .decoding_bytes = 436776,
+    .arena_bytes = 2419200, .scratch_bytes = 18432, .peak_bytes = 11532768, .flop_per_step = 167682048,
+    .data_bytes = 3816928, .decoding_bytes = 437728,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 4, .feature = features,
 };
