@@ -10,7 +10,7 @@ JOBS     ?= $(shell nproc)
 WARN      = -Wall -Wextra -Wpedantic -Wshadow
 NEEDED    = -std=c17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread $(WARN)
 # What the compiler itself, and what the programs it makes, are linked with.
-COMPILER_LIBS = -lyaml -lm
+COMPILER_LIBS = -lyaml -lprotobuf-c -lm
 RUNTIME_LIBS  = -ljpeg -lpng -lz -lm
 HEADER_LIBRARIES = /usr/include/jsmn.h /usr/include/xxhash.h
 
@@ -21,13 +21,16 @@ ifneq ($(or $(BUILD),empty),$(shell printf %s $(call quoted,$(BUILD)) | LC_ALL=C
 $(error BUILD='$(BUILD)': name a folder by letters, digits and . _ / + , @ ^ - alone, and not with a - in front)
 endif
 
-PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev libxxhash-dev
+PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev libxxhash-dev \
+	libprotobuf-c-dev protobuf-c-compiler
 TEST_PACKAGES = gcc libcmocka-dev
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
 
 SUPPORT  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard support/*.c))
-COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c))
+COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).o
+# ONNX's messages, by protobuf-c.
+MESSAGES = $(BUILD)/messages/onnx.pb-c
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/read_bytes $(BUILD)/tests/write_seeds $(BUILD)/tests/random_specs
@@ -146,12 +149,15 @@ coverage:
 CHECKED = $(wildcard compiler/*.c compiler/*/*.c runtime/*.c runtime/*/*.c support/*.c)
 tidy: analyze
 	@tools/setup $(PACKAGES) clang-tidy
-	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' clang-tidy --quiet '{}' -- $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates
+	@$(MAKE) --no-print-directory -s $(MESSAGES).h
+	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' clang-tidy --quiet '{}' -- $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates \
+		-I$(BUILD)/messages
 
 # A part of continuous integration, as it takes half a minute of a processor.
 analyze:
 	@tools/setup $(PACKAGES) gcc
-	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' gcc $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates \
+	@$(MAKE) --no-print-directory -s $(MESSAGES).h
+	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' gcc $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates -I$(BUILD)/messages \
 		-O1 -fanalyzer -Wno-analyzer-malloc-leak -Wno-analyzer-null-argument -Werror -c -o /dev/null '{}'
 
 # All that is tried of what goes wrong: every call failed, 200 runs killed, every byte of a checkpoint changed.
@@ -188,10 +194,20 @@ $(BUILD)/libamdimc.a: $(filter-out %/main.o,$(COMPILER))
 	@rm -f $@
 	@ar rcs $@ $^
 
+$(MESSAGES).c $(MESSAGES).h &: compiler/emit/onnx.proto
+	@echo '  PROTO $<'
+	@mkdir -p $(@D)
+	@protoc-c -Icompiler/emit --c_out=$(@D) $<
+
+$(MESSAGES).o: $(MESSAGES).c
+	@echo '  CC    $<'
+	@$(CC) -std=c17 -D_GNU_SOURCE $(CFLAGS) -I$(<D) -c -o $@ $<
+
+$(BUILD)/compiler/emit/onnx.o: | $(MESSAGES).h
 $(BUILD)/compiler/%.o: compiler/%.c
 	@echo '  CC    $<'
 	@mkdir -p $(@D)
-	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -Itemplates -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(CFLAGS) -Icompiler -Isupport -Itemplates -I$(BUILD)/messages -MMD -MP -c -o $@ $<
 
 $(BUILD)/runtime/%.o: runtime/%.c
 	@echo '  CC    $<'
@@ -203,9 +219,10 @@ $(BUILD)/support/%.o: support/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(NEEDED) -fno-math-errno $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/tests/test_onnx.o: | $(MESSAGES).h
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
-	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -Itests/torture -MMD -MP -c -o $@ $<
+	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -Itests/torture -I$(BUILD)/messages -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
@@ -254,10 +271,10 @@ $(BUILD)/tests/read_bytes: $(addprefix tests/fuzz/,read_bytes.c mend.c readers.c
 	@$(CC) $(NEEDED) $(FUZZED) -Iruntime -Isupport -Itests/fuzz -Itests/unit -o $@ $(filter %.c,$^) $(RUNTIME_LIBS)
 
 $(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c holds.c holds.h spec_text.c spec_text.h) \
-		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(wildcard support/*.c) \
+		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).c $(wildcard support/*.c) \
 		$(wildcard compiler/*.h compiler/*/*.h) compiler/ir/ops.def | $(BUILD)/tests
 	@echo '  LD    $@'
-	@$(CC) $(NEEDED) $(FUZZED) -Icompiler -Isupport -Itemplates -Itests/fuzz \
+	@$(CC) $(NEEDED) $(FUZZED) -Icompiler -Isupport -Itemplates -I$(BUILD)/messages -Itests/fuzz \
 		-o $@ $(filter %.c,$^) $(COMPILER_LIBS)
 
 $(BUILD)/tests:

@@ -183,6 +183,13 @@ void explain_layers(Arena *a, const Net *n, FILE *stream);
 /* The same model, loss and `replay` as one file of Python for PyTorch. The same spec gives the same bytes. */
 char *emit_pytorch(Arena *a, const Net *n, const char *forced);
 
+/* ---- emit/onnx.c: Net and trained weights -> ONNX ---- */
+
+/* The bytes of an ONNX model (opset 17): x (N, C, S, S), pixels in 0..1, to f_1 (N, channels), or where
+ * `scale` is not 0 phi_d (N, dim, d, d), with the weights of a file. The same spec and weights give the same
+ * bytes. NULL when it has said why not. */
+uint8_t *emit_onnx(Arena *a, const Net *n, const char *weights, int scale, size_t *bytes);
+
 /* ---- plan/pipeline.c, plan/compile.c, plan/schedule.c ---- */
 
 /* From the net to placed operations, for the step and every encoder, on that schedule. */
@@ -202,6 +209,7 @@ Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const 
 
 typedef struct {
     const char *spec;                          /* the file */
+    const char *weights;                       /* a run's, or NULL */
     const char *home;                          /* directory of templates, runtime and LICENSE */
     const char *templates, *runtime, *support; /* directories of sources */
     const char *library;                       /* libamdim.a, the runtime for this machine */
@@ -226,6 +234,8 @@ bool build_may_write(Arena *a, const Build *b, const char *path);
  */
 bool build_is_generated(Arena *a, const Build *b, const Spec *s, const char *path);
 bool build_write_text(Arena *a, const Build *b, const char *path, const char *text); /* whole or not at all */
+bool build_write_bytes(Arena *a, const Build *b, const char *path, const void *bytes,
+                       size_t count);             /* likewise */
 bool build_directory(Arena *a, const char *path); /* makes it and those above it */
 /* Runs clang; what it prints is shown whole. For another machine the runtime is compiled too, without what
  * the machine has no library for. */

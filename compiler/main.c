@@ -9,6 +9,8 @@ static const char usage[] =
     "       amdimc --emit=c SPEC.yaml -o DIR   the C only: a folder that builds with `make`\n"
     "       amdimc --emit=library SPEC.yaml -o DIR [--weights FILE]\n"
     "                                          the model as C functions for other programs\n"
+    "       amdimc --emit=onnx SPEC.yaml --weights FILE -o FILE.onnx [--scale d]\n"
+    "                                          the trained encoder for other runtimes\n"
     "       amdimc --emit=pytorch SPEC.yaml -o FILE.py\n"
     "                                          the same model and loss as a PyTorch module\n"
     "       amdimc --explain SPEC.yaml         layers, pairs, FLOPs, memory; --explain=json for machines\n"
@@ -18,7 +20,7 @@ static const char usage[] =
     "                                          compile, train and probe every combination, and compare them\n"
     "\n"
     "options:\n"
-    "  -o PATH             the program; with --emit=c the folder, with --emit=pytorch the file\n"
+    "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file\n"
     "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
     "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
     "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
@@ -47,6 +49,7 @@ typedef enum {
     MAKE_C,
     MAKE_LIBRARY,
     MAKE_PYTORCH,
+    MAKE_ONNX,
     MAKE_IR,
     MAKE_EXPLAIN,
     MAKE_EXPLAIN_JSON,
@@ -59,6 +62,7 @@ typedef struct {
     Overrides overrides;
     const char *forced; /* kernel, as in select_kernels */
     TrainedWeights trained;
+    int scale; /* of --emit=onnx, or 0: f_1 */
     Build build;
 } Command;
 
@@ -67,14 +71,19 @@ static int parse_emit(Command *c, const char *what)
     static const struct {
         const char *name;
         Make make;
-    } forms[] = {{"c", MAKE_C}, {"library", MAKE_LIBRARY}, {"pytorch", MAKE_PYTORCH}, {"ir", MAKE_IR}};
+    } forms[] = {{"c", MAKE_C},
+                 {"library", MAKE_LIBRARY},
+                 {"pytorch", MAKE_PYTORCH},
+                 {"onnx", MAKE_ONNX},
+                 {"ir", MAKE_IR}};
     for (size_t i = 0; i < COUNT(forms); i++)
         if (!strcmp(what, forms[i].name)) {
             c->make = forms[i].make;
             return EXIT_DONE;
         }
-    return usage_error("amdimc",
-                       "--emit=%s is not built: --emit=c, --emit=library, --emit=pytorch or --emit=ir", what);
+    return usage_error(
+        "amdimc",
+        "--emit=%s is not built: --emit=c, --emit=library, --emit=pytorch, --emit=onnx or --emit=ir", what);
 }
 
 static int parse_explain(Command *c, const char *how)
@@ -109,11 +118,28 @@ static int parse_weights_type(Command *c, const char *name)
     return usage_error("amdimc", "--weights-type %s is not built: float32, float16 or int8", name);
 }
 
+static int parse_scale(Command *c, const char *number)
+{
+    enum { LARGEST = 65536 };
+    char *end;
+    const long d = strtol(number, &end, 10);
+    if (*number < '0' || *number > '9' || *end || d < 1 || d > LARGEST)
+        return usage_error("amdimc", "--scale %s is no scale: a whole number, the d of phi_d", number);
+    c->scale = (int)d;
+    return EXIT_DONE;
+}
+
 /* Options that only some forms take. */
 static int check_trained(Command *c)
 {
-    if (c->trained.path && c->make != MAKE_LIBRARY)
-        return usage_error("amdimc", "--weights goes with --emit=library");
+    if (c->trained.path && c->make != MAKE_LIBRARY && c->make != MAKE_ONNX)
+        return usage_error("amdimc", "--weights goes with --emit=library or --emit=onnx");
+    if (c->make == MAKE_ONNX && !c->trained.path)
+        return usage_error("amdimc", "--weights is missing: which run's encoder shall it be?");
+    if (c->make == MAKE_ONNX && c->trained.type)
+        return usage_error("amdimc", "--weights-type goes with --emit=library; ONNX has float32");
+    if (c->scale && c->make != MAKE_ONNX)
+        return usage_error("amdimc", "--scale goes with --emit=onnx");
     if (c->trained.type && !c->trained.path)
         return usage_error("amdimc", "--weights-type says what --weights shall become: give both");
     if (c->trained.path && !c->trained.type)
@@ -136,6 +162,7 @@ static const char *made_in_files(Make make)
 {
     return make == MAKE_PROGRAM                     ? "program"
            : make == MAKE_C || make == MAKE_LIBRARY ? "C"
+           : make == MAKE_ONNX                      ? "ONNX"
            : make == MAKE_PYTORCH                   ? "Python"
                                                     : NULL;
 }
@@ -168,6 +195,7 @@ static int parse(Command *c, int argc, char **argv)
         PRODUCTS,
         WEIGHTS,
         WEIGHTS_TYPE,
+        SCALE,
         HELP,
         VERSION
     };
@@ -189,6 +217,7 @@ static int parse(Command *c, int argc, char **argv)
         {"version", no_argument, NULL, VERSION},
         {"products", required_argument, NULL, PRODUCTS},
         {"weights", required_argument, NULL, WEIGHTS},
+        {"scale", required_argument, NULL, SCALE},
         {"weights-type", required_argument, NULL, WEIGHTS_TYPE},
         {NULL, 0, NULL, 0},
     };
@@ -220,6 +249,10 @@ static int parse(Command *c, int argc, char **argv)
                 return EXIT_USAGE;
             break;
         case WEIGHTS: c->trained.path = optarg; break;
+        case SCALE:
+            if (parse_scale(c, optarg))
+                return EXIT_USAGE;
+            break;
         case WEIGHTS_TYPE:
             if (parse_weights_type(c, optarg))
                 return EXIT_USAGE;
@@ -298,7 +331,8 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_EXPLAIN_JSON: return print_text(described(a, c->make, p));
     case MAKE_C: return make_folder(a, d, c, p);
     case MAKE_LIBRARY: return library_write(a, d, &c->build, p, &c->overrides, &c->trained);
-    case MAKE_PYTORCH: break; /* needs no program */
+    case MAKE_PYTORCH:
+    case MAKE_ONNX: break; /* need no program */
     case MAKE_PROGRAM:
         if (!generate(a, &c->build, s, emit_model(a, p)))
             return false;
@@ -321,7 +355,8 @@ static bool settle_target(Arena *a, Command *c, Spec *s)
         library_target(&c->build, s);
         return true;
     }
-    return c->make == MAKE_C || c->make == MAKE_PYTORCH || target_blas(a, &c->build, &c->overrides, s);
+    return c->make == MAKE_C || c->make == MAKE_PYTORCH || c->make == MAKE_ONNX ||
+           target_blas(a, &c->build, &c->overrides, s);
 }
 
 static const char *layers_text(Arena *a, const Net *n)
@@ -329,6 +364,13 @@ static const char *layers_text(Arena *a, const Net *n)
     TextStream t;
     explain_layers(a, n, text_stream_open(&t));
     return text_stream_close(a, &t);
+}
+
+static bool make_onnx(Arena *a, const Command *c, const Net *n)
+{
+    size_t count;
+    const uint8_t *bytes = emit_onnx(a, n, c->trained.path, c->scale, &count);
+    return bytes && build_write_bytes(a, &c->build, c->build.output, bytes, count);
 }
 
 static bool compile_and_make(Arena *a, Command *c)
@@ -351,11 +393,14 @@ static bool compile_and_make(Arena *a, Command *c)
         c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
     if (!build_locate(a, &c->build))
         return false;
-    if ((c->make == MAKE_PROGRAM || c->make == MAKE_PYTORCH) &&
+    c->build.weights = c->trained.path;
+    if ((c->make == MAKE_PROGRAM || c->make == MAKE_PYTORCH || c->make == MAKE_ONNX) &&
         !build_may_write(a, &c->build, c->build.output))
         return false;
     if (c->make == MAKE_PYTORCH)
         return build_write_text(a, &c->build, c->build.output, emit_pytorch(a, n, c->build.templates));
+    if (c->make == MAKE_ONNX)
+        return make_onnx(a, c, n);
     Program *p = compile(a, &d, n, c->forced);
     if (!p)
         return false;

@@ -100,6 +100,11 @@ static bool write_file(Arena *a, const Build *b, const char *path, const char *t
     return file_commit(&file, &f) || build_fault(&f);
 }
 
+bool build_write_bytes(Arena *a, const Build *b, const char *path, const void *bytes, size_t count)
+{
+    return write_file(a, b, path, bytes, count);
+}
+
 bool build_write_text(Arena *a, const Build *b, const char *path, const char *text)
 {
     return write_file(a, b, path, text, strlen(text));
@@ -194,6 +199,8 @@ static bool may_overwrite(Arena *a, const Build *b, const char *path)
         return build_failed(path, "is a directory; name a file in it");
     if (file_is_same(path, b->spec))
         return build_failed(path, is_the_spec);
+    if (b->weights && file_is_same(path, b->weights))
+        return build_failed(path, "is the weights that are read; give the output another name");
     struct stat st;
     if (!lstat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return build_failed(path, "is a FIFO or a socket, not a file");

@@ -1,6 +1,7 @@
 /* test_library.c: --emit=library: the folder builds without a warning, wants nothing but what the manual
  * says, and its numbers are the interpreter's and the program's. */
 #include "../library/shim.h"
+#include "photos.h"
 #include "portable/portable.h"
 #include "samples.h"
 #include "shell.h"
@@ -415,29 +416,6 @@ static const char photos[] =
     "  jitter: {brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.2, p: 0.8}\n  grayscale: 0.25\n"
     "optimizer: {adam: {lr: 1e-3}}\nschedule: {epochs: 9, warmup: 0, milestones: []}\n";
 
-/* Smooth, each of another colour and place. */
-static void draw_picture(int number, uint8_t *to)
-{
-    for (int y = 0; y < SIDE; y++)
-        for (int x = 0; x < SIDE; x++)
-            for (int c = 0; c < 3; c++)
-                *to++ = (uint8_t)(127.5 + 127 * sin(0.2 * (number + 1) * (x + c) +
-                                                    0.15 * y * (number % 3 - 1) + number));
-}
-
-static void write_pictures(const char *split, int count)
-{
-    for (int i = 0; i < count; i++) {
-        uint8_t pixels[PICTURE];
-        char name[64];
-        draw_picture(i, pixels);
-        Sample png = sample_png((PngKind){SIDE, SIDE, 8, 2, 0}, pixels, NULL);
-        snprintf(name, sizeof name, "photos-data/%s/a/%02d.png", split, i);
-        scratch_write(name, png.bytes, png.count);
-        free(png.bytes);
-    }
-}
-
 /* The program, its data, a short run of it, what it encodes and its views; and the library. */
 static void begin_photos(void)
 {
@@ -447,8 +425,8 @@ static void begin_photos(void)
         return;
     begun = true;
     scratch_write("photos.yaml", photos, strlen(photos));
-    write_pictures("train", TRAIN);
-    write_pictures("test", TEST);
+    photos_write("photos-data", "train", SIDE, TRAIN);
+    photos_write("photos-data", "test", SIDE, TEST);
     snprintf(arguments, sizeof arguments, "%s/photos.yaml -o %s/photos --gen-dir %s/photos-c --cc %s", folder,
              folder, folder, quick_compiler());
     amdimc(arguments);
@@ -506,7 +484,7 @@ static void encodes_as_the_program(void **state)
     for (int i = 0; i < TEST; i++) {
         static const float mean[] = {0.4f, 0.5f, 0.6f}, std[] = {0.2f, 0.3f, 0.25f};
         uint8_t pixels[PICTURE];
-        draw_picture(i, pixels);
+        photo_draw(SIDE, i, pixels);
         s->encode(params, work, pixels, f1);
         assert_true(distance(f1, want + (size_t)i * features, features) < 1e-5);
         for (int k = 0; k < PICTURE; k++)
@@ -539,7 +517,7 @@ static void makes_the_program_s_views(void **state)
     for (int first = 0; first < TRAIN; first += BATCH) {
         for (int b = 0; b < BATCH; b++) {
             uint8_t pixels[PICTURE];
-            draw_picture(first + b, pixels);
+            photo_draw(SIDE, first + b, pixels);
             s->put(work, b, pixels, 3, 0, (uint32_t)(first + b));
         }
         s->gradients(params, work, locations, gradients, &result);
@@ -577,7 +555,7 @@ static void trains_as_the_program(void **state)
         for (int b = 0; b < BATCH; b++) {
             uint8_t pixels[PICTURE];
             const uint32_t number = order[step * BATCH + b];
-            draw_picture((int)number, pixels);
+            photo_draw(SIDE, (int)number, pixels);
             s->put(work, b, pixels, 5, 0, number);
         }
         s->step(params, moments, work, 5, (uint64_t)step, 1e-3f, &result);
@@ -613,7 +591,7 @@ static void changes_nothing_without_a_rate_or_a_loss(void **state)
     memcpy(before, params, bytes);
     for (int b = 0; b < BATCH; b++) {
         uint8_t pixels[PICTURE];
-        draw_picture(b, pixels);
+        photo_draw(SIDE, b, pixels);
         s->put(work, b, pixels, 1, 0, (uint32_t)b);
     }
     s->step(params, moments, work, 1, 0, 0, &still);
@@ -660,7 +638,7 @@ static void reads_weights_where_they_lie(void **state)
         void *work = aligned(s->encode_bytes);
         for (int k = 0; k < TEST; k++) {
             uint8_t pixels[PICTURE];
-            draw_picture(k, pixels);
+            photo_draw(SIDE, k, pixels);
             s->encode_fixed(work, pixels, f1);
             memcpy(all + (size_t)k * features, f1, features * sizeof *f1);
         }
