@@ -351,6 +351,8 @@ static bool settle_target(Arena *a, Command *c, Spec *s)
 {
     c->build.is_folder = c->make == MAKE_C || c->make == MAKE_LIBRARY;
     target_processor(&c->build, &c->overrides, s);
+    if ((c->make == MAKE_PROGRAM || c->build.is_folder) && !target_check(a, &c->build, s))
+        return false;
     if (c->make == MAKE_LIBRARY) {
         library_target(&c->build, s);
         return true;
@@ -379,7 +381,7 @@ static bool compile_and_make(Arena *a, Command *c)
     Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
     Source *source = source_read(a, &d, c->spec);
     Spec *s = source ? spec_read(a, &d, source, &c->overrides) : NULL;
-    Net *n = s && settle_target(a, c, s) ? net_shape(a, &d, s) : NULL;
+    Net *n = s ? net_shape(a, &d, s) : NULL;
     if (!n)
         return false;
     if (!net_resolve(a, &d, n)) {
@@ -387,6 +389,8 @@ static bool compile_and_make(Arena *a, Command *c)
             print_text(layers_text(a, n));
         return false;
     }
+    if (!settle_target(a, c, s))
+        return false;
     if (c->build.is_folder)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)

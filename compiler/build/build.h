@@ -69,6 +69,9 @@ bool files_below(Words *w, const char *root); /* likewise all files but hidden o
 bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint);
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
 bool runs_well(const char *const *argv, const char *input);
+int exit_code_of(const char *const *argv, const char *input); /* the same; NOT_FOUND and NOT_RUN among them */
+bool compiler_not_run(const char *cc,
+                      int code); /* says why the compiler did not run, by that code; always false */
 
 /* A file, or a folder with all that is in it, that is gone when the process ends, however that comes; one at
  * a time. What is no longer there when it ends has been put in its place. */
@@ -100,6 +103,7 @@ typedef enum { LIBRARY_JPEG, LIBRARY_PNG, LIBRARY_GZIP, LIBRARY_OPENBLAS, LIBRAR
 /* Tried out by linking a small program for the target. */
 bool target_has(Arena *a, const Build *b, Library library);
 void target_link(Words *w, const Build *b, Library library);
+bool target_is_bare(const char *triple); /* it names a machine without a system; NULL does not */
 /* --target and -static. */
 void target_flags(Words *w, const Build *b);
 /* -march, and what else clang wants to know of that processor. */

@@ -25,18 +25,30 @@ const char *const *words_end(Words *w)
     return w->word;
 }
 
-bool runs_well(const char *const *argv, const char *input)
+int exit_code_of(const char *const *argv, const char *input)
 {
     Children c;
     children_watch(&c);
-    bool good = false;
+    int code = NOT_RUN;
     if (children_start(&c, &(Child){.argv = argv, .input = input, .log = "/dev/null", .is_compiler = true}) >
         0) {
         Ended e = children_next(&c);
-        good = child_succeeded(&e);
+        code = child_succeeded(&e) ? 0 : WIFEXITED(e.status) ? WEXITSTATUS(e.status) : 1;
     }
     children_leave(&c);
-    return good;
+    return code;
+}
+
+bool runs_well(const char *const *argv, const char *input)
+{
+    return exit_code_of(argv, input) == 0;
+}
+
+bool compiler_not_run(const char *cc, int code)
+{
+    return build_failed(cc, code == NOT_FOUND
+                                ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
+                                : "cannot be run; name a clang with --cc or $AMDIMC_CC");
 }
 
 /* Runs it; what it prints may hold the names of files, and is shown as such. */
@@ -68,9 +80,7 @@ bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *ma
         return !c->signal;
     int code = WIFEXITED(e.status) ? WEXITSTATUS(e.status) : 0;
     if (code == NOT_FOUND || code == NOT_RUN)
-        return build_failed(argv[0], code == NOT_FOUND
-                                         ? "not found; install clang, or name one with --cc or $AMDIMC_CC"
-                                         : "cannot be run; name a clang with --cc or $AMDIMC_CC");
+        return compiler_not_run(argv[0], code);
     say("amdimc: error: the back end failed (%s); what it printed stands above%s", argv[0], hint);
     return false;
 }

@@ -105,6 +105,89 @@ bool target_has(Arena *a, const Build *b, Library library)
     return runs_well(words_end(&w), arena_printf(a, "int main(void) { %s; return 0; }\n", row->statement));
 }
 
+/* ---- what cannot be ---- */
+
+/* Clang's exit code for `source`, with those flags, of the target's or not; what it prints is thrown away. */
+static int try_clang(Arena *a, const Build *b, const char *const *flags, const char *source)
+{
+    Words w = {.arena = a};
+    words_add(&w, b->cc);
+    target_flags(&w, b);
+    for (; *flags; flags++)
+        words_add(&w, *flags);
+    words_add(&w, "-x");
+    words_add(&w, "c");
+    words_add(&w, "-");
+    return exit_code_of(words_end(&w), source);
+}
+
+bool target_is_bare(const char *triple)
+{
+    const char *end = triple ? strrchr(triple, '-') : NULL;
+    return triple && (strstr(triple, "-none") || (end && !strcmp(end, "-elf")));
+}
+
+static bool refuse_triple(Arena *a, const Build *b)
+{
+    return build_failed(
+        arena_printf(a, "--target %s", b->target),
+        arena_printf(a,
+                     "%s knows no such machine; tried are aarch64-linux-gnu, arm-linux-gnueabihf, "
+                     "riscv64-linux-gnu, x86_64-linux-gnu and, for --emit=library, "
+                     "thumbv7em-none-eabihf, riscv32-unknown-elf",
+                     b->cc));
+}
+
+static bool refuse_processor(Arena *a, const Build *b, const Spec *s)
+{
+    const char *target = b->target ? arena_printf(a, " --target=%s", b->target) : "";
+    return build_failed(
+        arena_printf(a, "--march %s", s->target.march.v),
+        arena_printf(a, "%s knows no such processor%s%s; `%s%s -print-supported-cpus` lists them", b->cc,
+                     b->target ? " of " : "", b->target ? b->target : "", b->cc, target));
+}
+
+/* Of a machine whose code clang makes: what a program is linked with. */
+static bool can_link(Arena *a, const Build *b)
+{
+    static const char program[] = "#include <math.h>\n#include <pthread.h>\n#include <stdio.h>\n"
+                                  "int main(int argc, char **argv)\n{\n    pthread_t thread;\n"
+                                  "    (void)argv;\n    printf(\"%g\", cos(argc));\n"
+                                  "    return pthread_create(&thread, 0, 0, 0);\n}\n";
+    static const char *const flags[] = {"-o", "/dev/null", "-lm", "-pthread", NULL};
+    const char *target = arena_printf(a, "--target %s", b->target ? b->target : "of this machine");
+    if (target_is_bare(b->target))
+        return build_failed(
+            target, "a program needs an operating system; --emit=library makes C functions for a bare "
+                    "machine");
+    if (!try_clang(a, b, flags, program))
+        return true;
+    if (!b->target)
+        return build_failed("--static", "no static C library is found; install Debian's libc6-dev");
+    return build_failed(
+        target, "no C library or linker for it is found; `make setup-cross` installs Debian's for the "
+                "machines that it has, --emit=c makes a folder that is built there");
+}
+
+bool target_check(Arena *a, const Build *b, const Spec *s)
+{
+    static const char *const nothing[] = {"-fsyntax-only", NULL};
+    const bool is_native = !strcmp(s->target.march.v, "native");
+    if (!b->target && !b->is_static && is_native)
+        return true;
+    const int code = try_clang(a, b, nothing, "");
+    if (code == NOT_FOUND || code == NOT_RUN) /* a folder may be made where no clang is */
+        return b->is_folder || compiler_not_run(b->cc, code);
+    if (code)
+        return refuse_triple(a, b);
+    Words flags = {.arena = a};
+    target_march_flags(&flags, s);
+    words_add(&flags, "-fsyntax-only");
+    if (!is_native && try_clang(a, b, words_end(&flags), ""))
+        return refuse_processor(a, b, s);
+    return b->is_folder || !target_is_other(b) || can_link(a, b);
+}
+
 bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s)
 {
     const char *target = b->target ? b->target : "this machine";

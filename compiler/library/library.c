@@ -24,17 +24,11 @@ static const struct {
     {"riscv32-unknown-elf", "riscv64-unknown-elf-gcc", "-march=rv32imafc -mabi=ilp32f", "RV32 with float"},
 };
 
-static bool is_bare(const char *triple)
-{
-    const char *end = triple ? strrchr(triple, '-') : NULL;
-    return triple && (strstr(triple, "-none") || (end && !strcmp(end, "-elf")));
-}
-
 void library_target(const Build *b, Spec *s)
 {
     enum { BARE_PANEL = 4 }; /* of processors without vectors (templates/kernels.h) */
     s->target.is_library = true;
-    s->target.is_bare = is_bare(b->target);
+    s->target.is_bare = target_is_bare(b->target);
     s->target.panel = s->target.is_bare ? BARE_PANEL : 0;
     s->target.tiles = false;
     s->target.threads.v = 1;
