@@ -36,13 +36,14 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk);
 /* Layers from the input up that treat images one by one: none of them has a batchnorm. */
 int encoder_layers_below_batchnorm(const Net *n);
 /* What `encode` can compute: f_1 (where no pair trains scale 1, the spatial mean of the top-most trained
- * layer), then phi_d of every trained scale. */
+ * layer), then of every trained scale f_d, where that is not f_1, and phi_d. */
 typedef struct {
     int scale;           /* d; 0: f_1 */
+    bool raw;            /* f_d itself, not its embedding */
     const Value *result; /* of the list that lower_encoders makes */
 } Feature;
 /* Encoding of `images` at a time with running statistics: one list that makes every feature, of which each
- * needs a part; feature[] (scales + 1) and *features are filled in. */
+ * needs a part; feature[] (2 * scales + 1) and *features are filled in. */
 Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Feature *feature, int *features);
 
 /* ---- ir/grad.c: reverse mode over the list ---- */

@@ -162,13 +162,14 @@ typedef struct {
     double gamma;
 } AmdimSchedule;
 
-/* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then phi_d of
- * every trained scale. */
+/* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then of every
+ * trained scale f_d, where that is not f_1, and phi_d. */
 typedef struct {
-    int scale;    /* d of phi_d; 0 for the representation f_1 */
+    int scale;    /* d; 0 for the representation f_1 */
+    bool raw;     /* f_d itself, of the layer's channels; else its embedding phi_d */
     int images;   /* that one run takes: n */
     int side;     /* 1, or d */
-    int channels; /* the representation's, or R */
+    int channels; /* the layer's, or R */
     /* x (n, H, W, C) -> (n, side, side, channels), which lies in the arena until it is used again */
     const float *(*run)(AmdimPool *pool, char *arena, const float *params, const float *x);
 } AmdimFeature;

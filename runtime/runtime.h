@@ -122,8 +122,9 @@ typedef void DataTell(void *teller, const Fault *f);
 typedef struct {
     const char *dir; /* NULL: the built-in pictures */
     Split split;
-    uint32_t limit; /* 0: none */
-    bool coarse;    /* CIFAR-100's coarse labels in place of the fine ones */
+    uint32_t limit;   /* 0: none */
+    bool limits_test; /* the test split, too */
+    bool coarse;      /* CIFAR-100's coarse labels in place of the fine ones */
     /* Not NULL: what is wrong with a part of a folder (a class without pictures, a folder that cannot be
      * read) is told here, and the rest is opened; pipes and lost links named as pictures are listed, and fail
      * when they are read. */
@@ -131,8 +132,9 @@ typedef struct {
     void *teller;
 } DataRequest;
 /* Finds out what the folder holds and opens one split of it. `limit` > 0 keeps the first `limit` images of
- * each class of the training split, in file order; the test split is always whole. A class has the same label
- * in both splits: folders are numbered by the training split's names in byte order. */
+ * each class of the training split, in file order; the test split is whole unless the request says so. A
+ * class has the same label in both splits: folders are numbered by the training split's names in byte order.
+ */
 Dataset *data_request(const DataRequest *r, Fault *f);
 /* The same, with the fine labels. */
 Dataset *data_open(const char *dir, Split split, uint32_t limit, Fault *f);
@@ -466,7 +468,7 @@ void profile_json(const Profile *p, const ProfileScale *s, FILE *stream);
 typedef bool FeatureSink(void *sink, uint32_t first, uint32_t count, const float *features, Fault *f);
 bool features_each(Machine *k, const AmdimFeature *feature, const Dataset *d, FeatureSink *sink, void *arg,
                    Fault *f);
-const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale); /* NULL where there is none */
+const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale, bool raw); /* NULL where there is none */
 /* What features_each holds, at most, beside what decoding may. */
 size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int threads);
 /* All of them at once: (count, side*side*channels), by allocate. */
@@ -565,6 +567,7 @@ typedef struct {
     bool skip_nan;                       /* --on-nan skip */
     int64_t stop_after;                  /* seconds; 0: not given */
     int scale;                           /* 0: not given */
+    bool raw;                            /* f_d in place of phi_d */
     uint64_t seed;                       /* 0 unless given */
     bool seed_given;
     bool coarse; /* --labels coarse */

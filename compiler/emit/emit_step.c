@@ -197,7 +197,7 @@ static void emit_segment(Emit *e, const Graph *g, int first, int end)
 
 const char *feature_function(Arena *a, const Feature *f)
 {
-    return f->scale ? arena_printf(a, "encode_phi_%d", f->scale) : "encode_f_1";
+    return f->scale ? arena_printf(a, "encode_%s_%d", f->raw ? "f" : "phi", f->scale) : "encode_f_1";
 }
 
 static void emit_feature(Emit *e, const Needs *n, int feature)

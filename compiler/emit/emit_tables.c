@@ -75,9 +75,9 @@ static void emit_features(Emit *e)
     fprintf(e->out, "static const AmdimFeature features[] = {\n");
     for (int i = 0; i < p->features; i++) {
         const Value *v = p->feature[i].result;
-        fprintf(e->out, "    {.scale = %d, .images = %d, .side = %d, .channels = %d, .run = %s},\n",
-                p->feature[i].scale, v->dims[0], v->dims[1], v->dims[3],
-                feature_function(e->arena, &p->feature[i]));
+        fprintf(e->out, "    {.scale = %d, %s.images = %d, .side = %d, .channels = %d, .run = %s},\n",
+                p->feature[i].scale, p->feature[i].raw ? ".raw = true, " : "", v->dims[0], v->dims[1],
+                v->dims[3], feature_function(e->arena, &p->feature[i]));
     }
     fprintf(e->out, "};\n\n");
 }

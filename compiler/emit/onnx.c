@@ -338,7 +338,7 @@ static uint8_t *packed(Onnx *o, size_t *bytes)
 static const Feature *find_feature(const Feature *feature, int features, int scale)
 {
     for (int i = 0; i < features; i++)
-        if (feature[i].scale == scale)
+        if (feature[i].scale == scale && !feature[i].raw)
             return &feature[i];
     return NULL;
 }
@@ -347,7 +347,7 @@ static const Feature *no_such_scale(Arena *a, const Feature *feature, int featur
 {
     const char *list = "";
     for (int i = 0; i < features; i++)
-        if (feature[i].scale)
+        if (feature[i].scale && !feature[i].raw)
             list = arena_printf(a, "%s%s%d", list, *list ? ", " : "", feature[i].scale);
     say("amdimc: error: --scale %d: no pair trains that scale; those that are trained: %s", scale, list);
     return NULL;
@@ -356,7 +356,7 @@ static const Feature *no_such_scale(Arena *a, const Feature *feature, int featur
 uint8_t *emit_onnx(Arena *a, const Net *n, const char *weights, int scale, size_t *bytes)
 {
     ParamPool pool = {.arena = a, .net = n};
-    Feature *feature = ARENA_ARRAY(a, Feature, n->scales + 1);
+    Feature *feature = ARENA_ARRAY(a, Feature, 2 * n->scales + 1);
     int features;
     Graph *g = lower_encoders(a, n, &pool, 1, feature, &features);
     const Feature *f = find_feature(feature, features, scale);

@@ -436,6 +436,16 @@ static Value *mean_of_positions(Lower *l, Value *features, Mark at)
     return op->out[0] = graph_map(l->g, "mean", 1, features->dims[3]);
 }
 
+/* f_d, where it is not the representation, and phi_d; returns how many. */
+static int lower_features(Lower *l, const NetScale *s, Value *x, Feature *to)
+{
+    int count = 0;
+    if (s->scale > 1)
+        to[count++] = (Feature){.scale = s->scale, .raw = true, .result = x};
+    to[count++] = (Feature){.scale = s->scale, .result = lower_head(l, s, x)};
+    return count;
+}
+
 /* Heads come as soon as what they embed is there, so that it need not be kept for long. */
 Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Feature *feature, int *features)
 {
@@ -449,7 +459,7 @@ Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Featu
             feature[0] = (Feature){.result = mean_of_positions(&l, x, n->layer[i].spec->at)};
         for (int s = 0; s < n->scales; s++)
             if (n->scale[s].trained && n->scale[s].layer->number == i)
-                feature[(*features)++] = (Feature){n->scale[s].scale, lower_head(&l, &n->scale[s], x)};
+                *features += lower_features(&l, &n->scale[s], x, feature + *features);
     }
     l.g->results = *features;
     l.g->result = ARENA_ARRAY(a, const Value *, *features);

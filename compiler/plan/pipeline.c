@@ -70,7 +70,7 @@ Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule s
     ParamPool pool = {.arena = a, .net = n};
     Graph *step = lower_step(a, n, &pool, schedule.chunk);
     finish_step(step, schedule.recompute, forced);
-    p->feature = ARENA_ARRAY(a, Feature, n->scales + 1);
+    p->feature = ARENA_ARRAY(a, Feature, 2 * n->scales + 1);
     Graph *encode = lower_encoders(a, n, &pool, images_of_encoders(n, schedule), p->feature, &p->features);
     if (n->spec->target.is_library) /* f_1 alone */
         encode->results = p->features = 1;

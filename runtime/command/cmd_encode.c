@@ -1,6 +1,7 @@
 /* cmd_encode.c: features of a split as FILE.npy, and the labels beside it as FILE.labels.npy.
  *
- * f_1 is (N, channels); phi_d is (N, R, d, d), in PyTorch's order. Features go to the file batch by batch. */
+ * f_1 is (N, channels); phi_d is (N, R, d, d), f_d itself (N, channels, d, d), in PyTorch's order. Features
+ * go to the file batch by batch. */
 #include "runtime.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,28 +26,32 @@ static bool give_batch(void *sink, uint32_t first, uint32_t count, const float *
     return true;
 }
 
-static const AmdimFeature *find_feature(const AmdimModel *m, int scale, Fault *f)
+/* f_1 is the representation, where it is trained. */
+static const AmdimFeature *find_feature(const AmdimModel *m, int scale, bool raw, Fault *f)
 {
     char scales[256] = "";
-    const AmdimFeature *found = feature_of_scale(m, scale);
+    const bool is_representation = raw && scale == 1 && feature_of_scale(m, 1, false);
+    const AmdimFeature *found = is_representation ? &m->feature[0] : feature_of_scale(m, scale, raw);
     if (found)
         return found;
     for (int i = 0; i < m->features; i++) {
         size_t used = strlen(scales);
-        if (m->feature[i].scale > 0)
+        if (m->feature[i].scale > 0 && !m->feature[i].raw)
             snprintf(scales + used, sizeof scales - used, "%s%d", used ? ", " : "", m->feature[i].scale);
     }
     fault(f, "no pair of %s trains scale %d; the scales it has: %s", m->name, scale, scales);
     return NULL;
 }
 
-static bool encode(Machine *k, const AmdimFeature *feature, const Dataset *d, const char *path, Fault *f)
+/* A map, of four dimensions, where a scale was asked for. */
+static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const Dataset *d, const char *path,
+                   Fault *f)
 {
     Encoding e = {.feature = feature};
     int64_t dims[4] = {d->count, feature->channels, feature->side, feature->side};
     size_t floats = (size_t)feature->channels * (size_t)feature->side * (size_t)feature->side;
     e.planes = allocate(floats * sizeof(float), "an image's features", f);
-    bool ok = e.planes && npy_open(&e.file, path, "<f4", feature->scale == 0 ? 2 : 4, dims, f);
+    bool ok = e.planes && npy_open(&e.file, path, "<f4", is_map ? 4 : 2, dims, f);
     if (ok) {
         ok = features_each(k, feature, d, give_batch, &e, f) && npy_commit(&e.file, f);
         npy_discard(&e.file);
@@ -97,12 +102,17 @@ static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
 static bool encode_split(Machine *k, const AmdimFeature *feature, const Options *o, Fault *f)
 {
     Split split = strcmp(o->split, "train") == 0 ? SPLIT_TRAIN : SPLIT_TEST;
-    Dataset *d = data_request(&(DataRequest){.dir = o->data, .split = split, .coarse = o->coarse}, f);
+    const DataRequest request = {.dir = o->data,
+                                 .split = split,
+                                 .limit = o->limit > 0 ? (uint32_t)o->limit : 0,
+                                 .limits_test = true,
+                                 .coarse = o->coarse};
+    Dataset *d = data_request(&request, f);
     if (!d)
         return false;
     if (o->data)
         data_say(d, split);
-    bool ok = encode(k, feature, d, o->out, f) && write_labels(d, o->out, f);
+    bool ok = encode(k, feature, o->scale > 0, d, o->out, f) && write_labels(d, o->out, f);
     if (ok)
         say_line(stdout, "encoded %u images of the %s split; features in %s", (unsigned)d->count, o->split,
                  o->out);
@@ -114,7 +124,7 @@ int command_encode(const AmdimModel *m, const Options *o, Fault *f)
 {
     Machine k;
     signals_watch();
-    const AmdimFeature *feature = find_feature(m, o->scale, f);
+    const AmdimFeature *feature = find_feature(m, o->scale, o->raw, f);
     if (!feature || !machine_new(&k, m, o->threads, f))
         return 1;
     bool ok = weights_load(m, o->weights, k.params, f) && encode_split(&k, feature, o, f);

@@ -76,6 +76,7 @@ static const OptionRow options[] = {
      "safetensors with x.1, x.2 and loc.n-to-m.v"},
     {"--head", "linear|mlp|knn", TEXT, FIELD(head), PROBE, 0, 0, 0, "the classifier; linear unless given"},
     {"--scale", "D", SMALL, FIELD(scale), ENCODE, 0, 1, 65536, "the embedding phi_D in place of f_1"},
+    {"--raw", NULL, FLAG, FIELD(raw), ENCODE, 0, 0, 0, "with --scale, the features f_D themselves"},
     {"--split", "train|test", TEXT, FIELD(split), ENCODE, 0, 0, 0, "test unless given"},
     {"--labels", "fine|coarse", TEXT, FIELD(labels), PROBE | ENCODE, 0, 0, 0,
      "which of CIFAR-100's; fine unless given"},
@@ -86,6 +87,8 @@ static const OptionRow options[] = {
     {"--steps", "N", NUMBER, FIELD(steps), BENCH, 0, 1, 1000000, "steps to measure; 20 unless given"},
     {"--limit", "N", NUMBER, FIELD(limit), TRAIN | PROBE, 0, 1, UINT32_MAX,
      "the first N images of each class of the training split"},
+    {"--limit", "N", NUMBER, FIELD(limit), ENCODE, 0, 1, UINT32_MAX,
+     "the first N images of each class of the split"},
     {"--count", "N", NUMBER, FIELD(count), VIEWS, 0, 1, UINT32_MAX, "images; 64 unless given"},
     {"--seed", "S", SEED, FIELD(seed), TRAIN | PROBE | VIEWS | BENCH, 0, 0, UINT64_MAX,
      "of everything drawn at random; 0 unless given"},
@@ -279,6 +282,8 @@ static bool check_choices(const Parse *p, Fault *f)
         return see_usage(p, f, "neither fine nor coarse: --labels", o->labels);
     if (strcmp(o->on_nan, "stop") != 0 && !o->skip_nan)
         return see_usage(p, f, "neither stop nor skip: --on-nan", o->on_nan);
+    if (o->raw && !o->scale)
+        return see_usage(p, f, "--scale D is missing beside", "--raw");
     if (!probe_named(o->head))
         return see_usage(p, f, "none of linear, mlp and knn: --head", o->head);
     if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)

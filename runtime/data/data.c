@@ -102,7 +102,7 @@ static bool fits_request(Dataset *d, const DataRequest *r, Fault *f)
                      d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "");
     if (r->coarse && !d->coarse)
         return fault(f, "--labels coarse: there are none in %s; leave it out", d->format);
-    return r->limit == 0 || r->split == SPLIT_TEST || keep_first(d, r->limit, f);
+    return r->limit == 0 || (r->split == SPLIT_TEST && !r->limits_test) || keep_first(d, r->limit, f);
 }
 
 Dataset *data_request(const DataRequest *r, Fault *f)

@@ -137,10 +137,10 @@ size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int thre
     return pictures * picture_floats(m) * sizeof(float) + (size_t)threads * PREPARER;
 }
 
-const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale)
+const AmdimFeature *feature_of_scale(const AmdimModel *m, int scale, bool raw)
 {
     for (int i = 0; i < m->features; i++)
-        if (m->feature[i].scale == scale)
+        if (m->feature[i].scale == scale && m->feature[i].raw == raw)
             return &m->feature[i];
     return NULL;
 }

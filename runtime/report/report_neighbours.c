@@ -155,7 +155,7 @@ static void write_note(Album *a, const Search *s)
         for (int i = 0; i < s->known[q]; i++, shown++)
             same += same_class(s, s->nearest[q][i].row, q);
     fputs("<p>Test pictures, each followed by those that f<sub>1</sub>", stream);
-    if (!feature_of_scale(a->model, 1))
+    if (!feature_of_scale(a->model, 1, false))
         fputs(" (here the spatial mean of the top-most trained layer)", stream);
     fputs(" takes for the most similar, and the cosine.", stream);
     if (!s->test->unlabelled)

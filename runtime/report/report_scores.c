@@ -230,11 +230,11 @@ void report_scores(Album *a)
 {
     Scores s;
     Fault f;
-    bool ok =
-        scores_new(&s, a->model, a->state->data->count, &f) &&
-        album_encode(a, feature_of_scale(a->model, s.pair->from), s.images, read_source, take_source, &s,
-                     &f) &&
-        album_encode(a, feature_of_scale(a->model, s.pair->to), s.images, read_target, take_target, &s, &f);
+    bool ok = scores_new(&s, a->model, a->state->data->count, &f) &&
+              album_encode(a, feature_of_scale(a->model, s.pair->from, false), s.images, read_source,
+                           take_source, &s, &f) &&
+              album_encode(a, feature_of_scale(a->model, s.pair->to, false), s.images, read_target,
+                           take_target, &s, &f);
     char title[64];
     snprintf(title, sizeof title, "Scores of %s", s.pair->name);
     page_section_begin(a->stream, SECTION_WHOLE, title, NULL);

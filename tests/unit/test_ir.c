@@ -386,7 +386,7 @@ static void every_spec_passes_every_check(void **state)
         Lowered l;
         lowered_begin_file(&l, specs.gl_pathv[i], PASS_PLAN);
         int features;
-        Feature *feature = ARENA_ARRAY(l.arena, Feature, l.net->scales + 1);
+        Feature *feature = ARENA_ARRAY(l.arena, Feature, 2 * l.net->scales + 1);
         lowered_run(lower_encoders(l.arena, l.net, &l.pool, l.net->images, feature, &features), false,
                     PASS_PLAN);
         lowered_end(&l);

@@ -335,6 +335,21 @@ static void runtime_free(Runtime *r)
 
 /* ---- tests ---- */
 
+/* An .npy file of the scratch folder holds the map. */
+static void expect_file(const char *file, const Map *got)
+{
+    TensorFile want = tensor_file_read(scratch_path(file));
+    const size_t count = map_count(got);
+    assert_true(want.count > count * sizeof(float));
+    for (size_t i = 0; i < count; i++) {
+        float value;
+        memcpy(&value, want.bytes + want.count - (count - i) * sizeof value, sizeof value);
+        if (!(fabs(got->value[i] - value) <= 1e-4))
+            fail_msg("%s: number %zu is %g, not %g", file, i, (double)value, got->value[i]);
+    }
+    free(want.bytes);
+}
+
 /* Of a spec, f_1 (scale 0) or phi_d. */
 static void check(const char *name, int scale, const char *output)
 {
@@ -355,17 +370,55 @@ static void check(const char *name, int scale, const char *output)
     const Map *got = run_model(&r, read_model(scratch_path(file)));
     assert_string_equal(r.model->graph->output[0]->name, output);
     snprintf(file, sizeof file, "%s-%d.npy", name, scale);
-    TensorFile want = tensor_file_read(scratch_path(file));
-    const size_t count = map_count(got);
-    assert_true(want.count > count * sizeof(float));
-    for (size_t i = 0; i < count; i++) {
-        float value;
-        memcpy(&value, want.bytes + want.count - (count - i) * sizeof value, sizeof value);
-        if (!(fabs(got->value[i] - value) <= 1e-4))
-            fail_msg("%s, scale %d: number %zu is %g, not %g", name, scale, i, got->value[i], (double)value);
-    }
-    free(want.bytes);
+    expect_file(file, got);
     runtime_free(&r);
+}
+
+/* `encode --raw`: what the head of scale d reads, and the representation itself. */
+static void check_raw(const char *name, int scale, const char *layer)
+{
+    assert_int_equal(shell("cd %s && \"$AMDIMC\" --emit=onnx %s.yaml --weights %s-run/last.safetensors -o "
+                           "raw.onnx --scale %d",
+                           folder, name, name, scale),
+                     0);
+    assert_int_equal(
+        shell(
+            "cd %s && ./%s encode --data data --weights %s-run/last.safetensors -o raw.npy --scale %d --raw",
+            folder, name, name, scale),
+        0);
+    Runtime r;
+    run_model(&r, read_model(scratch_path("raw.onnx")));
+    expect_file("raw.npy", find(&r, layer));
+    runtime_free(&r);
+}
+
+static void raw_features_are_the_layers(void **state)
+{
+    (void)state;
+    check_raw("everything", 1, "encoder_7");
+    check_raw("everything", 3, "encoder_6");
+    check_raw("everything", 6, "encoder_5");
+    check_raw("no-one", 5, "encoder_1");
+    check_raw("no-one", 10, "encoder_0");
+    assert_int_equal(shell("cd %s && ./no-one encode --data data --weights no-one-run/last.safetensors -o "
+                           "raw.npy --raw 2>said; "
+                           "test $? = 2 && grep -q -e '--scale D is missing' said",
+                           folder),
+                     0);
+}
+
+/* The first pictures of each class, which are the first of all here. */
+static void encodes_as_many_as_are_wanted(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        shell(
+            "cd %s && for split in train test; do ./no-one encode --data data --split $split --weights "
+            "no-one-run/last.safetensors -o all.npy && ./no-one encode --data data --split $split --weights "
+            "no-one-run/last.safetensors -o some.npy --limit 3 && head -c $((128 + 3 * 12 * 4)) all.npy | "
+            "tail -c +129 >some && tail -c +129 some.npy | cmp - some || exit 1; done",
+            folder),
+        0);
 }
 
 static void agrees_with_encode(void **state)
@@ -468,7 +521,7 @@ static void says_what_is_wrong(void **state)
             "ONNX has float32");
     refuses("--check no-one.yaml --scale 5", 2, "--scale goes with");
     refuses("--emit=onnx no-one.yaml --weights everything-run/last.safetensors -o m.onnx", 1,
-            "but the model's is");
+            "no tensor");
     refuses("--emit=onnx no-one.yaml --weights none -o m.onnx", 1, "none");
     refuses("--emit=onnx no-one.yaml --weights no-one-run/last.safetensors -o no-one-run/last.safetensors", 1,
             "another name");
@@ -491,8 +544,12 @@ static void onnx_runtime_agrees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_encode),    cmocka_unit_test(is_as_others_read_it),
-        cmocka_unit_test(same_bytes_every_time), cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(agrees_with_encode),
+        cmocka_unit_test(raw_features_are_the_layers),
+        cmocka_unit_test(encodes_as_many_as_are_wanted),
+        cmocka_unit_test(is_as_others_read_it),
+        cmocka_unit_test(same_bytes_every_time),
+        cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(onnx_runtime_agrees),
     };
     return cmocka_run_group_tests_name("onnx", tests, set_up, scratch_tear_down);

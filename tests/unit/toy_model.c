@@ -162,9 +162,9 @@ static const AmdimScale scales[] = {
 };
 static const AmdimPair pairs[] = {{"3-to-1", TOY_SIDE, 1, 1.0, 0}};
 static const AmdimFeature features[] = {
-    {0, TOY_IMAGES, 1, TOY_DIM, run_1},
-    {1, TOY_IMAGES, 1, TOY_DIM, run_1},
-    {TOY_SIDE, TOY_IMAGES, TOY_SIDE, TOY_DIM, run_3},
+    {0, false, TOY_IMAGES, 1, TOY_DIM, run_1},
+    {1, false, TOY_IMAGES, 1, TOY_DIM, run_1},
+    {TOY_SIDE, false, TOY_IMAGES, TOY_SIDE, TOY_DIM, run_3},
 };
 
 const AmdimModel toy_model = {
