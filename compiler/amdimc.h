@@ -123,6 +123,7 @@ typedef struct {
     size_t total; /* to train: what target.memory limits */
 } LibraryMemory;
 LibraryMemory cost_library(const Graph *step, const Graph *encode, const Params *p);
+PeakMemory cost_library_parts(const LibraryMemory *m); /* the same by what holds it, in a step */
 
 /* ---- plan/plan.c: lifetimes, in-place results, offsets in one arena ---- */
 
@@ -173,9 +174,10 @@ void graph_print(const Graph *g, FILE *stream); /* --emit=ir */
 /* ---- explain/explain.c: what a spec amounts to ---- */
 
 /* Layers, scales and pairs with their shapes, numbers and FLOPs, the parts of p->peak, and the arena over the
- * step: as tables for people, or as one JSON object with the same numbers. */
-void explain_text(Arena *a, const Program *p, FILE *stream);
-void explain_json(Arena *a, const Program *p, FILE *stream);
+ * step, and what the spec takes as a library: as tables for people, or as one JSON object with the same
+ * numbers. */
+void explain_text(Arena *a, const Program *p, const LibraryMemory *library, FILE *stream);
+void explain_json(Arena *a, const Program *p, const LibraryMemory *library, FILE *stream);
 /* The table of layers alone, of a net whose pairs could not be resolved. */
 void explain_layers(Arena *a, const Net *n, FILE *stream);
 
@@ -255,7 +257,8 @@ float **weights_of_file(Arena *a, const char *path, const Params *p);
 
 /* ---- build/target.c: programs for other machines ---- */
 
-bool target_is_other(const Build *b); /* --target or --static was given */
+bool target_is_bare(const char *triple); /* it names a machine without a system; NULL does not */
+bool target_is_other(const Build *b);    /* --target or --static was given */
 /* For another machine `march: native` becomes the triple's baseline, unless the command line says it. Finds
  * out whether the processor has matrix tiles: this one's are asked for `native`, but for a folder. */
 void target_processor(const Build *b, const Overrides *o, Spec *s);
@@ -285,6 +288,8 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f);
 /* What a library is planned for: one thread, own kernels, no matrix tiles, which a system has to permit; on a
  * bare machine (a triple without a system) as little memory and code as can be. */
 void library_target(const Build *b, Spec *s);
+/* What it takes; all 0 where the spec's memory does not suffice for one. */
+LibraryMemory library_memory(Arena *a, const Build *b, const Net *n);
 /* Writes b->gen_dir: the model as one C file with its header, Makefile, README, an example, Python's module.
  */
 /* A file of trained weights, or NULL, and the type that they are to have as constants. */

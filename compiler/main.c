@@ -309,16 +309,19 @@ static bool generate(Arena *a, const Build *b, const Spec *s, const char *model_
 }
 
 /* Whole in memory, so that a failed write is told with its own reason. */
-static const char *described(Arena *a, Make what, const Program *p)
+static const char *described(Arena *a, const Command *c, const Program *p)
 {
     TextStream t;
     FILE *out = text_stream_open(&t);
-    if (what == MAKE_IR)
+    if (c->make == MAKE_IR) {
         graph_print(p->step, out);
-    else if (what == MAKE_EXPLAIN)
-        explain_text(a, p, out);
+        return text_stream_close(a, &t);
+    }
+    const LibraryMemory library = library_memory(a, &c->build, p->net);
+    if (c->make == MAKE_EXPLAIN)
+        explain_text(a, p, &library, out);
     else
-        explain_json(a, p, out);
+        explain_json(a, p, &library, out);
     return text_stream_close(a, &t);
 }
 
@@ -328,7 +331,7 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_CHECK: return true;
     case MAKE_IR:
     case MAKE_EXPLAIN:
-    case MAKE_EXPLAIN_JSON: return print_text(described(a, c->make, p));
+    case MAKE_EXPLAIN_JSON: return print_text(described(a, c, p));
     case MAKE_C: return make_folder(a, d, c, p);
     case MAKE_LIBRARY: return library_write(a, d, &c->build, p, &c->overrides, &c->trained);
     case MAKE_PYTORCH:
@@ -351,9 +354,10 @@ static bool settle_target(Arena *a, Command *c, Spec *s)
 {
     c->build.is_folder = c->make == MAKE_C || c->make == MAKE_LIBRARY;
     target_processor(&c->build, &c->overrides, s);
+    s->target.is_static = c->build.is_static;
     if ((c->make == MAKE_PROGRAM || c->build.is_folder) && !target_check(a, &c->build, s))
         return false;
-    if (c->make == MAKE_LIBRARY) {
+    if (c->make == MAKE_LIBRARY || (!made_in_files(c->make) && target_is_bare(c->build.target))) {
         library_target(&c->build, s);
         return true;
     }

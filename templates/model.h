@@ -33,6 +33,18 @@ enum { TENSOR_ALIGNMENT = 16 }; /* floats */
 /* A running statistic that the step moves. */
 #define RUNNING(field) (p->field)
 
+/* What a build for a machine that was not known says of itself; else what was planned for. */
+#ifdef BUILT_MARCH
+#define MARCH_OF(planned) BUILT_MARCH
+#else
+#define MARCH_OF(planned) planned
+#endif
+#ifdef BUILT_TARGET
+#define TARGET_OF(planned) BUILT_TARGET
+#else
+#define TARGET_OF(planned) planned
+#endif
+
 /* What encodes a feature: segments of the encoder, calls that have `pool`, `arena`, `p` and `x`; the result.
  */
 #define FEATURE(name, result, ...)                                                                           \

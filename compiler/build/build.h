@@ -103,7 +103,6 @@ typedef enum { LIBRARY_JPEG, LIBRARY_PNG, LIBRARY_GZIP, LIBRARY_OPENBLAS, LIBRAR
 /* Tried out by linking a small program for the target. */
 bool target_has(Arena *a, const Build *b, Library library);
 void target_link(Words *w, const Build *b, Library library);
-bool target_is_bare(const char *triple); /* it names a machine without a system; NULL does not */
 /* --target and -static. */
 void target_flags(Words *w, const Build *b);
 /* -march, and what else clang wants to know of that processor. */

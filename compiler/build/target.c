@@ -113,11 +113,11 @@ static int try_clang(Arena *a, const Build *b, const char *const *flags, const c
     Words w = {.arena = a};
     words_add(&w, b->cc);
     target_flags(&w, b);
-    for (; *flags; flags++)
-        words_add(&w, *flags);
     words_add(&w, "-x");
     words_add(&w, "c");
     words_add(&w, "-");
+    for (; *flags; flags++) /* libraries come behind what wants them */
+        words_add(&w, *flags);
     return exit_code_of(words_end(&w), source);
 }
 

@@ -37,7 +37,7 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told);
 
 void emit_step(Emit *e);
 void emit_encoders(Emit *e);
-void emit_encoder(Emit *e); /* a library's: of the first feature alone */
+void emit_encoder(Emit *e);                               /* a library's: of the first feature alone */
 const char *feature_function(Arena *a, const Feature *f); /* "encode_phi_5" */
 
 /* ---- emit_tables.c ---- */

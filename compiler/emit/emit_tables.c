@@ -171,7 +171,7 @@ static void emit_model_table(Emit *e, int scales)
     fprintf(e->out, "    .settings = %d, .setting = settings,\n", settings);
     fprintf(e->out,
             "    .compiler = \"amdimc " AMDIMC_VERSION
-            "\", .cc = COMPILER, .march = %s, .target = %s, .blas = \"%s\",\n",
+            "\", .cc = COMPILER, .march = MARCH_OF(%s), .target = TARGET_OF(%s), .blas = \"%s\",\n",
             quoted(e->arena, s->target.march.v), quoted(e->arena, p->triple), s->target.blas.v);
     fprintf(
         e->out,

@@ -124,7 +124,20 @@ static void json_arena(const Explanation *e, FILE *out)
     fprintf(out, "\n  ]\n");
 }
 
-void explain_json(Arena *a, const Program *p, FILE *stream)
+/* Null where none fits into the spec's memory. */
+static void json_library(const LibraryMemory *m, FILE *stream)
+{
+    if (m->total)
+        fprintf(stream,
+                "  \"library\": {\"params_bytes\": %zu, \"state_bytes\": %zu, \"train_bytes\": %zu, "
+                "\"encode_bytes\": "
+                "%zu, \"total_bytes\": %zu},\n",
+                m->params, m->state, m->train, m->encode, m->total);
+    else
+        fprintf(stream, "  \"library\": null,\n");
+}
+
+void explain_json(Arena *a, const Program *p, const LibraryMemory *library, FILE *stream)
 {
     const Spec *s = p->net->spec;
     Explanation *e = explain(a, p);
@@ -146,6 +159,7 @@ void explain_json(Arena *a, const Program *p, FILE *stream)
     json_pairs(e, stream);
     json_implementations(e, stream);
     json_memory(e, stream);
+    json_library(library, stream);
     json_arena(e, stream);
     fprintf(stream, "}\n");
 }

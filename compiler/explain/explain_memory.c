@@ -50,6 +50,8 @@ void explain_memory(const Explanation *e, MemoryPart part[MEMORY_PARTS])
 {
     const PeakMemory *peak = &e->program->peak;
     const Moment *full = &e->moment[e->fullest];
+    const bool is_library = e->program->net->spec->target.is_library,
+               is_static = e->program->net->spec->target.is_static;
     const MemoryPart parts[MEMORY_PARTS] = {
         {"weights", peak->weights, "parameters and running statistics"},
         {"optimizer", peak->optimizer, "moments"},
@@ -58,10 +60,15 @@ void explain_memory(const Explanation *e, MemoryPart part[MEMORY_PARTS])
         {"gradients", full->bytes[PURPOSE_GRADIENTS], "arena: of maps and weights"},
         {"scratch", full->bytes[PURPOSE_SCRATCH], "arena: of the operation or chunk that runs"},
         {"unused", peak->arena - full->live, "arena: what is free then"},
-        {"pictures", peak->pictures, "two batches of views, one in use and one being made"},
-        {"threads", peak->threads, "stacks, buffers and scratch of each"},
-        {"program", peak->program, "code, shared libraries, file buffers"},
-        {"data", peak->data, "index of 100,000 files, pictures being decoded"},
+        {"pictures", peak->pictures,
+         is_library ? "a batch of views, source locations"
+                    : "two batches of views, one in use and one being made"},
+        {"threads", peak->threads, is_library ? "scratch of the one" : "stacks, buffers and scratch of each"},
+        {"program", peak->program,
+         is_library  ? "not counted: code lies in flash"
+         : is_static ? "code, file buffers"
+                     : "code, shared libraries, file buffers"},
+        {"data", peak->data, is_library ? "the caller's" : "index of 100,000 files, pictures being decoded"},
     };
     for (int i = 0; i < MEMORY_PARTS; i++)
         part[i] = parts[i];

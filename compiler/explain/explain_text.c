@@ -202,12 +202,39 @@ static void text_memory(Arena *a, const Explanation *e, FILE *stream)
         fprintf(t.row, "%s|%s|%.1f|%.1f %%|%s\n", part[i].name, grouped(a, part[i].bytes),
                 mebibytes((double)part[i].bytes), percent((double)part[i].bytes, (double)total),
                 part[i].note);
-    fprintf(t.row, "peak|%s|%.1f||resident memory of a whole `train`, never more\n", grouped(a, total),
-            mebibytes((double)total));
+    fprintf(t.row, "peak|%s|%.1f||%s\n", grouped(a, total), mebibytes((double)total),
+            e->program->net->spec->target.is_library ? "params, state and work of a step"
+                                                     : "resident memory of a whole `train`, never more");
     table_end(a, &t, stream);
 }
 
-void explain_text(Arena *a, const Program *p, FILE *stream)
+/* Of memory that its caller has. */
+static void text_library(Arena *a, const LibraryMemory *m, FILE *stream)
+{
+    const struct {
+        const char *name;
+        size_t bytes;
+        const char *note;
+    } part[] = {{"params", m->params, "weights and running statistics"},
+                {"state", m->state, "moments"},
+                {"work", m->train, "to train: a batch of views, activations, gradients"},
+                {"", m->encode, "to encode one picture"}};
+    Table t;
+    fprintf(stream, "\nlibrary (amdimc --emit=library; one thread, no code and libraries counted)\n");
+    if (!m->total) {
+        fprintf(stream, "  needs more than target.memory; `amdimc --emit=library` says how much\n");
+        return;
+    }
+    table_begin(&t, "lrrl");
+    fprintf(t.row, "|bytes|MiB|\n");
+    for (size_t i = 0; i < COUNT(part); i++)
+        fprintf(t.row, "%s|%s|%.1f|%s\n", part[i].name, grouped(a, part[i].bytes),
+                mebibytes((double)part[i].bytes), part[i].note);
+    fprintf(t.row, "all|%s|%.1f|to train\n", grouped(a, m->total), mebibytes((double)m->total));
+    table_end(a, &t, stream);
+}
+
+void explain_text(Arena *a, const Program *p, const LibraryMemory *library, FILE *stream)
 {
     Explanation *e = explain(a, p);
     text_summary(a, e, stream);
@@ -217,6 +244,7 @@ void explain_text(Arena *a, const Program *p, FILE *stream)
     text_products(a, e, stream);
     text_implementations(a, e, stream);
     text_memory(a, e, stream);
+    text_library(a, library, stream);
     fprintf(stream, "\narena (live bytes over the %d operations of a step)\n", p->step->ops);
     explain_chart(e, WIDTH, stream);
 }

@@ -112,7 +112,7 @@ void conv_begin(Call *c, const Op *op, const char *product);
 void conv_call(Call *c, const Op *op);
 void conv_grad_x_call(Call *c, const Op *op);
 void conv_name_tail(Call *c, const Op *op);       /* of y's product: name and constant */
-void conv_grad_x_name(Call *c, const Op *op);    /* name, shape and tail */
+void conv_grad_x_name(Call *c, const Op *op);     /* name, shape and tail */
 void conv_grad_x_operands(Call *c, const Op *op); /* the job's fields */
 void conv_grad_x_fields(Call *c, const Op *op);   /* and the parts: what follows name, shape and tail */
 void conv_grad_w_call(Call *c, const Op *op);

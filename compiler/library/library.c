@@ -231,6 +231,19 @@ static bool can_crop(Diagnostics *d, const Spec *s)
     return false;
 }
 
+LibraryMemory library_memory(Arena *a, const Build *b, const Net *n)
+{
+    TextStream t;
+    Spec *s = ARENA_NEW(a, Spec);
+    *s = *n->spec;
+    library_target(b, s);
+    Diagnostics unsaid = {.stream = text_stream_open(&t)};
+    const Net *same = net_build(a, &unsaid, s);
+    const Program *p = same ? compile(a, &unsaid, same, NULL) : NULL;
+    text_stream_close(a, &t);
+    return p ? p->library : (LibraryMemory){0};
+}
+
 /* The encoder anew, of constants of that type. */
 static const Program *with_constants(Arena *a, Diagnostics *d, const Program *p, WeightType type)
 {

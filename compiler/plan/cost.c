@@ -88,13 +88,13 @@ static size_t largest_tensor(const Params *p)
 }
 
 /* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
- * and C library; a checkpoint's copy and what goes with it; what draws the report; OpenBLAS with the buffers
- * it packs into. */
-static size_t program_bytes(const Params *p, bool openblas, int threads)
+ * and C library, of which a static program has only what it calls; a checkpoint's copy and what goes with it;
+ * what draws the report; OpenBLAS with the buffers it packs into. */
+static size_t program_bytes(const Params *p, bool openblas, bool is_static, int threads)
 {
-    enum { CODE = 3200 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
+    enum { CODE = 3200 * KIBIBYTE, STATIC_CODE = 1800 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
-    return CODE + REPORT + largest_tensor(p) / 4 * 5 +
+    return (is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) / 4 * 5 +
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
 }
 
@@ -149,6 +149,17 @@ LibraryMemory cost_library(const Graph *step, const Graph *encode, const Params 
     return m;
 }
 
+PeakMemory cost_library_parts(const LibraryMemory *m)
+{
+    return (PeakMemory){.weights = m->params,
+                        .optimizer = m->state,
+                        .arena = m->arena,
+                        .pictures = m->train - m->arena - m->scratch,
+                        .threads = m->scratch,
+                        .worker = m->scratch,
+                        .total = m->total};
+}
+
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas)
 {
     const Spec *s = step->net->spec;
@@ -161,7 +172,7 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
         .arena = larger(step->arena_bytes, encode->arena_bytes),
         .pictures = 2 * step->x->bytes,
         .worker = larger(cost_worker_scratch(step), cost_worker_scratch(encode)),
-        .program = program_bytes(p, openblas, threads),
+        .program = program_bytes(p, openblas, s->target.is_static, threads),
     };
     m.threads = (size_t)threads * (2 * PER_THREAD + m.worker);
     m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program;

@@ -84,7 +84,7 @@ Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule s
     p->peak = cost_peak(step, encode, p->params, p->openblas);
     if (n->spec->target.is_library) {
         p->library = cost_library(step, encode, p->params);
-        p->peak.total = p->library.total;
+        p->peak = cost_library_parts(&p->library);
     }
     return p;
 }

@@ -92,6 +92,7 @@ typedef struct {
         Int memory; /* bytes; 0: no limit */
         /* What target_processor and the form that is made know: */
         bool tiles;         /* the processor multiplies by matrix tiles */
+        bool is_static;     /* a program without shared libraries */
         bool is_library;    /* C functions of one thread on memory of the caller's */
         bool is_bare;       /* for a machine without an operating system, where memory and code are short */
         int panel;          /* columns of a packed panel that memory is planned for; 0: the widest there is */

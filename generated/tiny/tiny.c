@@ -519,7 +519,9 @@ static void head_of_1(AmdimPool *pool, char *arena, const Params *p)
 
 FEATURE(encode_f_1, AT(12288), encoder_layers_0_to_1(pool, arena, p, x); encoder_layer_2(pool, arena, p);
         encoder_layers_3_to_4(pool, arena, p))
+FEATURE(encode_f_7, AT(602112), encoder_layers_0_to_1(pool, arena, p, x))
 FEATURE(encode_phi_7, AT(200704), encoder_layers_0_to_1(pool, arena, p, x); head_of_7(pool, arena, p))
+FEATURE(encode_f_5, AT(204800), encoder_layers_0_to_1(pool, arena, p, x); encoder_layer_2(pool, arena, p))
 FEATURE(encode_phi_5, AT(102400), encoder_layers_0_to_1(pool, arena, p, x); encoder_layer_2(pool, arena, p);
         head_of_5(pool, arena, p))
 FEATURE(encode_phi_1, AT(18432), encoder_layers_0_to_1(pool, arena, p, x); encoder_layer_2(pool, arena, p);
@@ -613,7 +615,9 @@ static const AmdimPair pairs[] = {
 
 static const AmdimFeature features[] = {
     {.scale = 0, .images = 32, .side = 1, .channels = 48, .run = encode_f_1},
+    {.scale = 7, .raw = true, .images = 32, .side = 7, .channels = 32, .run = encode_f_7},
     {.scale = 7, .images = 32, .side = 7, .channels = 32, .run = encode_phi_7},
+    {.scale = 5, .raw = true, .images = 32, .side = 5, .channels = 32, .run = encode_f_5},
     {.scale = 5, .images = 32, .side = 5, .channels = 32, .run = encode_phi_5},
     {.scale = 1, .images = 32, .side = 1, .channels = 32, .run = encode_phi_1},
 };
@@ -659,7 +663,7 @@ static const char *const settings[] = {
 const AmdimModel amdim_model = {
     .name = "tiny", .spec = "tiny.yaml", .digest = "f8c1e7322ea9023b",
     .settings = 33, .setting = settings,
-    .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = "native", .target = "native", .blas = "openblas",
+    .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = MARCH_OF("native"), .target = TARGET_OF("native"), .blas = "openblas",
     .views = VIEWS, .batch = BATCH, .channels = 3, .size = 16, .mean = mean, .std = deviation,
     .embedding_dim = DIM,
     .augment = {.flip = 0.5, .grayscale = 0,
@@ -671,5 +675,5 @@ const AmdimModel amdim_model = {
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
     .arena_bytes = 2419200, .scratch_bytes = 18432, .peak_bytes = 11532768, .flop_per_step = 167682048,
     .data_bytes = 3816928, .decoding_bytes = 437728,
-    .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 4, .feature = features,
+    .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 6, .feature = features,
 };

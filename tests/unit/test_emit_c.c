@@ -68,6 +68,11 @@ static void builds_with_either_compiler(void **state)
     trial_expect_replay(&t, t.name);
     build("tiny", "CC=gcc CFLAGS='-O1 -Wall -Wextra -Wpedantic'", "with JPEG, with PNG");
     trial_expect_replay(&t, t.name);
+    /* It says what it was built by and for, not what was planned. */
+    assert_int_equal(shell("%s info | grep -qF \"GCC $(gcc -dumpfullversion)\" && "
+                           "%s info | grep -qF \"$(gcc -dumpmachine), march native\"",
+                           t.program, t.program),
+                     0);
     assert_int_equal(shell("%s train --out %s/run --steps 3", t.program, folder), 0);
     trial_end(&t);
     free(text.bytes);
