@@ -26,6 +26,8 @@ PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-d
 TEST_PACKAGES = gcc libcmocka-dev
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
+BARE_PACKAGES = gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
+	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
 
 SUPPORT  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard support/*.c))
 COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).o
@@ -49,8 +51,10 @@ help:
 	@echo 'make test       set up, build, run every test, JOBS=$(JOBS) at once'
 	@echo 'make setup      install the Debian packages that are missing'
 	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
+	@echo 'make setup-bare  install compilers and qemu for machines without a system; make test-bare runs the tests that need them'
 	@echo 'make bench      time the programs on this machine, and with PYTORCH=PYTHON that Python'\''s PyTorch'
 	@echo 'make bench-memory  what budgets of memory cost'
+	@echo 'make bench-bare  what a model takes of a microcontroller'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/tiny/tiny.c'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
 	@echo 'make tsan       the tests under ThreadSanitizer, in build-tsan/'
@@ -76,6 +80,15 @@ test-cross:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/test_cross
 	@BUILD=$(BUILD) tests/run $(BUILD)/tests/test_cross
 
+# The model as C functions on microcontrollers, under qemu; a part of `make test`, too, where the packages are.
+setup-bare:
+	@tools/setup $(PACKAGES) $(BARE_PACKAGES)
+
+test-bare:
+	@tools/setup $(PACKAGES) $(TEST_PACKAGES) $(BARE_PACKAGES)
+	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/test_bare
+	@BUILD=$(BUILD) tests/run $(BUILD)/tests/test_bare
+
 demo:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all
@@ -100,6 +113,12 @@ bench-memory:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all
 	@bench/memory $(BUILD)
+
+# What specs/cortex-m7.yaml takes of a microcontroller's flash, memory and instructions.
+bench-bare:
+	@$(MAKE) --no-print-directory setup-bare
+	@$(MAKE) --no-print-directory -s all
+	@bench/bare $(BUILD)
 
 $(BENCHES): $(BUILD)/bench/%: bench/%.c $(wildcard templates/*.h) $(BUILD)/libamdim.a
 	@mkdir -p $(BUILD)/bench
@@ -293,5 +312,5 @@ format:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-coverage
 
-.PHONY: all help setup setup-cross demo test test-cross bench bench-memory bless asan tsan coverage tidy analyze torture fuzz install uninstall format clean
+.PHONY: all help setup setup-cross setup-bare demo test test-cross test-bare bench bench-memory bench-bare bless asan tsan coverage tidy analyze torture fuzz install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

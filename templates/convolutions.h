@@ -180,12 +180,12 @@ typedef float *BiasGradFunction(AmdimPool *pool, BiasGradJob job);
 /* total += the sums of some vectors' channels over pixels that are `channels` apart. */
 INLINE void bias_grad_vectors(const float *dy, int pixels, int channels, int vectors, double *total)
 {
-    Vec sum[4] = {{0}};
+    Vec sum[4] = {(Vec){0}};
     for (int p = 0; p < pixels; p++, dy += channels)
         UNROLL for (int v = 0; v < vectors; v++) sum[v] += load(dy + v * LANES);
     for (int v = 0; v < vectors; v++)
         for (int i = 0; i < LANES; i++)
-            total[v * LANES + i] += sum[v][i];
+            total[v * LANES + i] += ELEMENT(sum[v], i);
 }
 
 INLINE void bias_grad_block(const float *dy, int pixels, int channels, double *total)

@@ -6,6 +6,15 @@
 
 typedef uint16_t Number;
 
+INLINE float load_number(const Number *from)
+{
+    const uint32_t magnitude = (uint32_t)(*from & 0x7fff) << 13;
+    float value;
+    memcpy(&value, &magnitude, sizeof value);
+    return *from & 0x8000 ? value * -0x1p112f : value * 0x1p112f;
+}
+
+#if HAS_VECTORS
 typedef Number Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
 /* Exponent and fraction, moved to where a float has them, are the value times 2^-112. */
@@ -15,14 +24,12 @@ INLINE Vec load_numbers(const Number *from)
                magnitude = (bits & 0x7fff) << 13, sign = (bits & 0x8000) << 16;
     return (Vec)((Bits)((Vec)magnitude * 0x1p112f) | sign);
 }
-
-INLINE float load_number(const Number *from)
+#else
+INLINE Vec load_numbers(const Number *from)
 {
-    const uint32_t magnitude = (uint32_t)(*from & 0x7fff) << 13;
-    float value;
-    memcpy(&value, &magnitude, sizeof value);
-    return *from & 0x8000 ? value * -0x1p112f : value * 0x1p112f;
+    return load_number(from);
 }
+#endif
 
 /* Numbers of columns from `column` on as what they stand for; `scale` is NULL. */
 INLINE Vec scale_numbers(Vec numbers, const float *scale, int column)

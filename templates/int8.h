@@ -6,17 +6,24 @@
 
 typedef int8_t Number;
 
+INLINE float load_number(const Number *from)
+{
+    return *from;
+}
+
+#if HAS_VECTORS
 typedef Number Bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 INLINE Vec load_numbers(const Number *from)
 {
     return __builtin_convertvector(*(const Bytes *)(const void *)from, Vec);
 }
-
-INLINE float load_number(const Number *from)
+#else
+INLINE Vec load_numbers(const Number *from)
 {
-    return *from;
+    return load_number(from);
 }
+#endif
 
 /* Numbers of columns from `column` on as what they stand for. */
 INLINE Vec scale_numbers(Vec numbers, const float *scale, int column)

@@ -44,7 +44,14 @@
 
 /* A tile is ROWS x PANEL sums held in registers: as many as the processor has, less two for a row of the
  * panel and one for the left factor; or four matrix tiles. */
-#if MATRIX_TILES
+#if defined __ARM_ARCH_PROFILE && __ARM_ARCH_PROFILE == 'M' || defined __riscv && __riscv_xlen == 32
+#define HAS_VECTORS 0 /* microcontrollers: compilers would keep a vector in memory, an element at a time */
+#else
+#define HAS_VECTORS 1
+#endif
+#if !HAS_VECTORS
+enum { LANES = 1, VECTORS = 4, ROWS = 4 }; /* 16 sums of 32 registers */
+#elif MATRIX_TILES
 enum { LANES = 16, VECTORS = 2, ROWS = 32 };
 #elif defined __AVX512F__
 enum { LANES = 16, VECTORS = 2, ROWS = 12 };
@@ -53,15 +60,21 @@ enum { LANES = 8, VECTORS = 2, ROWS = 6 };
 #elif defined __aarch64__
 enum { LANES = 4, VECTORS = 2, ROWS = 12 };
 #elif (defined __arm__ && !defined __ARM_NEON) || defined __riscv
-enum { LANES = 4, VECTORS = 1, ROWS = 4 }; /* no vectors: 16 sums of 32 registers */
+enum { LANES = 4, VECTORS = 1, ROWS = 4 }; /* the same */
 #else
 enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
 enum { PANEL = LANES * VECTORS };
 _Static_assert((int)PANEL <= (int)MAX_PANEL, "memory is planned for the widest panel");
 
+#if HAS_VECTORS
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#define ELEMENT(v, i) ((v)[i])
+#else
+typedef float Vec;
+#define ELEMENT(v, i) (v)
+#endif
 
 #define PANELS(columns) (((columns) + PANEL - 1) / PANEL)
 #define MIN_OF(a, b)    ((a) < (b) ? (a) : (b))
@@ -114,7 +127,11 @@ INLINE void store(float *p, Vec v)
 /* v where gate > 0, else 0. */
 INLINE Vec where_positive(Vec gate, Vec v)
 {
+#if HAS_VECTORS
     return (Vec)((Bits)v & (gate > (Vec){0}));
+#else
+    return gate > 0 ? v : 0;
+#endif
 }
 
 /* ---- functions of fixed shape

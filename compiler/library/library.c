@@ -15,13 +15,15 @@ static const char *c_name(Arena *a, const char *name, bool upper)
 
 /* ---- its texts ---- */
 
-/* Bare machines that were tried, with the compiler that Debian has for them and the processor's flags. */
+/* Bare machines that were tried, with the compiler that Debian has for them, the processor's flags, what
+ * makes gcc find its C library, and what makes clang be like it. */
 static const struct {
-    const char *triple, *cc, *march, *what;
+    const char *triple, *tools, *march, *libc, *clang, *what;
 } bare[] = {
-    {"thumbv7em-none-eabihf", "arm-none-eabi-gcc", "-mthumb -march=armv7e-m+fp -mfloat-abi=hard",
-     "Cortex-M4F and M7"},
-    {"riscv32-unknown-elf", "riscv64-unknown-elf-gcc", "-march=rv32imafc -mabi=ilp32f", "RV32 with float"},
+    {"thumbv7em-none-eabihf", "arm-none-eabi-", "-mthumb -march=armv7e-m+fp -mfloat-abi=hard", "",
+     " -fshort-enums", "Cortex-M4F and M7"},
+    {"riscv32-unknown-elf", "riscv64-unknown-elf-", "-march=rv32imafc -mabi=ilp32f",
+     " --specs=picolibc.specs", " -msmall-data-limit=0", "RV32 with float"},
 };
 
 void library_target(const Build *b, Spec *s)
@@ -43,25 +45,42 @@ static int bare_row(const Build *b)
     return -1;
 }
 
-/* The compiler, where the command line of make says nothing else. */
+/* The compiler, where the command line of make says nothing else; what comes with gcc serves clang, too.
+ * Above -O2 a bare machine's code doubles for little. */
 static const char *target_lines(Arena *a, const Build *b)
 {
+    static const char unless[] = "ifeq ($(origin CC),default)\nCC := %s\nendif\n";
+    const int row = bare_row(b);
     if (!b->target)
         return "";
-    const int row = bare_row(b);
-    const char *cc = row >= 0 ? bare[row].cc : arena_printf(a, "clang --target=%s", b->target);
-    const char *tools = row >= 0
-                            ? arena_printf(a, "ifeq ($(origin AR),default)\nAR := $(CC:%%gcc=%%ar)\nendif\n"
-                                              "SIZE ?= $(CC:%%gcc=%%size)\n")
-                            : "";
-    return arena_printf(a, "ifeq ($(origin CC),default)\nCC := %s\nendif\n%s", cc, tools);
+    if (row < 0)
+        return arena_printf(a, unless, arena_printf(a, "clang --target=%s", b->target));
+    const char *tools = bare[row].tools;
+    return arena_printf(a,
+                        "%sifeq ($(origin AR),default)\nAR := %sar\nendif\nSIZE ?= %ssize\nCFLAGS ?= -O2\n",
+                        arena_printf(a, unless, arena_printf(a, "%sgcc", tools)), tools, tools);
+}
+
+/* clang has no C library of its own: it finds the headers of gcc's. */
+static const char *bare_march(Arena *a, int row)
+{
+    return arena_printf(
+        a,
+        "MARCH := %s\n"
+        "ifneq ($(findstring clang,$(CC)),)\n"
+        "HEADERS := $(shell printf '\\043include <math.h>\\n' | %sgcc%s -E - 2>/dev/null | \\\n"
+        "\tsed -n 's|^[^\"]*\"\\(.*\\)/math.h\".*|\\1|p' | head -n 1)\n"
+        "MARCH += --target=%s%s $(HEADERS:%%=-isystem %%)\n"
+        "%sendif",
+        bare[row].march, bare[row].tools, bare[row].libc, bare[row].triple, bare[row].clang,
+        *bare[row].libc ? arena_printf(a, "else\nMARCH +=%s\n", bare[row].libc) : "");
 }
 
 static const char *march_text(Arena *a, const Build *b, const Spec *s)
 {
     const int row = bare_row(b);
     if (row >= 0)
-        return arena_printf(a, "MARCH := %s", bare[row].march);
+        return bare_march(a, row);
     return !strcmp(s->target.march.v, "native") ? native_march_line : march_line(a, s);
 }
 
