@@ -116,7 +116,7 @@ INLINE void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int firs
             *running_mean += (float)(BATCHNORM_MOMENTUM * (exact - *running_mean));
             *running_var += (float)(BATCHNORM_MOMENTUM * (unbiased - *running_var));
             kept[i] = (float)exact;
-            kept[b.channels + i] = (float)(1 / sqrt(var + BATCHNORM_EPS));
+            kept[b.channels + i] = over_root(1, var + BATCHNORM_EPS);
             scale[i] = kept[b.channels + i] * j->weight[first + i];
             shift[i] = (float)(j->bias[first + i] - rest * scale[i]);
         }
@@ -149,7 +149,7 @@ SHARED void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int fi
         const int width = MIN_OF(BATCHNORM_WIDTH, b.channels - c);
         float scale[BATCHNORM_WIDTH];
         for (int i = 0; i < width; i++)
-            scale[i] = (float)(j->weight[c + i] / sqrt(j->running_var[c + i] + BATCHNORM_EPS));
+            scale[i] = over_root(j->weight[c + i], j->running_var[c + i] + BATCHNORM_EPS);
         for (int row = first; row < last; row++)
             ELEMENTWISE for (int i = 0; i < width; i++)
             {

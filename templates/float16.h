@@ -6,6 +6,8 @@
 
 typedef uint16_t Number;
 
+enum { NUMBERS_ARE_FLOATS = 0 };
+
 INLINE float load_number(const Number *from)
 {
     const uint32_t magnitude = (uint32_t)(*from & 0x7fff) << 13;

@@ -6,6 +6,8 @@
 
 typedef float Number;
 
+enum { NUMBERS_ARE_FLOATS = 1 };
+
 INLINE Vec load_numbers(const Number *from)
 {
     return load(from);

@@ -6,6 +6,8 @@
 
 typedef int8_t Number;
 
+enum { NUMBERS_ARE_FLOATS = 0 };
+
 INLINE float load_number(const Number *from)
 {
     return *from;

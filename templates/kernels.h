@@ -134,6 +134,40 @@ INLINE Vec where_positive(Vec gate, Vec v)
 #endif
 }
 
+/* Of microcontrollers many have an FPU for single precision alone: a root or an exponential in double would
+ * take thousands of instructions. */
+#if HAS_VECTORS
+INLINE double wide_exp(double x)
+{
+    return exp(x);
+}
+
+INLINE double wide_log(double x)
+{
+    return log(x);
+}
+
+INLINE float over_root(float x, double square)
+{
+    return (float)(x / sqrt(square));
+}
+#else
+INLINE double wide_exp(double x)
+{
+    return expf((float)x);
+}
+
+INLINE double wide_log(double x)
+{
+    return logf((float)x);
+}
+
+INLINE float over_root(float x, double square)
+{
+    return x / sqrtf((float)square);
+}
+#endif
+
 /* ---- functions of fixed shape
  *
  * A program has a line for each of its functions: a macro with the function's name, its shape, and how its

@@ -145,15 +145,15 @@ INLINE NceSource nce_source(Nce n, const float *r, const NcePart *part, int part
     for (int i = 0; i < parts; i++)
         top = part[i].maximum[b] > top ? part[i].maximum[b] : top;
     for (int i = 0; i < parts; i++)
-        negatives += part[i].sum[b] * exp(part[i].maximum[b] - top);
+        negatives += part[i].sum[b] * wide_exp(part[i].maximum[b] - top);
     for (int l = 0; l < n.positions; l++) {
         const double s = nce_score(n, n.clip > 0, r[((size_t)b * n.positions + (size_t)l) * n.batch + b]),
                      m = s > top ? s : top;
-        const double lse = m + log(negatives * exp(top - m) + exp(s - m));
+        const double lse = m + wide_log(negatives * wide_exp(top - m) + wide_exp(s - m));
         sums.loss += lse - s;
         sums.picked += s > top;
-        weight += exp(top - lse);
-        to.slope[(size_t)l * n.batch + b] = (float)(-negatives * exp(top - lse));
+        weight += wide_exp(top - lse);
+        to.slope[(size_t)l * n.batch + b] = (float)(-negatives * wide_exp(top - lse));
     }
     to.maximum[b] = (float)top;
     to.weight[b] = (float)weight;

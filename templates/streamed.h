@@ -31,9 +31,13 @@ typedef float *StreamedFunction(AmdimPool *pool, StreamedJob job);
 /* Rows [first, first + rows) of panel `panel`, scaled, zeros beyond the last column. */
 SHARED void pack_rows(const StreamedJob *j, int columns, int panel, int first, int rows, float *to)
 {
+    enum { AHEAD = 12 }; /* rows */
     const int column = panel * PANEL, width = MIN_OF(PANEL, columns - column);
     for (int k = first; k < first + rows; k++, to += PANEL) {
         const Number *from = j->weight + (size_t)k * columns + column;
+        /* Rows are too far apart for a processor to foresee. */
+        for (int line = 0; line < PANEL; line += LINE)
+            __builtin_prefetch(from + (size_t)AHEAD * columns + line);
         if (width == PANEL) {
             UNROLL for (int v = 0; v < VECTORS; v++) store(
                 to + v * LANES, scale_numbers(load_numbers(from + v * LANES), j->scale, column + v * LANES));
@@ -52,37 +56,148 @@ INLINE int tail_of_block(int tail, bool first, bool last)
     return (first ? tail & TAIL_ADD : TAIL_ADD) | (last ? tail & ~TAIL_ADD : TAIL_NONE);
 }
 
-/* The tile at pixel p of a block whose patches begin `from` floats into those of the whole. */
-INLINE void streamed_tile(Conv c, const StreamedJob *j, int tail, int p, int panel, bool first, size_t from,
-                          int depth, const float *packed)
-{
-    const int column = panel * PANEL, pixels = pixels_of(c);
-    const size_t to = (size_t)p * c.out + column;
-    size_t at[ROWS];
-    const Target t = {.y = j->y + to,
-                      .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
-                      .addend = !(tail & TAIL_ADD) ? NULL
-                                : first            ? j->addend + to
-                                                   : j->y + to,
-                      .stride = c.out,
-                      .rows = MIN_OF(ROWS, pixels - p),
-                      .width = MIN_OF(PANEL, c.out - column)};
-    patches_at(c, p, ROWS, pixels, at);
-    tile_of_patches(tail, j->x + from, at, 1, depth, 0, packed, &t);
-}
+/* A block of the depth: of the patches' rows, which are kernel runs of kernel * in floats, `runs` whole ones,
+ * or a piece of one. */
+typedef struct {
+    int row, from;    /* where it begins: a patch's row, and floats into it */
+    int runs, length; /* so many runs of so many floats */
+} Block;
 
-/* A panel of y, a block of the patches' floats after the other. */
-INLINE void streamed_panel(Conv c, const StreamedJob *j, float *scratch, int tail, int panel)
+/* The block that begins at that place: as many whole rows as `most` floats of a patch have room for. */
+INLINE Block block_at(Conv c, int most, int row, int from)
 {
     const int run = c.kernel * c.in;
-    ROLLED for (int row = 0; row < c.kernel; row++) ROLLED for (int k = 0; k < run; k += STREAM_DEPTH)
+    return run <= most ? (Block){row, 0, MIN_OF(most / run, c.kernel - row), run}
+                       : (Block){row, from, 1, MIN_OF(most, run - from)};
+}
+
+/* A tile of some pixels by a panel of a block, whose rows are b_stride floats apart: packed, or the weight
+ * itself. */
+typedef struct {
+    const float *x; /* pixel r's patch of the block begins at x + at[r], and goes on `jump` floats later */
+    size_t at[ROWS];
+    ptrdiff_t jump;
+    int runs, length, tail;
+    const float *b;
+    ptrdiff_t b_stride;
+    Target to;
+} StreamedTile;
+
+/* Of `height` pixels, a constant, of which the last may be one too many: it is read as the one before, then.
+ */
+INLINE void streamed_tile(int height, const StreamedTile *t)
+{
+    enum { AHEAD = 12 }; /* rows: they may be too far apart for a processor to foresee */
+    const float *a[ROWS], *b = t->b;
+    Vec sum[ROWS][VECTORS];
+    UNROLL for (int r = 0; r < ROWS; r++) a[r] = t->x + t->at[MIN_OF(r, height - 1)];
+    tile_begin(sum);
+    ROLLED for (int run = 0; run < t->runs; run++)
     {
-        const int depth = MIN_OF(STREAM_DEPTH, run - k);
-        const bool first = row + k == 0, last = row == c.kernel - 1 && k + depth == run;
-        pack_rows(j, c.out, panel, row * run + k, depth, scratch);
-        ROLLED for (int p = 0; p < pixels_of(c); p += ROWS)
-            streamed_tile(c, j, tail_of_block(tail, first, last), p, panel, first,
-                          (size_t)row * c.side * c.in + k, depth, scratch);
+        ROLLED for (int k = 0; k < t->length; k++, b += t->b_stride)
+        {
+            Vec w[VECTORS];
+            UNROLL for (int i = 0; i < PANEL; i += LINE) __builtin_prefetch(b + AHEAD * t->b_stride + i);
+            UNROLL for (int v = 0; v < VECTORS; v++) w[v] = load(b + v * LANES);
+            UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
+            {
+                const float left = a[r][k];
+                UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * w[v];
+            }
+        }
+        UNROLL for (int r = 0; r < ROWS; r++) a[r] += t->jump;
+    }
+    if (t->to.width < PANEL) {
+        float spilled[ROWS][PANEL];
+        tile_spill(sum, spilled);
+        tile_store_edge(t->tail, spilled, &t->to);
+        return;
+    }
+    UNROLL for (int r = 0; r < ROWS; r++) if (r < height && r < t->to.rows)
+        UNROLL for (int v = 0; v < VECTORS; v++)
+    {
+        const ptrdiff_t at = r * t->to.stride + v * LANES;
+        tail_vector(t->tail, t->to.y + at, sum[r][v], t->tail & TAIL_BIAS ? t->to.bias + v * LANES : NULL,
+                    t->tail & TAIL_ADD ? t->to.addend + at : NULL, NULL);
+    }
+}
+
+/* A function for every second height where registers are many; few pixels fill no tile of the full one. */
+enum { STREAM_STEP = ROWS > 4 ? 2 : ROWS };
+#define STREAM_HEIGHTS(HEIGHT) HEIGHT(2) HEIGHT(4) HEIGHT(6) HEIGHT(8) HEIGHT(10) HEIGHT(12)
+#define DEFINE_STREAMED(n)                                                                                   \
+    SHARED void streamed_tile_##n(const StreamedTile *t)                                                     \
+    {                                                                                                        \
+        streamed_tile(MIN_OF(n, ROWS), t);                                                                   \
+    }
+STREAM_HEIGHTS(DEFINE_STREAMED)
+
+/* What does not come up on the target is not compiled. */
+INLINE void streamed_tile_by_height(const StreamedTile *t)
+{
+#define CALL(n)                                                                                              \
+    case n:                                                                                                  \
+        if ((n) % STREAM_STEP == 0 && (n) <= ROWS)                                                           \
+            streamed_tile_##n(t);                                                                            \
+        break;
+    switch (CEIL_DIV(t->to.rows, STREAM_STEP) * STREAM_STEP) {
+        STREAM_HEIGHTS(CALL)
+    }
+#undef CALL
+}
+
+/* A panel's share of a block: every pixel's sums, in tiles of heights that differ by a step at most. */
+INLINE void streamed_block(Conv c, const StreamedJob *j, int tail, int panel, bool first, Block b,
+                           const float *rows, ptrdiff_t stride)
+{
+    const int column = panel * PANEL, pixels = pixels_of(c), tiles = CEIL_DIV(pixels, ROWS),
+              steps = CEIL_DIV(pixels, STREAM_STEP);
+    StreamedTile t = {.jump = (ptrdiff_t)c.side * c.in,
+                      .runs = b.runs,
+                      .length = b.length,
+                      .tail = tail,
+                      .b = rows,
+                      .b_stride = stride};
+    t.x = j->x + b.row * t.jump + b.from;
+    ROLLED for (int tile = 0; tile < tiles; tile++)
+    {
+        const int p = STREAM_STEP * piece(steps, tile, tiles),
+                  last = MIN_OF(STREAM_STEP * piece(steps, tile + 1, tiles), pixels);
+        const size_t to = (size_t)p * c.out + column;
+        t.to = (Target){.y = j->y + to,
+                        .bias = tail & TAIL_BIAS ? j->bias + column : NULL,
+                        .addend = !(tail & TAIL_ADD) ? NULL
+                                  : first            ? j->addend + to
+                                                     : j->y + to,
+                        .stride = c.out,
+                        .rows = last - p,
+                        .width = MIN_OF(PANEL, c.out - column)};
+        patches_at(c, p, ROWS, last, t.at);
+        streamed_tile_by_height(&t);
+    }
+}
+
+/* A panel of y, a block of the patches' floats after the other. Few pixels read the rows of floats where they
+ * lie: packing them would not pay, and what one tile has read the next finds in the L2. */
+INLINE void streamed_panel(Conv c, const StreamedJob *j, float *scratch, int tail, int panel)
+{
+    enum { FEW_TILES = 6, CACHED = 1024 }; /* rows of a panel */
+    const bool lies =
+        NUMBERS_ARE_FLOATS && c.out - panel * PANEL >= PANEL && pixels_of(c) <= FEW_TILES * ROWS;
+    const int run = c.kernel * c.in, most = lies ? CACHED : STREAM_DEPTH;
+    Block b = block_at(c, most, 0, 0);
+    ROLLED while (b.row < c.kernel)
+    {
+        const int row = b.from + b.length == run ? b.row + b.runs : b.row, k = b.row * run + b.from,
+                  tail_now = tail_of_block(tail, k == 0, row == c.kernel);
+        if (lies) {
+            streamed_block(c, j, tail_now, panel, k == 0, b,
+                           (const float *)(const void *)j->weight + (size_t)k * c.out + panel * PANEL, c.out);
+        } else {
+            pack_rows(j, c.out, panel, k, b.runs * b.length, scratch);
+            streamed_block(c, j, tail_now, panel, k == 0, b, scratch, PANEL);
+        }
+        b = block_at(c, most, row, row == b.row ? b.from + b.length : 0);
     }
 }
 

@@ -14,7 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -79,7 +79,7 @@ static const char small_text[] =
 enum { PICTURES = 6, TRAINED_ON = 64, SIZE = 28, STEPS = 40, ELF_SECONDS = 120 };
 enum { MEMORY = 512 * 1024, ENCODE_STACK = 4096, STEP_STACK = 16384 };
 
-static char folder[256], kept[512]; /* scratch; where linker maps stay */
+static char folder[256], kept[512], sources[512]; /* scratch; where linker maps stay; tests/bare */
 
 /* ---- helpers ---- */
 
@@ -135,10 +135,10 @@ static void write_floats(const char *model, const char *file, const double *valu
 }
 
 /* A whole file of float32 that an application wrote, by malloc. */
-static float *read_floats(const Model *m, const char *file, size_t count)
+static float *read_floats(const char *of, const char *file, size_t count)
 {
     char name[512];
-    snprintf(name, sizeof name, "%s/out/%s", m->model, file);
+    snprintf(name, sizeof name, "%s/out/%s", of, file);
     TensorFile got = tensor_file_read(scratch_path(name));
     assert_int_equal(got.count, count * sizeof(float));
     return (float *)(void *)got.bytes;
@@ -334,7 +334,7 @@ static void expect_features(const Model *m, double tolerance)
     size_t count;
     const float *want;
     TensorFile file = encode_on_host(m, &count, &want);
-    float *got = read_floats(m, "f_1", count);
+    float *got = read_floats(m->model, "f_1", count);
     const double error = relative_error(got, want, count);
     print_message("f_1 of %s is off by %.2g\n", m->spec, error);
     if (!(error <= tolerance))
@@ -375,6 +375,7 @@ typedef struct {
     const Model *model;
     float *result; /* loss, penalty, losses of pairs */
     int losses;
+    double worst;
 } Given;
 
 /* As docs/program.md has it. */
@@ -387,12 +388,13 @@ static void expect_tensor(void *job, const char *name, const double *want, size_
     if (strncmp(name, "embed.", 6) == 0)
         return;
     if (strncmp(name, "grad.", 5) == 0)
-        got = read_floats(g->model, name + 5, count);
+        got = read_floats(g->model->model, name + 5, count);
     for (size_t i = 0; i < count; i++)
         squares += pow((double)(got ? got[i] : g->result[g->losses++]) - want[i], 2);
     free(got);
     if (!(sqrt(squares) <= tolerance * size))
         fail_msg("%s is off by %.3g of %.3g", name, sqrt(squares), size);
+    g->worst = fmax(g->worst, size > 0 ? sqrt(squares) / size : 0);
 }
 
 static void gradients_fit(const Board *b, const Model *m)
@@ -400,9 +402,10 @@ static void gradients_fit(const Board *b, const Model *m)
     skip_unless_installed(b);
     build_application(b, m, "gradients", "", "");
     run_application(b, m, "gradients");
-    Given g = {.model = m, .result = read_floats(m, "result", (size_t)m->trial.l.net->pairs + 2)};
+    Given g = {.model = m, .result = read_floats(m->model, "result", (size_t)m->trial.l.net->pairs + 2)};
     trial_each(&m->trial, m->trial.want, expect_tensor, &g);
     assert_int_equal(g.losses, m->trial.l.net->pairs + 2);
+    print_message("losses and gradients of %s are off by %.2g at most\n", m->spec, g.worst);
     free(g.result);
 }
 
@@ -416,6 +419,17 @@ static void write_built_in(const Model *m)
     built_in_pictures(TRAINED_ON, SIZE, pixels);
     snprintf(name, sizeof name, "%s/in/pictures", m->model);
     scratch_write(name, pixels, sizeof pixels);
+}
+
+/* The same application on this machine, with a library for it. */
+static void train_here(const Model *m)
+{
+    runs("%s --emit=library %s -o %s/here", amdimc_path(), m->trial.spec, folder);
+    runs("mkdir %s/here/out && ln -s ../%s/in %s/here/in", folder, m->model, folder);
+    runs("cd %s/here && clang -std=c17 -D_GNU_SOURCE -O1 -ffp-contract=fast -DMODEL=%s -DMODEL_UPPER=%s -I. "
+         "-I%s -o train "
+         "%s/train.c %s/model.c %s/hosted.c %s.c -lm && ./train",
+         folder, m->model, m->upper, sources, sources, sources, sources, m->model);
 }
 
 static double mean_of(const float *v, int count)
@@ -433,11 +447,16 @@ static void trains(const Board *b, const Model *m)
     write_built_in(m);
     build_application(b, m, "train", "", "");
     run_application(b, m, "train");
-    float *loss = read_floats(m, "losses", STEPS);
+    train_here(m);
+    float *loss = read_floats(m->model, "losses", STEPS), *here = read_floats("here", "losses", STEPS);
     const double first = mean_of(loss, COMPARED), last = mean_of(loss + STEPS - COMPARED, COMPARED);
     print_message("loss from %.4f to %.4f\n", first, last);
     assert_true(isfinite(last) && last < first - 0.1);
+    const double error = relative_error(loss, here, STEPS);
+    print_message("losses differ from those of this machine by %.2g\n", error);
+    assert_true(error < 1e-4);
     free(loss);
+    free(here);
 }
 
 /* ---- stack ---- */
@@ -561,6 +580,9 @@ static int set_up(void **state)
     const char *build = getenv("BUILD");
     snprintf(folder, sizeof folder, "%s", scratch_begin());
     snprintf(kept, sizeof kept, "%s/tests/bare", build && *build ? build : "build");
+    char here[256];
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(sources, sizeof sources, "%s/tests/bare", here);
     TensorFile text = tensor_file_read("specs/cortex-m7.yaml");
     char *cortex_text = strndup(text.bytes, text.count);
     free(text.bytes);
