@@ -105,6 +105,8 @@ bool target_has(Arena *a, const Build *b, Library library);
 void target_link(Words *w, const Build *b, Library library);
 /* --target and -static. */
 void target_flags(Words *w, const Build *b);
+/* The same for another machine, as a Makefile calls clang. */
+const char *target_clang(Arena *a, const char *triple);
 /* -march, and what else clang wants to know of that processor. */
 void target_march_flags(Words *w, const Spec *s);
 

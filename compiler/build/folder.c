@@ -35,9 +35,9 @@ static const char *target_lines(Arena *a, const Build *b)
 {
     const char *cc = b->target ? arena_printf(a,
                                               "ifeq ($(origin CC),default)\n"
-                                              "CC := clang --target=%s\n"
+                                              "CC := %s\n"
                                               "endif\n",
-                                              b->target)
+                                              target_clang(a, b->target))
                                : "";
     return b->is_static ? arena_printf(a, "%sLDFLAGS ?= -static\n", cc) : cc;
 }

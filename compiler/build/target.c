@@ -3,6 +3,7 @@
 #include "build.h"
 #include "processor.h"
 #include <fnmatch.h>
+#include <glob.h>
 #include <string.h>
 
 /* What every machine of a triple has, as Debian draws the line. */
@@ -50,10 +51,45 @@ bool target_is_other(const Build *b)
     return b->target || b->is_static;
 }
 
+/* Debian's gcc for RISC-V with a system, as a folder for each version. Where the one for bare machines is
+ * installed as well, clang takes that for it and finds no C library: so it is told. */
+#define RISCV_GCC     "/usr/lib/gcc-cross/riscv64-linux-gnu"
+#define RISCV_LIBRARY "/usr/riscv64-linux-gnu"
+#define RISCV_FLAGS(gcc)                                                                                     \
+    "-B" gcc " -L" gcc " -B" RISCV_LIBRARY "/lib -L" RISCV_LIBRARY "/lib -isystem " RISCV_LIBRARY            \
+    "/include -Wno-unused-command-line-argument"
+
+static bool is_riscv_linux(const char *triple)
+{
+    return !fnmatch("riscv64-*linux-gnu", triple, 0);
+}
+
+static void add_riscv_flags(Words *w)
+{
+    glob_t found;
+    if (!glob(RISCV_GCC "/*", 0, NULL, &found)) {
+        const char *gcc = found.gl_pathv[found.gl_pathc - 1];
+        char *flags = arena_printf(w->arena, RISCV_FLAGS("%s"), gcc, gcc);
+        for (char *rest = flags, *flag; (flag = strtok_r(rest, " ", &rest));)
+            words_add(w, flag);
+    }
+    globfree(&found);
+}
+
+const char *target_clang(Arena *a, const char *triple)
+{
+    return arena_printf(a, "clang --target=%s%s", triple,
+                        is_riscv_linux(triple) ? "$(foreach gcc,$(lastword $(wildcard " RISCV_GCC
+                                                 "/*)), " RISCV_FLAGS("$(gcc)") ")"
+                                               : "");
+}
+
 void target_flags(Words *w, const Build *b)
 {
     if (b->target)
         words_add(w, arena_printf(w->arena, "--target=%s", b->target));
+    if (b->target && is_riscv_linux(b->target))
+        add_riscv_flags(w);
     if (b->is_static)
         words_add(w, "-static");
 }
@@ -147,43 +183,65 @@ static bool refuse_processor(Arena *a, const Build *b, const Spec *s)
                      b->target ? " of " : "", b->target ? b->target : "", b->cc, target));
 }
 
-/* Of a machine whose code clang makes: what a program is linked with. */
+/* Of a machine whose code clang makes: what a program is compiled and linked with. */
 static bool can_link(Arena *a, const Build *b)
 {
     static const char program[] = "#include <math.h>\n#include <pthread.h>\n#include <stdio.h>\n"
                                   "int main(int argc, char **argv)\n{\n    pthread_t thread;\n"
                                   "    (void)argv;\n    printf(\"%g\", cos(argc));\n"
                                   "    return pthread_create(&thread, 0, 0, 0);\n}\n";
-    static const char *const flags[] = {"-o", "/dev/null", "-lm", "-pthread", NULL};
-    const char *target = arena_printf(a, "--target %s", b->target ? b->target : "of this machine");
+    static const char *const compile[] = {"-fsyntax-only", NULL};
+    static const char *const link[] = {"-o", "/dev/null", "-lm", "-pthread", NULL};
+    const char *target = b->target ? arena_printf(a, "--target %s", b->target) : "--static";
     if (target_is_bare(b->target))
         return build_failed(
             target, "a program needs an operating system; --emit=library makes C functions for a bare "
                     "machine");
-    if (!try_clang(a, b, flags, program))
+    if (!try_clang(a, b, link, program))
         return true;
     if (!b->target)
-        return build_failed("--static", "no static C library is found; install Debian's libc6-dev");
+        return build_failed(target, "no static C library is found; install Debian's libc6-dev");
     return build_failed(
-        target, "no C library or linker for it is found; `make setup-cross` installs Debian's for the "
-                "machines that it has, --emit=c makes a folder that is built there");
+        target, arena_printf(a,
+                             "no %s found for it; `make setup-cross` installs Debian's for the machines "
+                             "that it has, --emit=c makes a folder that is built there",
+                             try_clang(a, b, compile, program) ? "C library's headers are"
+                                                               : "linker or no C library is"));
+}
+
+/* Down to assembly: of some machines clang knows the types, but has no code. */
+static const char *const to_assembly[] = {"-S", "-o", "/dev/null", NULL};
+
+/* It runs, and compiles nothing at all for the target: why. */
+static bool refuse_compiler(Arena *a, const Build *b)
+{
+    static const char is_clang[] = "#ifndef __clang__\n#error\n#endif\n";
+    const Build own = {.cc = b->cc};
+    if (try_clang(a, &own, to_assembly, is_clang))
+        return build_failed(b->cc, "compiles no C as clang does; name a clang with --cc or $AMDIMC_CC");
+    return refuse_triple(a, b);
+}
+
+static bool knows_processor(Arena *a, const Build *b, const Spec *s)
+{
+    Words flags = {.arena = a};
+    target_march_flags(&flags, s);
+    for (size_t i = 0; to_assembly[i]; i++)
+        words_add(&flags, to_assembly[i]);
+    return !try_clang(a, b, words_end(&flags), "");
 }
 
 bool target_check(Arena *a, const Build *b, const Spec *s)
 {
-    static const char *const nothing[] = {"-fsyntax-only", NULL};
     const bool is_native = !strcmp(s->target.march.v, "native");
-    if (!b->target && !b->is_static && is_native)
+    if (!target_is_other(b) && is_native)
         return true;
-    const int code = try_clang(a, b, nothing, "");
+    const int code = try_clang(a, b, to_assembly, "");
     if (code == NOT_FOUND || code == NOT_RUN) /* a folder may be made where no clang is */
         return b->is_folder || compiler_not_run(b->cc, code);
     if (code)
-        return refuse_triple(a, b);
-    Words flags = {.arena = a};
-    target_march_flags(&flags, s);
-    words_add(&flags, "-fsyntax-only");
-    if (!is_native && try_clang(a, b, words_end(&flags), ""))
+        return refuse_compiler(a, b);
+    if (!(is_native && b->is_folder) && !knows_processor(a, b, s)) /* a folder's is known where it is built */
         return refuse_processor(a, b, s);
     return b->is_folder || !target_is_other(b) || can_link(a, b);
 }

@@ -54,7 +54,7 @@ static const char *target_lines(Arena *a, const Build *b)
     if (!b->target)
         return "";
     if (row < 0)
-        return arena_printf(a, unless, arena_printf(a, "clang --target=%s", b->target));
+        return arena_printf(a, unless, target_clang(a, b->target));
     const char *tools = bare[row].tools;
     return arena_printf(a,
                         "%sifeq ($(origin AR),default)\nAR := %sar\nendif\nSIZE ?= %ssize\nCFLAGS ?= -O2\n",

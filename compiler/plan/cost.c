@@ -92,7 +92,7 @@ static size_t largest_tensor(const Params *p)
  * what draws the report; OpenBLAS with the buffers it packs into. */
 static size_t program_bytes(const Params *p, bool openblas, bool is_static, int threads)
 {
-    enum { CODE = 3200 * KIBIBYTE, STATIC_CODE = 1800 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
+    enum { CODE = 3200 * KIBIBYTE, STATIC_CODE = 1600 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
     return (is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) / 4 * 5 +
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);

@@ -117,13 +117,14 @@ static void check_plain(const char *what, const char *text)
         HOLDS(*c == '\n' || (*c >= ' ' && *c <= '~'), "%s: byte %02x in %.60s", what, (unsigned char)*c, c);
 }
 
-static void check_explained(Arena *a, const Program *p, void (*explain)(Arena *, const Program *, FILE *))
+static void check_explained(Arena *a, const Program *p, const LibraryMemory *library,
+                            void (*explain)(Arena *, const Program *, const LibraryMemory *, FILE *))
 {
     char *text = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&text, &length);
     HOLDS(stream, "no memory");
-    explain(a, p, stream);
+    explain(a, p, library, stream);
     fclose(stream);
     check_plain("--explain", text);
     free(text);
@@ -138,8 +139,9 @@ static void check_compiled(Arena *a, Diagnostics *d, const Net *n)
     n->spec->source->name = HOSTILE_NAME;
     check_plain("C", emit_model(a, p));
     check_plain("Python", emit_pytorch(a, n, "templates"));
-    check_explained(a, p, explain_text);
-    check_explained(a, p, explain_json);
+    const LibraryMemory library = library_memory(a, &(Build){.cc = "clang"}, n);
+    check_explained(a, p, &library, explain_text);
+    check_explained(a, p, &library, explain_json);
     n->spec->source->name = NAME;
 }
 

@@ -56,6 +56,16 @@ static void build(const char *name, const char *arguments, const char *what)
     free(said);
 }
 
+/* Of tiny, what `info` would call its processor, were it built with these arguments. */
+static void expect_built_for(const char *arguments, const char *march)
+{
+    char dry[256];
+    snprintf(dry, sizeof dry, "-n build/tiny.o %s", arguments);
+    assert_int_equal(make_in("tiny", dry), 0);
+    if (shell("grep -qF -e '-DBUILT_MARCH='\\''\"%s\"'\\' %s/said", march, folder))
+        fail_msg("make %s: not for %s:\n%s", arguments, march, read_said());
+}
+
 /* ---- tests ---- */
 
 static void builds_with_either_compiler(void **state)
@@ -66,6 +76,10 @@ static void builds_with_either_compiler(void **state)
     begin(&t, "tiny", text.bytes, "");
     build("tiny", "CC=clang CFLAGS='-O1 -Wall -Wextra -Wpedantic'", "with JPEG, with PNG");
     trial_expect_replay(&t, t.name);
+    expect_built_for("CC='gcc -march=x86-64-v2' MARCH= CFLAGS=-O1", "x86-64-v2");
+    expect_built_for("CC=gcc CFLAGS='-O1 -march=haswell'", "haswell"); /* behind the planned one */
+    expect_built_for("CC=gcc CFLAGS=-O1 MARCH=-mcpu=native", "-mcpu=native");
+    expect_built_for("CC=gcc CFLAGS=-O1 MARCH=", "baseline");
     build("tiny", "CC=gcc CFLAGS='-O1 -Wall -Wextra -Wpedantic'", "with JPEG, with PNG");
     trial_expect_replay(&t, t.name);
     /* It says what it was built by and for, not what was planned. */

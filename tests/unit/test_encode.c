@@ -117,6 +117,61 @@ static void test_representation_of_the_training_split(void **state)
     free(read_array(out, "'<f4'", "(10000, 6)", 10000 * TOY_DIM * sizeof(float)));
 }
 
+/* f_d itself, and f_1 as a map of one location. */
+static void test_raw_features_are_maps(void **state)
+{
+    (void)state;
+    Options o = write_options(TOY_SIDE);
+    o.raw = true;
+    runs_well(command_encode, &o);
+    free(read_array(out, "'<f4'", "(2000, 6, 3, 3)", sizeof(float) * 2000 * TOY_DIM * TOY_SIDE * TOY_SIDE));
+    o.scale = 1;
+    runs_well(command_encode, &o);
+    char *raw = read_array(out, "'<f4'", "(2000, 6, 1, 1)", sizeof(float) * 2000 * TOY_DIM);
+    o = write_options(0);
+    runs_well(command_encode, &o);
+    char *representation = read_array(out, "'<f4'", "(2000, 6)", sizeof(float) * 2000 * TOY_DIM);
+    assert_memory_equal(raw + HEADER, representation + HEADER, sizeof(float) * 2000 * TOY_DIM);
+    free(representation);
+    free(raw);
+    o = write_options(4);
+    o.raw = true;
+    refuses(command_encode, &o, "scale 4; the scales it has: 1, 3");
+}
+
+/* Of either split, in file order, with the labels that they have. */
+static void test_the_first_of_each_class(void **state)
+{
+    (void)state;
+    enum { FIRST = 3, CLASSES = 10, ROWS = FIRST * CLASSES };
+    for (int split = 0; split < 2; split++) {
+        Fault f;
+        Options o = write_options(0);
+        o.split = split ? "train" : "test";
+        runs_well(command_encode, &o);
+        size_t count;
+        char *all = read_whole(out, &count);
+        o.limit = FIRST;
+        runs_well(command_encode, &o);
+        char *some = read_array(out, "'<f4'", "(30, 6)", sizeof(float) * ROWS * TOY_DIM);
+        char *labels = read_array(scratch_path("out.labels.npy"), "'<i8'", "(30,)", sizeof(int64_t) * ROWS);
+        const size_t row = sizeof(float) * TOY_DIM;
+        Dataset *d = data_open(NULL, split ? SPLIT_TRAIN : SPLIT_TEST, 0, &f);
+        int taken[CLASSES] = {0}, rows = 0;
+        for (uint32_t i = 0; i < d->count; i++) {
+            if (taken[d->label[i]]++ >= FIRST)
+                continue;
+            assert_memory_equal(some + HEADER + row * (size_t)rows, all + HEADER + row * i, row);
+            assert_int_equal(((const int64_t *)(void *)(labels + HEADER))[rows++], d->label[i]);
+        }
+        assert_int_equal(rows, ROWS);
+        data_close(d);
+        free(labels);
+        free(some);
+        free(all);
+    }
+}
+
 static void test_labels_beside(void **state)
 {
     (void)state;
@@ -228,6 +283,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_embedding_of_the_test_split),
         TEST(test_representation_of_the_training_split),
+        TEST(test_raw_features_are_maps),
+        TEST(test_the_first_of_each_class),
         TEST(test_labels_beside),
         TEST(test_scale_that_is_not_there),
         TEST(test_features_that_are_no_numbers),

@@ -329,6 +329,62 @@ static void escape_dashes(const char *word, char *escaped)
     *escaped = '\0';
 }
 
+/* ---- forms ---- */
+
+/* The whole number behind `#define NAME ` in a header. */
+static double defined(const char *header, const char *name)
+{
+    char line[64];
+    snprintf(line, sizeof line, "#define %s ", name);
+    const char *at = strstr(header, line);
+    assert_non_null(at);
+    return strtod(at + strlen(line) + strcspn(at + strlen(line), "0123456789"), NULL);
+}
+
+/* What a library takes is what its header says, within its own limit as well as without one. */
+static void library_takes_what_its_header_says(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"", " --memory 10MiB", " --static --threads 3"};
+    char arguments[700];
+    size_t length;
+    for (size_t i = 0; i < COUNT(options); i++) {
+        snprintf(arguments, sizeof arguments, "--emit=library%s -o %.500s/library", i == 1 ? options[i] : "",
+                 scratch_begin());
+        free(amdimc(arguments, "specs/tiny.yaml"));
+        snprintf(arguments, sizeof arguments, "specs/tiny.yaml%s", options[i]);
+        Json j = explained(arguments);
+        const int library = json_member(&j, 0, "library");
+        char *header = read_whole(scratch_path("library/tiny.h"), &length);
+        assert_true(json_number(&j, library, "params_bytes") == 4 * defined(header, "TINY_PARAMS"));
+        assert_true(json_number(&j, library, "state_bytes") == 4 * defined(header, "TINY_STATE"));
+        assert_true(json_number(&j, library, "train_bytes") == defined(header, "TINY_TRAIN_BYTES"));
+        assert_true(json_number(&j, library, "encode_bytes") == defined(header, "TINY_ENCODE_BYTES"));
+        free(header);
+        json_free(&j);
+        scratch_end();
+    }
+}
+
+/* A static program has no shared libraries resident; the least that a limit refuses with follows. */
+static void static_programs_take_less(void **state)
+{
+    (void)state;
+    Json shared = explained("specs/tiny.yaml --blas none"),
+         alone = explained("specs/tiny.yaml --blas none --static");
+    const double least = json_number(&alone, 0, "peak_bytes"), most = json_number(&shared, 0, "peak_bytes");
+    assert_true(json_number(&alone, 0, "arena_bytes") == json_number(&shared, 0, "arena_bytes"));
+    assert_true(most - least > 1 << 20);
+    char arguments[200];
+    snprintf(arguments, sizeof arguments, "--check specs/tiny.yaml --blas none --memory %.0fKiB",
+             ceil(least / 1024));
+    char static_too[300];
+    snprintf(static_too, sizeof static_too, "%s --static", arguments);
+    free(amdimc(static_too, ""));
+    json_free(&alone);
+    json_free(&shared);
+}
+
 static void every_option_is_in_manual_and_completion(void **state)
 {
     (void)state;
@@ -384,6 +440,8 @@ int main(void)
         cmocka_unit_test(one_view_has_one_direction),
         cmocka_unit_test(what_no_pair_needs_costs_nothing),
         cmocka_unit_test(memory_follows_the_spec),
+        cmocka_unit_test(library_takes_what_its_header_says),
+        cmocka_unit_test(static_programs_take_less),
         cmocka_unit_test(fails_well),
         cmocka_unit_test(every_option_is_in_manual_and_completion),
     };

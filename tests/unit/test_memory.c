@@ -230,6 +230,39 @@ static void encoders_have_their_scratch(void **state)
     trial_end(&t);
 }
 
+/* The most that a whole `train` of six steps has resident, in KiB, as a shell sees it while it runs. */
+static double trained_kib(const char *program)
+{
+    assert_int_equal(
+        shell("cd %s; ./%s train --out run --steps 6 >said 2>&1 & child=$!; while "
+              "now=$(sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$child/status 2>/dev/null) && "
+              "test \"$now\"; do most=$now; done; wait $child && echo $most >most",
+              scratch_path("."), program),
+        0);
+    TensorFile most = tensor_file_read(scratch_path("most"));
+    const double kib = strtod(most.bytes, NULL);
+    free(most.bytes);
+    return kib;
+}
+
+/* Static programs have no shared libraries; by clang as it is, for sanitizers need those. */
+static void static_programs_take_what_is_promised(void **state)
+{
+    (void)state;
+    const char *to = scratch_path(".");
+    assert_int_equal(shell("%s specs/tiny.yaml --static --blas none --cc clang -o %s/static --gen-dir "
+                           "%s/static.c 2>%s/said && %s/static info --json | "
+                           "sed 's/.*\"peak_bytes\": //; s/}//' >%s/promised",
+                           amdimc_path(), to, to, to, to, to),
+                     0);
+    TensorFile file = tensor_file_read(scratch_path("promised"));
+    const double promised = strtod(file.bytes, NULL) / 1024, slack = MEBIBYTE / 1024 * 4,
+                 most = trained_kib("static");
+    free(file.bytes);
+    if (!(most <= promised && promised <= 1.05 * most + slack))
+        fail_msg("%.0f KiB are promised, %.0f measured", promised, most);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -245,6 +278,7 @@ int main(void)
         cmocka_unit_test(more_memory_is_no_slower),
         cmocka_unit_test(chunks_skip_zeros),
         cmocka_unit_test(encoders_have_their_scratch),
+        cmocka_unit_test(static_programs_take_what_is_promised),
     };
     return cmocka_run_group_tests_name("memory", tests, set_up, scratch_tear_down);
 }

@@ -74,7 +74,8 @@ static void test_what_is_not_given(void **state)
 static void test_values_behind_an_equals_sign(void **state)
 {
     (void)state;
-    Options o = parsed("toy encode --weights=a=b --scale=3 --split=train -o -odd.npy=");
+    Options o = parsed("toy encode --weights=a=b --scale=3 --split=train -o -odd.npy= --raw --limit=7");
+    assert_true(o.raw && o.limit == 7);
     assert_string_equal(o.weights, "a=b");
     assert_int_equal(o.scale, 3);
     assert_string_equal(o.split, "train");
@@ -91,6 +92,9 @@ static void test_options_of_other_commands(void **state)
     assert_true(parsed("toy probe --pixels --limit 2").pixels);
     refused("toy info --seed 3", "--seed");
     refused("toy encode --weights W -o F --resume", "--resume");
+    refused("toy encode --weights W -o F --raw", "--scale D is missing beside");
+    refused("toy encode --weights W -o F --limit 0", "--limit");
+    refused("toy views -o F --raw", "--raw");
     refused("toy train -o R", "-o");
 }
 

@@ -229,7 +229,7 @@ static const float *run_then_signal(AmdimPool *pool, char *arena, const float *p
 /* The toy whose f_1 is stopped at its n-th run, counted from the beginning of the first probe. */
 static AmdimModel stopping_at(int n)
 {
-    static AmdimFeature features[3];
+    static AmdimFeature features[TOY_FEATURES];
     AmdimModel m = toy_model;
     memcpy(features, toy_model.feature, sizeof features);
     features[0].run = run_then_signal;

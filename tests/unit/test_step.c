@@ -144,7 +144,7 @@ static void test_features_of_a_split(void **state)
     Dataset d = grey_pictures(&source);
     Machine k = new_machine(2);
     weights_init(&toy_model, 1, k.params);
-    const AmdimFeature *colours = &toy_model.feature[2];
+    const AmdimFeature *colours = &toy_model.feature[3];
     float *features = features_all(&k, colours, &d, &f);
     assert_non_null(features);
     for (int i = 0; i < IMAGES; i++)

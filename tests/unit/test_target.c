@@ -41,6 +41,7 @@ static void machines_that_clang_does_not_know(void **state)
     refuses("--target bogus", "--target bogus: ");
     refuses("--target bogus", "aarch64-linux-gnu");
     refuses("--target xtensa-esp32-elf", "knows no such machine");
+    refuses("--target arc-linux", "knows no such machine"); /* whose types clang knows */
     refuses("--emit=c --target xtensa", "knows no such machine");
     refuses("--emit=library --target bogus-none-eabi", "thumbv7em-none-eabihf");
 }
@@ -51,6 +52,7 @@ static void processors_that_clang_does_not_know(void **state)
     refuses("--march z80", "--march z80: ");
     refuses("--march z80", "-print-supported-cpus");
     refuses("--target aarch64-linux-gnu --march haswell", "of aarch64-linux-gnu");
+    refuses("--target aarch64-linux-gnu --march native", "--march native: ");
     refuses("--emit=library --target riscv64-linux-gnu --march armv8-a", "knows no such processor");
 }
 
@@ -62,10 +64,11 @@ static void machines_without_a_system_or_a_library(void **state)
     refuses("--target sparc64-linux-gnu", "make setup-cross");
 }
 
-static void a_compiler_that_is_not_there(void **state)
+static void a_compiler_that_is_none_or_not_there(void **state)
 {
     (void)state;
     refuses("--static --cc ./none", "./none: not found; install clang");
+    refuses("--static --cc false", "false: compiles no C");
     refuses("--target aarch64-linux-gnu --cc ./none", "./none: not found; install clang");
 }
 
@@ -90,7 +93,7 @@ int main(void)
         cmocka_unit_test(machines_that_clang_does_not_know),
         cmocka_unit_test(processors_that_clang_does_not_know),
         cmocka_unit_test(machines_without_a_system_or_a_library),
-        cmocka_unit_test(a_compiler_that_is_not_there),
+        cmocka_unit_test(a_compiler_that_is_none_or_not_there),
         cmocka_unit_test(says_what_matters_first),
     };
     return cmocka_run_group_tests_name("target", tests, set_up, scratch_tear_down);

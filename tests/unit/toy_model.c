@@ -161,9 +161,10 @@ static const AmdimScale scales[] = {
     {.scale = TOY_SIDE, .layer = 0},
 };
 static const AmdimPair pairs[] = {{"3-to-1", TOY_SIDE, 1, 1.0, 0}};
-static const AmdimFeature features[] = {
+static const AmdimFeature features[TOY_FEATURES] = {
     {0, false, TOY_IMAGES, 1, TOY_DIM, run_1},
     {1, false, TOY_IMAGES, 1, TOY_DIM, run_1},
+    {TOY_SIDE, true, TOY_IMAGES, TOY_SIDE, TOY_DIM, run_3},
     {TOY_SIDE, false, TOY_IMAGES, TOY_SIDE, TOY_DIM, run_3},
 };
 
@@ -206,6 +207,6 @@ const AmdimModel toy_model = {
     .peak_bytes = 64 << 20,
     .flop_per_step = 1000,
     .step = toy_step,
-    .features = 3,
+    .features = TOY_FEATURES,
     .feature = features,
 };

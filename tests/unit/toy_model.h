@@ -25,6 +25,7 @@ enum {
     TOY_PICTURE = TOY_SIZE * TOY_SIZE * TOY_CHANNELS,
     TOY_DIM = 6,
     TOY_KERNEL = 2,
+    TOY_FEATURES = 4,
     TOY_SIDE = 3, /* of the pair's source scale; location (y, x) begins at pixel (2y, 2x) */
 };
 #define TOY_PENALTY 0.05
