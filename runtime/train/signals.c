@@ -6,37 +6,42 @@
  * progress lines, and a file that grows too large is a write that fails. */
 #include "runtime.h"
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum { REQUEUE = 75, SIGNAL_EXIT = 128 };
 
-static volatile sig_atomic_t ending, saving, interrupted;
-static struct timespec interrupted_at;
+/* Any thread may take a signal, and all of them ask. */
+static atomic_int ending;
+static atomic_bool saving, interrupted;
+static atomic_uint interrupted_at; /* milliseconds of a clock, which may wrap around */
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_BOOL_LOCK_FREE == 2, "handlers must not wait");
 
 /* Only what may be called anywhere. */
 static void take_interrupt(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    enum { MILLISECONDS = 1000, NANOSECONDS = 1000000 };
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    const unsigned now = (unsigned)time.tv_sec * MILLISECONDS + (unsigned)(time.tv_nsec / NANOSECONDS);
     if (!interrupted) {
         interrupted_at = now;
-        interrupted = 1;
+        interrupted = true;
         return;
     }
-    time_t seconds = now.tv_sec - interrupted_at.tv_sec - (now.tv_nsec < interrupted_at.tv_nsec);
-    if (seconds >= 1)
+    if (now - interrupted_at >= MILLISECONDS)
         _exit(SIGNAL_EXIT + SIGINT);
 }
 
 static void remember(int signal_number)
 {
     if (signal_number == SIGUSR1) {
-        saving = 1;
+        saving = true;
         return;
     }
-    if (!ending)
-        ending = signal_number;
+    int none = 0;
+    atomic_compare_exchange_strong(&ending, &none, signal_number);
     if (signal_number == SIGINT)
         take_interrupt();
 }
@@ -52,7 +57,8 @@ void signals_watch(void)
     static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGUSR2};
     struct sigaction action = {.sa_handler = remember, .sa_flags = SA_RESTART};
     sigfillset(&action.sa_mask);
-    ending = saving = interrupted = 0;
+    ending = 0;
+    saving = interrupted = false;
     for (size_t i = 0; i < COUNT(watched); i++)
         if (watched[i] != SIGHUP || !is_ignored(SIGHUP))
             sigaction(watched[i], &action, NULL);
@@ -67,9 +73,7 @@ int signals_received(void)
 
 bool signals_take_save(void)
 {
-    bool wanted = saving;
-    saving = 0;
-    return wanted;
+    return atomic_exchange(&saving, false);
 }
 
 int exit_code(bool done)
