@@ -80,15 +80,19 @@ typedef struct {
     int runs, length, tail;
     const float *b;
     ptrdiff_t b_stride;
+    const float *next;  /* what to ask for meanwhile: rows of the panel behind it, or of this one */
+    unsigned next_rate; /* of them to a row of this one, in 1 / NEXT_ONE */
     Target to;
 } StreamedTile;
+
+enum { NEXT_ONE = 1 << 16 };
 
 /* Of `height` pixels, a constant, of which the last may be one too many: it is read as the one before, then.
  */
 INLINE void streamed_tile(int height, const StreamedTile *t)
 {
-    enum { AHEAD = 12 }; /* rows: they may be too far apart for a processor to foresee */
     const float *a[ROWS], *b = t->b;
+    unsigned asked = 0; /* rows, in 1 / NEXT_ONE */
     Vec sum[ROWS][VECTORS];
     UNROLL for (int r = 0; r < ROWS; r++) a[r] = t->x + t->at[MIN_OF(r, height - 1)];
     tile_begin(sum);
@@ -97,7 +101,9 @@ INLINE void streamed_tile(int height, const StreamedTile *t)
         ROLLED for (int k = 0; k < t->length; k++, b += t->b_stride)
         {
             Vec w[VECTORS];
-            UNROLL for (int i = 0; i < PANEL; i += LINE) __builtin_prefetch(b + AHEAD * t->b_stride + i);
+            const float *ask = t->next + (ptrdiff_t)(asked / NEXT_ONE) * t->b_stride;
+            asked += t->next_rate;
+            UNROLL for (int i = 0; i < PANEL; i += LINE) __builtin_prefetch(ask + i, 0, 2);
             UNROLL for (int v = 0; v < VECTORS; v++) w[v] = load(b + v * LANES);
             UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
             {
@@ -146,9 +152,10 @@ INLINE void streamed_tile_by_height(const StreamedTile *t)
 #undef CALL
 }
 
-/* A panel's share of a block: every pixel's sums, in tiles of heights that differ by a step at most. */
+/* A panel's share of a block: every pixel's sums, in tiles of heights that differ by a step at most. Each
+ * asks for its share of what follows, so that memory is read as evenly as the tiles compute. */
 INLINE void streamed_block(Conv c, const StreamedJob *j, int tail, int panel, bool first, Block b,
-                           const float *rows, ptrdiff_t stride)
+                           const float *rows, ptrdiff_t stride, const float *next)
 {
     const int column = panel * PANEL, pixels = pixels_of(c), tiles = CEIL_DIV(pixels, ROWS),
               steps = CEIL_DIV(pixels, STREAM_STEP);
@@ -157,7 +164,8 @@ INLINE void streamed_block(Conv c, const StreamedJob *j, int tail, int panel, bo
                       .length = b.length,
                       .tail = tail,
                       .b = rows,
-                      .b_stride = stride};
+                      .b_stride = stride,
+                      .next_rate = NEXT_ONE / (unsigned)tiles};
     t.x = j->x + b.row * t.jump + b.from;
     ROLLED for (int tile = 0; tile < tiles; tile++)
     {
@@ -172,6 +180,7 @@ INLINE void streamed_block(Conv c, const StreamedJob *j, int tail, int panel, bo
                         .stride = c.out,
                         .rows = last - p,
                         .width = MIN_OF(PANEL, c.out - column)};
+        t.next = next + (ptrdiff_t)(b.runs * b.length / tiles * tile) * stride;
         patches_at(c, p, ROWS, last, t.at);
         streamed_tile_by_height(&t);
     }
@@ -190,14 +199,17 @@ INLINE void streamed_panel(Conv c, const StreamedJob *j, float *scratch, int tai
     {
         const int row = b.from + b.length == run ? b.row + b.runs : b.row, k = b.row * run + b.from,
                   tail_now = tail_of_block(tail, k == 0, row == c.kernel);
+        const Block after = block_at(c, most, row, row == b.row ? b.from + b.length : 0);
         if (lies) {
-            streamed_block(c, j, tail_now, panel, k == 0, b,
-                           (const float *)(const void *)j->weight + (size_t)k * c.out + panel * PANEL, c.out);
+            const float *weight = (const float *)(const void *)j->weight + panel * PANEL,
+                        *next = row == c.kernel ? weight + PANEL
+                                                : weight + (size_t)(after.row * run + after.from) * c.out;
+            streamed_block(c, j, tail_now, panel, k == 0, b, weight + (size_t)k * c.out, c.out, next);
         } else {
             pack_rows(j, c.out, panel, k, b.runs * b.length, scratch);
-            streamed_block(c, j, tail_now, panel, k == 0, b, scratch, PANEL);
+            streamed_block(c, j, tail_now, panel, k == 0, b, scratch, PANEL, scratch);
         }
-        b = block_at(c, most, row, row == b.row ? b.from + b.length : 0);
+        b = after;
     }
 }
 
