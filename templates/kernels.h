@@ -146,11 +146,6 @@ INLINE double wide_log(double x)
 {
     return log(x);
 }
-
-INLINE float over_root(float x, double square)
-{
-    return (float)(x / sqrt(square));
-}
 #else
 INLINE double wide_exp(double x)
 {
@@ -161,7 +156,15 @@ INLINE double wide_log(double x)
 {
     return logf((float)x);
 }
+#endif
 
+/* x / sqrt(square). */
+#if HAS_VECTORS
+INLINE float over_root(float x, double square)
+{
+    return (float)(x / sqrt(square));
+}
+#else
 INLINE float over_root(float x, double square)
 {
     return x / sqrtf((float)square);

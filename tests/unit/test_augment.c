@@ -205,6 +205,38 @@ static void test_other_numbers_of_channels_are_refused(void **state)
     assert_non_null(strstr(f.text, "1 or 3 channels"));
 }
 
+/* ---- chances, for who skips what is off ---- */
+
+static Random any_stream(void)
+{
+    return random_at(1, RANDOM_VIEW, 2, 3, 1);
+}
+
+static void expect_units(Random *drawn, int units)
+{
+    Random skipped = any_stream();
+    random_skip(&skipped, units);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(random_u32(&skipped), random_u32(drawn));
+}
+
+static void test_chances_take_as_many_numbers_as_they_say(void **state)
+{
+    (void)state;
+    static const double ranges[][JITTERS] = {{0}, {0.4, 0.4, 0.4, 0.2}};
+    for (int on = 0; on <= 1; on++) {
+        Random r = any_stream();
+        assert_int_equal(draw_chance(&r, on), on);
+        expect_units(&r, 1);
+        r = any_stream();
+        assert_int_equal(draw_translation(&r, 4 * on, on).on, on);
+        expect_units(&r, 3);
+        r = any_stream();
+        assert_int_equal(draw_jitter(&r, ranges[on], on).on, on);
+        expect_units(&r, 8);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_mean_and_std_come_last),
         cmocka_unit_test(test_views_depend_on_their_address_alone),
         cmocka_unit_test(test_other_numbers_of_channels_are_refused),
+        cmocka_unit_test(test_chances_take_as_many_numbers_as_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, free_workspace);
 }

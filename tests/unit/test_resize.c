@@ -260,6 +260,47 @@ static void test_crops_resize_as_defined(void **state)
     picture_free(&p);
 }
 
+/* ---- room ---- */
+
+enum { MOST_SIZE = 48, LONGEST = 300 };
+
+static void expect_taps(const Axis *a, int size, int room)
+{
+    assert_in_range(a->taps, 1, room);
+    for (int i = 0; i < size; i++)
+        assert_in_range(a->end[i] - a->begin[i], 1, a->taps);
+}
+
+static void check_room(int size, int longest, Box box, Window window)
+{
+    int begin[2][MOST_SIZE], end[2][MOST_SIZE], room = resizer_taps(longest, size);
+    Resizer z = {.size = size,
+                 .channels = 1,
+                 .across = {.begin = begin[0], .end = end[0]},
+                 .down = {.begin = begin[1], .end = end[1]}};
+    resizer_aim(&z, box, window);
+    expect_taps(&z.across, size, room);
+    expect_taps(&z.down, size, room);
+}
+
+/* Whoever lays out a resizer's memory knows the longest side, and what is cut out of it is not known yet. */
+static void test_no_box_takes_more_taps_than_there_is_room_for(void **state)
+{
+    (void)state;
+    static const int sizes[] = {1, 2, 7, 16, MOST_SIZE}, sides[] = {1, 2, 3, 15, 16, 17, 100, LONGEST};
+    for (size_t s = 0; s < COUNT(sizes); s++)
+        for (size_t w = 0; w < COUNT(sides); w++)
+            for (size_t h = 0; h < COUNT(sides); h++) {
+                int size = sizes[s], longest = sides[w] > sides[h] ? sides[w] : sides[h];
+                Box box = {.width = sides[w], .height = sides[h]};
+                check_room(size, longest, box, (Window){.width = size, .height = size});
+                check_room(size, longest, box, covering(size, box.width, box.height));
+            }
+    /* What libraries give, whose boxes are no larger than a view (compiler/library/emit_views.c). */
+    for (int size = 1; size <= MOST_SIZE; size++)
+        assert_int_equal(resizer_taps(size, size), 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_crops_are_drawn_as_told),
         cmocka_unit_test(test_impossible_crops_become_the_largest_in_the_middle),
         cmocka_unit_test(test_crops_resize_as_defined),
+        cmocka_unit_test(test_no_box_takes_more_taps_than_there_is_room_for),
     };
     return cmocka_run_group_tests(tests, NULL, free_workspace);
 }

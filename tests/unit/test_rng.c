@@ -174,12 +174,31 @@ static void test_every_order_is_as_likely(void **state)
     assert_int_equal(orders, 24);
 }
 
+/* At every place within a block of words, and beyond it. */
+static void test_skipping_is_drawing(void **state)
+{
+    (void)state;
+    for (int before = 0; before < 5; before++)
+        for (int units = 0; units < 9; units++) {
+            Random drawn = random_at(2, RANDOM_VIEW, 3, 4, 1);
+            for (int i = 0; i < before; i++)
+                random_u32(&drawn);
+            Random skipped = drawn;
+            for (int i = 0; i < units; i++)
+                random_unit(&drawn);
+            random_skip(&skipped, units);
+            for (int i = 0; i < 8; i++)
+                assert_int_equal(random_u32(&skipped), random_u32(&drawn));
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_answers),
         cmocka_unit_test(test_every_part_of_the_address_counts),
         cmocka_unit_test(test_the_counter_carries),
+        cmocka_unit_test(test_skipping_is_drawing),
         cmocka_unit_test(test_units_are_uniform),
         cmocka_unit_test(test_units_have_53_bits),
         cmocka_unit_test(test_between_keeps_to_its_bounds),
