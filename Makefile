@@ -52,7 +52,8 @@ help:
 	@echo 'make setup      install the Debian packages that are missing'
 	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
 	@echo 'make setup-bare  install compilers and qemu for machines without a system; make test-bare runs the tests that need them'
-	@echo 'make bench      time the programs on this machine, and with PYTORCH=PYTHON that Python'\''s PyTorch'
+	@echo 'make bench      time the programs on this machine, and with PYTORCH=PYTHON that Python'\''s PyTorch,'
+	@echo '                with ONNX=PYTHON its ONNX Runtime'
 	@echo 'make bench-memory  what budgets of memory cost'
 	@echo 'make bench-bare  what a model takes of a microcontroller'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/tiny/tiny.c'
@@ -100,12 +101,13 @@ test:
 	@BUILD=$(BUILD) tests/run $(TESTS)
 
 # bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed,
-# and a current one where PYTORCH names a Python that has it, such as a venv's.
+# and a current one where PYTORCH names a Python that has it, such as a venv's; ONNX Runtime where ONNX does.
 BENCHES = $(BUILD)/bench/fma $(BUILD)/bench/sgemm $(BUILD)/bench/shapes
 bench:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all $(BENCHES)
 	@PYTORCH=$(call quoted,$(PYTORCH)) bench/run $(BUILD)
+	@ONNX=$(call quoted,$(ONNX)) bench/encode $(BUILD)
 	@$(BUILD)/bench/shapes
 
 # What budgets of memory cost in time.
@@ -307,7 +309,7 @@ uninstall:
 
 format:
 	clang-format -i compiler/*.[ch] compiler/*/*.[ch] runtime/*.[ch] runtime/*/*.[ch] support/*.[ch] templates/*.h tests/unit/*.c tests/unit/*.h \
-		tests/fuzz/*.c tests/fuzz/*.h bench/*.c
+		tests/fuzz/*.c tests/fuzz/*.h tests/bare/*.[ch] tests/library/*.[ch] bench/*.c
 
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-coverage

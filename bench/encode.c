@@ -1,5 +1,6 @@
-/* encode.c: pictures a second that a library (amdimc --emit=library) encodes, one by one, on one thread: the median of
- * several rounds. Compiled for a model: MODEL and UPPER are what its names begin with, HEADER its header. */
+/* encode.c: pictures a second that a library (amdimc --emit=library) encodes, one by one, on one thread: the
+ * median of several rounds. Compiled for a model: MODEL and UPPER are what its names begin with, HEADER its
+ * header. */
 #define _POSIX_C_SOURCE 200809L
 #include HEADER
 #include <stdio.h>
@@ -21,7 +22,7 @@ static float f1[CONSTANT(FEATURES)];
 static double now(void)
 {
     struct timespec t;
-    clock_gettime(BENCH_CLOCK, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 

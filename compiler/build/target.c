@@ -174,17 +174,35 @@ static bool refuse_triple(Arena *a, const Build *b)
                      b->cc));
 }
 
-static bool refuse_processor(Arena *a, const Build *b, const Spec *s)
+/* Whether -march takes the names that -print-supported-cpus lists; elsewhere it takes architectures. */
+static bool lists_processors(const char *triple)
 {
-    const char *target = b->target ? arena_printf(a, " --target=%s", b->target) : "";
-    return build_failed(
-        arena_printf(a, "--march %s", s->target.march.v),
-        arena_printf(a, "%s knows no such processor%s%s; `%s%s -print-supported-cpus` lists them", b->cc,
-                     b->target ? " of " : "", b->target ? b->target : "", b->cc, target));
+    if (triple)
+        return !fnmatch("x86_64-*", triple, 0) || !fnmatch("i?86-*", triple, 0);
+#if defined __x86_64__ || defined __i386__
+    return true;
+#else
+    return false;
+#endif
 }
 
-/* Of a machine whose code clang makes: what a program is compiled and linked with. */
-static bool can_link(Arena *a, const Build *b)
+static bool refuse_processor(Arena *a, const Build *b, const Spec *s)
+{
+    const char *march = arena_printf(a, "--march %s", s->target.march.v),
+               *unknown = arena_printf(a, "%s knows no such processor%s%s", b->cc, b->target ? " of " : "",
+                                       b->target ? b->target : ""),
+               *target = b->target ? arena_printf(a, " --target=%s", b->target) : "";
+    if (lists_processors(b->target))
+        return build_failed(
+            march, arena_printf(a, "%s; `%s%s -print-supported-cpus` lists them", unknown, b->cc, target));
+    return build_failed(march, arena_printf(a,
+                                            "%s; an architecture is wanted, as armv8.2-a, armv7e-m or "
+                                            "rv64gc, with what it has besides, as armv8.2-a+fp16",
+                                            unknown));
+}
+
+/* Of a machine and processor whose code clang makes: what a program is compiled and linked with. */
+static bool can_link(Arena *a, const Build *b, const Spec *s)
 {
     static const char program[] = "#include <math.h>\n#include <pthread.h>\n#include <stdio.h>\n"
                                   "int main(int argc, char **argv)\n{\n    pthread_t thread;\n"
@@ -192,13 +210,24 @@ static bool can_link(Arena *a, const Build *b)
                                   "    return pthread_create(&thread, 0, 0, 0);\n}\n";
     static const char *const compile[] = {"-fsyntax-only", NULL};
     static const char *const link[] = {"-o", "/dev/null", "-lm", "-pthread", NULL};
+    Words tuned = {.arena = a};
+    target_march_flags(&tuned, s);
+    for (size_t i = 0; link[i]; i++)
+        words_add(&tuned, link[i]);
     const char *target = b->target ? arena_printf(a, "--target %s", b->target) : "--static";
     if (target_is_bare(b->target))
         return build_failed(
             target, "a program needs an operating system; --emit=library makes C functions for a bare "
                     "machine");
-    if (!try_clang(a, b, link, program))
+    if (!try_clang(a, b, words_end(&tuned), program))
         return true;
+    if (!try_clang(a, b, link, program)) /* as another width of words, or profile, than its library's */
+        return build_failed(arena_printf(a, "--march %s", s->target.march.v),
+                            arena_printf(a,
+                                         "the C library of %s is for other processors; %s is what every "
+                                         "machine of it has",
+                                         b->target ? b->target : "this machine",
+                                         b->target ? baseline_of(b->target) : "native"));
     if (!b->target)
         return build_failed(target, "no static C library is found; install Debian's libc6-dev");
     return build_failed(
@@ -243,7 +272,7 @@ bool target_check(Arena *a, const Build *b, const Spec *s)
         return refuse_compiler(a, b);
     if (!(is_native && b->is_folder) && !knows_processor(a, b, s)) /* a folder's is known where it is built */
         return refuse_processor(a, b, s);
-    return b->is_folder || !target_is_other(b) || can_link(a, b);
+    return b->is_folder || !target_is_other(b) || can_link(a, b, s);
 }
 
 bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s)

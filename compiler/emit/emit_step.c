@@ -38,7 +38,7 @@ static void emit_chunk(Emit *e, const Op *of)
     const Graph *g = of->chunk;
     fprintf(e->out,
             "/* Chunk `chunk` of %d, %d images: %s.\n"
-            " * Its temporaries, %.1f MiB, lie where those of the other chunks do. */\n"
+            " * Its temporaries, %zu bytes, lie where those of the other chunks do. */\n"
             "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
             "    const Params *const p = (const Params *)(const void *)s->params;\n"
             "    const float *const x = s->x + (size_t)chunk * %zu;\n",
@@ -46,7 +46,7 @@ static void emit_chunk(Emit *e, const Op *of)
             of->kind == OP_ENCODE
                 ? "the encoder, of which the step keeps what is read above it"
                 : "the encoder again, and backwards; the weights' gradients add up over the chunks",
-            (double)g->arena_bytes / (1 << 20), g->name, value_count(g->x));
+            g->arena_bytes, g->name, value_count(g->x));
     if (of->scratch)
         fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
     for (int i = 0; i < g->values; i++)

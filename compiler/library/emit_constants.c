@@ -215,7 +215,8 @@ bool emit_constants(Arena *a, const ModelLibrary *l, const char *path, WeightTyp
                          {"title", title},
                          {"type_text", type_text(type)},
                          {"constant_bytes", as_number(a, c.bytes)}};
-    *c_text = put_sources(a, l, expanded(a, l, "library/weights.c.tmpl", in_c, COUNT(in_c)));
-    *h_text = expanded(a, l, "library/weights.h.tmpl", in_h, COUNT(in_h));
+    *c_text =
+        put_sources(a, l, fill_comments(a, expanded(a, l, "library/weights.c.tmpl", in_c, COUNT(in_c))));
+    *h_text = fill_comments(a, expanded(a, l, "library/weights.h.tmpl", in_h, COUNT(in_h)));
     return true;
 }

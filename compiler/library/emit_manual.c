@@ -144,7 +144,7 @@ static const char *fill_paragraph(FILE *out, const char *line)
     return line;
 }
 
-static char *filled(Arena *a, const char *text)
+char *fill_comments(Arena *a, const char *text)
 {
     TextStream t;
     FILE *out = text_stream_open(&t);
@@ -207,5 +207,5 @@ char *emit_manual(Arena *a, const ModelLibrary *l)
     };
     TextStream t;
     template_expand(a, text_stream_open(&t), l->templates, "library/model.h.tmpl", fill, COUNT(fill));
-    return filled(a, text_stream_close(a, &t));
+    return fill_comments(a, text_stream_close(a, &t));
 }

@@ -145,9 +145,7 @@ static char *readme(Arena *a, const Build *b, const LibraryFolder *l)
         {"make_more", hosted ? arena_printf(a, "            # lib%s.a, lib%s.so, %s.pc, ./example", m->name,
                                             m->name, m->name)
                              : arena_printf(a, "            # lib%s.a", m->name)},
-        {"processor", row >= 0
-                          ? arena_printf(a, "It is planned for `%s` (%s): memory for panels of %d columns.",
-                                         b->target, bare[row].what, s->target.panel)
+        {"processor", row >= 0 ? arena_printf(a, "It is planned for `%s` (%s).", b->target, bare[row].what)
                       : !strcmp(march, "native")
                           ? "The library runs on processors like the one that builds it."
                           : arena_printf(a, "The library runs on `%s`, as -march knows it.", march)},

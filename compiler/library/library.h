@@ -37,6 +37,7 @@ const char *as_number(Arena *a, size_t n);
 /* ---- emit_manual.c ---- */
 
 char *emit_manual(Arena *a, const ModelLibrary *l); /* NAME.h */
+char *fill_comments(Arena *a, const char *text);    /* with their paragraphs filled anew */
 
 /* ---- emit_constants.c ---- */
 

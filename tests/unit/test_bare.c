@@ -452,9 +452,13 @@ static void trains(const Board *b, const Model *m)
     const double first = mean_of(loss, COMPARED), last = mean_of(loss + STEPS - COMPARED, COMPARED);
     print_message("loss from %.4f to %.4f\n", first, last);
     assert_true(isfinite(last) && last < first - 0.1);
-    const double error = relative_error(loss, here, STEPS);
-    print_message("losses differ from those of this machine by %.2g\n", error);
-    assert_true(error < 1e-4);
+    /* Where a gradient is next to nothing, rounding decides the sign of Adam's step; from there on the two go
+     * their own ways. */
+    const double begun = relative_error(loss, here, COMPARED), error = relative_error(loss, here, STEPS);
+    print_message("losses differ from those of this machine by %.2g in the first %d steps, by %.2g in all\n",
+                  begun, (int)COMPARED, error);
+    assert_true(begun < 1e-5);
+    assert_true(error < 1e-2);
     free(loss);
     free(here);
 }

@@ -520,8 +520,7 @@ static void says_what_is_wrong(void **state)
     refuses("--emit=onnx no-one.yaml --weights no-one-run/last.safetensors -o m.onnx --weights-type int8", 2,
             "ONNX has float32");
     refuses("--check no-one.yaml --scale 5", 2, "--scale goes with");
-    refuses("--emit=onnx no-one.yaml --weights everything-run/last.safetensors -o m.onnx", 1,
-            "no tensor");
+    refuses("--emit=onnx no-one.yaml --weights everything-run/last.safetensors -o m.onnx", 1, "no tensor");
     refuses("--emit=onnx no-one.yaml --weights none -o m.onnx", 1, "none");
     refuses("--emit=onnx no-one.yaml --weights no-one-run/last.safetensors -o no-one-run/last.safetensors", 1,
             "another name");

@@ -50,10 +50,29 @@ static void processors_that_clang_does_not_know(void **state)
 {
     (void)state;
     refuses("--march z80", "--march z80: ");
-    refuses("--march z80", "-print-supported-cpus");
+    refuses("--target x86_64-linux-gnu --march z80", "--target=x86_64-linux-gnu -print-supported-cpus");
     refuses("--target aarch64-linux-gnu --march haswell", "of aarch64-linux-gnu");
     refuses("--target aarch64-linux-gnu --march native", "--march native: ");
     refuses("--emit=library --target riscv64-linux-gnu --march armv8-a", "knows no such processor");
+}
+
+/* Which clang lists, and does not take as -march: architectures it takes. */
+static void processors_where_architectures_are_wanted(void **state)
+{
+    (void)state;
+    refuses("--emit=c --target aarch64-linux-gnu --march cortex-a72", "an architecture is wanted");
+    refuses("--emit=library --target thumbv7em-none-eabihf --march cortex-m7", "armv7e-m");
+}
+
+/* Clang has code for them, and the machine's C library has none. */
+static void processors_that_the_library_is_not_for(void **state)
+{
+    (void)state;
+    if (shell("echo 'int main(void) { return 0; }' | clang --target=arm-linux-gnueabihf -x c - -o %s/probe "
+              "2>%s/probe.log",
+              scratch_path(""), scratch_path("")) != 0)
+        skip();
+    refuses("--target arm-linux-gnueabihf --march armv7e-m", "--march armv7e-m: the C library of");
 }
 
 static void machines_without_a_system_or_a_library(void **state)
@@ -92,6 +111,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_that_clang_does_not_know),
         cmocka_unit_test(processors_that_clang_does_not_know),
+        cmocka_unit_test(processors_where_architectures_are_wanted),
+        cmocka_unit_test(processors_that_the_library_is_not_for),
         cmocka_unit_test(machines_without_a_system_or_a_library),
         cmocka_unit_test(a_compiler_that_is_none_or_not_there),
         cmocka_unit_test(says_what_matters_first),
