@@ -3,6 +3,7 @@
 #include "amdimc.h"
 #include "emit.h"
 #include "onnx.pb-c.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -312,6 +313,29 @@ static void write_graph(Onnx *o, const Spec *s, const Feature *f)
     write_output(o, f);
 }
 
+/* ---- how large ---- */
+
+/* Readers of protobuf count a file's bytes in an int. */
+static bool fits(double bytes)
+{
+    if (bytes <= INT_MAX)
+        return true;
+    say("amdimc: error: the ONNX model would have %.1f GiB, and the format holds less than 2; make the "
+        "encoder "
+        "narrower",
+        bytes / (1 << 30));
+    return false;
+}
+
+/* Found out before they are read. */
+static bool weights_fit(const Params *p)
+{
+    double bytes = 0;
+    for (int i = 0; i < p->count; i++)
+        bytes += (double)p->param[i]->count * sizeof(float);
+    return fits(bytes);
+}
+
 static uint8_t *packed(Onnx *o, size_t *bytes)
 {
     Onnx__Model model;
@@ -328,6 +352,8 @@ static uint8_t *packed(Onnx *o, size_t *bytes)
     model.n_opset_import = 1;
     model.opset_import = opsets;
     *bytes = onnx__model__get_packed_size(&model);
+    if (!fits((double)*bytes))
+        return NULL;
     uint8_t *to = arena_zeroed(o->arena, *bytes + 1);
     onnx__model__pack(&model, to);
     return to;
@@ -369,6 +395,8 @@ uint8_t *emit_onnx(Arena *a, const Net *n, const char *weights, int scale, size_
     simplify(g);
     g->x->name = "x_normalised";
     Onnx o = {.arena = a, .g = g, .params = params_place(a, g, &pool)};
+    if (!weights_fit(o.params))
+        return NULL;
     o.value = weights_of_file(a, weights, o.params);
     if (!o.value)
         return NULL;

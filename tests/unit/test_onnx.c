@@ -34,7 +34,8 @@ static const char everything[] =
                   /* No pair trains scale 1: f_1 is a mean over positions. */
     no_one[] =
         "name: no-one\ninput: {size: 22}\nbatch: 3\n"
-        "encoder:\n  - conv: {out: 8, kernel: 4, stride: 2}\n  - residual: {out: 12, kernel: 2, stride: 2}\n"
+        "encoder:\n  - conv: {out: 8, kernel: 6, stride: 2, pad: 1}\n  - residual: {out: 12, kernel: 2, "
+        "stride: 2}\n"
         "embedding: {dim: 9}\nloss: {pairs: [5-to-10]}\nschedule: {epochs: 9, warmup: 0, milestones: []}\n";
 
 static void train(const char *name, const char *text)
@@ -433,6 +434,63 @@ static void agrees_with_encode(void **state)
     check("no-one", 10, "phi_10");
 }
 
+/* Names are given once, and weights are the file's numbers, those of heads too. */
+static void expect_weights(const Onnx__Model *m, const char *path)
+{
+    TensorFile weights = tensor_file_read(scratch_path(path));
+    int heads = 0;
+    for (size_t i = 0; i < m->graph->n_initializer; i++) {
+        const Onnx__Tensor *t = m->graph->initializer[i];
+        size_t count = 1;
+        for (size_t d = 0; d < t->n_dims; d++)
+            count *= (size_t)t->dims[d];
+        for (size_t k = 0; k < i; k++)
+            assert_string_not_equal(t->name, m->graph->initializer[k]->name);
+        if (t->data_type != ONNX__NUMBER_TYPE__FLOAT32 || !strncmp(t->name, "input.", 6))
+            continue;
+        double *value = tensor_file_find(&weights, t->name, count);
+        assert_non_null(value);
+        for (size_t k = 0; k < count; k++)
+            assert_true(number(t, k) == value[k]);
+        free(value);
+        heads += !strncmp(t->name, "embed.3.", 8);
+    }
+    assert_int_equal(heads, 2 + 2 + 4 + 4); /* conv1 and 2, the shortcut, bn_hidden, bn */
+    free(weights.bytes);
+}
+
+/* Named once, after their layers. */
+static void expect_nodes(const Onnx__Model *m)
+{
+    static const char *const wanted_nodes[][2] = {{"Sub", "normalise.mean"},
+                                                  {"Div", "normalise.std"},
+                                                  {"Pad", "encoder.1.pad"},
+                                                  {"Conv", "encoder.1"},
+                                                  {"Relu", "encoder.1.relu"},
+                                                  {"MaxPool", "encoder.2"},
+                                                  {"AveragePool", "encoder.3.pool"},
+                                                  {"Pad", "encoder.3.pool.channels"},
+                                                  {"Conv", "encoder.4.0.conv1"},
+                                                  {"BatchNormalization", "encoder.4.1.bn"},
+                                                  {"Relu", "encoder.4.1.bn.relu"},
+                                                  {"Add", "encoder.4.1.conv2.sum"},
+                                                  {"BatchNormalization", "encoder.5"},
+                                                  {"Conv", "embed.3.shortcut"}};
+    for (size_t i = 0; i < m->graph->n_node; i++)
+        for (size_t k = 0; k < i; k++) {
+            assert_string_not_equal(m->graph->node[i]->name, m->graph->node[k]->name);
+            assert_string_not_equal(m->graph->node[i]->output[0], m->graph->node[k]->output[0]);
+        }
+    for (size_t i = 0; i < sizeof wanted_nodes / sizeof *wanted_nodes; i++) {
+        bool found = false;
+        for (size_t k = 0; k < m->graph->n_node; k++)
+            found |= !strcmp(m->graph->node[k]->op_type, wanted_nodes[i][0]) &&
+                     !strcmp(m->graph->node[k]->name, wanted_nodes[i][1]);
+        if (!found)
+            fail_msg("no %s named %s", wanted_nodes[i][0], wanted_nodes[i][1]);
+    }
+}
+
 static void is_as_others_read_it(void **state)
 {
     (void)state;
@@ -459,31 +517,8 @@ static void is_as_others_read_it(void **state)
             assert_int_equal(out->dim[i]->size, wanted_out[i]);
         }
     }
-    /* Names are given once, and weights are the file's bytes. */
-    TensorFile weights = tensor_file_read(scratch_path("everything-run/last.safetensors"));
-    for (size_t i = 0; i < m->graph->n_initializer; i++) {
-        const Onnx__Tensor *t = m->graph->initializer[i];
-        size_t count = 1;
-        for (size_t d = 0; d < t->n_dims; d++)
-            count *= (size_t)t->dims[d];
-        for (size_t k = 0; k < i; k++)
-            assert_string_not_equal(t->name, m->graph->initializer[k]->name);
-        if (strncmp(t->name, "encoder.", 8) != 0 || strstr(t->name, ".pad"))
-            continue;
-        if (t->data_type != ONNX__NUMBER_TYPE__FLOAT32)
-            continue;
-        double *value = tensor_file_find(&weights, t->name, count);
-        assert_non_null(value);
-        for (size_t k = 0; k < count; k++)
-            assert_true(number(t, k) == value[k]);
-        free(value);
-    }
-    for (size_t i = 0; i < m->graph->n_node; i++)
-        for (size_t k = 0; k < i; k++) {
-            assert_string_not_equal(m->graph->node[i]->name, m->graph->node[k]->name);
-            assert_string_not_equal(m->graph->node[i]->output[0], m->graph->node[k]->output[0]);
-        }
-    free(weights.bytes);
+    expect_weights(m, "everything-run/last.safetensors");
+    expect_nodes(m);
     onnx__model__free_unpacked(m, NULL);
     /* f_1 alone has no heads. */
     assert_int_equal(shell("cd %s && ! grep -q embed everything-0.onnx", folder), 0);
@@ -528,6 +563,40 @@ static void says_what_is_wrong(void **state)
     assert_int_equal(shell("test ! -e %s/m.onnx", folder), 0);
 }
 
+/* Readers of protobuf take no more; said before weights of that size are looked for. */
+static void refuses_what_no_reader_takes(void **state)
+{
+    (void)state;
+    static const char huge[] =
+        "name: huge\ninput: {size: 2}\nbatch: 2\nencoder:\n  - conv: {out: 20000, kernel: 1}\n"
+        "  - conv: {out: 20000, kernel: 2}\nembedding: {dim: 8}\nloss: {pairs: [1-to-2]}\n"
+        "schedule: {epochs: 9, warmup: 0, milestones: []}\n";
+    scratch_write("huge.yaml", huge, sizeof huge - 1);
+    refuses("--emit=onnx huge.yaml --weights none -o m.onnx", 1, "less than 2");
+}
+
+/* What was there stays where weights do not fit, or the disk is full. */
+static void keeps_what_was_there(void **state)
+{
+    (void)state;
+    scratch_write("kept.onnx", "before", 6);
+    refuses("--emit=onnx no-one.yaml --weights everything-run/last.safetensors -o kept.onnx", 1, "no tensor");
+    assert_int_equal(shell("cd %s && ( ulimit -f 1; \"$AMDIMC\" --emit=onnx no-one.yaml --weights "
+                           "no-one-run/last.safetensors -o kept.onnx 2>small; test $? = 1 ) && "
+                           "test \"$(cat kept.onnx)\" = before && test \"$(ls -A | grep -c kept)\" = 1",
+                           folder),
+                     0);
+}
+
+static void lists_its_options(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("\"$AMDIMC\" --help >%s/help && grep -q -e '^  --scale d' %s/help && "
+                           "grep -q -e '^  --weights FILE .*--emit=onnx' %s/help",
+                           folder, folder, folder),
+                     0);
+}
+
 static void onnx_runtime_agrees(void **state)
 {
     (void)state;
@@ -549,6 +618,9 @@ int main(void)
         cmocka_unit_test(is_as_others_read_it),
         cmocka_unit_test(same_bytes_every_time),
         cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(refuses_what_no_reader_takes),
+        cmocka_unit_test(keeps_what_was_there),
+        cmocka_unit_test(lists_its_options),
         cmocka_unit_test(onnx_runtime_agrees),
     };
     return cmocka_run_group_tests_name("onnx", tests, set_up, scratch_tear_down);
