@@ -55,6 +55,13 @@ enum {
 
 enum { NCE_MOST_PARTS = 16, NCE_SQUARE_BYTES = 8, NCE_SOURCE_BYTES = 16, NCE_SUMS = 2 };
 
+/* ---- mixtures (mixture.h) ---- */
+
+enum {
+    MIXTURE_MOST = 64,    /* components */
+    MIXTURE_SUM_ROWS = 3, /* that a component leaves behind of each source image, besides its positives */
+};
+
 /* ---- matrix tiles (tiles.h, tile_sums.h) ---- */
 
 enum {

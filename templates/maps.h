@@ -286,6 +286,47 @@ SHARED void gather_grad_image(Positions p, const GatherJob *j, int image)
                p.channels);
 }
 
+/* ---- components of a mixture ---- */
+
+typedef struct {
+    const float *x, *addend;
+    float *y;
+    int component; /* from 0 */
+    AmdimPool *pool;
+} ComponentJob;
+
+typedef float *ComponentFunction(AmdimPool *pool, ComponentJob job);
+
+typedef struct {
+    int images, components, channels; /* of one component */
+} Components;
+
+/* COMPONENT: y (images, channels) = addend + the component's slice of x (images, components, channels).
+ * COMPONENT_GRAD: dx (images, components, channels), the job's y, = addend, and in the component's slice + dy
+ * (images, channels), the job's x. Without an addend dx is 0 elsewhere. y may be the addend. */
+#define COMPONENT(name, images, components, channels, parts)                                                 \
+    FUNCTION_OF_IMAGES(name, ComponentJob, y, Components, ((Components){images, components, channels}),      \
+                       component_image, parts)
+#define COMPONENT_GRAD(name, images, components, channels, parts)                                            \
+    FUNCTION_OF_IMAGES(name, ComponentJob, y, Components, ((Components){images, components, channels}),      \
+                       component_grad_image, parts)
+
+SHARED void component_image(Components c, const ComponentJob *j, int image)
+{
+    const float *x = j->x + ((size_t)image * c.components + (size_t)j->component) * c.channels,
+                *addend = j->addend + (size_t)image * c.channels;
+    float *y = j->y + (size_t)image * c.channels;
+    ELEMENTWISE for (int i = 0; i < c.channels; i++) y[i] = addend[i] + x[i];
+}
+
+SHARED void component_grad_image(Components c, const ComponentJob *j, int image)
+{
+    const size_t count = (size_t)c.components * c.channels, at = image * count;
+    float *dx = j->y + at;
+    begin_gradient(dx, j->addend ? j->addend + at : NULL, count);
+    add_scaled(dx + (size_t)j->component * c.channels, j->x + (size_t)image * c.channels, 1, c.channels);
+}
+
 /* ---- numbers ---- */
 
 enum { NUMBERS_PARTS = 16 };

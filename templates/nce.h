@@ -193,6 +193,8 @@ typedef struct {
     AmdimPool *pool;
     const float *r;
     float *dr, *statistics, *result; /* result: loss, penalty, accuracy */
+    float *sums;                     /* of a mixture (mixture.h) */
+    int component;                   /* of one, else 0 */
     float *scratch; /* squares (V, parts) of double, sources (V, B) of NceSource, sums (V, parts, 2, B) */
 } NceJob;
 
@@ -259,9 +261,10 @@ INLINE size_t nce_scores_at(Nce n, int view, int target)
     return ((size_t)view * n.batch + (size_t)target) * n.positions * n.batch;
 }
 
-INLINE NceStatistics nce_statistics_of(Nce n, const NceJob *j, int view)
+INLINE NceStatistics nce_statistics_of(NceRounds s, const NceJob *j, int view)
 {
-    return nce_statistics(n, j->statistics + (size_t)view * (2 + n.positions) * n.batch);
+    const size_t direction = (size_t)j->component * s.views + (size_t)view;
+    return nce_statistics(s.nce, j->statistics + direction * (2 + s.nce.positions) * s.nce.batch);
 }
 
 /* A part of a direction's target images: what their scores add for every source image. */
@@ -287,7 +290,7 @@ SHARED void nce_sources(NceRounds s, const NceJob *j, int part)
         sums[i] = nce_part(s, j, view * s.parts + i);
     for (int b = piece(n.batch, part % s.parts, s.parts); b < last; b++)
         nce_source_of(s, j)[view * n.batch + b] =
-            nce_source(n, j->r + nce_scores_at(n, view, 0), sums, s.parts, b, nce_statistics_of(n, j, view));
+            nce_source(n, j->r + nce_scores_at(n, view, 0), sums, s.parts, b, nce_statistics_of(s, j, view));
 }
 
 SHARED void nce_end(NceRounds s, const NceJob *j)
@@ -312,7 +315,7 @@ SHARED void nce_grad_part(NceRounds s, const NceJob *j, int part)
     const Nce n = s.nce;
     const int view = part / n.batch, target = part % n.batch;
     const size_t at = nce_scores_at(n, view, target);
-    nce_grad_target(n, j->r + at, target, nce_statistics_of(n, j, view), j->dr + at);
+    nce_grad_target(n, j->r + at, target, nce_statistics_of(s, j, view), j->dr + at);
 }
 
 #endif

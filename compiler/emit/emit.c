@@ -25,7 +25,7 @@ static bool graph_includes(const Graph *g, const char *template_name)
 static void emit_includes(Emit *e)
 {
     static const char *const all[] = {"vectors.h", "tiles.h",  "tile_sums.h", "winograd.h",
-                                      "sparse.h",  "masked.h", "blas.h"};
+                                      "sparse.h",  "masked.h", "blas.h",      "mixture.h"};
     const Program *p = e->program;
     fprintf(e->out, "#define MATRIX_TILES %d /* %s */\n", p->net->spec->target.tiles,
             p->net->spec->target.tiles ? "products are made by the processor's unit for them"

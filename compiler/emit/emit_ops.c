@@ -158,7 +158,7 @@ static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
     const Value *result = g->op[i]->out[0];
     emit_more_results(e, g->op[i]);
     int column = fprintf(e->out, "    ");
-    if (result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
+    if (result && result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
         column += fprintf(e->out, "float *const %s = ", result->name);
     column += fprintf(e->out, "%s(pool, (%sJob){", c->name, c->type);
     emit_fields(e->out, c->fields, column);
@@ -180,7 +180,7 @@ static void emit_run(Emit *e, const Graph *g, int i, int end, const Call *c)
     const Value *result = g->op[i]->out[0];
     const char *fields = c->fields;
     emit_more_results(e, g->op[i]);
-    if (result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end)) {
+    if (result && result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end)) {
         fprintf(e->out, "    float *const %s = AT(%zu);\n", result->name, result->offset);
         fields = with_named_result(e->arena, fields, result);
     }

@@ -31,6 +31,9 @@ static void print_attributes(Arena *a, const Op *op, FILE *stream)
         fprintf(stream, " pad=%d%s", op->pad, op->reflect ? " reflect" : "");
     if (op->relu)
         fputs(" relu", stream);
+    if ((op->pair && op->pair->components && op->kind != OP_BUFFER && op->kind != OP_MIXTURE) ||
+        op->kind == OP_COMPONENT || op->kind == OP_COMPONENT_GRAD)
+        fprintf(stream, " component=%d", op->component);
     if (op->again)
         fputs(" again", stream);
     if (op->kind == OP_NCE_GRAD)

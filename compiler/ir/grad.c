@@ -31,6 +31,7 @@ static Op *op_like(Reverse *r, OpKind kind, const Op *forward)
     op->pad = forward->pad;
     op->reflect = forward->reflect;
     op->pair = forward->pair;
+    op->component = forward->component;
     return op;
 }
 
@@ -216,6 +217,40 @@ static void grad_nce(Reverse *r, const Op *f)
     contribute(r, op, f->in[NCE_R]);
 }
 
+static const Op *mixture_of(const Reverse *r, const Value *sums)
+{
+    for (int i = 0; i < r->forward; i++)
+        if (r->g->op[i]->kind == OP_MIXTURE && r->g->op[i]->in[MIXTURE_SUMS] == sums)
+            return r->g->op[i];
+    bug("%s are of no mixture", sums->name);
+}
+
+/* The root of a mixture's component. Its scores are made again, for those of all components would be as many
+ * times as much memory. */
+static void grad_nce_sums(Reverse *r, const Op *f)
+{
+    const Op *scores = graph_maker(r->g, f->in[NCE_SUMS_R]);
+    Op *again = op_like(r, OP_SCORES, scores);
+    again->again = true;
+    again->in[SCORES_A] = scores->in[SCORES_A];
+    again->in[SCORES_T] = scores->in[SCORES_T];
+    const Value *once = scores->out[0];
+    again->out[0] = graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "%s_again", once->name),
+                                once->rank, once->dims);
+    Op *op = op_like(r, OP_NCE_GRAD, f);
+    op->in[NCE_GRAD_R] = again->out[0];
+    op->in[NCE_GRAD_STATISTICS] = mixture_of(r, f->in[NCE_SUMS_SUMS])->out[1];
+    contribute(r, op, f->in[NCE_SUMS_R]);
+}
+
+static void grad_component(Reverse *r, const Op *f, Value *dy)
+{
+    contribute_alias(r, dy, f->in[COMPONENT_PHI], f);
+    Op *op = op_like(r, OP_COMPONENT_GRAD, f);
+    op->in[COMPONENT_GRAD_DY] = dy;
+    contribute(r, op, f->in[COMPONENT_X]);
+}
+
 static void reverse(Reverse *r, int forward);
 
 /* The chunk's own list backwards, from the gradients of what the step keeps of it; the gradients of weights
@@ -255,6 +290,7 @@ static void reverse_op(Reverse *r, const Op *f)
     const bool wanted = dy && r->wanted[f->out[0]->id];
     switch (f->kind) {
     case OP_NCE: grad_nce(r, f); return;
+    case OP_NCE_SUMS: grad_nce_sums(r, f); return;
     case OP_ENCODE: grad_encode(r, f); return;
     default: break;
     }
@@ -268,6 +304,7 @@ static void reverse_op(Reverse *r, const Op *f)
     case OP_BATCHNORM: grad_batchnorm(r, f, dy); break;
     case OP_GATHER: grad_gather(r, f, dy); break;
     case OP_SCORES: grad_scores(r, f, dy); break;
+    case OP_COMPONENT: grad_component(r, f, dy); break;
     case OP_BUFFER: break; /* the encode that fills it has been met */
     default: bug("no gradient of %s", op_name(f->kind));
     }

@@ -109,6 +109,7 @@ struct Op {
     bool reflect;
     bool relu;           /* conv, batchnorm: the result is max(0, .) */
     const NetPair *pair; /* gather, scores, nce and their gradients */
+    int component;       /* of a mixture, from 0: which one it makes or is about */
     Plan plan;
     Value *scratch;    /* plan.arena_floats as a value of the list, or NULL */
     bool again;        /* runs a second time, so that its result need not be kept (recompute) */

@@ -1,6 +1,7 @@
 /* lower.c: the net as forward operations. Padding becomes an operation of its own, so that every product
  * reads plain rows; a block becomes its residuals; a head its four operations. */
 #include "amdimc.h"
+#include "blocks.h"
 #include <math.h>
 #include <string.h>
 
@@ -264,29 +265,100 @@ static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
     return op->out[0] = graph_map(l->g, name, 1, embedding->dims[3]);
 }
 
+/* The components phi_1 + W2_j relu(W1 phi_1) of a mixture (section 3.6; docs/language.md, "Mixtures"). */
+static Value **lower_components(Lower *l, Value *phi)
+{
+    const Spec *spec = l->g->net->spec;
+    const SpecMixture *m = &spec->embedding.mixture;
+    const int dim = phi->dims[3], hidden = (int)m->hidden.v, components = (int)m->components.v;
+    const char *label = "embed.1.mixture", *conv1 = join(l, label, "conv1"), *conv2 = join(l, label, "conv2");
+    Value *w1 = conv_weight(l, join(l, conv1, "weight"), hidden, dim, 1, INIT_UNIFORM, fan_in_bound(dim, 1));
+    Value *w2 = conv_weight(l, join(l, conv2, "weight"), components * dim, hidden, 1, INIT_UNIFORM,
+                            fan_in_bound(hidden, 1));
+    Value *x = conv(l, phi, w1, NULL, NULL, 1, 1, true, m->at, conv1, identifier(l, label, "_hidden"));
+    x = conv(l, x, w2, NULL, NULL, 1, 1, false, m->at, conv2, identifier(l, label, ""));
+    Value **component = ARENA_ARRAY(l->g->arena, Value *, components);
+    for (int j = 0; j < components; j++) {
+        Op *op = graph_op(l->g, OP_COMPONENT, m->at, label);
+        op->component = j;
+        op->in[COMPONENT_X] = x;
+        op->in[COMPONENT_PHI] = phi;
+        op->out[0] = component[j] = graph_map(l->g, arena_printf(l->g->arena, "component_%d", j), 1, dim);
+    }
+    return component;
+}
+
+static const char *pair_identifier(Lower *l, const char *what, const NetPair *pair)
+{
+    return arena_printf(l->g->arena, "%s_%d_to_%d", what, pair->from->scale, pair->to->scale);
+}
+
+static int positions_of(const NetPair *pair)
+{
+    return pair->to->scale * pair->to->scale;
+}
+
+static Op *pair_op(Lower *l, OpKind kind, const NetPair *pair)
+{
+    Op *op = graph_op(l->g, kind, pair->spec->at, pair->name);
+    op->pair = pair;
+    return op;
+}
+
+/* Of component j of a mixture; of a plain pair, j is 0. */
+static Value *lower_scores(Lower *l, const NetPair *pair, int j, Value *antecedent, Value *to)
+{
+    const Net *n = l->g->net;
+    const char *name = pair_identifier(l, "scores", pair);
+    Op *op = pair_op(l, OP_SCORES, pair);
+    op->component = j;
+    op->in[SCORES_A] = antecedent;
+    op->in[SCORES_T] = to;
+    return op->out[0] =
+               graph_value(l->g, VALUE_TEMPORARY,
+                           pair->components ? arena_printf(l->g->arena, "%s_component_%d", name, j) : name, 3,
+                           (int[]){n->views, n->batch * positions_of(pair), n->batch});
+}
+
+static Value *loss_value(Lower *l, const NetPair *pair)
+{
+    return graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "loss", pair), 1, (int[]){3});
+}
+
 /* One pair's scores and NCE; returns its result of three floats. */
 static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
 {
     const Net *n = l->g->net;
-    int positions = pair->to->scale * pair->to->scale, targets = n->batch * positions;
-    const char *suffix = arena_printf(l->g->arena, "%d_to_%d", pair->from->scale, pair->to->scale);
-    Value *antecedent = gather(l, pair, from);
-
-    Op *scores = graph_op(l->g, OP_SCORES, pair->spec->at, pair->name);
-    scores->pair = pair;
-    scores->in[SCORES_A] = antecedent;
-    scores->in[SCORES_T] = to;
-    scores->out[0] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "scores_%s", suffix), 3,
-                                 (int[]){n->views, targets, n->batch});
-
-    Op *nce = graph_op(l->g, OP_NCE, pair->spec->at, pair->name);
-    nce->pair = pair;
-    nce->in[NCE_R] = scores->out[0];
-    nce->out[0] =
-        graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "loss_%s", suffix), 1, (int[]){3});
-    nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, arena_printf(l->g->arena, "statistics_%s", suffix), 3,
-                              (int[]){n->views, 2 + positions, n->batch});
+    Value *scores = lower_scores(l, pair, 0, gather(l, pair, from), to);
+    Op *nce = pair_op(l, OP_NCE, pair);
+    nce->in[NCE_R] = scores;
+    nce->out[0] = loss_value(l, pair);
+    nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "statistics", pair), 3,
+                              (int[]){n->views, 2 + positions_of(pair), n->batch});
     return nce->out[0];
+}
+
+/* The same of a mixture: each component's scores are spent before the next one's are made. */
+static Value *lower_mixture(Lower *l, const NetPair *pair, Value *const *component, Value *to)
+{
+    const Net *n = l->g->net;
+    const int rows = positions_of(pair);
+    Value *sums = pair_op(l, OP_BUFFER, pair)->out[0] =
+        graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "sums", pair), 4,
+                    (int[]){pair->components, n->views, MIXTURE_SUM_ROWS + rows, n->batch});
+    for (int j = 0; j < pair->components; j++) {
+        Value *scores = lower_scores(l, pair, j, component[j], to);
+        Op *op = pair_op(l, OP_NCE_SUMS, pair);
+        op->component = j;
+        op->in[NCE_SUMS_R] = scores;
+        op->in[NCE_SUMS_SUMS] = sums;
+    }
+    Op *mixture = pair_op(l, OP_MIXTURE, pair);
+    mixture->in[MIXTURE_SUMS] = sums;
+    mixture->out[0] = loss_value(l, pair);
+    mixture->out[1] = graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "statistics", pair), 4,
+                                  (int[]){pair->components, n->views, 2 + rows, n->batch});
+    return mixture->out[0];
 }
 
 static Lower lower_begin(Arena *a, const Net *n, ParamPool *pool, const char *name, bool training)
@@ -406,10 +478,14 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk)
     for (int i = 0; i < n->scales; i++)
         if (n->scale[i].trained)
             embedding[i] = lower_head(&l, &n->scale[i], layer[n->scale[i].layer->number]);
+    Value **component =
+        n->spec->embedding.mixture.on ? lower_components(&l, embedding[net_scale(n, 1) - n->scale]) : NULL;
     Value **loss = ARENA_ARRAY(a, Value *, n->pairs);
-    for (int i = 0; i < n->pairs; i++)
-        loss[i] = lower_pair(&l, &n->pair[i], embedding[n->pair[i].from - n->scale],
-                             embedding[n->pair[i].to - n->scale]);
+    for (int i = 0; i < n->pairs; i++) {
+        const NetPair *pair = &n->pair[i];
+        Value *from = embedding[pair->from - n->scale], *to = embedding[pair->to - n->scale];
+        loss[i] = pair->components ? lower_mixture(&l, pair, component, to) : lower_pair(&l, pair, from, to);
+    }
     Op *report = graph_op_wide(l.g, OP_REPORT, n->spec->name.at, "report", n->pairs + n->scales);
     for (int i = 0; i < n->pairs; i++)
         report->in[i] = loss[i];

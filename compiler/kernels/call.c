@@ -49,6 +49,11 @@ void call_field(Call *c, const char *field, const Value *v)
         add_field(c, field, v->param ? param_place(c, v->param) : v->name);
 }
 
+void call_number(Call *c, const char *field, int number)
+{
+    add_field(c, field, arena_printf(c->arena, "%d", number));
+}
+
 void call_scale(Call *c, const Value *weight)
 {
     add_field(c, "scale", arena_printf(c->arena, "%s_scale", weight->param->field));

@@ -33,6 +33,7 @@ void call_tail(Call *c, const char *first, const char *second, const char *third
 void call_field(Call *c, const char *field, const Value *v); /* none where v is NULL */
 /* The operation's first result, which the function returns. */
 void call_result(Call *c, const char *field, const Value *v);
+void call_number(Call *c, const char *field, int number);
 void call_scratch(Call *c, const char *field, const Op *op);
 void call_scale(Call *c, const Value *weight);  /* what an INT8 weight's columns are multiplied by */
 void call_more(Call *c, const Value *gradient); /* where chunks add it up, the first stores, the others add */

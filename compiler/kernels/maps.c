@@ -154,6 +154,37 @@ static void call_gather(Call *c, const Op *op)
 const Kernel gather_by_direct = {"direct", NULL, NULL, NULL, plan_gather, call_gather};
 const Kernel gather_grad_by_direct = {"direct", NULL, NULL, NULL, plan_gather, call_gather};
 
+/* ---- components of a mixture ---- */
+
+static const Value *components_map(const Op *op)
+{
+    return op->kind == OP_COMPONENT ? op->in[COMPONENT_X] : op->out[0];
+}
+
+static void plan_component(const Graph *g, const Op *op, Plan *p)
+{
+    plan_images(g, op, p, op->kind == OP_COMPONENT ? op->out[0] : op->in[COMPONENT_GRAD_DY]);
+}
+
+static void call_component(Call *c, const Op *op)
+{
+    const bool grad = op->kind == OP_COMPONENT_GRAD;
+    const Value *one = grad ? op->in[COMPONENT_GRAD_DY] : op->out[0],
+                *addend = op->in[grad ? COMPONENT_GRAD_ADDEND : COMPONENT_PHI];
+    const int channels = one->dims[3], components = components_map(op)->dims[3] / channels;
+    c->type = "Component";
+    c->name = arena_printf(c->arena, "%s_of_%d%s", c->macro, channels, grad && addend ? "_add" : "");
+    c->shape = arena_printf(c->arena, "%d of %d, %s", op->component, components, call_map(c, one));
+    call_constant(c, "%s, %d, %d, %d", call_image_count(c, one), components, channels, op->plan.parts);
+    call_number(c, "component", op->component);
+    call_field(c, "x", op->in[grad ? COMPONENT_GRAD_DY : COMPONENT_X]);
+    call_field(c, "addend", addend);
+    call_result(c, "y", op->out[0]);
+}
+
+const Kernel component_by_direct = {"direct", NULL, NULL, NULL, plan_component, call_component};
+const Kernel component_grad_by_direct = {"direct", NULL, NULL, NULL, plan_component, call_component};
+
 /* ---- every number ---- */
 
 static void call_numbers(Call *c, const Op *op)

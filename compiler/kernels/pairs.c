@@ -20,7 +20,8 @@ static int dim_of(const Net *n)
 
 static const char *scores_shape(const Call *c, const Op *op)
 {
-    return arena_printf(c->arena, "%dx%d scores a direction", c->net->batch * positions_of(op),
+    const char *whose = op->pair->components ? arena_printf(c->arena, "component %d, ", op->component) : "";
+    return arena_printf(c->arena, "%s%dx%d scores a direction", whose, c->net->batch * positions_of(op),
                         c->net->batch);
 }
 
@@ -127,18 +128,20 @@ static void plan_nce(const Graph *g, const Op *op, Plan *p)
     p->worker_floats = ((size_t)positions_of(op) + 1) * batch; /* a target image's scores, and one row */
 }
 
+/* P is the mean over components, too. */
 static void begin_nce(Call *c, const Op *op, const char *what)
 {
     const Net *n = c->net;
     const int positions = positions_of(op);
-    const double share = 1.0 / n->views, batch = n->batch;
+    const double share = 1.0 / n->views, batch = n->batch,
+                 components = op->pair->components ? op->pair->components : 1;
     c->type = "Nce";
     c->name = arena_printf(c->arena, "nce_%d_to_%d_%s", op->pair->from->scale, op->pair->to->scale, what);
     c->shape = scores_shape(c, op);
     call_constant(c, "VIEWS, BATCH, %d", positions);
     call_float(c, n->spec->loss.clip.v);
     call_float(c, op->pair->spec->weight.v * share / (batch * positions));
-    call_float(c, 2 * n->spec->loss.penalty.v * share / (batch * batch * positions));
+    call_float(c, 2 * n->spec->loss.penalty.v * share / (batch * batch * positions * components));
 }
 
 static void call_nce(Call *c, const Op *op)
@@ -156,8 +159,49 @@ static void call_nce_grad(Call *c, const Op *op)
     begin_nce(c, op, "grad");
     call_field(c, "r", op->in[NCE_GRAD_R]);
     call_field(c, "statistics", op->in[NCE_GRAD_STATISTICS]);
+    if (op->pair->components)
+        call_number(c, "component", op->component);
     call_result(c, "dr", op->out[0]);
 }
 
 const Kernel nce_by_direct = {"direct", NULL, NULL, NULL, plan_nce, call_nce};
 const Kernel nce_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_nce_grad};
+
+/* ---- mixtures ---- */
+
+static const char *const mixture_templates[] = {"mixture.h", NULL};
+
+static void call_nce_sums(Call *c, const Op *op)
+{
+    begin_nce(c, op, "sums");
+    call_constant(c, "%d", op->plan.parts);
+    call_number(c, "component", op->component);
+    call_field(c, "r", op->in[NCE_SUMS_R]);
+    call_field(c, "sums", op->in[NCE_SUMS_SUMS]);
+    call_scratch(c, "scratch", op);
+}
+
+static void plan_mixture(const Graph *g, const Op *op, Plan *p)
+{
+    p->parts = image_parts(g->net->batch, (size_t)op->pair->components * (size_t)positions_of(op));
+    p->arena_floats = (size_t)g->net->images * NCE_SOURCE_BYTES / sizeof(float);
+}
+
+static void call_mixture(Call *c, const Op *op)
+{
+    const Net *n = c->net;
+    c->type = "Mixture";
+    c->name = arena_printf(c->arena, "mixture_%d_to_%d", op->pair->from->scale, op->pair->to->scale);
+    c->shape = arena_printf(c->arena, "%d components, %d positives a direction", op->pair->components,
+                            n->batch * positions_of(op));
+    call_constant(c, "VIEWS, BATCH, %d, %d", positions_of(op), op->pair->components);
+    call_float(c, n->spec->embedding.mixture.temperature.v);
+    call_constant(c, "%d", op->plan.parts);
+    call_field(c, "sums", op->in[MIXTURE_SUMS]);
+    call_result(c, "result", op->out[0]);
+    call_field(c, "statistics", op->out[1]);
+    call_scratch(c, "scratch", op);
+}
+
+const Kernel nce_sums_by_direct = {"direct", mixture_templates, NULL, NULL, plan_nce, call_nce_sums};
+const Kernel mixture_by_direct = {"direct", mixture_templates, NULL, NULL, plan_mixture, call_mixture};

@@ -25,8 +25,8 @@ const char *as_number(Arena *a, size_t n)
 /* Headers of inner loops, NULL for that of a streamed weight's numbers, and the runtime's sources that need
  * nothing of a system (runtime/portable). */
 static const char *const headers[] = {
-    "blocks.h", "serial.h",       "kernels.h", "vectors.h", NULL,          "streamed.h", "sparse.h",
-    "masked.h", "convolutions.h", "scores.h",  "nce.h",     "batchnorm.h", "maps.h",
+    "blocks.h", "serial.h",       "kernels.h", "vectors.h", NULL,        "streamed.h",  "sparse.h",
+    "masked.h", "convolutions.h", "scores.h",  "nce.h",     "mixture.h", "batchnorm.h", "maps.h",
 };
 static const char *const portable[] = {"portable.h", "unit.h",   "rng.c",   "layout.c", "init.c", "update.h",
                                        "optimize.c", "resize.c", "color.c", "draws.c",  "views.c"};

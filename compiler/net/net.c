@@ -218,6 +218,9 @@ static void resolve_pairs(const Builder *b)
         p->from = resolve(b, s, s->from);
         p->to = s->to.v == s->from.v ? p->from : resolve(b, s, s->to);
         p->located = s->from.v > 1 ? n->located++ : -1;
+        p->components = s->from.v == 1 && n->spec->embedding.mixture.on
+                            ? (int)n->spec->embedding.mixture.components.v
+                            : 0;
         if (p->from && p->to)
             check_scores(b, p);
         missing |= !p->from || !p->to;
@@ -241,6 +244,19 @@ static void check_head(const Builder *b, const NetScale *s)
     check_elements(b, dim.at, path, "weight of the head", side * (double)dim.v);
     if (!failed(b))
         check_elements(b, dim.at, path, "embeddings of a step", map_elements(b->net, s->scale, (int)dim.v));
+}
+
+static void check_mixture(const Builder *b)
+{
+    const SpecMixture *m = &b->net->spec->embedding.mixture;
+    const double dim = (double)b->net->spec->embedding.dim.v, all = (double)m->components.v * dim,
+                 hidden = (double)m->hidden.v;
+    if (!m->on || failed(b))
+        return;
+    check_elements(b, m->at, "embedding.mixture", "weight", hidden * all);
+    if (!failed(b))
+        check_elements(b, m->at, "embedding.mixture", "components of a step",
+                       b->net->images * (hidden > all ? hidden : all));
 }
 
 static void check_heads(const Builder *b)
@@ -273,6 +289,7 @@ bool net_resolve(Arena *a, Diagnostics *d, Net *n)
     Builder b = {a, d, n, d->errors};
     resolve_pairs(&b);
     check_heads(&b);
+    check_mixture(&b);
     return !failed(&b);
 }
 

@@ -27,7 +27,8 @@ typedef struct {
     const char *name; /* "1-to-5" */
     const SpecPair *spec;
     const NetScale *from, *to;
-    int located; /* row of the source locations where n > 1, else -1 */
+    int located;    /* row of the source locations where n > 1, else -1 */
+    int components; /* of the antecedent, where it is a mixture; else 0 */
 } NetPair;
 
 typedef struct {

@@ -41,6 +41,11 @@ static void put_loss(FILE *out, const Spec *s)
 {
     put_int(out, "dim", s->embedding.dim);
     fprintf(out, "hidden_batchnorm %d\n", s->embedding.batchnorm.v);
+    if (s->embedding.mixture.on) {
+        put_int(out, "components", s->embedding.mixture.components);
+        put_int(out, "components_hidden", s->embedding.mixture.hidden);
+        put_real(out, "temperature", s->embedding.mixture.temperature);
+    }
     for (int i = 0; i < s->loss.pairs; i++) {
         const SpecPair *p = &s->loss.pair[i];
         fprintf(out, "pair %jd-to-%jd %.17g\n", (intmax_t)p->from.v, (intmax_t)p->to.v, p->weight.v);

@@ -2,6 +2,7 @@
  *
  * Requires a source; leaves a Spec in which every value is in range and every default filled in, with the
  * mark of each value that was written. Whether the layers fit together is net.c's question. */
+#include "blocks.h"
 #include "reader.h"
 
 #include <string.h>
@@ -53,11 +54,34 @@ static void read_input(Reader *r, const Node *n, const char *path, void *record)
 
 /* ---- embedding, loss ---- */
 
+static const Field MIXTURE[] = {
+    INT_FIELD("components", true, Spec, embedding.mixture.components, 2, MIXTURE_MOST),
+    INT_FIELD("hidden", false, Spec, embedding.mixture.hidden, 1, SIZE_LIMIT),
+    REAL_FIELD("temperature", Spec, embedding.mixture.temperature, POSITIVE),
+};
+static const Fields MIXTURE_FIELDS = FIELDS(MIXTURE);
+
+static void read_mixture(Reader *r, const Node *n, const char *path, void *record)
+{
+    SpecMixture *m = &((Spec *)record)->embedding.mixture;
+    m->at = n->key->at;
+    m->on = read_fields(r, n, path, &MIXTURE_FIELDS, record);
+}
+
 static const Field EMBEDDING[] = {
     INT_FIELD("dim", true, Spec, embedding.dim, 1, SIZE_LIMIT),
     FLAG_FIELD("batchnorm", Spec, embedding.batchnorm),
+    OTHER_FIELD("mixture", false, read_mixture),
 };
 static const Fields EMBEDDING_FIELDS = FIELDS(EMBEDDING);
+
+static void read_embedding(Reader *r, const Node *n, const char *path, void *record)
+{
+    Spec *s = record;
+    read_fields(r, n, path, &EMBEDDING_FIELDS, s);
+    if (!s->embedding.mixture.hidden.at.source)
+        s->embedding.mixture.hidden.v = s->embedding.dim.v;
+}
 
 /* A scale in digits at *text; 0 where it is none. */
 static int64_t parse_scale(const char **text)
@@ -148,7 +172,7 @@ static const Field SPEC[] = {
     INT_FIELD("views", false, Spec, views, 1, 2),
     INT_FIELD("batch", true, Spec, batch, 2, SIZE_LIMIT),
     OTHER_FIELD("encoder", true, read_encoder),
-    SECTION_FIELD("embedding", true, EMBEDDING_FIELDS),
+    OTHER_FIELD("embedding", true, read_embedding),
     SECTION_FIELD("loss", true, LOSS_FIELDS),
     SECTION_FIELD("augment", false, AUGMENT_FIELDS),
     OTHER_FIELD("optimizer", false, read_optimizer),
@@ -156,6 +180,18 @@ static const Field SPEC[] = {
     SECTION_FIELD("target", false, TARGET_FIELDS),
 };
 static const Fields SPEC_FIELDS = FIELDS(SPEC);
+
+/* Its components are antecedents of scale 1. */
+static void check_mixture(Reader *r, const Spec *s)
+{
+    for (int i = 0; i < s->loss.pairs; i++)
+        if (s->loss.pair[i].from.v == 1)
+            return;
+    if (s->embedding.mixture.on && s->loss.pairs > 0)
+        problem(r, s->embedding.mixture.at,
+                "embedding.mixture: no pair has a mixture, for none is 1-to-m; add one, or leave the mixture "
+                "out");
+}
 
 /* The mirror about the edge pixel has one pixel less than the picture. */
 static void check_translate(Reader *r, const Spec *s)
@@ -172,6 +208,7 @@ static Spec *default_spec(Arena *a, Source *source)
     s->source = source;
     s->input.channels.v = 3;
     s->views.v = 2;
+    s->embedding.mixture.temperature.v = 1;
     s->loss.clip.v = 20;
     s->loss.penalty.v = 0.05;
     default_training(a, s);
@@ -187,6 +224,7 @@ Spec *spec_read(Arena *a, Diagnostics *d, Source *source, const Overrides *o)
     if (root) {
         override_tree(&r, root, o);
         read_fields(&r, root, "", &SPEC_FIELDS, s);
+        check_mixture(&r, s);
         check_translate(&r, s);
     }
     problems_show(&r, d);

@@ -50,6 +50,13 @@ typedef struct {
     Real brightness, contrast, saturation, hue;
 } SpecAugmentStep;
 
+typedef struct {
+    bool on;
+    Mark at; /* of its key */
+    Int components, hidden;
+    Real temperature;
+} SpecMixture;
+
 /* Weights that an encoder reads: the parameters, or constants of a file of its own. */
 typedef enum { WEIGHTS_ARE_PARAMS, WEIGHTS_FLOAT32, WEIGHTS_FLOAT16, WEIGHTS_INT8 } WeightType;
 
@@ -66,6 +73,7 @@ typedef struct {
     struct {
         Int dim;
         Flag batchnorm;
+        SpecMixture mixture;
     } embedding;
     struct {
         int pairs;

@@ -206,6 +206,18 @@ static void draw_loss(Draw *d, Arena *a)
     s->embedding.batchnorm.v = once_in(d, 2);
 }
 
+static void draw_mixture(Draw *d)
+{
+    SpecMixture *m = &d->s->embedding.mixture;
+    bool has_antecedent = false;
+    for (int i = 0; i < d->s->loss.pairs; i++)
+        has_antecedent |= d->s->loss.pair[i].from.v == 1;
+    m->on = has_antecedent && once_in(d, 3);
+    m->components.v = between(d, 2, 5);
+    m->hidden.v = once_in(d, 2) ? d->s->embedding.dim.v : between(d, 1, 40);
+    m->temperature.v = once_in(d, 2) ? 1 : real(d, 0.2, 3);
+}
+
 /* ---- the rest: replay does not see it, the reader and the emitter do ---- */
 
 static void draw_augment(Draw *d)
@@ -253,6 +265,7 @@ Spec *draw_spec(Arena *a, uint64_t seed)
     draw_input(&d, a);
     draw_encoder(&d, a);
     draw_loss(&d, a);
+    draw_mixture(&d);
     draw_augment(&d);
     draw_training(&d, a);
     s->target.march.v = "native";

@@ -47,8 +47,13 @@ static void write_layer(FILE *out, const SpecLayer *l)
 
 static void write_loss(FILE *out, const Spec *s)
 {
-    fprintf(out, "embedding: {dim: %jd, batchnorm: %s}\nloss:\n  pairs:\n", (intmax_t)s->embedding.dim.v,
+    fprintf(out, "embedding:\n  dim: %jd\n  batchnorm: %s\n", (intmax_t)s->embedding.dim.v,
             flag(s->embedding.batchnorm.v));
+    if (s->embedding.mixture.on)
+        fprintf(out, "  mixture: {components: %jd, hidden: %jd, temperature: %.17g}\n",
+                (intmax_t)s->embedding.mixture.components.v, (intmax_t)s->embedding.mixture.hidden.v,
+                s->embedding.mixture.temperature.v);
+    fprintf(out, "loss:\n  pairs:\n");
     for (int i = 0; i < s->loss.pairs; i++) {
         const SpecPair *p = &s->loss.pair[i];
         fprintf(out, "    - {pair: %jd-to-%jd, weight: %.17g}\n", (intmax_t)p->from.v, (intmax_t)p->to.v,

@@ -171,9 +171,124 @@ static double slope(const Direction *d, const double *lse, int b, int t)
     return sum;
 }
 
+/* ---- mixtures ---- */
+
+/* The numbers of component j, view v of sums or statistics (k, V, rows, B). */
+static double *component_rows(const Interpreter *r, const Value *v, int component, int view)
+{
+    return r->value[v->id] +
+           ((size_t)component * (size_t)v->dims[1] + (size_t)view) * (size_t)v->dims[2] * (size_t)v->dims[3];
+}
+
+static void component(Interpreter *r, const Op *op)
+{
+    const Value *x = op->in[COMPONENT_X], *y = op->out[0];
+    for (int image = 0; image < y->dims[0]; image++)
+        for (int i = 0; i < y->dims[3]; i++)
+            r->value[y->id][image * y->dims[3] + i] =
+                r->value[op->in[COMPONENT_PHI]->id][image * y->dims[3] + i] +
+                r->value[x->id][image * x->dims[3] + op->component * y->dims[3] + i];
+}
+
+static void component_grad(Interpreter *r, const Op *op)
+{
+    const Value *dy = op->in[COMPONENT_GRAD_DY], *dx = op->out[0];
+    for (int image = 0; image < dy->dims[0]; image++)
+        for (int i = 0; i < dy->dims[3]; i++)
+            r->value[dx->id][image * dx->dims[3] + op->component * dy->dims[3] + i] =
+                r->value[dy->id][image * dy->dims[3] + i];
+    interpret_tail(r, dx, op->in[COMPONENT_GRAD_ADDEND], NULL);
+}
+
+/* Of each source image the negatives' maximum, their sum of e^s relative to it, the sum of all r^2, and the
+ * positives' s. */
+static void nce_sums(Interpreter *r, const Op *op)
+{
+    for (int view = 0; view < r->g->net->views; view++) {
+        const Direction d = direction(r, op->in[NCE_SUMS_R], view);
+        double *sums = component_rows(r, op->in[NCE_SUMS_SUMS], op->component, view);
+        for (int b = 0; b < d.batch; b++) {
+            double top = -INFINITY, sum = 0, squares = 0;
+            for (int t = 0; t < d.batch * d.positions; t++) {
+                squares += pow(raw_score(&d, b, t), 2);
+                if (t / d.positions != b)
+                    top = fmax(top, clipped(&d, b, t));
+                else
+                    sums[(3 + t % d.positions) * d.batch + b] = clipped(&d, b, t);
+            }
+            for (int t = 0; t < d.batch * d.positions; t++)
+                if (t / d.positions != b)
+                    sum += exp(clipped(&d, b, t) - top);
+            sums[b] = top;
+            sums[d.batch + b] = sum;
+            sums[2 * d.batch + b] = squares;
+        }
+    }
+}
+
+/* log of a component's share of the positive (b, l), s - lse; *lse is that sum's. */
+static double log_share(const double *sums, int batch, int b, int l, double *lse)
+{
+    const double s = sums[(3 + l) * batch + b], top = fmax(sums[b], s);
+    *lse = top + log(sums[batch + b] * exp(sums[b] - top) + exp(s - top));
+    return s - *lse;
+}
+
+/* Section 3.6: the loss of the positive (b, l), -log(mean of e^(T l_j)) / T; and for each component's
+ * gradient the posterior's share of the plain NCE's statistics. */
+static double mixture_positive(Interpreter *r, const Op *op, int view, int b, int l)
+{
+    const Value *sums = op->in[MIXTURE_SUMS];
+    const int components = sums->dims[0], batch = sums->dims[3];
+    const double temperature = r->g->net->spec->embedding.mixture.temperature.v;
+    double all = 0, lse, top = -INFINITY;
+    for (int k = 0; k < components; k++)
+        top = fmax(top, log_share(component_rows(r, sums, k, view), batch, b, l, &lse));
+    for (int k = 0; k < components; k++)
+        all += exp(temperature * (log_share(component_rows(r, sums, k, view), batch, b, l, &lse) - top));
+    for (int k = 0; k < components; k++) {
+        const double *from = component_rows(r, sums, k, view);
+        double *to = component_rows(r, op->out[1], k, view);
+        const double share = log_share(from, batch, b, l, &lse),
+                     posterior = exp(temperature * (share - top)) / all;
+        to[b] = from[b];
+        to[batch + b] += posterior * exp(from[b] - lse);
+        to[(2 + l) * batch + b] = posterior * (exp(share) - 1);
+    }
+    return -top - log(all / components) / temperature;
+}
+
+static void mixture(Interpreter *r, const Op *op)
+{
+    const Value *sums = op->in[MIXTURE_SUMS];
+    const int components = sums->dims[0], views = sums->dims[1], positions = sums->dims[2] - 3,
+              batch = sums->dims[3];
+    const double pairs = (double)views * batch * positions;
+    double *result = r->value[op->out[0]->id];
+    for (int view = 0; view < views; view++)
+        for (int b = 0; b < batch; b++) {
+            for (int l = 0; l < positions; l++)
+                result[0] += mixture_positive(r, op, view, b, l) / pairs;
+            for (int k = 0; k < components; k++)
+                result[1] += component_rows(r, sums, k, view)[2 * batch + b] / (pairs * batch * components);
+        }
+}
+
+/* dL/ds of a component's score, by what the mixture left behind. */
+static double component_slope(const Interpreter *r, const Op *op, const Direction *d, int view, int b, int t)
+{
+    const double *from = component_rows(r, op->in[NCE_GRAD_STATISTICS], op->component, view);
+    if (t / d->positions == b)
+        return from[(2 + t % d->positions) * d->batch + b];
+    return exp(clipped(d, b, t) - from[b]) * from[d->batch + b];
+}
+
+/* ---- gradients of scores ---- */
+
 static void nce_grad(Interpreter *r, const Op *op)
 {
     const Net *n = r->g->net;
+    const int components = op->pair->components ? op->pair->components : 1;
     const double weight = op->pair->spec->weight.v, penalty = n->spec->loss.penalty.v;
     for (int view = 0; view < n->views; view++) {
         const Direction d = direction(r, op->in[NCE_GRAD_R], view);
@@ -185,9 +300,11 @@ static void nce_grad(Interpreter *r, const Op *op)
                 lse[l] = log_sum(&d, b, l);
             for (int t = 0; t < d.batch * d.positions; t++) {
                 const double bent = d.clip > 0 ? 1 - pow(clipped(&d, b, t) / d.clip, 2) : 1;
+                const double ds =
+                    op->pair->components ? component_slope(r, op, &d, view, b, t) : slope(&d, lse, b, t);
                 dr[(size_t)t * (size_t)d.batch + (size_t)b] =
-                    weight / pairs * slope(&d, lse, b, t) * bent +
-                    penalty / (pairs * d.batch) * 2 * raw_score(&d, b, t);
+                    weight / pairs * ds * bent +
+                    penalty / (pairs * d.batch * components) * 2 * raw_score(&d, b, t);
             }
         }
     }
@@ -213,6 +330,11 @@ void interpret_pair_op(Interpreter *r, const Op *op)
     case OP_GATHER: gather(r, op); break;
     case OP_SCORES: scores(r, out[0], in[SCORES_A], in[SCORES_T], score_product); break;
     case OP_NCE: nce(r, op); break;
+    case OP_BUFFER: break; /* results begin as zeros */
+    case OP_COMPONENT: component(r, op); break;
+    case OP_COMPONENT_GRAD: component_grad(r, op); break;
+    case OP_NCE_SUMS: nce_sums(r, op); break;
+    case OP_MIXTURE: mixture(r, op); break;
     case OP_REPORT: report(r, op); break;
     case OP_GATHER_GRAD: gather_grad(r, op); break;
     case OP_SCORES_GRAD_A:

@@ -74,7 +74,7 @@ static void expect_agreement(const Param *p, Agreement a)
     if (!(error <= RELATIVE * size + ABSOLUTE))
         fail_msg("%s: the gradient is off by %.2e of %.2e", p->name, error, size);
     if (!zero_gradient(p) && !(size > 100 * ABSOLUTE))
-        fail_msg("%s: no gradient worth the name, %.2e", p->name, size);
+        fail_msg("%s: no gradient worth the name, %.2e of %d", p->name, size, a.samples);
 }
 
 /* Nobody wants the views' gradient: none is made, but that a first batchnorm's comes with its parameters',
@@ -233,6 +233,22 @@ static void weights_clip_and_penalty(void **state)
           ONE "embedding: {dim: 4}\nloss: {pairs: [{pair: 3-to-1, weight: 0.5}, 1-to-3], penalty: 2}\n");
 }
 
+/* Of a head's embedding and of f_1 itself; hidden layers of another width; pairs that share the components; a
+ * pair whose target is what its antecedent is made of; posteriors that are nearly even and nearly certain. */
+static void mixtures(void **state)
+{
+    (void)state;
+    const char *encoder = "  - conv: {out: 3, kernel: 2}\n  - residual: {out: 4, kernel: 3}\n"
+                          "  - residual: {out: 5, kernel: 3}\n";
+    check(encoder, SMALL "embedding: {dim: 4, mixture: {components: 2}}\nloss: {pairs: [1-to-3]}\n");
+    check(encoder, SMALL "embedding: {dim: 5, mixture: {components: 3, hidden: 7, temperature: 0.2}}\n"
+                         "loss: {pairs: [1-to-3, 3-to-3, {pair: 1-to-5, weight: 0.5}]}\n");
+    check(encoder, SMALL "embedding: {dim: 4, mixture: {components: 2, hidden: 3, temperature: 5}}\n"
+                         "loss: {pairs: [1-to-1, 3-to-1, 1-to-5], clip: 1.5, penalty: 2}\n");
+    check(encoder, ONE "embedding: {dim: 5, mixture: {components: 4, hidden: 9, temperature: 2}}\n"
+                       "loss: {pairs: [1-to-5, 5-to-1], clip: 0}\n");
+}
+
 static void layers_above_the_trained_scales(void **state)
 {
     (void)state;
@@ -255,6 +271,7 @@ int main(void)
         cmocka_unit_test(one_view),
         cmocka_unit_test(pairs_that_share_scales),
         cmocka_unit_test(weights_clip_and_penalty),
+        cmocka_unit_test(mixtures),
         cmocka_unit_test(layers_above_the_trained_scales),
     };
     return cmocka_run_group_tests_name("grad", tests, NULL, NULL);
