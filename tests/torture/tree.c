@@ -2,12 +2,14 @@
 #include "torture.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATH_ROOM = 700 };
@@ -21,13 +23,18 @@ static void broken(const char *what, const char *path)
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
     (void)status, (void)kind;
-    return walk->level == 0 ? 0 : remove(path);
+    return walk->level > 0 && remove(path) && errno != ENOENT;
 }
 
+/* A child of what was killed may still end, and remove or write its temporaries meanwhile. */
 static void tree_empty(const char *folder)
 {
-    if (nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
-        broken("empty", folder);
+    const struct timespec tenth = {.tv_nsec = 100000000};
+    for (int tries = 0; nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS); ++tries) {
+        if (tries == 100)
+            broken("empty", folder);
+        nanosleep(&tenth, NULL);
+    }
 }
 
 void tree_remove(const char *folder)
