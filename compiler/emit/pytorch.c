@@ -129,6 +129,11 @@ static void put_constants(const Python *p)
     put_int(p, "VIEWS", s->views);
     put_int(p, "BATCH", s->batch);
     put_int(p, "DIM", s->embedding.dim);
+    if (s->embedding.mixture.on) {
+        put_int(p, "COMPONENTS", s->embedding.mixture.components);
+        put_int(p, "HIDDEN", s->embedding.mixture.hidden);
+        put_real(p, "TEMPERATURE", s->embedding.mixture.temperature);
+    }
     put_real(p, "CLIP", s->loss.clip);
     put_real(p, "PENALTY", s->loss.penalty);
     put_int(p, "THREADS", s->target.threads);
@@ -210,6 +215,59 @@ static void put_heads(const Python *p)
     }
 }
 
+/* The components of antecedents of scale 1, behind the class of heads: two lines apart, as all of the file
+ * is. */
+static void put_mixture(const Python *p)
+{
+    if (!p->net->spec->embedding.mixture.on)
+        return;
+    fputs("\n\n\n"
+          "class Mixture(nn.Module):\n"
+          "    \"\"\"What COMPONENTS antecedents add to one (section 3.6 of the paper).\"\"\"\n"
+          "\n"
+          "    def __init__(self):\n"
+          "        super().__init__()\n"
+          "        self.conv1 = nn.Conv2d(DIM, HIDDEN, 1, bias=False)\n"
+          "        self.conv2 = nn.Conv2d(HIDDEN, COMPONENTS * DIM, 1, bias=False)\n"
+          "        for conv in self.conv1, self.conv2:\n"
+          "            bound = 1 / math.sqrt(conv.in_channels)\n"
+          "            nn.init.uniform_(conv.weight, -bound, bound)\n"
+          "\n"
+          "    def forward(self, antecedents):\n"
+          "        \"\"\"(B, DIM, 1, 1) to a list of COMPONENTS times (B, DIM).\"\"\"\n"
+          "        added = self.conv2(self.conv1(antecedents).relu_())\n"
+          "        parts = added.flatten(1).chunk(COMPONENTS, 1)\n"
+          "        return [antecedents.flatten(1) + part for part in parts]",
+          p->out);
+}
+
+static void put_mixture_nce(const Python *p)
+{
+    if (!p->net->spec->embedding.mixture.on)
+        return;
+    fputs("\n\n\n"
+          "def mixture_nce(source, target, mixture):\n"
+          "    \"\"\"info_nce where each positive chooses softly among components.\n"
+          "\n"
+          "    source   (B, DIM, 1, 1)\n"
+          "    target   (B, DIM, m, m)\n"
+          "    mixture  makes the components of source\n"
+          "    \"\"\"\n"
+          "    parts = [log_shares(component, target) for component in mixture(source)]\n"
+          "    shares = TEMPERATURE * torch.stack([part[0] for part in parts])\n"
+          "    mean = shares.logsumexp(0) - math.log(COMPONENTS)\n"
+          "    squared = torch.stack([part[1] for part in parts]).mean()\n"
+          "    return torch.stack([-mean.mean() / TEMPERATURE, squared])",
+          p->out);
+}
+
+static void put_mixed(const Python *p)
+{
+    const SpecMixture *m = &p->net->spec->embedding.mixture;
+    if (m->on)
+        fprintf(p->out, "\n        # %s\n        self.embed['1'].mixture = Mixture()", place(p, m->at));
+}
+
 static const NetScale *scale_of_layer(const Net *n, int number)
 {
     for (int i = 0; i < n->scales; i++)
@@ -258,23 +316,30 @@ static void put_clipped(const Python *p)
     fprintf(p->out, p->net->spec->loss.clip.v > 0 ? "CLIP * torch.tanh(raw / CLIP)" : "raw  # not clipped");
 }
 
-/* info_nce's arguments for one direction of a pair: view u's antecedents, view v's consequents, from 0. */
+static const char *nce(const NetPair *pair)
+{
+    return pair->components ? "mixture_nce" : "info_nce";
+}
+
+/* Its arguments for one direction of a pair: view u's antecedents, view v's consequents, from 0. */
 static const char *maps(const Python *p, const NetPair *pair, int u, int v)
 {
     return arena_printf(p->arena, "phi[%d][%d], phi[%d][%d]", pair->from->scale, u, pair->to->scale, v);
 }
 
-/* And the places of view u's antecedents, where there is a choice. */
-static const char *location(const Python *p, const NetPair *pair, int u)
+/* And what else it takes: the places of view u's antecedents where there is a choice, or the mixture. */
+static const char *more(const Python *p, const NetPair *pair, int u)
 {
+    if (pair->components)
+        return "self.embed['1'].mixture";
     return pair->located < 0 ? "" : arena_printf(p->arena, "locations['%s'][%d]", pair->name, u);
 }
 
 static void put_direction(const Python *p, const NetPair *pair, const char *before, int u, int v)
 {
-    const char *where = location(p, pair, u);
-    fprintf(p->out, "                %sinfo_nce(%s%s%s)\n", before, maps(p, pair, u, v), *where ? ", " : "",
-            where);
+    const char *last = more(p, pair, u);
+    fprintf(p->out, "                %s%s(%s%s%s)\n", before, nce(pair), maps(p, pair, u, v),
+            *last ? ", " : "", last);
 }
 
 static void put_pairs(const Python *p)
@@ -284,8 +349,8 @@ static void put_pairs(const Python *p)
         const NetPair *pair = &n->pair[i];
         fprintf(p->out, "            # %s\n", place(p, pair->spec->at));
         if (n->views == 1) {
-            put_call(p, arena_printf(p->arena, "'%s': info_nce(%s", pair->name, maps(p, pair, 0, 0)),
-                     location(p, pair, 0));
+            put_call(p, arena_printf(p->arena, "'%s': %s(%s", pair->name, nce(pair), maps(p, pair, 0, 0)),
+                     more(p, pair, 0));
             continue;
         }
         fprintf(p->out, "            '%s': (\n", pair->name);
@@ -334,7 +399,8 @@ static const struct {
     {"name", put_name},           {"version", put_version},   {"spec", put_spec},
     {"constants", put_constants}, {"clipped", put_clipped},   {"layers", put_layers},
     {"heads", put_heads},         {"features", put_features}, {"pairs", put_pairs},
-    {"optimizer", put_optimizer},
+    {"optimizer", put_optimizer}, {"mixture", put_mixture},   {"mixture_nce", put_mixture_nce},
+    {"mixed", put_mixed},
 };
 
 static const char *hole_value(Arena *a, const Net *n, void (*put)(const Python *p))

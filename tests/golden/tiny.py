@@ -248,28 +248,38 @@ class Head(nn.Module):
 
 # ---- the loss ---------------------------------------------------------------
 
+def log_shares(antecedents, target):
+    """The log of the share that each positive has among itself and its
+    negatives, (m, m, B), and the mean of all squared scores.
+
+    antecedents  (B, DIM), one of each image
+    target       (B, DIM, m, m), whose every place is to be told from those of
+                 all other images
+    """
+    # As a convolution, whose threads do not contend with those of a BLAS:
+    # raw[b', b] are the scores of image b with the places of image b'.
+    raw = F.conv2d(target, antecedents[:, :, None, None] / math.sqrt(DIM))
+    scores = CLIP * torch.tanh(raw / CLIP)
+    positive = scores.diagonal()  # (m, m, B)
+    own = torch.eye(len(target), dtype=torch.bool, device=target.device)
+    others = scores.masked_fill(own[:, :, None, None], -math.inf)
+    negative = others.logsumexp((0, 2, 3))  # (B)
+    return -F.softplus(negative - positive), raw.square().mean()
+
+
 def info_nce(source, target, location=None):
     """The loss of one direction of a pair, and the mean of its squared scores.
 
     source    (B, DIM, n, n), of which each image's place `location` counts
-    target    (B, DIM, m, m), whose every place is to be told from those of
-              all other images
+    target    (B, DIM, m, m)
     location  (B), row-major; not needed where n is 1
     """
     images = torch.arange(len(source), device=source.device)
     if location is None:
         location = torch.zeros_like(images)
-    antecedents = source.flatten(2)[images, :, location] / math.sqrt(DIM)
-    # As a convolution, whose threads do not contend with those of a BLAS:
-    # raw[b', b] are the scores of image b with the places of image b'.
-    raw = F.conv2d(target, antecedents[:, :, None, None])
-    scores = CLIP * torch.tanh(raw / CLIP)
-    positive = scores.diagonal()  # (m, m, B)
-    own = torch.eye(len(source), dtype=torch.bool, device=source.device)
-    others = scores.masked_fill(own[:, :, None, None], -math.inf)
-    negative = others.logsumexp((0, 2, 3))  # (B)
-    loss = F.softplus(negative - positive).mean()
-    return torch.stack([loss, raw.square().mean()])
+    antecedents = source.flatten(2)[images, :, location]
+    shares, squared = log_shares(antecedents, target)
+    return torch.stack([-shares.mean(), squared])
 
 
 # ---- the model --------------------------------------------------------------

@@ -41,6 +41,15 @@ static const char lower_half[] = "name: lower-half\ninput: {size: 14}\nbatch: 3\
                                  "  - batchnorm: {}\n"
                                  "embedding: {dim: 10}\nloss: {pairs: [6-to-12]}\n";
 
+/* Antecedents of f_1 as it is that are mixtures, of places that are not, and consequents of scale 1. */
+static const char mixed[] = "name: mixed\ninput: {size: 12, channels: 1}\nbatch: 5\n"
+                            "encoder:\n"
+                            "  - conv: {out: 6, kernel: 4, stride: 2}\n"
+                            "  - residual: {out: 9, kernel: 3}\n"
+                            "  - residual: {out: 11, kernel: 3}\n"
+                            "embedding: {dim: 11, mixture: {components: 3, hidden: 8, temperature: 0.5}}\n"
+                            "loss: {pairs: [1-to-3, 3-to-1, {pair: 1-to-5, weight: 0.3}]}\n";
+
 /* ---- helpers ---- */
 
 /* As set_up found them. */
@@ -125,6 +134,14 @@ static void says_what_the_spec_says(void **state)
     assert_non_null(strstr(python, "'6-to-2': 0.3,  # odd.yaml:12\n"));
     assert_non_null(strstr(python, "SGD(\n        parameters, lr=0.01, momentum=0, weight_decay=0.0001)\n"));
     assert_null(strstr(python, "folder"));
+    assert_null(strcasestr(python, "mixture"));
+    python = emit(a, "mixed.yaml", mixed);
+    assert_non_null(strstr(python, "COMPONENTS = 3  # mixed.yaml:8\n"));
+    assert_non_null(strstr(python, "        self.embed['1'].mixture = Mixture()\n"));
+    assert_non_null(
+        strstr(python, "                + mixture_nce(phi[1][1], phi[5][0], self.embed['1'].mixture)\n"));
+    assert_non_null(
+        strstr(python, "                info_nce(phi[3][0], phi[1][1], locations['3-to-1'][0])\n"));
     python = emit(a, "amdim.yaml", read_spec(a, "amdim.yaml"));
     assert_non_null(strstr(python, "\nMEAN = [0.4914, 0.4824, 0.4467]  # amdim.yaml:8\n"));
     arena_free(a);
@@ -156,6 +173,7 @@ static void python_accepts_every_spec(void **state)
     assert_true(specs >= 8);
     write_python("odd.py", emit(a, "odd.yaml", odd));
     write_python("lower-half.py", emit(a, "lower-half.yaml", lower_half));
+    write_python("mixed.py", emit(a, "mixed.yaml", mixed));
     write_python("quotes.py", emit(a, "a \"\"\" \\ \n \xff.yaml", odd));
     assert_int_equal(shell("%s -m py_compile %s/*.py", python, folder), 0);
     arena_free(a);
@@ -224,6 +242,8 @@ static void replay_agrees_with_the_interpreter(void **state)
     check_replay(python, "tiny", read_spec(a, "tiny.yaml"));
     check_replay(python, "odd", odd);
     check_replay(python, "lower-half", lower_half);
+    check_replay(python, "mixed", mixed);
+    check_replay(python, "mixed-one-view", arena_printf(a, "views: 1\n%s", mixed));
     arena_free(a);
 }
 
