@@ -131,8 +131,16 @@ typedef struct {
     const char *name; /* "1-to-5" */
     int from, to;     /* n and m */
     double weight;
-    int located; /* row of AmdimStep.locations where n > 1, else -1 */
+    int located;  /* row of AmdimStep.locations where n > 1, else -1 */
+    bool mixture; /* its antecedents are AmdimModel.mixture's components */
 } AmdimPair;
+
+/* Antecedents of scale 1 as mixtures (section 3.6): components phi_1^j = phi_1 + W2_j relu(W1 phi_1). */
+typedef struct {
+    int components, hidden; /* components 0: there is none */
+    double temperature;
+    int conv1, conv2; /* W1 and all of W2: rows of AmdimModel.tensor */
+} AmdimMixture;
 
 typedef struct {
     double flip; /* probability */
@@ -187,6 +195,7 @@ typedef struct {
     int views, batch, channels, size;
     const float *mean, *std; /* (C) on pixels in 0..1 */
     int embedding_dim;
+    AmdimMixture mixture;
     AmdimAugment augment;
     AmdimOptimizer optimizer;
     AmdimSchedule schedule;

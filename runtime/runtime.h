@@ -688,10 +688,20 @@ typedef struct {
 /* Pictures that cannot be read are no fault: the page says so in their place. */
 bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
+/* ---- mixture.c: antecedents outside of a step ---- */
+
+/* How many antecedents a pair has at a location: a mixture's components, or 1. */
+int antecedents_of(const AmdimModel *m, const AmdimPair *pair);
+/* What a pair compares of an embedding phi (R): phi itself, or the components of a mixture; out
+ * (antecedents_of, R). */
+bool antecedents(const AmdimModel *m, const AmdimPair *pair, const float *params, const float *phi,
+                 float *out, Fault *f);
+
 /* ---- diverged.c ---- */
 
 /* The largest magnitude of a pair's raw scores r (section 3.3, before clipping) in the step whose embeddings
- * lie there; NAN where one is no number. During forward_done. */
+ * lie there, of a mixture over all components; NAN where one is no number, -1 without memory to tell. During
+ * forward_done. */
 double largest_score(const AmdimModel *m, const AmdimStep *step, int pair);
 /* Of a step whose loss is not finite: "pair 1-to-5, with a largest score of 3.2e+21". During forward_done. */
 void diverged_describe(const AmdimModel *m, const AmdimStep *step, char *text, size_t size);

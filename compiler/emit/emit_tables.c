@@ -63,9 +63,10 @@ static void emit_pairs(Emit *e)
     const Net *n = e->program->net;
     fprintf(e->out, "static const AmdimPair pairs[] = {\n");
     for (int i = 0; i < n->pairs; i++)
-        fprintf(e->out, "    {.name = \"%s\", .from = %d, .to = %d, .weight = %s, .located = %d},\n",
+        fprintf(e->out, "    {.name = \"%s\", .from = %d, .to = %d, .weight = %s, .located = %d%s},\n",
                 n->pair[i].name, n->pair[i].from->scale, n->pair[i].to->scale,
-                real(e, n->pair[i].spec->weight.v), n->pair[i].located);
+                real(e, n->pair[i].spec->weight.v), n->pair[i].located,
+                n->pair[i].components ? ", .mixture = true" : "");
     fprintf(e->out, "};\n\n");
 }
 
@@ -152,6 +153,17 @@ static int emit_settings(Emit *e, const char *text)
     return count;
 }
 
+static void emit_mixture(Emit *e)
+{
+    const SpecMixture *m = &e->program->net->spec->embedding.mixture;
+    if (m->on)
+        fprintf(e->out,
+                "    .mixture = {.components = %d, .hidden = %d, .temperature = %s,\n"
+                "        .conv1 = TENSOR_embed_1_mixture_conv1_weight, .conv2 = "
+                "TENSOR_embed_1_mixture_conv2_weight},\n",
+                (int)m->components.v, (int)m->hidden.v, real(e, m->temperature.v));
+}
+
 static void emit_model_table(Emit *e, int scales)
 {
     const Program *p = e->program;
@@ -178,6 +190,7 @@ static void emit_model_table(Emit *e, int scales)
         "    .views = VIEWS, .batch = BATCH, .channels = %d, .size = %d, .mean = mean, .std = deviation,\n"
         "    .embedding_dim = DIM,\n",
         (int)s->input.channels.v, (int)s->input.size.v);
+    emit_mixture(e);
     emit_augment(e);
     emit_training(e);
     fprintf(e->out, "    .threads = %d, .clip = %s, .penalty = %s,\n", (int)s->target.threads.v,

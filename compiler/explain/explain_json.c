@@ -75,6 +75,8 @@ static void json_pairs(const Explanation *e, FILE *out)
         const NetPair *p = &n->pair[i];
         fprintf(out, "%s\n    {\"pair\": \"%s\", \"from\": %d, \"to\": %d, \"weight\": %.17g", i ? "," : "",
                 p->name, p->from->scale, p->to->scale, p->spec->weight.v);
+        if (p->components)
+            fprintf(out, ", \"components\": %d", p->components);
         fprintf(out, ", \"positives\": %.0f, \"negatives\": %.0f, \"negatives_each\": %.0f",
                 pair_positives(p, n), pair_negatives(p, n), pair_negatives_each(p, n));
         json_gflop("gflop_forward", e->pair[i].forward, out);

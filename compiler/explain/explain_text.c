@@ -104,11 +104,13 @@ static void text_layers(Arena *a, const Explanation *e, FILE *stream)
 
 /* ---- scales, pairs, products ---- */
 
-static const char *embedding_text(const NetScale *s)
+static const char *embedding_text(Arena *a, const Net *n, const NetScale *s)
 {
     if (!s->trained)
         return "none";
-    return s->identity ? "identity" : "head";
+    const SpecMixture *m = &n->spec->embedding.mixture;
+    const char *head = s->identity ? "identity" : "head";
+    return m->on && s->scale == 1 ? arena_printf(a, "%s, %d components", head, (int)m->components.v) : head;
 }
 
 static void text_scales(Arena *a, const Explanation *e, FILE *stream)
@@ -122,7 +124,7 @@ static void text_scales(Arena *a, const Explanation *e, FILE *stream)
     for (int i = 0; i < n->scales; i++) {
         const NetScale *s = &n->scale[i];
         fprintf(t.row, "%d|%d|%dx%dx%d|%s|", s->scale, s->layer->number, s->scale, s->scale,
-                s->layer->channels, embedding_text(s));
+                s->layer->channels, embedding_text(a, n, s));
         if (s->trained)
             share_cells(a, &e->scale[i], t.row);
         else

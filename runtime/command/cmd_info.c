@@ -29,6 +29,9 @@ static void print_text(const AmdimModel *m)
         printf("  scale %-5d encoder layer %d, %d channels, sees %d pixels every %d\n", l->side, l->number,
                l->channels, l->receptive_field, l->receptive_stride);
     }
+    if (m->mixture.components)
+        printf("  mixture     %d components of scale 1, hidden %d, temperature %g\n", m->mixture.components,
+               m->mixture.hidden, m->mixture.temperature);
     printf("  parameters  %zu trained; embeddings of %d\n", parameters(m), m->embedding_dim);
     printf("  memory      %.1f MiB arena, %.1f MiB at most while training\n",
            (double)m->arena_bytes / MEBIBYTE, (double)m->peak_bytes / MEBIBYTE);
@@ -51,6 +54,9 @@ static void print_json(const AmdimModel *m)
            "\"embedding_dim\": %d, ",
            m->tiles ? "true" : "false", m->threads, m->views, m->batch, m->channels, m->size,
            m->embedding_dim);
+    if (m->mixture.components)
+        printf("\"mixture\": {\"components\": %d, \"hidden\": %d, \"temperature\": %.17g}, ",
+               m->mixture.components, m->mixture.hidden, m->mixture.temperature);
     printf("\"pairs\": [");
     for (int i = 0; i < m->pairs; i++)
         printf("%s{\"pair\": \"%s\", \"weight\": %.17g}", i ? ", " : "", m->pair[i].name, m->pair[i].weight);

@@ -55,6 +55,8 @@ static const char style[] =
     ".maps { display: grid; grid-template-columns: 1fr 1fr; gap: 16px 28px }\n"
     ".three { display: grid; grid-template-columns: repeat(3, 1fr); gap: 6px }\n"
     ".under { filter: grayscale(1) }\n"
+    ".legend { display: flex; flex-wrap: wrap; gap: 4px 18px }\n"
+    ".legend i { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 3px }\n"
     ".bar { display: flex; align-items: center; gap: 8px }\n"
     ".bar i { width: 160px; height: 12px; border-radius: 3px }\n"
     "@media (max-width: 720px) {\n"
@@ -132,6 +134,9 @@ static void write_facts(FILE *s, const AmdimModel *m, const ReportState *state)
     page_fact(s, "batch", "%d images", m->batch);
     page_fact(s, "pairs × weight", "%s", pairs);
     page_fact(s, "embedding", "%d wide, clip %g, penalty × %g", m->embedding_dim, m->clip, m->penalty);
+    if (m->mixture.components)
+        page_fact(s, "mixture", "%d components of f_1, hidden layer %d wide, temperature %g",
+                  m->mixture.components, m->mixture.hidden, m->mixture.temperature);
     write_optimizer(s, &m->optimizer);
     page_fact(s, "compiled by", "%s and %s", m->compiler, m->cc);
     page_fact(s, "for", "%s, march %s, blas %s", m->target, m->march, m->blas);
@@ -155,6 +160,8 @@ static void write_pictures(Album *a)
     report_pictures(a);
     report_neighbours(a);
     report_scores(a);
+    if (a->model->mixture.components)
+        report_mixture(a);
 }
 
 static void write_page(Album *a, const Series *series)

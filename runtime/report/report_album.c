@@ -62,9 +62,19 @@ bool album_encode(Album *a, const AmdimFeature *feature, uint32_t rows, AlbumFil
                 return false;
         const float *features = feature->run(k->pool, k->step.arena, k->params, a->room);
         for (uint32_t i = 0; i < count; i++)
-            take(a, job, row + i, features + i * floats);
+            if (!take(a, job, row + i, features + i * floats, f))
+                return false;
     }
     return true;
+}
+
+double album_score(const AmdimModel *m, const float *phi_n, const float *phi_m)
+{
+    double r = 0;
+    for (int i = 0; i < m->embedding_dim; i++)
+        r += (double)phi_n[i] * phi_m[i];
+    r /= sqrt(m->embedding_dim);
+    return m->clip > 0 ? m->clip * tanh(r / m->clip) : r;
 }
 
 /* ---- onto the page ---- */

@@ -24,6 +24,16 @@ void draw_middle_field(FILE *stream, const AmdimLayer *l)
             l->receptive_field, l->receptive_field);
 }
 
+void draw_cells(FILE *stream, const AmdimLayer *l, const uint8_t *colour)
+{
+    Fault f;
+    double begin = field_begin(l, 0) + (l->receptive_field - l->receptive_stride) / 2.0;
+    double side = (double)l->side * l->receptive_stride;
+    fprintf(stream, "<image x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" href=\"", begin, begin, side, side);
+    (void)png_data_uri(stream, colour, l->side, l->side, 4, &f); /* without memory it stays empty */
+    fputs("\"/>", stream);
+}
+
 /* What is outside of the middle location's field, dimmed. */
 static void draw_shade(FILE *stream, const AmdimLayer *l, int low, int high)
 {

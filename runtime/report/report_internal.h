@@ -54,11 +54,13 @@ float *album_view(const Album *a, int i); /* (H, W, C), the i-th of V*B */
 bool album_plain(Album *a, const Dataset *d, uint32_t i, float *out, Fault *f);
 bool album_augmented(Album *a, uint32_t i, int view, float *out, Fault *f);
 /* Encodes `rows` pictures, which `fill` makes, in batches, and hands each one's features on, in order. A
- * batch is the room's: `fill` writes nothing else there. */
+ * batch is the room's: `fill` writes nothing else there. Ends with the first that fails. */
 typedef bool AlbumFill(Album *a, void *job, uint32_t row, float *out, Fault *f);
-typedef void AlbumTake(Album *a, void *job, uint32_t row, const float *features);
+typedef bool AlbumTake(Album *a, void *job, uint32_t row, const float *features, Fault *f);
 bool album_encode(Album *a, const AmdimFeature *feature, uint32_t rows, AlbumFill *fill, AlbumTake *take,
                   void *job, Fault *f);
+/* The clipped score s = c tanh(r / c) of two embeddings, r = <phi_n, phi_m> / sqrt(dim). */
+double album_score(const AmdimModel *m, const float *phi_n, const float *phi_m);
 /* The view's picture: as <img>, and as <image> in a drawing whose unit is a pixel of the view. `attributes`
  * is markup. Large ones are shrunk. */
 void album_img(Album *a, const float *view, const char *attributes);
@@ -74,6 +76,9 @@ const AmdimLayer *layer_of_scale(const AmdimModel *m, int d);
 double field_begin(const AmdimLayer *l, int i);
 /* A frame around the field of the middle location, in a drawing whose unit is a pixel of the view. */
 void draw_middle_field(FILE *stream, const AmdimLayer *l);
+/* A colour (red, green, blue, opacity) at each location of the layer, in such a drawing. A location's cell
+ * lies around the middle of its field, as wide as the step to the next. */
+void draw_cells(FILE *stream, const AmdimLayer *l, const uint8_t *colour);
 
 /* ---- the parts ---- */
 
@@ -83,5 +88,6 @@ void report_fields(Album *a);                                                /* 
 void report_pictures(Album *a);                                              /* report_pictures.c */
 void report_neighbours(Album *a);                                            /* report_neighbours.c */
 void report_scores(Album *a);                                                /* report_scores.c */
+void report_mixture(Album *a);                                               /* report_mixture.c */
 
 #endif

@@ -65,9 +65,9 @@ static void keep_query(Search *s, uint32_t row, const float *x, double length)
 }
 
 /* Rows come in order: a query meets those before it when it comes itself. */
-static void take_row(Album *a, void *search, uint32_t row, const float *features)
+static bool take_row(Album *a, void *search, uint32_t row, const float *features, Fault *f)
 {
-    (void)a;
+    (void)a, (void)f;
     Search *s = search;
     double length = sqrt(dot(features, features, s->dims));
     for (uint32_t q = 0; q < row && q < s->queries; q++) {
@@ -78,6 +78,7 @@ static void take_row(Album *a, void *search, uint32_t row, const float *features
     }
     if (row < s->queries)
         keep_query(s, row, features, length);
+    return true;
 }
 
 static uint32_t at_most(uint32_t a, uint32_t b)

@@ -16,7 +16,8 @@ typedef struct {
     const AmdimLayer *source, *target;
     uint32_t images;
     int locations; /* of the target: m*m */
-    float *phi;    /* (images, dim) phi_n at the source location */
+    int antecedents;
+    float *phi;    /* (images, antecedents, dim) of phi_n at the source location */
     double *score; /* (images, MAPS, locations) */
     uint8_t *heat; /* (locations, 4) */
     double most;   /* the largest |score| */
@@ -70,20 +71,27 @@ static bool read_target(Album *a, void *scores, uint32_t row, float *out, Fault 
     return album_augmented(a, image_number(a, row), target_view(a->model), out, f);
 }
 
-static void take_source(Album *a, void *scores, uint32_t row, const float *features)
+static size_t antecedent_floats(const AmdimModel *m, const Scores *s)
 {
-    Scores *s = scores;
-    size_t dim = (size_t)a->model->embedding_dim;
-    memcpy(s->phi + row * dim, features + (size_t)middle_location(s->pair->from) * dim, dim * sizeof(float));
+    return (size_t)s->antecedents * (size_t)m->embedding_dim;
 }
 
-static double score(const AmdimModel *m, const float *phi_n, const float *phi_m)
+static bool take_source(Album *a, void *scores, uint32_t row, const float *features, Fault *f)
 {
-    double r = 0;
-    for (int i = 0; i < m->embedding_dim; i++)
-        r += (double)phi_n[i] * phi_m[i];
-    r /= sqrt(m->embedding_dim);
-    return m->clip > 0 ? m->clip * tanh(r / m->clip) : r;
+    Scores *s = scores;
+    const AmdimModel *m = a->model;
+    return antecedents(m, s->pair, a->state->machine->params,
+                       features + (size_t)middle_location(s->pair->from) * (size_t)m->embedding_dim,
+                       s->phi + row * antecedent_floats(m, s), f);
+}
+
+static double best_score(const AmdimModel *m, const Scores *s, uint32_t image, const float *phi_m)
+{
+    double best = -INFINITY;
+    const float *phi_n = s->phi + image * antecedent_floats(m, s);
+    for (int j = 0; j < s->antecedents; j++, phi_n += m->embedding_dim)
+        best = fmax(best, album_score(m, phi_n, phi_m));
+    return best;
 }
 
 static double *map_of(const Scores *s, uint32_t image, int map)
@@ -96,17 +104,19 @@ static void fill_map(const AmdimModel *m, Scores *s, uint32_t image, int map, co
     size_t dim = (size_t)m->embedding_dim;
     double *out = map_of(s, image, map);
     for (int l = 0; l < s->locations; l++) {
-        out[l] = score(m, s->phi + image * dim, features + (size_t)l * dim);
+        out[l] = best_score(m, s, image, features + (size_t)l * dim);
         s->most = fmax(s->most, fabs(out[l]));
     }
 }
 
 /* An image's view is its own target, and the other target of the image before it. */
-static void take_target(Album *a, void *scores, uint32_t row, const float *features)
+static bool take_target(Album *a, void *scores, uint32_t row, const float *features, Fault *f)
 {
+    (void)f;
     Scores *s = scores;
     fill_map(a->model, s, row, 0, features);
     fill_map(a->model, s, (row + s->images - 1) % s->images, 1, features);
+    return true;
 }
 
 static bool scores_new(Scores *s, const AmdimModel *m, uint32_t pictures, Fault *f)
@@ -115,8 +125,9 @@ static bool scores_new(Scores *s, const AmdimModel *m, uint32_t pictures, Fault 
     *s = (Scores){.pair = p, .source = layer_of_scale(m, p->from), .target = layer_of_scale(m, p->to)};
     s->images = pictures < IMAGES ? pictures : IMAGES;
     s->locations = p->to * p->to;
+    s->antecedents = antecedents_of(m, p);
     size_t images = s->images, locations = (size_t)s->locations;
-    s->phi = allocate(images * (size_t)m->embedding_dim * sizeof *s->phi, "the report's scores", f);
+    s->phi = allocate(images * antecedent_floats(m, s) * sizeof *s->phi, "the report's scores", f);
     s->score =
         s->phi ? allocate(images * MAPS * locations * sizeof *s->score, "the report's scores", f) : NULL;
     s->heat = s->score ? allocate(locations * 4, "the report's scores", f) : NULL;
@@ -132,22 +143,14 @@ static void scores_free(Scores *s)
 
 /* ---- drawing ---- */
 
-/* A location's cell lies around the middle of its field, as wide as the step to the next. */
 static void draw_heat(Album *a, const Scores *s, const double *map)
 {
-    const AmdimLayer *l = s->target;
-    Fault f;
     uint8_t *to = s->heat;
     for (int i = 0; i < s->locations; i++, to += 4) {
         memcpy(to, map[i] < 0 ? BELOW : ABOVE, 3);
         to[3] = (uint8_t)lround(255 * OPACITY * fabs(map[i]) / fmax(s->most, 1e-12));
     }
-    double begin = field_begin(l, 0) + (l->receptive_field - l->receptive_stride) / 2.0;
-    double side = (double)l->side * l->receptive_stride;
-    fprintf(a->stream, "<image x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" href=\"", begin, begin, side,
-            side);
-    (void)png_data_uri(a->stream, s->heat, l->side, l->side, 4, &f); /* without memory it stays empty */
-    fputs("\"/>", a->stream);
+    draw_cells(a->stream, s->target, s->heat);
 }
 
 static double mean_score(const Scores *s, const double *map)
@@ -223,6 +226,8 @@ static void write_note(FILE *stream, const AmdimModel *m, const Scores *s)
             which, s->pair->from, s->pair->to, whom);
     if (m->clip > 0)
         fprintf(stream, "; clipped at %g", m->clip);
+    if (s->pair->mixture)
+        fputs("; of the mixture's components, by the one of the highest score", stream);
     fputs(".</p>\n", stream);
 }
 

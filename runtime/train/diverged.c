@@ -3,6 +3,7 @@
  * Scores are made again in double, one by one: this happens once in a run, if ever. */
 #include "runtime.h"
 #include <math.h>
+#include <stdlib.h>
 
 /* The rows of one scale's embeddings. */
 typedef struct {
@@ -38,27 +39,44 @@ static double larger(double most, double value)
     return isnan(most) || isnan(value) ? NAN : fmax(most, fabs(value));
 }
 
-static double largest_score_of_view(const AmdimModel *m, const AmdimStep *step, const AmdimPair *pair,
-                                    int view)
+/* Of one antecedent with all consequents of the other view. */
+static double largest_score_of(const AmdimModel *m, const Embedding *to, int view, const float *antecedent,
+                               double most)
 {
+    for (int b = 0; b < m->batch; b++)
+        for (int l = 0; l < to->locations; l++)
+            most = larger(most, score(m, antecedent, row_of(m, to, m->views - 1 - view, b, l)));
+    return most;
+}
+
+/* `room` holds the antecedents of a location. */
+static bool largest_score_of_view(const AmdimModel *m, const AmdimStep *step, const AmdimPair *pair, int view,
+                                  float *room, double *most)
+{
+    Fault f;
     const Embedding from = embedding_of(m, step, pair->from), to = embedding_of(m, step, pair->to);
     const int32_t *drawn = step->locations + (size_t)(pair->located * m->views + view) * (size_t)m->batch;
-    double most = 0;
-    for (int a = 0; a < m->batch && !isnan(most) && !signals_received(); a++) {
-        const float *antecedent = row_of(m, &from, view, a, pair->located < 0 ? 0 : drawn[a]);
-        for (int b = 0; b < m->batch; b++)
-            for (int l = 0; l < to.locations; l++)
-                most = larger(most, score(m, antecedent, row_of(m, &to, m->views - 1 - view, b, l)));
+    for (int a = 0; a < m->batch && !isnan(*most) && !signals_received(); a++) {
+        const float *phi = row_of(m, &from, view, a, pair->located < 0 ? 0 : drawn[a]);
+        if (!antecedents(m, pair, step->params, phi, room, &f))
+            return false;
+        for (int j = 0; j < antecedents_of(m, pair); j++)
+            *most = largest_score_of(m, &to, view, room + (size_t)j * (size_t)m->embedding_dim, *most);
     }
-    return most;
+    return true;
 }
 
 double largest_score(const AmdimModel *m, const AmdimStep *step, int pair)
 {
+    Fault f;
     double most = 0;
-    for (int view = 0; view < m->views; view++)
-        most = larger(most, largest_score_of_view(m, step, &m->pair[pair], view));
-    return most;
+    const size_t floats = (size_t)antecedents_of(m, &m->pair[pair]) * (size_t)m->embedding_dim;
+    float *room = allocate(floats * sizeof *room, "antecedents", &f);
+    bool ok = room != NULL;
+    for (int view = 0; ok && view < m->views; view++)
+        ok = largest_score_of_view(m, step, &m->pair[pair], view, room, &most);
+    free(room);
+    return ok ? most : -1;
 }
 
 /* The first pair whose loss is not finite; where clipping hides all of that and the penalty alone is not, the
@@ -86,5 +104,8 @@ void diverged_describe(const AmdimModel *m, const AmdimStep *step, char *text, s
 {
     double most;
     const char *name = m->pair[pair_to_blame(m, step, &most)].name;
-    snprintf(text, size, "pair %s, with a largest score of %.3g", name, isnan(most) ? NAN : most);
+    if (most < 0)
+        snprintf(text, size, "pair %s", name);
+    else
+        snprintf(text, size, "pair %s, with a largest score of %.3g", name, isnan(most) ? NAN : most);
 }

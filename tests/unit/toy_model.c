@@ -160,7 +160,7 @@ static const AmdimScale scales[] = {
     {.scale = 1, .layer = 1},
     {.scale = TOY_SIDE, .layer = 0},
 };
-static const AmdimPair pairs[] = {{"3-to-1", TOY_SIDE, 1, 1.0, 0}};
+static const AmdimPair pairs[] = {{.name = "3-to-1", .from = TOY_SIDE, .to = 1, .weight = 1}};
 static const AmdimFeature features[TOY_FEATURES] = {
     {0, false, TOY_IMAGES, 1, TOY_DIM, run_1},
     {1, false, TOY_IMAGES, 1, TOY_DIM, run_1},
