@@ -143,6 +143,11 @@ static const Case cases[] = {
      "encoder:\n  - conv: {out: 64, kernel: 4, stride: 2, pad: 1}\n  - block: {out: 128, kernel: 2, stride: "
      "2, depth: 3}\n"
      "embedding: {dim: 130}\nloss: {pairs: [{pair: 4-to-8, weight: 0.125}, 8-to-4], clip: 0}\n"},
+    {"mixture", "gcc",
+     "input: {size: 9, channels: 1}\nbatch: 3\n"
+     "encoder:\n  - conv: {out: 5, kernel: 3}\n  - residual: {out: 7, kernel: 3, stride: 2}\n"
+     "  - residual: {out: 11, kernel: 3}\n"
+     "embedding: {dim: 6, mixture: {components: 3, hidden: 5}}\nloss: {pairs: [1-to-3, 3-to-7]}\n"},
     {"in-chunks", "clang",
      "input: {size: 32}\nbatch: 16\ntarget: {memory: 1700KiB}\n"
      "encoder:\n  - conv: {out: 16, kernel: 3}\n  - block: {out: 24, kernel: 4, stride: 2, depth: 2}\n"

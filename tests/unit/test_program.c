@@ -113,6 +113,24 @@ static const Case cases[] = {
      "  - residual: {out: 70, kernel: 3}\n"
      "embedding: {dim: 50}\nloss: {pairs: [1-to-3, {pair: 7-to-3, weight: 0.5}], penalty: 0.01}\n",
      QUICK},
+    {"mixtures", "none",
+     "input: {size: 12}\nbatch: 9\n"
+     "encoder:\n"
+     "  - conv: {out: 6, kernel: 4, stride: 2}\n"
+     "  - residual: {out: 9, kernel: 3}\n"
+     "  - residual: {out: 37, kernel: 3}\n"
+     "embedding: {dim: 37, mixture: {components: 5, hidden: 50, temperature: 0.4}}\n"
+     "loss: {pairs: [1-to-3, {pair: 1-to-5, weight: 0.3}, 3-to-1, 1-to-1], clip: 6}\n",
+     THOROUGH},
+    {"mixture-in-one-view", "none",
+     "input: {size: 9, channels: 1}\nviews: 1\nbatch: 2\n"
+     "encoder:\n"
+     "  - conv: {out: 5, kernel: 3}\n"
+     "  - residual: {out: 7, kernel: 3, stride: 2}\n"
+     "  - residual: {out: 11, kernel: 3}\n"
+     "embedding: {dim: 6, mixture: {components: 2, hidden: 3, temperature: 3}}\n"
+     "loss: {pairs: [1-to-3, 3-to-7], clip: 0, penalty: 1}\n",
+     QUICK},
     {"blas-products", "openblas",
      "input: {size: 6, channels: 5}\nbatch: 4\n"
      "encoder:\n"

@@ -169,24 +169,24 @@ static void every_key_arrives(void **state)
 {
     (void)state;
     Reading r;
-    const Spec *s =
-        read_spec(&r, "name: full-1\n"
-                      "input: {channels: 2, size: 64, mean: [0.5, -1], std: [.25, 2.]}\n"
-                      "views: 1\nbatch: 65536\n"
-                      "encoder:\n"
-                      "  - conv: {out: 1, kernel: 5, stride: 2, pad: 2, pad_mode: reflect, batchnorm: true, "
-                      "activation: none}\n"
-                      "  - residual: {out: 3, kernel: 4, stride: 2, pad: 2, batchnorm: true}\n"
-                      "  - block: {out: 3, kernel: 1, depth: 1024}\n"
-                      "  - batchnorm: {}\n"
-                      "embedding: {dim: 7, batchnorm: true}\n"
-                      "loss: {pairs: [1-to-7, {pair: 65536-to-10, weight: 2.5}], clip: 0, penalty: 0}\n"
-                      "augment: {flip: 1, grayscale: 0.5, crop: {scale: [0.5, 0.5], ratio: [1, 2]},\n"
-                      "          translate: {max: 0, p: 0.25},\n"
-                      "          jitter: {brightness: 1, contrast: 2, saturation: 3, hue: 0.5, p: 0}}\n"
-                      "optimizer: {adam: {lr: 1e-3, betas: [0, 0.5], eps: 1e-6, weight_decay: 0}}\n"
-                      "schedule: {epochs: 1, warmup: 0, milestones: [], gamma: 1e0}\n"
-                      "target: {march: x86-64-v3, threads: 1024, blas: none, memory: 3GiB}\n");
+    const Spec *s = read_spec(
+        &r, "name: full-1\n"
+            "input: {channels: 2, size: 64, mean: [0.5, -1], std: [.25, 2.]}\n"
+            "views: 1\nbatch: 65536\n"
+            "encoder:\n"
+            "  - conv: {out: 1, kernel: 5, stride: 2, pad: 2, pad_mode: reflect, batchnorm: true, "
+            "activation: none}\n"
+            "  - residual: {out: 3, kernel: 4, stride: 2, pad: 2, batchnorm: true}\n"
+            "  - block: {out: 3, kernel: 1, depth: 1024}\n"
+            "  - batchnorm: {}\n"
+            "embedding: {dim: 7, batchnorm: true, mixture: {components: 64, hidden: 9, temperature: 0.5}}\n"
+            "loss: {pairs: [1-to-7, {pair: 65536-to-10, weight: 2.5}], clip: 0, penalty: 0}\n"
+            "augment: {flip: 1, grayscale: 0.5, crop: {scale: [0.5, 0.5], ratio: [1, 2]},\n"
+            "          translate: {max: 0, p: 0.25},\n"
+            "          jitter: {brightness: 1, contrast: 2, saturation: 3, hue: 0.5, p: 0}}\n"
+            "optimizer: {adam: {lr: 1e-3, betas: [0, 0.5], eps: 1e-6, weight_decay: 0}}\n"
+            "schedule: {epochs: 1, warmup: 0, milestones: [], gamma: 1e0}\n"
+            "target: {march: x86-64-v3, threads: 1024, blas: none, memory: 3GiB}\n");
     expect_real(s->input.mean[1], -1);
     expect_real(s->input.std[0], 0.25);
     expect_real(s->input.std[1], 2);
@@ -199,6 +199,10 @@ static void every_key_arrives(void **state)
     assert_int_equal(s->layer[2].depth.v, 1024);
     assert_int_equal(s->layer[3].kind, LAYER_BATCHNORM);
     assert_true(s->embedding.batchnorm.v);
+    assert_true(s->embedding.mixture.on);
+    assert_int_equal(s->embedding.mixture.components.v, 64);
+    assert_int_equal(s->embedding.mixture.hidden.v, 9);
+    expect_real(s->embedding.mixture.temperature, 0.5);
     assert_int_equal(s->loss.pairs, 2);
     assert_int_equal(s->loss.pair[1].from.v, 65536);
     assert_int_equal(s->loss.pair[1].to.v, 10);
@@ -305,6 +309,22 @@ static void options_replace_values(void **state)
     assert_string_equal(r.spec->target.blas.v, "none");
     assert_int_equal(r.spec->target.memory.v, 65536);
     end(&r);
+}
+
+static void a_mixture_has_defaults_and_a_place_in_the_digest(void **state)
+{
+    (void)state;
+    Reading without, with;
+    const Spec *plain = read_spec(&without, SMALL);
+    assert_false(plain->embedding.mixture.on);
+    assert_null(strstr(spec_canonical(without.arena, plain), "components"));
+    const Spec *s = read_spec(&with, HEAD "encoder:\n  - residual: {out: 8, kernel: 8}\n"
+                                          "embedding: {mixture: {components: 3}, dim: 8}\n" LOSS);
+    assert_int_equal(s->embedding.mixture.hidden.v, 8);
+    expect_real(s->embedding.mixture.temperature, 1);
+    assert_non_null(strstr(spec_canonical(with.arena, s), "components 3\n"));
+    end(&without);
+    end(&with);
 }
 
 static void pairs_option_keeps_weights_of_the_spec(void **state)
@@ -487,6 +507,7 @@ int main(void)
         cmocka_unit_test(notation_of_yaml_does_not_matter),
         cmocka_unit_test(canonical_text_tells_what_trains_differently),
         cmocka_unit_test(options_replace_values),
+        cmocka_unit_test(a_mixture_has_defaults_and_a_place_in_the_digest),
         cmocka_unit_test(pairs_option_keeps_weights_of_the_spec),
         cmocka_unit_test(options_are_checked_where_they_stand),
         cmocka_unit_test(options_survive_any_shape_of_spec),
