@@ -219,7 +219,7 @@ static double share_of(const Posteriors *p, int component)
 
 static void write_legend(FILE *stream, const Posteriors *p)
 {
-    fputs("<p class=\"legend\">", stream);
+    fputs("<p class=\"components\">", stream);
     for (int j = 0; j < p->components; j++) {
         uint8_t colour[3];
         colour_of(p, j, colour);
