@@ -126,17 +126,18 @@ INLINE Seeing component_sees(Nce n, ComponentSums from, int b, int l)
 /* The positive (b, l). */
 INLINE void mixture_positive(Mixture s, const MixtureJob *j, int view, int b, int l, NceSource *sums)
 {
-    Seeing seen[MIXTURE_MOST];
+    Seeing seen[MIXTURE_MOST], likeliest = component_sees(s.nce, mixture_sums(s, j, 0, view), b, l);
     double likelihood[MIXTURE_MOST], all = 0;
-    int likeliest = 0;
-    for (int k = 0; k < s.components; k++) {
+    seen[0] = likeliest;
+    for (int k = 1; k < s.components; k++) {
         seen[k] = component_sees(s.nce, mixture_sums(s, j, k, view), b, l);
-        likeliest = seen[k].share > seen[likeliest].share ? k : likeliest;
+        if (seen[k].share > likeliest.share)
+            likeliest = seen[k];
     }
     for (int k = 0; k < s.components; k++)
-        all += likelihood[k] = wide_exp(s.temperature * (seen[k].share - seen[likeliest].share));
-    sums->loss -= seen[likeliest].share + wide_log(all / s.components) / s.temperature;
-    sums->picked += seen[likeliest].wins;
+        all += likelihood[k] = wide_exp(s.temperature * (seen[k].share - likeliest.share));
+    sums->loss -= likeliest.share + wide_log(all / s.components) / s.temperature;
+    sums->picked += likeliest.wins;
     for (int k = 0; k < s.components; k++) {
         const NceStatistics to = mixture_statistics(s, j, k, view);
         const double posterior = likelihood[k] / all;

@@ -123,7 +123,7 @@ static const Case cases[] = {
      "loss: {pairs: [1-to-3, {pair: 1-to-5, weight: 0.3}, 3-to-1, 1-to-1], clip: 6}\n",
      THOROUGH},
     {"mixture-in-one-view", "none",
-     "input: {size: 9, channels: 1}\nviews: 1\nbatch: 2\n"
+     "input: {size: 9, channels: 1}\nviews: 1\nbatch: 4\n"
      "encoder:\n"
      "  - conv: {out: 5, kernel: 3}\n"
      "  - residual: {out: 7, kernel: 3, stride: 2}\n"
