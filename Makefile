@@ -225,6 +225,7 @@ $(MESSAGES).o: $(MESSAGES).c
 	@$(CC) -std=c17 -D_GNU_SOURCE $(CFLAGS) -I$(<D) -c -o $@ $<
 
 $(BUILD)/compiler/emit/onnx.o: | $(MESSAGES).h
+$(BUILD)/compiler/completion.o: docs/amdimc.bash-completion
 $(BUILD)/compiler/%.o: compiler/%.c
 	@echo '  CC    $<'
 	@mkdir -p $(@D)

@@ -239,7 +239,10 @@ int usage_error(const char *who, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    say("%s: %s; `amdimc --help` lists what there is", who, text);
+    const char *command = strstr(who, ": "); /* amdimc: sweep */
+    const size_t length = strlen(text);
+    say("%s: %s%s `amdimc%s%s --help` lists what there is", who, text,
+        length && text[length - 1] == '?' ? "" : ";", command ? " " : "", command ? command + 2 : "");
     return EXIT_USAGE;
 }
 

@@ -91,6 +91,11 @@ enum { OPTION_OPERAND = 1, OPTION_WRONG = '?' };
  * wrong.
  */
 int option_next(OptionReader *r);
+/* Which of `count` words an option's value is; -1 when it has said that it is none, which there are, and
+ * which of them may have been meant. `option` as it is typed in front of a value: "--emit=", "--weights-type
+ * ". */
+int option_word(const char *who, const char *option, const char *value, const char *const *word,
+                size_t count);
 
 /* ---- input.c: files of others ---- */
 

@@ -1,4 +1,5 @@
 /* main.c: the command line, and the passes one after the other. */
+#include "completion.h"
 #include "sweep/sweep.h"
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +40,11 @@ static const char usage[] =
     "  --products NAME     fastest; to measure against, every product by one kernel where that can: "
     "openblas,\n"
     "                      winograd, sparse, masked, tiles or direct\n"
-    "  --help, --version\n"
+    "  -q, --quiet         nothing but errors and notes\n"
+    "  --completion bash   what completes amdimc's command lines: eval \"$(amdimc --completion bash)\"\n"
+    "  -h, --help, --version\n"
     "\n";
+static const char generated_folder[] = "generated/"; /* NAME/ is made in it */
 static const char exit_status[] =
     "\n"
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
@@ -69,54 +73,40 @@ typedef struct {
 
 static int parse_emit(Command *c, const char *what)
 {
-    static const struct {
-        const char *name;
-        Make make;
-    } forms[] = {{"c", MAKE_C},
-                 {"library", MAKE_LIBRARY},
-                 {"pytorch", MAKE_PYTORCH},
-                 {"onnx", MAKE_ONNX},
-                 {"ir", MAKE_IR}};
-    for (size_t i = 0; i < COUNT(forms); i++)
-        if (!strcmp(what, forms[i].name)) {
-            c->make = forms[i].make;
-            return EXIT_DONE;
-        }
-    return usage_error(
-        "amdimc",
-        "--emit=%s is not built: --emit=c, --emit=library, --emit=pytorch, --emit=onnx or --emit=ir", what);
+    static const char *const forms[] = {"c", "library", "pytorch", "onnx", "ir"};
+    static const Make make[] = {MAKE_C, MAKE_LIBRARY, MAKE_PYTORCH, MAKE_ONNX, MAKE_IR};
+    const int form = option_word("amdimc", "--emit=", what, forms, COUNT(forms));
+    if (form >= 0)
+        c->make = make[form];
+    return form >= 0 ? EXIT_DONE : EXIT_USAGE;
 }
 
 static int parse_explain(Command *c, const char *how)
 {
-    if (how && strcmp(how, "json"))
-        return usage_error("amdimc", "--explain=%s is not built: --explain or --explain=json", how);
-    c->make = how ? MAKE_EXPLAIN_JSON : MAKE_EXPLAIN;
-    return EXIT_DONE;
+    static const char *const forms[] = {"text", "json"};
+    const int form = how ? option_word("amdimc", "--explain=", how, forms, COUNT(forms)) : 0;
+    c->make = form > 0 ? MAKE_EXPLAIN_JSON : MAKE_EXPLAIN;
+    return form >= 0 ? EXIT_DONE : EXIT_USAGE;
 }
 
 static int parse_products(Command *c, const char *name)
 {
-    if (strcmp(name, "fastest") && !kernel_is_known(name))
-        return usage_error(
-            "amdimc",
-            "--products=%s is not built: fastest, openblas, winograd, sparse, masked, tiles or direct", name);
-    c->forced = strcmp(name, "fastest") ? name : NULL;
-    return EXIT_DONE;
+    static const char *const names[] = {"fastest", "openblas", "winograd", "sparse",
+                                        "masked",  "tiles",    "direct"};
+    const int chosen =
+        kernel_is_known(name) ? 1 : option_word("amdimc", "--products=", name, names, COUNT(names));
+    c->forced = chosen > 0 ? name : NULL;
+    return chosen >= 0 ? EXIT_DONE : EXIT_USAGE;
 }
 
 static int parse_weights_type(Command *c, const char *name)
 {
-    static const struct {
-        const char *name;
-        WeightType type;
-    } types[] = {{"float32", WEIGHTS_FLOAT32}, {"float16", WEIGHTS_FLOAT16}, {"int8", WEIGHTS_INT8}};
-    for (size_t i = 0; i < COUNT(types); i++)
-        if (!strcmp(name, types[i].name)) {
-            c->trained.type = types[i].type;
-            return EXIT_DONE;
-        }
-    return usage_error("amdimc", "--weights-type %s is not built: float32, float16 or int8", name);
+    static const char *const types[] = {"float32", "float16", "int8"};
+    static const WeightType type[] = {WEIGHTS_FLOAT32, WEIGHTS_FLOAT16, WEIGHTS_INT8};
+    const int chosen = option_word("amdimc", "--weights-type ", name, types, COUNT(types));
+    if (chosen >= 0)
+        c->trained.type = type[chosen];
+    return chosen >= 0 ? EXIT_DONE : EXIT_USAGE;
 }
 
 static int parse_scale(Command *c, const char *number)
@@ -168,12 +158,44 @@ static const char *made_in_files(Make make)
                                                     : NULL;
 }
 
+static int print_version(void)
+{
+    return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int print_help(void)
 {
     Arena *a = arena_new();
     bool printed = print_text(arena_printf(a, "%s%s%s", usage, sweep_usage, exit_status));
     arena_free(a);
     return printed ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* A word in the place of the spec that may be a command, of ours or of programs; then it has said so. */
+static bool is_no_spec(const struct option *options, const char *word)
+{
+    static const char *const of_programs[] = {"train", "check", "probe",  "encode",   "views",
+                                              "info",  "bench", "replay", "selfcheck"};
+    Nearest nearest;
+    if (strpbrk(word, "./") || !access(word, F_OK))
+        return false;
+    nearest_begin(&nearest, word, strlen(word));
+    nearest_try(&nearest, "sweep");
+    const bool is_sweep = nearest.word;
+    for (const struct option *o = options; o->name; o++)
+        nearest_try(&nearest, o->name);
+    if (nearest.word)
+        usage_error("amdimc", "there is no command or file %s; did you mean %s%s?", word,
+                    is_sweep && !strcmp(nearest.word, "sweep") ? "" : "--", nearest.word);
+    for (size_t i = 0; !nearest.word && i < COUNT(of_programs); i++)
+        if (!strcmp(word, of_programs[i])) {
+            usage_error("amdimc",
+                        "%s is a command of programs: `amdimc SPEC.yaml -o PROGRAM` compiles one, "
+                        "`PROGRAM %s` runs it",
+                        word, word);
+            return true;
+        }
+    return nearest.word;
 }
 
 /* The exit code, or -1 to go on. */
@@ -197,6 +219,8 @@ static int parse(Command *c, int argc, char **argv)
         WEIGHTS,
         WEIGHTS_TYPE,
         SCALE,
+        QUIET,
+        COMPLETION,
         HELP,
         VERSION
     };
@@ -214,6 +238,8 @@ static int parse(Command *c, int argc, char **argv)
         {"target", required_argument, NULL, TARGET},
         {"static", no_argument, NULL, STATIC},
         {"explain", optional_argument, NULL, EXPLAIN},
+        {"quiet", no_argument, NULL, QUIET},
+        {"completion", required_argument, NULL, COMPLETION},
         {"help", no_argument, NULL, HELP},
         {"version", no_argument, NULL, VERSION},
         {"products", required_argument, NULL, PRODUCTS},
@@ -222,13 +248,15 @@ static int parse(Command *c, int argc, char **argv)
         {"weights-type", required_argument, NULL, WEIGHTS_TYPE},
         {NULL, 0, NULL, 0},
     };
-    OptionReader r = {"amdimc", argc, argv, "-:o:", options, false};
+    OptionReader r = {"amdimc", argc, argv, "-:o:hq", options, false};
     for (int o; (o = option_next(&r)) != -1;) {
         switch (o) {
         case OPTION_OPERAND:
             if (c->spec)
                 return usage_error("amdimc", "one spec at a time: %s is one too many", optarg);
             c->spec = optarg;
+            if (is_no_spec(options, optarg))
+                return EXIT_USAGE;
             break;
         case 'o': c->build.output = optarg; break;
         case GEN_DIR: c->build.gen_dir = optarg; break;
@@ -266,8 +294,12 @@ static int parse(Command *c, int argc, char **argv)
             if (parse_explain(c, optarg))
                 return EXIT_USAGE;
             break;
+        case 'q':
+        case QUIET: progress_silence(); break;
+        case COMPLETION: return completion_print("amdimc", optarg);
+        case 'h':
         case HELP: return print_help();
-        case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
+        case VERSION: return print_version();
         default: return EXIT_USAGE;
         }
     }
@@ -297,9 +329,9 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
 /* Clang takes seconds, of which nothing else would be seen. */
 static void say_compiling(const Command *c, const Program *p)
 {
-    say("%s: %d operations a step, %.1f GFLOP; %s compiles %s/%s.c for %s", c->build.output, p->step->ops,
-        cost_step_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir, p->net->spec->name.v,
-        p->net->spec->target.march.v);
+    say_progress(stderr, "%s: %d operations a step, %.1f GFLOP; %s compiles %s/%s.c for %s", c->build.output,
+                 p->step->ops, cost_step_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir,
+                 p->net->spec->name.v, p->net->spec->target.march.v);
 }
 
 /* The C of a program, for clang. */
@@ -343,8 +375,8 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
         say_compiling(c, p);
         if (!build_program(a, &c->build, s))
             return false;
-        say("%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/", c->build.output,
-            (double)p->peak.arena / (1 << 20), (double)p->peak.total / (1 << 20), c->build.gen_dir);
+        say_progress(stderr, "%s: arena of %.1f MiB, peak of %.1f MiB in training; C in %s/", c->build.output,
+                     (double)p->peak.arena / (1 << 20), (double)p->peak.total / (1 << 20), c->build.gen_dir);
         return true;
     }
     bug("nothing to make");
@@ -380,8 +412,33 @@ static bool make_onnx(Arena *a, const Command *c, const Net *n)
     return bytes && build_write_bytes(a, &c->build, c->build.output, bytes, count);
 }
 
+/* The folder of the generated C is made, so that the program may be put beside it. */
+static bool is_beside_c(Arena *a, const Command *c)
+{
+    const char *folder = parent_of(a, c->build.output);
+    if (c->build.gen_dir)
+        return !strcmp(folder, c->build.gen_dir);
+    return !strncmp(folder, generated_folder, strlen(generated_folder)) &&
+           !strchr(folder + strlen(generated_folder), '/');
+}
+
+/* Asked before anything is read: whoever mistypes a folder learns it at once. */
+static bool has_place(Arena *a, const Command *c)
+{
+    Fault f;
+    const char *output = c->build.output;
+    if (c->build.gen_dir && !folder_may_be_made(c->build.gen_dir, &f))
+        return build_fault(&f);
+    if (c->make == MAKE_C || c->make == MAKE_LIBRARY)
+        return folder_may_be_made(output, &f) || build_fault(&f);
+    return !made_in_files(c->make) || (c->make == MAKE_PROGRAM && is_beside_c(a, c)) ||
+           file_may_be_made(output, &f) || build_fault(&f);
+}
+
 static bool compile_and_make(Arena *a, Command *c)
 {
+    if (!has_place(a, c))
+        return false;
     c->build.spec = c->spec;
     Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
     Source *source = source_read(a, &d, c->spec);
@@ -399,7 +456,7 @@ static bool compile_and_make(Arena *a, Command *c)
     if (c->build.is_folder)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
-        c->build.gen_dir = arena_printf(a, "generated/%s", s->name.v);
+        c->build.gen_dir = arena_printf(a, "%s%s", generated_folder, s->name.v);
     if (!build_locate(a, &c->build))
         return false;
     c->build.weights = c->trained.path;

@@ -9,9 +9,43 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *hint(const char *argument)
+/* What may have been meant, behind an option that is not there. */
+static void say_unknown(const OptionReader *r, const char *argument)
 {
-    return access(argument, F_OK) ? "" : "; a file of that name is written ./ in front";
+    static const char *const letter[] = {"o", "h", "q"};
+    Nearest nearest;
+    nearest_begin(&nearest, argument, strcspn(argument, "="));
+    for (const struct option *o = r->options; o->name; o++)
+        nearest_try(&nearest, o->name);
+    for (size_t i = 0; i < COUNT(letter); i++)
+        if (strchr(r->letters, *letter[i]))
+            nearest_try(&nearest, letter[i]);
+    const char *file = access(argument, F_OK) ? "" : "; a file of that name is written ./ in front";
+    if (!nearest.word)
+        usage_error(r->who, "unknown option %s%s", argument, file);
+    else
+        usage_error(r->who, "unknown option %s%s; did you mean %s%s?", argument, file,
+                    nearest.word[1] ? "--" : "-", nearest.word);
+}
+
+int option_word(const char *who, const char *option, const char *value, const char *const *word, size_t count)
+{
+    char list[256] = "";
+    Nearest nearest;
+    nearest_begin(&nearest, value, strlen(value));
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(value, word[i]))
+            return (int)i;
+        nearest_try(&nearest, word[i]);
+        const char *between = i == 0 ? "" : i + 1 < count ? ", " : " or ";
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", between, word[i]);
+    }
+    if (nearest.word)
+        usage_error(who, "%s%s is not there: %s; did you mean %s?", option, value, list, nearest.word);
+    else
+        usage_error(who, "%s%s is not there: %s", option, value, list);
+    return -1;
 }
 
 /* `--pairs`, of `--pairs=1-to-5` as well. */
@@ -38,7 +72,7 @@ static int checked(const OptionReader *r, int option, int index, const char *arg
     else if (option == '?' && takes_no_value(r->options, argument))
         usage_error(r->who, "%.*s takes no value", (int)strcspn(argument, "="), argument);
     else if (option == '?' || (index >= 0 && !is_whole(argument, r->options[index].name)))
-        usage_error(r->who, "unknown option %s%s", argument, hint(argument));
+        say_unknown(r, argument);
     else
         return option;
     return OPTION_WRONG;

@@ -574,13 +574,17 @@ typedef struct {
     int threads; /* the model's unless given */
     bool resume, json, profile, nice;
     bool untrained, pixels; /* what to probe instead of --weights */
-    bool help;              /* --help was among the arguments; nothing else is promised then but `command` */
+    bool quiet;             /* nothing of progress */
+    /* --help was among the arguments, or --version, or the first is --completion; nothing else is promised
+     * then but `command`. */
+    bool help, version, completion;
 } Options;
 /* argv[0] is the program. False: what to print is in the fault (usage, exit 2). */
 bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault *f);
 /* How to call one command, or with NULL the whole program. */
 void options_usage(const AmdimModel *m, const char *program, const char *command, FILE *stream);
-const char *options_program(int argc, char **argv); /* argv[0] without its folders */
+void options_completion(const char *program, FILE *stream); /* for bash to source */
+const char *options_program(int argc, char **argv);         /* argv[0] without its folders */
 
 /* ---- train_probe.c: probes during training ---- */
 
@@ -720,7 +724,9 @@ void meter_begin(Meter *k, FILE *stream, int batch, uint64_t total, uint64_t per
 void meter_step(Meter *k, uint64_t finished, double loss); /* after every step */
 /* A line of its own; the time since the last step then counts for no step. */
 void meter_say(Meter *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void meter_end(Meter *k); /* leaves the cursor on a line of its own */
+void meter_progress(Meter *k, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* unless quiet */
+void meter_end(Meter *k);                  /* leaves the cursor on a line of its own */
 
 /* ---- signals.c ---- */
 

@@ -28,3 +28,26 @@ void note(const char *format, ...)
     print_line(stderr, "note: ", format, arguments);
     va_end(arguments);
 }
+
+/* A process is quiet or not: what is passed through every function that may have something to tell would say
+ * no more. */
+static bool silent;
+
+void progress_silence(void)
+{
+    silent = true;
+}
+
+bool progress_is_silent(void)
+{
+    return silent;
+}
+
+void say_progress(FILE *stream, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (!silent)
+        print_line(stream, "", format, arguments);
+    va_end(arguments);
+}

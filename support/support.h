@@ -58,6 +58,10 @@ void file_discard(NewFile *n);               /* harmless after file_commit */
  * stays. */
 bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f);
 bool file_is_same(const char *a, const char *b); /* both are there, and one; NULL is nothing */
+/* Whether `path` can be made or replaced, before hours go into what it shall hold: its folder is there, and
+ * ours to write to. folder_may_be_made: it is one already, or the folder above, or above that, ... is so. */
+bool file_may_be_made(const char *path, Fault *f);
+bool folder_may_be_made(const char *path, Fault *f);
 const char *file_kind(mode_t mode); /* "a file", "a folder", "a named pipe", "a socket", "a device" */
 /* A descriptor, or -1: what is no regular file is refused, never waited for. */
 int file_open_to_read(const char *path, Fault *f);
@@ -77,6 +81,25 @@ void text_fit(char *to, size_t size, const char *from);
 void say_line(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "note: ..." on stderr: what a person should know, though nothing has failed. */
 void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* How far something is, or that it is done: what nobody misses who asked for --quiet. The process is silent
+ * from progress_silence() on; errors, notes and results are said all the same. */
+void say_progress(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void progress_silence(void);
+bool progress_is_silent(void);
+
+/* ---- nearest.c: what was meant ---- */
+
+/* The word tried that the writer of `typed` most likely meant, or NULL: one letter in three may be wrong, and
+ * one in any; or one is the other's beginning. The first of several as near. Dashes in front count nothing.
+ */
+typedef struct {
+    const char *typed;
+    size_t length, distance;
+    const char *word;
+    bool begun; /* the word is no nearer than that */
+} Nearest;
+void nearest_begin(Nearest *n, const char *typed, size_t length);
+void nearest_try(Nearest *n, const char *word);
 
 /* ---- standard.c ---- */
 

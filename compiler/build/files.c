@@ -214,20 +214,16 @@ bool build_may_write(Arena *a, const Build *b, const char *path)
 {
     const char *folder = parent_of(a, path);
     struct stat st;
+    Fault f;
     if (!stat(path, &st)) {
         if (!may_overwrite(a, b, path))
             return false;
         if (!S_ISREG(st.st_mode)) /* /dev/null, a pipe behind /dev/stdout: nothing is put in a folder */
             return true;
     }
-    if (path[strlen(path) - 1] == '/')
-        return build_failed(path, "is the name of a directory; name a file in it");
     if (b->gen_dir && !strcmp(folder, b->gen_dir)) /* will be there */
         return true;
-    return !access(folder, W_OK) ||
-           build_failed(path,
-                        arena_printf(a, "no file can be made in its directory: %s; choose another place",
-                                     strerror(errno)));
+    return file_may_be_made(path, &f) || build_fault(&f);
 }
 
 /* ---- listing ---- */

@@ -30,7 +30,8 @@ void target_processor(const Build *b, const Overrides *o, Spec *s)
 {
     if (b->target && !o->march && !strcmp(s->target.march.v, "native"))
         s->target.march.v = baseline_of(b->target);
-    if (!s->target.threads.at.line && !o->threads)
+    s->target.all_processors = !s->target.threads.at.line && !o->threads;
+    if (s->target.all_processors)
         s->target.threads.v = processor_count();
     s->target.tiles = strstr(s->target.march.v, "rapids") /* sapphirerapids and what came after it */
                       || (!b->is_folder && !strcmp(s->target.march.v, "native") && processor_permits_tiles());

@@ -54,6 +54,8 @@ static void text_summary(Arena *a, const Explanation *e, FILE *stream)
             gflop(e->step.forward));
     fprintf(stream, "  memory      %.1f MiB at most, with %d thread%s", mebibytes((double)p->peak.total),
             (int)s->target.threads.v, s->target.threads.v > 1 ? "s" : "");
+    if (s->target.all_processors)
+        fprintf(stream, ", as many as this machine has processors");
     if (s->target.memory.v)
         fprintf(stream, "; %.1f MiB allowed", mebibytes((double)s->target.memory.v));
     fputc('\n', stream);

@@ -3,52 +3,23 @@
  * A key that the table lacks is a problem with the nearest key as a hint, a repeated one a problem with the
  * first as a note; keys that are required and absent are named where the mapping's own key stands. */
 #include "reader.h"
+#include "support.h"
 
 #include <string.h>
 
 enum { KEY_LIMIT = 32, FIELD_LIMIT = 32 };
 
-static size_t least(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Insertions, removals, replacements and swaps of neighbours that turn one word into the other. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t rows = strlen(a), columns = strlen(b);
-    size_t d[KEY_LIMIT + 1][KEY_LIMIT + 1];
-    for (size_t i = 0; i <= rows; i++) {
-        for (size_t j = 0; j <= columns; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = i + j;
-                continue;
-            }
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            d[i][j] = least(d[i - 1][j], d[i][j - 1]) + 1;
-            d[i][j] = least(d[i][j], d[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
-            if (swapped)
-                d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
-        }
-    }
-    return d[rows][columns];
-}
-
-/* The number of the key that the writer most likely meant, or the count: one letter in three may be wrong,
- * and one in any. */
+/* The number of the key that the writer most likely meant, or the count. */
 static size_t nearest_field(const Fields *fields, const Node *key)
 {
-    size_t nearest = fields->count;
-    size_t length = strlen(key->text);
-    size_t best = length / 3 > 1 ? length / 3 : 1;
-    for (size_t i = 0; length <= KEY_LIMIT && i < fields->count; i++) {
-        size_t distance = edit_distance(key->text, fields->field[i].key);
-        if (distance > best || (nearest < fields->count && distance == best))
-            continue;
-        nearest = i;
-        best = distance;
-    }
-    return nearest;
+    Nearest nearest;
+    nearest_begin(&nearest, key->text, strlen(key->text));
+    for (size_t i = 0; i < fields->count; i++)
+        nearest_try(&nearest, fields->field[i].key);
+    for (size_t i = 0; nearest.word && i < fields->count; i++)
+        if (fields->field[i].key == nearest.word)
+            return i;
+    return fields->count;
 }
 
 static const char *list_keys(Arena *a, const Fields *fields)

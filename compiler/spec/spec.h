@@ -97,7 +97,8 @@ typedef struct {
     struct {
         Text march, blas; /* blas: "openblas" or "none" */
         Int threads;
-        Int memory; /* bytes; 0: no limit */
+        bool all_processors; /* the threads are as many as this machine has */
+        Int memory;          /* bytes; 0: no limit */
         /* What target_processor and the form that is made know: */
         bool tiles;         /* the processor multiplies by matrix tiles */
         bool is_static;     /* a program without shared libraries */

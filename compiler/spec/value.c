@@ -201,8 +201,17 @@ void read_either(Reader *r, const Node *n, const char *path, const char *one, co
 {
     bool known = n->kind == NODE_SCALAR && (node_is(n, one) || node_is(n, other));
     *second = known && node_is(n, other);
-    if (!known)
-        problem_unwanted(r, n, path, arena_printf(r->arena, "%s or %s", one, other));
+    if (known)
+        return;
+    problem_unwanted(r, n, path, arena_printf(r->arena, "%s or %s", one, other));
+    if (n->kind != NODE_SCALAR || n->at.source == r->source)
+        return; /* in a spec there is the line to look at */
+    Nearest nearest;
+    nearest_begin(&nearest, n->text, strlen(n->text));
+    nearest_try(&nearest, one);
+    nearest_try(&nearest, other);
+    if (nearest.word)
+        problem_note(r, (Mark){0}, "did you mean %s?", nearest.word);
 }
 
 bool read_flag(Reader *r, const Node *n, const char *path, Flag *into)

@@ -15,7 +15,8 @@ const char sweep_usage[] =
     "  --out DIR           where programs, runs and sweep.csv, .json and .html go; a sweep there goes on\n"
     "  --epochs N          of every run; the spec's unless given\n"
     "  --limit N           the first N images of each class, to train and to probe with\n"
-    "  --seeds K           train each with the seeds 0 to K - 1; 1 unless given\n";
+    "  --seeds K           train each with the seeds 0 to K - 1; 1 unless given\n"
+    "  -q, --quiet         nothing but errors and the table in the end\n";
 
 /* ---- the command line ---- */
 
@@ -30,7 +31,23 @@ static bool parse_count(const char *text, int64_t most, int64_t *out)
 /* The exit code, or -1 to go on. */
 static int parse(Sweep *s, int argc, char **argv)
 {
-    enum { PAIRS = 256, DATA, OUT, EPOCHS, LIMIT, SEEDS, CC, BATCH, MARCH, THREADS, BLAS, MEMORY, HELP };
+    enum {
+        PAIRS = 256,
+        DATA,
+        OUT,
+        EPOCHS,
+        LIMIT,
+        SEEDS,
+        CC,
+        BATCH,
+        MARCH,
+        THREADS,
+        BLAS,
+        MEMORY,
+        QUIET,
+        HELP,
+        VERSION
+    };
     static const struct option options[] = {
         {"pairs", required_argument, NULL, PAIRS}, {"data", required_argument, NULL, DATA},
         {"out", required_argument, NULL, OUT},     {"epochs", required_argument, NULL, EPOCHS},
@@ -38,12 +55,13 @@ static int parse(Sweep *s, int argc, char **argv)
         {"cc", required_argument, NULL, CC},       {"batch", required_argument, NULL, BATCH},
         {"march", required_argument, NULL, MARCH}, {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},   {"memory", required_argument, NULL, MEMORY},
-        {"help", no_argument, NULL, HELP},         {NULL, 0, NULL, 0},
+        {"quiet", no_argument, NULL, QUIET},       {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},   {NULL, 0, NULL, 0},
     };
     static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
     static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000;
     s->list = ARENA_ARRAY(s->arena, const char *, argc);
-    OptionReader r = {"amdimc: sweep", argc, argv, "-:", options, false};
+    OptionReader r = {"amdimc: sweep", argc, argv, "-:hq", options, false};
     for (int o; (o = option_next(&r)) != -1;) {
         switch (o) {
         case OPTION_OPERAND:
@@ -72,6 +90,10 @@ static int parse(Sweep *s, int argc, char **argv)
         case THREADS: s->overrides.threads = optarg; break;
         case BLAS: s->overrides.blas = optarg; break;
         case MEMORY: s->overrides.memory = optarg; break;
+        case 'q':
+        case QUIET: progress_silence(); break;
+        case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
+        case 'h':
         case HELP:
             return print_text(arena_printf(s->arena, "%s\n%s", synopsis, sweep_usage)) ? EXIT_DONE
                                                                                        : EXIT_FAILED;
@@ -138,6 +160,9 @@ static int say_end(const Sweep *s, const Children *children)
 static int work(Sweep *s)
 {
     Children children;
+    Fault f;
+    if (!folder_may_be_made(s->out, &f))
+        return build_fault(&f), EXIT_FAILED;
     if (!find_data(s) || !plan_lists(s))
         return EXIT_FAILED;
     if (!s->epochs)

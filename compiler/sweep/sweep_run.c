@@ -96,7 +96,7 @@ static void compile_all(Sweep *s, Children *children)
     for (int i = 0; i < s->combinations; i++)
         missing += is_missing(s, &s->combination[i]);
     if (missing)
-        say("compiling %d combination%s", missing, missing > 1 ? "s" : "");
+        say_progress(stderr, "compiling %d combination%s", missing, missing > 1 ? "s" : "");
     while (next < s->combinations || children->count) {
         Combination *c = &s->combination[next];
         if (next < s->combinations && children->count < most && !children->signal) {
@@ -132,8 +132,8 @@ __attribute__((format(printf, 2, 3))) static void tell(const Task *t, const char
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    say("[%d/%d] %s, seed %d: %s", t->number, t->sweep->combinations * (int)t->sweep->seeds,
-        t->combination->name, t->seed, text);
+    say_progress(stderr, "[%d/%d] %s, seed %d: %s", t->number, t->sweep->combinations * (int)t->sweep->seeds,
+                 t->combination->name, t->seed, text);
 }
 
 static bool task_failed(const Task *t, const char *doing, const char *why)
@@ -278,7 +278,7 @@ static void say_begun(const Sweep *s)
 {
     int there = sweep_complete(s), all = s->combinations * (int)s->seeds;
     if (there)
-        say("%d of %d runs are complete already", there, all);
+        say_progress(stderr, "%d of %d runs are complete already", there, all);
 }
 
 /* True when there is no use in going on. */

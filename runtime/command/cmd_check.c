@@ -111,7 +111,7 @@ static void tell_wrong(void *checking, const Fault *f)
 static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault *f)
 {
     if (!has_split(k, split, train)) {
-        fprintf(stderr, "no test split\n");
+        say_progress(stderr, "no test split");
         return NULL;
     }
     Fault before = *f;

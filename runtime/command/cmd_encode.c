@@ -114,8 +114,8 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
         data_say(d, split);
     bool ok = encode(k, feature, o->scale > 0, d, o->out, f) && write_labels(d, o->out, f);
     if (ok)
-        say_line(stdout, "encoded %u images of the %s split; features in %s", (unsigned)d->count, o->split,
-                 o->out);
+        say_progress(stdout, "encoded %u images of the %s split; features in %s", (unsigned)d->count,
+                     o->split, o->out);
     data_close(d);
     return ok;
 }

@@ -184,8 +184,8 @@ static bool measure(Selfcheck *c)
         c->tensor[i].scale = norm_of(c->start + t->offset, t->count) / sqrt((double)t->count);
     }
     measure_noise(c);
-    printf("a step: loss %.6g, gradient of norm %.6g; %.3g s on %d threads\n", c->machine.step.loss, c->whole,
-           c->step_seconds, c->threads);
+    say_progress(stdout, "a step: loss %.6g, gradient of norm %.6g; %.3g s on %d threads",
+                 c->machine.step.loss, c->whole, c->step_seconds, c->threads);
     if (isfinite(c->machine.step.loss) && isfinite(c->whole) && c->whole > 0)
         return true;
     snprintf(c->failure, sizeof c->failure, "loss and gradient of the step should be finite, and not 0");
@@ -271,7 +271,7 @@ static void check_all_at_once(Selfcheck *c)
     for (int along = 1; along >= 0; along--) {
         const Direction all = {.count = c->model->tensors, .along = along};
         double error = error_along(c, &all);
-        printf("all tensors at once, %s: within %.2g %%\n", ways[along], 100 * error);
+        say_progress(stdout, "all tensors at once, %s: within %.2g %%", ways[along], 100 * error);
         if (!(error <= TOLERANCE))
             fails(c, "the gradient of all tensors at once,", ways[along], error);
         if (along && !(rounding(c, &all, LARGEST_REACH) <= TOLERANCE) && !*c->failure)
@@ -337,15 +337,14 @@ static int say_group(Selfcheck *c, int first, int end)
         if (!(error <= TOLERANCE))
             fails(c, "the gradient of", m->tensor[i].name, error);
     }
-    printf("%-12.*s %d of %d tensors, %d directions: ", (int)group_length(m->tensor[first].name),
-           m->tensor[first].name, checked, end - first, directions);
+    char found[40] = "not checked", doubt[96] = "";
     if (checked > 0)
-        printf("within %.2g %%", 100 * worst);
-    else
-        printf("not checked");
+        snprintf(found, sizeof found, "within %.2g %%", 100 * worst);
     if (flat > 0)
-        printf("; rounding may hide errors of %d with gradients near 0", flat);
-    printf("\n");
+        snprintf(doubt, sizeof doubt, "; rounding may hide errors of %d with gradients near 0", flat);
+    say_progress(stdout, "%-12.*s %d of %d tensors, %d directions: %s%s",
+                 (int)group_length(m->tensor[first].name), m->tensor[first].name, checked, end - first,
+                 directions, found, doubt);
     return end - first - checked;
 }
 
@@ -360,7 +359,7 @@ static void say_groups(Selfcheck *c)
         left_out += say_group(c, first, end);
     }
     if (left_out > 0)
-        printf("no time was left for %d tensors by themselves\n", left_out);
+        say_progress(stdout, "no time was left for %d tensors by themselves", left_out);
 }
 
 /* ---- repeatability ---- */
@@ -374,7 +373,7 @@ static void check_repeat(Selfcheck *c, AmdimPool *pool, const char *how)
     step_from_start(c);
     c->machine.step.pool = own;
     c->same &= memcmp(&loss, &c->machine.step.loss, sizeof loss) == 0;
-    printf("the step again, on %s: %s\n", how, c->same ? "the same bits" : "DIFFERENT");
+    say_progress(stdout, "the step again, on %s: %s", how, c->same ? "the same bits" : "DIFFERENT");
     if (!c->same && !*c->failure)
         snprintf(c->failure, sizeof c->failure, "the step again, on %s, gives other bits", how);
 }

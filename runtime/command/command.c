@@ -24,10 +24,24 @@ static bool may_write(const Options *o, Fault *f)
 {
     if (!o->out)
         return true;
+    if (strcmp(o->command, "train") == 0)
+        return folder_may_be_made(o->out, f);
     if (file_is_same(o->out, o->weights) || file_is_same(o->out, o->batch))
         return fault(f, "%s: %s would be read and written over; choose another name for what is written",
                      o->command, o->out);
-    return run_may_be_written(o->out, f);
+    return file_may_be_made(o->out, f) && run_may_be_written(o->out, f);
+}
+
+/* What is no command. */
+static int print_asked(const AmdimModel *m, const Options *o, const char *program)
+{
+    if (o->help)
+        options_usage(m, program, o->command, stdout);
+    else if (o->version)
+        say_line(stdout, "%s (%s, compiled by %s)", program, m->name, m->compiler);
+    else
+        options_completion(program, stdout);
+    return DONE;
 }
 
 static int run_command(const AmdimModel *m, const Options *o, Fault *f)
@@ -68,9 +82,10 @@ int main(int argc, char **argv)
         return USAGE;
     }
     if (options_parse(&options, m, argc, argv, &failure)) {
-        if (options.help)
-            options_usage(m, program, options.command, stdout);
-        code = options.help ? DONE : run_command(m, &options, &failure);
+        bool asked = options.help || options.version || options.completion;
+        if (options.quiet)
+            progress_silence();
+        code = asked ? print_asked(m, &options, program) : run_command(m, &options, &failure);
     }
     if (code == DONE && !printed(&failure))
         code = FAILED;

@@ -18,7 +18,8 @@ typedef enum {
     BENCH = 32,
     INFO = 64,
     SELFCHECK = 128,
-    CHECK = 256
+    CHECK = 256,
+    ALL = 511
 } CommandBit;
 
 typedef struct {
@@ -111,8 +112,19 @@ static const OptionRow options[] = {
      "every operation's kernel, time, rate and share of the step"},
     {"--json", NULL, FLAG, FIELD(json), PROBE | BENCH | INFO, 0, 0, 0,
      "one JSON object on one line, alone on standard output"},
+    {"--quiet", NULL, FLAG, FIELD(quiet), ALL, 0, 0, 0,
+     "nothing but results, errors and notes; -q for short"},
     {"-o", "FILE", TEXT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
      "the file to write"},
+};
+
+/* Without a command. */
+static const struct {
+    const char *name, *value, *says;
+} plain_option[] = {
+    {"--help", "", "this, or behind a command its options; -h for short"},
+    {"--version", "", "the program's name and the compiler's version"},
+    {"--completion", " bash", "what completes command lines: eval \"$(PROGRAM --completion bash)\""},
 };
 
 /* The parse under way. */
@@ -154,6 +166,48 @@ static bool see_usage(const Parse *p, Fault *f, const char *what, const char *op
 {
     return fault(f, "%s: %s %s; see `%s %s --help`", p->command->name, what, option, p->program,
                  p->command->name);
+}
+
+/* The same of something mistyped, with what may have been meant. */
+static bool see_meant(const Parse *p, Fault *f, const char *what, const char *typed, const Nearest *n)
+{
+    return n->word ? fault(f, "%s: %s %s; did you mean %s? See `%s %s --help`", p->command->name, what, typed,
+                           n->word, p->program, p->command->name)
+                   : see_usage(p, f, what, typed);
+}
+
+static bool unknown_option(const Parse *p, const char *argument, Fault *f)
+{
+    char others[128] = "";
+    const size_t length = strcspn(argument, "=");
+    Nearest nearest;
+    nearest_begin(&nearest, argument, length);
+    for (size_t i = 0; i < COUNT(options); i++)
+        if (options[i].takes & p->command->bit)
+            nearest_try(&nearest, options[i].name);
+    nearest_try(&nearest, "--help");
+    nearest_try(&nearest, "--version");
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        const size_t used = strlen(others);
+        if (find_option(&commands[i], argument) < COUNT(options))
+            snprintf(others + used, sizeof others - used, "%s%s", used > 0 ? ", " : "", commands[i].name);
+    }
+    if (others[0] != '\0' && !nearest.word)
+        return fault(f, "%s: unknown option %.*s, which is for %s; see `%s %s --help`", p->command->name,
+                     (int)length, argument, others, p->program, p->command->name);
+    return see_meant(p, f, "unknown option", argument, &nearest);
+}
+
+/* Of words between bars: "linear|mlp|knn". */
+static bool unknown_word(const Parse *p, const char *what, const char *value, const char *bars, Fault *f)
+{
+    char words[64], *rest = words;
+    Nearest nearest;
+    nearest_begin(&nearest, value, strlen(value));
+    snprintf(words, sizeof words, "%s", bars);
+    for (char *word; (word = strsep(&rest, "|")) != NULL;)
+        nearest_try(&nearest, word);
+    return see_meant(p, f, what, value, &nearest);
 }
 
 static bool read_number(const Parse *p, const OptionRow *row, const char *text, uint64_t *out, Fault *f)
@@ -240,12 +294,12 @@ static bool store(const Parse *p, const OptionRow *row, const char *text, Fault 
 /* Takes the option at argv[*at], and its value where it has one; *at is then the last argument taken. */
 static bool take_option(Parse *p, int argc, char **argv, int *at, Fault *f)
 {
-    const char *argument = argv[*at];
+    const char *argument = strcmp(argv[*at], "-q") == 0 ? "--quiet" : argv[*at];
     size_t found = find_option(p->command, argument);
     if (argument[0] != '-')
         return see_usage(p, f, "unexpected argument", argument);
     if (found == COUNT(options))
-        return see_usage(p, f, "unknown option", argument);
+        return unknown_option(p, argument, f);
     const OptionRow *row = &options[found];
     if (p->given[found])
         return see_usage(p, f, "given twice:", row->name);
@@ -277,18 +331,51 @@ static bool check_choices(const Parse *p, Fault *f)
 {
     const Options *o = p->to;
     if (strcmp(o->split, "train") != 0 && strcmp(o->split, "test") != 0)
-        return see_usage(p, f, "neither train nor test: --split", o->split);
+        return unknown_word(p, "neither train nor test: --split", o->split, "train|test", f);
     if (strcmp(o->labels, "fine") != 0 && !o->coarse)
-        return see_usage(p, f, "neither fine nor coarse: --labels", o->labels);
+        return unknown_word(p, "neither fine nor coarse: --labels", o->labels, "fine|coarse", f);
     if (strcmp(o->on_nan, "stop") != 0 && !o->skip_nan)
-        return see_usage(p, f, "neither stop nor skip: --on-nan", o->on_nan);
+        return unknown_word(p, "neither stop nor skip: --on-nan", o->on_nan, "stop|skip", f);
     if (o->raw && !o->scale)
         return see_usage(p, f, "--scale D is missing beside", "--raw");
     if (!probe_named(o->head))
-        return see_usage(p, f, "none of linear, mlp and knn: --head", o->head);
+        return unknown_word(p, "none of linear, mlp and knn: --head", o->head, "linear|mlp|knn", f);
     if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)
         return see_usage(p, f, "exactly one is needed of", "--weights FILE, --untrained and --pixels");
     return true;
+}
+
+/* --completion bash, or --completion=bash. */
+static bool parse_completion(Parse *p, int argc, char **argv, Fault *f)
+{
+    const char *value = strchr(argv[1], '=');
+    value = value ? value + 1 : argc > 2 ? argv[2] : "";
+    p->to->completion = strcmp(value, "bash") == 0;
+    return p->to->completion ||
+           fault(f, "--completion%s%s: the shell that it is for is bash; see `%s --help`",
+                 value[0] ? " " : "", value, p->program);
+}
+
+static bool unknown_command(const Parse *p, int argc, char **argv, Fault *f)
+{
+    const bool is_option = argv[1][0] == '-';
+    Nearest nearest;
+    nearest_begin(&nearest, argv[1], strcspn(argv[1], "="));
+    for (size_t i = 0; !is_option && i < COUNT(commands); i++)
+        nearest_try(&nearest, commands[i].name);
+    for (size_t i = 0; i < COUNT(plain_option); i++)
+        nearest_try(&nearest, plain_option[i].name);
+    for (int i = 2; is_option && i < argc; i++)
+        if (find_command(argv[i]))
+            return fault(f, "the command comes first: `%s %s %s ...`; see `%s --help`", p->program, argv[i],
+                         argv[1], p->program);
+    if (nearest.word)
+        return fault(f, "unknown command %s; did you mean %s? See `%s --help`", argv[1], nearest.word,
+                     p->program);
+    return fault(f,
+                 is_option ? "a command is missing in front of %s; see `%s --help`"
+                           : "unknown command %s; see `%s --help`",
+                 argv[1], p->program);
 }
 
 bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault *f)
@@ -305,14 +392,18 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
     Parse parse = {.to = o, .program = options_program(argc, argv)};
     if (argc < 2)
         return fault(f, "a command is missing; see `%s --help`", parse.program);
-    for (int i = 1; i < argc; i++)
+    for (int i = 1; i < argc; i++) {
         o->help |= strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+        o->version |= strcmp(argv[i], "--version") == 0;
+    }
     parse.command = find_command(argv[1]);
     o->command = parse.command ? parse.command->name : NULL;
-    if (o->help)
+    if (o->help || o->version)
         return true;
+    if (strncmp(argv[1], "--completion", strlen("--completion")) == 0)
+        return parse_completion(&parse, argc, argv, f);
     if (!parse.command)
-        return fault(f, "unknown command %s; see `%s --help`", argv[1], parse.program);
+        return unknown_command(&parse, argc, argv, f);
 
     for (int i = 2; i < argc; i++)
         if (!take_option(&parse, argc, argv, &i, f))
@@ -362,5 +453,125 @@ void options_usage(const AmdimModel *m, const char *program, const char *command
             program, m->name, m->spec);
     for (size_t i = 0; i < COUNT(commands); i++)
         fprintf(stream, "  %-9s %s\n", commands[i].name, commands[i].says);
+    fprintf(stream, "\n");
+    for (size_t i = 0; i < COUNT(plain_option); i++)
+        fprintf(stream, "  %s%-*s %s\n", plain_option[i].name, 17 - (int)strlen(plain_option[i].name),
+                plain_option[i].value, plain_option[i].says);
     fprintf(stream, "\n`%s COMMAND --help` shows a command's options.\n", program);
+}
+
+/* ---- --completion ---- */
+
+/* Of a name, what a function of bash may be called. */
+static void print_identifier(const char *name, FILE *stream)
+{
+    for (; *name; name++)
+        fputc((*name >= '0' && *name <= '9') || (*name >= 'A' && *name <= 'Z') ||
+                      (*name >= 'a' && *name <= 'z')
+                  ? *name
+                  : '_',
+              stream);
+}
+
+/* A word of the shell's, whatever it holds. */
+static void print_quoted(const char *text, FILE *stream)
+{
+    fputc('\'', stream);
+    for (; *text; text++)
+        if (*text == '\'')
+            fputs("'\\''", stream);
+        else
+            fputc(*text, stream);
+    fputc('\'', stream);
+}
+
+/* What completes the value, as words of compgen's; NULL where nothing does. */
+static const char *completed_by(const OptionRow *row, char words[static 96])
+{
+    if (row->kind != TEXT)
+        return NULL;
+    if (strchr(row->value, '|') == NULL) /* data may be a file as well */
+        return strcmp(row->value, "RUN") == 0 ? "-d" : "-f";
+    snprintf(words, 96, "-W '%s'", row->value);
+    for (char *bar; (bar = strchr(words, '|')) != NULL;)
+        *bar = ' ';
+    return words;
+}
+
+static bool is_first_row(size_t row)
+{
+    for (size_t i = 0; i < row; i++)
+        if (strcmp(options[i].name, options[row].name) == 0)
+            return false;
+    return true;
+}
+
+static void print_values(FILE *stream)
+{
+    char words[96];
+    for (size_t i = 0; i < COUNT(options); i++) {
+        if (options[i].kind == FLAG || !is_first_row(i))
+            continue;
+        const char *by = completed_by(&options[i], words);
+        fprintf(stream, "        %s | %s=) %s", options[i].name, options[i].name, by ? "compgen " : "");
+        fprintf(stream, by ? "%s -- \"$word\" ;;\n" : ";;\n", by);
+    }
+}
+
+static void print_options(FILE *stream)
+{
+    for (size_t c = 0; c < COUNT(commands); c++) {
+        fprintf(stream, "                %s) words='--help --version", commands[c].name);
+        for (size_t i = 0; i < COUNT(options); i++)
+            if (options[i].takes & commands[c].bit)
+                fprintf(stream, " %s", options[i].name);
+        fprintf(stream, "' ;;\n");
+    }
+}
+
+void options_completion(const char *program, FILE *stream)
+{
+    fprintf(stream, "# bash completion of ");
+    print_quoted(program, stream);
+    fprintf(stream, ", as its --completion bash prints it.\n\n_amdim_offers_");
+    print_identifier(program, stream);
+    fprintf(stream, "()\n"
+                    "{\n"
+                    "    local command=$1 option=$2 word=$3 words=''\n"
+                    "    case $option in\n");
+    print_values(stream);
+    fprintf(stream, "        *)\n"
+                    "            case $command in\n");
+    print_options(stream);
+    fprintf(stream, "            esac\n"
+                    "            compgen -W \"$words\" -- \"$word\"\n"
+                    "            ;;\n"
+                    "    esac\n"
+                    "}\n\n_amdim_");
+    print_identifier(program, stream);
+    fprintf(stream, "()\n"
+                    "{\n"
+                    "    local word=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD - 1]}\n"
+                    "    # Bash makes three words of --head=knn; here the first two are one again.\n"
+                    "    if [[ $word == '=' ]]; then\n"
+                    "        word='' option=\"$option=\"\n"
+                    "    elif [[ $option == '=' ]]; then\n"
+                    "        option=\"${COMP_WORDS[COMP_CWORD - 2]}=\"\n"
+                    "    fi\n"
+                    "    if [[ $COMP_CWORD -eq 1 ]]; then\n"
+                    "        mapfile -t COMPREPLY < <(compgen -W '");
+    for (size_t i = 0; i < COUNT(commands); i++)
+        fprintf(stream, "%s ", commands[i].name);
+    fprintf(stream, "--help --version --completion' -- \"$word\")\n"
+                    "    else\n"
+                    "        mapfile -t COMPREPLY < <(_amdim_offers_");
+    print_identifier(program, stream);
+    fprintf(stream, " \"${COMP_WORDS[1]}\" \"$option\" \"$word\")\n"
+                    "    fi\n"
+                    "}\n\n"
+                    "complete -o filenames -F _amdim_");
+    print_identifier(program, stream);
+    fprintf(stream, " ");
+    print_quoted(program, stream);
+    fprintf(stream, "\n");
 }

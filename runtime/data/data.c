@@ -135,5 +135,8 @@ void data_say(const Dataset *d, Split split)
 {
     char text[DATA_TEXT];
     data_describe(d, text, sizeof text);
-    say_line(stderr, "%s split: %s", name_of(split), text);
+    if (d->remark) /* what is passed over is no progress */
+        say_line(stderr, "%s split: %s", name_of(split), text);
+    else
+        say_progress(stderr, "%s split: %s", name_of(split), text);
 }

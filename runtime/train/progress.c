@@ -65,29 +65,44 @@ void meter_step(Meter *k, uint64_t finished, double loss)
     double step = fmax(now - k->stepped, 1e-9);
     k->pace = k->pace == 0 ? step : k->pace + (step - k->pace) * (1 - exp(-step / MEMORY));
     k->stepped = now;
-    if (!line_is_due(k, finished, now))
+    if (progress_is_silent() || !line_is_due(k, finished, now))
         return;
     draw_line(k, finished, loss);
     k->shown = now;
 }
 
-void meter_say(Meter *k, const char *format, ...)
+__attribute__((format(printf, 2, 0))) static void say_between(Meter *k, const char *format, va_list args)
 {
     char text[2048];
-    va_list args;
-    va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (k->terminal)
+    if (k->terminal && !progress_is_silent())
         fputs("\r\033[K", k->stream);
     say_line(k->stream, "%s", text);
     fflush(k->stream);
+}
+
+void meter_say(Meter *k, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    say_between(k, format, args);
+    va_end(args);
+    k->stepped = clock_seconds();
+}
+
+void meter_progress(Meter *k, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    if (!progress_is_silent())
+        say_between(k, format, args);
+    va_end(args);
     k->stepped = clock_seconds();
 }
 
 void meter_end(Meter *k)
 {
-    if (k->terminal && k->pace > 0)
+    if (k->terminal && k->pace > 0 && !progress_is_silent())
         fputc('\n', k->stream);
     k->pace = 0;
 }

@@ -298,7 +298,7 @@ static bool probe(Training *t, Fault *f)
         return signals_received() || failed_but_saved(t, f);
     t->probing.done = t->at.step;
     probe_describe(&result, text, sizeof text);
-    meter_say(&t->meter, "linear probe after step %" PRIu64 ": %s", t->at.step, text);
+    meter_progress(&t->meter, "linear probe after step %" PRIu64 ": %s", t->at.step, text);
     if (!metrics_probe(&t->metrics, &result, &why))
         go_on_without_metrics(t, &why);
     if (!events_probe(&t->events, t->at.step, &result, &why))
@@ -325,7 +325,7 @@ static bool train_steps(Training *t, Fault *f)
         if ((probes || told || save_is_due(t)) && !save_finite(t, f))
             return false;
         if (told)
-            meter_say(&t->meter, "saved after step %" PRIu64, t->at.step);
+            meter_progress(&t->meter, "saved after step %" PRIu64, t->at.step);
         if (probes && !probe(t, f))
             return false;
         if (report_is_due(t, t->at.step % t->per_epoch == 0))
@@ -498,17 +498,18 @@ static void say_plan(const Training *t)
         snprintf(pairs + used, sizeof pairs - used, "%s %s", i ? "," : "", m->pair[i].name);
     }
     data_describe(t->data, found, sizeof found);
-    say_line(stderr, "%s:%s on %s", m->name, pairs, found);
-    say_line(stderr, "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
-             t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
+    say_progress(stderr, "%s:%s on %s", m->name, pairs, found);
+    say_progress(stderr,
+                 "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
+                 t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
     if (t->options->threads == m->threads) /* for these the promise was made */
         snprintf(memory, sizeof memory, ", at most %.1f MiB of memory", (double)m->peak_bytes / MEBIBYTE);
     size_t used = strlen(memory);
     if (t->probing.every > 0)
         snprintf(memory + used, sizeof memory - used, ", and %.1f MiB while probing",
                  (double)t->probing.bytes / MEBIBYTE);
-    say_line(stderr, "%d threads%s; %s keeps weights, metrics and report", t->options->threads, memory,
-             t->run.folder);
+    say_progress(stderr, "%d threads%s; %s keeps weights, metrics and report", t->options->threads, memory,
+                 t->run.folder);
 }
 
 static void say_end(const Training *t)
@@ -516,8 +517,8 @@ static void say_end(const Training *t)
     char loss[64] = "";
     if (isfinite(t->last_loss))
         snprintf(loss, sizeof loss, " to loss %.4f", t->last_loss);
-    say_line(stdout, "trained %" PRIu64 " steps%s; weights in %s, report in %s/report.html", t->at.step, loss,
-             t->run.checkpoint.last, t->run.folder);
+    say_progress(stdout, "trained %" PRIu64 " steps%s; weights in %s, report in %s/report.html", t->at.step,
+                 loss, t->run.checkpoint.last, t->run.folder);
 }
 
 static int say_stopped(const Training *t)
@@ -530,9 +531,11 @@ static int say_stopped(const Training *t)
 
 static int say_time_over(const Training *t)
 {
-    printf("stopped after step %" PRIu64 ", for the time of --stop-after is over; the run is saved, and "
-           "--resume goes on with it\n",
-           t->at.step);
+    say_progress(stdout,
+                 "stopped after step %" PRIu64
+                 ", for the time of --stop-after is over; the run is saved, and "
+                 "--resume goes on with it",
+                 t->at.step);
     return 0;
 }
 

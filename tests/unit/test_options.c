@@ -107,6 +107,65 @@ static void test_help(void **state)
     assert_true(parsed("toy train --frob --help").help);
 }
 
+static void test_what_needs_no_command(void **state)
+{
+    (void)state;
+    assert_true(parsed("toy -h").help && parsed("toy train -h").help);
+    assert_true(parsed("toy --version").version && parsed("toy info --version").version);
+    assert_true(parsed("toy --completion bash").completion && parsed("toy --completion=bash").completion);
+    refused("toy --completion zsh", "--completion zsh: the shell that it is for is bash");
+    refused("toy --completion", "--completion: the shell");
+}
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "toy train --out R",
+        "toy check --data D",
+        "toy probe --untrained",
+        "toy encode --weights W -o F",
+        "toy replay --weights W --batch B -o F",
+        "toy views -o F",
+        "toy bench",
+        "toy selfcheck",
+        "toy info",
+    };
+    char line[128];
+    for (size_t i = 0; i < COUNT(lines); i++) {
+        assert_false(parsed(lines[i]).quiet);
+        snprintf(line, sizeof line, "%s --quiet", lines[i]);
+        assert_true(parsed(line).quiet);
+        snprintf(line, sizeof line, "%s -q", lines[i]);
+        assert_true(parsed(line).quiet);
+    }
+}
+
+static void test_what_was_meant(void **state)
+{
+    (void)state;
+    refused("toy trian --out R", "unknown command trian; did you mean train? See `toy --help`");
+    refused("toy help", "did you mean --help?");
+    refused("toy xyzzy", "unknown command xyzzy; see `toy --help`");
+    refused("toy --seed 3 train", "the command comes first: `toy train --seed ...`");
+    refused("toy --seed 3", "a command is missing in front of --seed");
+    refused("toy --versoin", "did you mean --version?");
+    refused("toy train --out R --epoch=3",
+            "unknown option --epoch=3; did you mean --epochs? See `toy train --help`");
+    refused("toy train --out R --checkpoint 3", "did you mean --checkpoint-every?");
+    refused("toy train --out R -epochs 3", "did you mean --epochs?");
+    refused("toy train -o R", "did you mean --out?");
+    refused("toy encode --weights W --output F", "did you mean -o?");
+    refused("toy train --out R -help", "did you mean --help?");
+    refused("toy train --out R --json", "unknown option --json, which is for probe, bench, info; see");
+    refused("toy train --out R --xyzzy", "unknown option --xyzzy; see");
+    refused("toy probe --untrained --head linaer", "--head linaer; did you mean linear?");
+    refused("toy probe --untrained --head svm", "--head svm; see");
+    refused("toy probe --untrained --labels corse", "did you mean coarse?");
+    refused("toy encode --weights W -o F --split tset", "did you mean test?");
+    refused("toy train --out R --on-nan skp", "did you mean skip?");
+}
+
 static void test_usage_names_the_options(void **state)
 {
     (void)state;
@@ -115,7 +174,8 @@ static void test_usage_names_the_options(void **state)
     FILE *stream = open_memstream(&text, &size);
     options_usage(&toy_model, "toy", "replay", stream);
     fclose(stream);
-    assert_non_null(strstr(text, "usage: toy replay --weights FILE --batch FILE [--threads T] -o FILE\n"));
+    assert_non_null(
+        strstr(text, "usage: toy replay --weights FILE --batch FILE [--threads T] [--quiet] -o FILE\n"));
     assert_null(strstr(text, "--resume"));
     free(text);
 
@@ -213,6 +273,9 @@ int main(void)
         cmocka_unit_test(test_values_behind_an_equals_sign),
         cmocka_unit_test(test_options_of_other_commands),
         cmocka_unit_test(test_help),
+        cmocka_unit_test(test_what_needs_no_command),
+        cmocka_unit_test(test_quiet),
+        cmocka_unit_test(test_what_was_meant),
         cmocka_unit_test(test_usage_names_the_options),
         cmocka_unit_test(test_missing),
         cmocka_unit_test(test_unexpected),
