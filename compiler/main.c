@@ -17,7 +17,7 @@ static const char usage[] =
     "       amdimc --explain SPEC.yaml         layers, pairs, FLOPs, memory; --explain=json for machines\n"
     "       amdimc --emit=ir SPEC.yaml         the operations of a step, as text\n"
     "       amdimc --check SPEC.yaml           diagnostics only\n"
-    "       amdimc sweep SPEC.yaml --pairs LIST [--pairs LIST ...] --out DIR\n"
+    "       amdimc sweep SPEC.yaml [--pairs LIST ...] [--set KEY=V1,V2 ...] --out DIR\n"
     "                                          compile, train and probe every combination, and compare them\n"
     "\n"
     "options:\n"

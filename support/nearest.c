@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { WORD_LIMIT = 32 };
+enum { WORD_LIMIT = 32, LETTERS_ALIKE = 5 };
 
 static size_t least(size_t a, size_t b)
 {
@@ -40,12 +40,14 @@ void nearest_begin(Nearest *n, const char *typed, size_t length)
     n->distance = n->length / 3 > 1 ? n->length / 3 : 1;
 }
 
-/* -e of --epochs, --checkpoint of --checkpoint-every, --batch-size of --batch, --output of -o. */
+/* -e of --epochs, --checkpoint of --checkpoint-every, --batch-size of --batch, --output of -o, augmentation
+ * of augment. */
 static bool begins(const Nearest *n, const char *word, size_t length)
 {
     if (n->length < length)
         return strncmp(n->typed, word, n->length) == 0;
-    return strncmp(n->typed, word, length) == 0 && (length == 1 || n->typed[length] == '-');
+    return strncmp(n->typed, word, length) == 0 &&
+           (length == 1 || n->typed[length] == '-' || length >= LETTERS_ALIKE);
 }
 
 void nearest_try(Nearest *n, const char *word)

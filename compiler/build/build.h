@@ -38,6 +38,7 @@ typedef struct {
     const char *log;   /* the file that what it prints is added to */
     const char *made;  /* a compiler's result, removed where we are killed; or NULL */
     bool is_compiler;  /* it starts others, and has nothing to save: all of them end at once where we end */
+    bool is_wrapped;   /* it starts others, which save: all of them are told to end where we or it do */
 } Child;
 enum { NOT_RUN = 126, NOT_FOUND = 127 };               /* exit statuses of what could not be started */
 pid_t children_start(Children *c, const Child *child); /* -1 when it has said why it cannot */
@@ -46,6 +47,7 @@ typedef struct {
     int status;        /* as wait's */
     size_t peak_bytes; /* of resident memory */
 } Ended;
+void children_tell(const Children *c, int signal_number); /* all of them, and what they have started */
 Ended children_next(Children *c); /* waits for the next of them to end; there must be one */
 bool child_succeeded(const Ended *e);
 

@@ -6,7 +6,8 @@
  *
  * Where this process dies, by whatever, what it started ends, too. A program is told to stop and saves. A
  * compiler runs others, which would not hear of it: between it and us stands a copy of this process that does
- * nothing but wait for either to end, and then kills the whole group. */
+ * nothing but wait for either to end, and then kills the whole group. So it is with a command that runs the
+ * program (`nice`, `srun`), but for the way to end: the group is told to stop, once, and waited for. */
 #include "build.h"
 #include "support.h"
 #include <errno.h>
@@ -20,6 +21,8 @@
 
 static const double SAME_WISH = 2; /* seconds in which a second signal says what the first did */
 static const int ENDS_WITHIN = 2;  /* seconds that a compiler has to end in */
+static const int SAVED_WITHIN =
+    60; /* that programs have to save in, once the command that ran them is gone */
 
 static bool is_ignored(int number)
 {
@@ -93,6 +96,91 @@ _Noreturn static void supervise(const Children *c, const Child *child, pid_t par
     wait_for(compiler, child->made, &either);
 }
 
+/* ---- a command that runs a program ---- */
+
+/* What its keeper knows. */
+typedef struct {
+    pid_t command;
+    int status;      /* the command's, once it has ended */
+    bool ended;      /* the command has; what it started may not */
+    bool told;       /* all have been told to end */
+    double deadline; /* when what is left is killed; 0: never */
+} Keeper;
+
+/* Once: a program that is told twice ends without saving. We are of the group and block it. */
+static void tell_group(Keeper *k)
+{
+    if (!k->told)
+        kill(0, SIGTERM);
+    k->told = true;
+    if (!(k->deadline > 0))
+        k->deadline = clock_seconds() + SAVED_WITHIN;
+}
+
+/* Whether anything of the group but us is left. Those whose parents have gone are ours
+ * (PR_SET_CHILD_SUBREAPER); what has left the group, a connection that ssh keeps, say, is not waited for. */
+static bool group_is_left(Keeper *k)
+{
+    int status;
+    for (pid_t ended; (ended = waitpid(0, &status, WNOHANG)) != 0;) {
+        if (ended < 0 && errno != EINTR)
+            return false;
+        if (ended == k->command) {
+            k->ended = true;
+            k->status = status;
+        }
+    }
+    return true;
+}
+
+/* What asks to end comes before what tells of an end: signals of lower numbers are handed out first. */
+static void take_signals(Keeper *k, const sigset_t *watched)
+{
+    const struct timespec patience = {.tv_sec = 1}, none = {0};
+    for (int got = sigtimedwait(watched, NULL, &patience); got > 0; got = sigtimedwait(watched, NULL, &none))
+        if (got == SIGUSR1)
+            tell_group(k); /* our parent is gone */
+        else if (got != SIGCHLD)
+            k->told = true; /* by our parent, as was the whole group */
+}
+
+_Noreturn static void keep(Keeper *k, const sigset_t *watched)
+{
+    while (group_is_left(k)) {
+        take_signals(k, watched);
+        if (k->ended)
+            tell_group(k);
+        if (k->deadline > 0 && clock_seconds() > k->deadline)
+            kill(0, SIGKILL);
+    }
+    _exit(WIFEXITED(k->status) ? WEXITSTATUS(k->status) : EXIT_SIGNAL + WTERMSIG(k->status));
+}
+
+_Noreturn static void keep_command(const Children *c, const Child *child, pid_t parent)
+{
+    static const int watched[] = {SIGCHLD, SIGUSR1, SIGTERM, SIGINT, SIGHUP};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < COUNT(watched); i++)
+        sigaddset(&set, watched[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_PDEATHSIG, SIGUSR1);
+    if (getppid() != parent)
+        _exit(EXIT_FAILED);
+    pid_t keeper = getpid();
+    Keeper k = {.command = fork()};
+    if (!k.command) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != keeper)
+            _exit(EXIT_FAILED);
+        become(c, child);
+    }
+    if (k.command < 0)
+        _exit(EXIT_FAILED);
+    keep(&k, &set);
+}
+
 _Noreturn static void begin(const Children *c, const Child *child, int in, int out, pid_t parent)
 {
     setpgid(0, 0);
@@ -101,6 +189,8 @@ _Noreturn static void begin(const Children *c, const Child *child, int in, int o
     dup2(out, STDERR_FILENO);
     if (child->is_compiler)
         supervise(c, child, parent);
+    if (child->is_wrapped)
+        keep_command(c, child, parent);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(EXIT_FAILED);
@@ -161,7 +251,7 @@ pid_t children_start(Children *c, const Child *child)
 
 /* ---- waiting for it ---- */
 
-static void tell_all(const Children *c, int signal_number)
+void children_tell(const Children *c, int signal_number)
 {
     for (int i = 0; i < c->count; i++)
         kill(-c->child[i], signal_number);
@@ -175,7 +265,7 @@ static void pass_on(Children *c, int signal_number)
     else if (now - c->asked < SAME_WISH)
         return;
     c->asked = now;
-    tell_all(c, signal_number);
+    children_tell(c, signal_number);
 }
 
 /* What a compiler has left running goes with it. False of a child that is none of these: whoever was here
@@ -229,9 +319,9 @@ Ended children_next(Children *c)
             bug("waiting for a child without one");
         int got = next_signal(c);
         if (got == SIGTSTP) { /* Ctrl-Z stops all of us */
-            tell_all(c, SIGSTOP);
+            children_tell(c, SIGSTOP);
             raise(SIGSTOP);
-            tell_all(c, SIGCONT);
+            children_tell(c, SIGCONT);
         } else if (got > 0 && got != SIGCHLD) {
             pass_on(c, got);
         }

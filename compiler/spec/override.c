@@ -1,30 +1,11 @@
 /* override.c: values of the command line, in place of the spec's.
  *
  * They are put into the tree before it is read, so that the spec's own types and ranges hold for them; each
- * has its option as its source. --pairs takes names only: a pair that the spec lists too keeps the spec's
- * weight, any other has weight 1. */
+ * has its option as its source. Values of --set come first (setting.c). --pairs takes names only: a pair that
+ * the spec lists too keeps the spec's weight, any other has weight 1. */
 #include "reader.h"
 
 #include <string.h>
-
-static Source *option_source(Arena *a, const char *option, const char *text)
-{
-    Source *source = ARENA_NEW(a, Source);
-    *source = (Source){option, text, strlen(text)};
-    return source;
-}
-
-/* A scalar of `length` bytes from `begin` in the option's text. */
-static Node *option_scalar(Arena *a, const Source *source, size_t begin, size_t length)
-{
-    Node *n = ARENA_NEW(a, Node);
-    n->kind = NODE_SCALAR;
-    n->plain = true;
-    n->text = arena_copy(a, source->text + begin, length);
-    n->length = length;
-    n->at = (Mark){source, 1, (int)begin + 1, length > 0 ? (int)length : 1};
-    return n;
-}
 
 static Node *empty_node(Arena *a, NodeKind kind, Mark at)
 {
@@ -51,10 +32,7 @@ static Node *put(Arena *a, Node *mapping, const char *key, Node *value)
         node_append(mapping, value);
         return value;
     }
-    Node *next = old->next, *old_key = old->key;
-    *old = *value;
-    old->next = next;
-    old->key = old_key;
+    node_replace(old, value);
     return old;
 }
 
@@ -119,6 +97,8 @@ void override_tree(Reader *r, Node *root, const Overrides *o)
     };
     if (root->kind != NODE_MAPPING)
         return;
+    for (int i = 0; i < o->settings; i++)
+        set_value(r, root, &o->setting[i]);
     for (size_t i = 0; i < COUNT(scalar); i++) {
         if (!scalar[i].text)
             continue;

@@ -1,6 +1,8 @@
 /* reader.h: the parts of the spec's reader, in the order of its work.
  *
- *   text -yaml.c-> tree of marked nodes -override.c-> the same with the command line's values -spec.c-> Spec
+ *   text -yaml.c-> tree of marked nodes -override.c, setting.c-> the same with the command line's values
+ *     -spec.c-> Spec
+ *     -write.c-> text
  *
  * spec.c holds the language as tables of fields; fields.c reads a mapping by such a table, value.c one value.
  * All of them report through problem.c, which puts what they find in the order of the file. */
@@ -43,14 +45,31 @@ struct Node {
 
 /* The one document of the source; NULL with a problem where it is none. */
 Node *yaml_tree(Reader *r, Source *source);
+/* The same of `length` bytes from `begin` in a text that is no file. */
+Node *yaml_value(Reader *r, const Source *source, size_t begin, size_t length);
 void node_append(Node *parent, Node *child);
+void node_replace(Node *old, const Node *value);        /* its content; its key and its place stay */
 Node *node_child(const Node *mapping, const char *key); /* or NULL */
 bool node_is(const Node *scalar, const char *text);
+
+/* ---- source.c ---- */
+
+Source *option_source(Arena *a, const char *option, const char *text);
+/* A scalar of `length` bytes from `begin` in the option's text. */
+Node *option_scalar(Arena *a, const Source *source, size_t begin, size_t length);
 
 /* ---- override.c: values of the command line ---- */
 
 /* Puts what `o` names in place of the tree's own values; each has its option as its source. */
 void override_tree(Reader *r, Node *root, const Overrides *o);
+
+/* ---- setting.c: any key by its path ---- */
+
+/* Puts the value at its path, or takes the key out where it is null. Sections that are not there are made;
+ * whether the language has the key is for the tables to say. */
+void set_value(Reader *r, Node *root, const Setting *s);
+/* The node at a path of the tree, or NULL. */
+const Node *node_at(Arena *a, const Node *root, const char *path);
 
 /* ---- value.c: one node -> one typed value ---- */
 

@@ -1,4 +1,4 @@
-/* source.c: a file -> the text that marks point into. */
+/* source.c: a file, or an option -> the text that marks point into. */
 #include "reader.h"
 
 #include <string.h>
@@ -19,4 +19,22 @@ Source *source_read(Arena *a, Diagnostics *d, const char *path)
     Source *source = ARENA_NEW(a, Source);
     *source = (Source){arena_copy(a, path, strlen(path)), text + skipped, length - skipped};
     return source;
+}
+
+Source *option_source(Arena *a, const char *option, const char *text)
+{
+    Source *source = ARENA_NEW(a, Source);
+    *source = (Source){option, text, strlen(text)};
+    return source;
+}
+
+Node *option_scalar(Arena *a, const Source *source, size_t begin, size_t length)
+{
+    Node *n = ARENA_NEW(a, Node);
+    n->kind = NODE_SCALAR;
+    n->plain = true;
+    n->text = arena_copy(a, source->text + begin, length);
+    n->length = length;
+    n->at = (Mark){source, 1, (int)begin + 1, length > 0 ? (int)length : 1};
+    return n;
 }

@@ -109,9 +109,18 @@ typedef struct {
     } target;
 } Spec;
 
+/* "optimizer.adam.lr=1e-4": a key by its path, and one value, as YAML. */
+typedef struct {
+    const char *text;     /* as it was typed: KEY=VALUE, or KEY=VALUE,VALUE */
+    size_t key;           /* bytes of the key, which begins it */
+    size_t begin, length; /* the value's place */
+} Setting;
+
 /* What the command line changes; NULL or 0 where it does not. */
 typedef struct {
     const char *pairs, *march, *blas, *memory, *batch, *threads;
+    int settings;
+    const Setting *setting; /* each is put over what those before it have made */
 } Overrides;
 
 /* Reads the whole language (docs/language.md) and the ranges it states. All independent errors are
@@ -119,6 +128,10 @@ typedef struct {
 Spec *spec_read(Arena *a, Diagnostics *d, Source *source, const Overrides *o);
 /* Reads a file as a source; NULL with a message on d's stream (path, strerror) when it cannot be read. */
 Source *source_read(Arena *a, Diagnostics *d, const char *path);
+/* The spec with those values in it, as YAML; and of it the value at a path ("optimizer.adam.lr") on one line,
+ * or NULL where it is absent. The spec and the overrides are such as spec_read takes. */
+char *spec_text(Arena *a, Source *source, const Overrides *o);
+const char *spec_value(Arena *a, Source *source, const Overrides *o, const char *path);
 const char *layer_kind_name(LayerKind kind); /* "residual" */
 /* What tells layers apart: "block 4x4 stride 2 depth 3". */
 const char *layer_text(Arena *a, const SpecLayer *layer);

@@ -13,7 +13,8 @@ enum { NESTING_LIMIT = 16 };
 
 typedef struct {
     Reader *reader;
-    const Source *source;
+    const Source *source; /* what is parsed */
+    const Source *shown;  /* what marks point into: the same places in another text, or itself */
     yaml_parser_t parser;
     size_t *line_begin; /* the byte each line begins with, and one entry past the last line */
     size_t lines;
@@ -30,6 +31,14 @@ void node_append(Node *parent, Node *child)
         parent->first = child;
     parent->last = child;
     parent->count++;
+}
+
+void node_replace(Node *old, const Node *value)
+{
+    Node *next = old->next, *key = old->key;
+    *old = *value;
+    old->next = next;
+    old->key = key;
 }
 
 bool node_is(const Node *scalar, const char *text)
@@ -128,7 +137,7 @@ static Mark mark_between(Loader *l, yaml_mark_t start, yaml_mark_t end)
     size_t last = byte_of(l, end.index), first = byte_of(l, start.index);
     size_t line = start.line < l->lines ? start.line : l->lines - 1;
     size_t column = first - l->line_begin[line];
-    return (Mark){l->source, (int)line + 1, (int)column + 1, last > first ? (int)(last - first) : 1};
+    return (Mark){l->shown, (int)line + 1, (int)column + 1, last > first ? (int)(last - first) : 1};
 }
 
 /* ---- events ---- */
@@ -322,15 +331,9 @@ static Node *load_document(Loader *l)
     return NULL;
 }
 
-Node *yaml_tree(Reader *r, Source *source)
+static Node *load_source(Reader *r, const Source *source, const Source *shown)
 {
-    if (source->length > SPEC_BYTES_LIMIT) {
-        problem(r, (Mark){source, 1, 1, 1}, "the file is larger than 1 MiB; no spec needs that");
-        return NULL;
-    }
-    if (!check_characters(r, source))
-        return NULL;
-    Loader l = {.reader = r, .source = source};
+    Loader l = {.reader = r, .source = source, .shown = shown};
     l.lines = find_lines(source, NULL);
     l.line_begin = ARENA_ARRAY(r->arena, size_t, l.lines + 1);
     find_lines(source, l.line_begin);
@@ -341,4 +344,25 @@ Node *yaml_tree(Reader *r, Source *source)
     Node *root = load_document(&l);
     yaml_parser_delete(&l.parser);
     return root;
+}
+
+Node *yaml_tree(Reader *r, Source *source)
+{
+    if (source->length > SPEC_BYTES_LIMIT) {
+        problem(r, (Mark){source, 1, 1, 1}, "the file is larger than 1 MiB; no spec needs that");
+        return NULL;
+    }
+    if (!check_characters(r, source))
+        return NULL;
+    return load_source(r, source, source);
+}
+
+/* Blanks in front of it keep every column. */
+Node *yaml_value(Reader *r, const Source *source, size_t begin, size_t length)
+{
+    if (!check_characters(r, source))
+        return NULL;
+    char *text = arena_copy(r->arena, source->text, begin + length);
+    memset(text, ' ', begin);
+    return load_source(r, &(Source){source->name, text, begin + length}, source);
 }

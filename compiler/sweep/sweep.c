@@ -3,19 +3,28 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char synopsis[] =
-    "usage: amdimc sweep SPEC.yaml --pairs LIST [--pairs LIST ...] --data DIR --out DIR\n"
-    "                    [--epochs N] [--limit N] [--seeds K]\n";
+    "usage: amdimc sweep SPEC.yaml [--pairs LIST ...] [--set KEY=V1,V2 ...] --data DIR --out DIR\n"
+    "                    [--epochs N] [--limit N] [--seeds K] [--jobs N] [--run-with COMMAND]\n";
 const char sweep_usage[] =
     "options of sweep, besides --cc and those from --batch to --memory:\n"
     "  --pairs LIST        a combination to try; again for each, or `each`: every n-to-m of the spec's "
-    "scales\n"
+    "scales;\n"
+    "                      the spec's own unless given\n"
+    "  --set KEY=V1,V2     the values that a key of the spec shall have, as optimizer.adam.lr=1e-4,5e-4 or\n"
+    "                      augment.crop.scale=[0.2,1],[0.5,1]; again for each key: all combinations are "
+    "tried\n"
     "  --data DIR          as the program's; absent: its built-in pictures\n"
     "  --out DIR           where programs, runs and sweep.csv, .json and .html go; a sweep there goes on\n"
     "  --epochs N          of every run; the spec's unless given\n"
     "  --limit N           the first N images of each class, to train and to probe with\n"
     "  --seeds K           train each with the seeds 0 to K - 1; 1 unless given\n"
+    "  --jobs N            N runs at once, which share the processors; 1 unless given\n"
+    "  --run-with COMMAND  a command of the shell before each program: nice, 'srun -n1', 'ssh host'; in it "
+    "$AMDIMC_JOB\n"
+    "                      is the number of the place among the N, from 0\n"
     "  -q, --quiet         nothing but errors and the table in the end\n";
 
 /* ---- the command line ---- */
@@ -38,6 +47,9 @@ static int parse(Sweep *s, int argc, char **argv)
         EPOCHS,
         LIMIT,
         SEEDS,
+        SET,
+        JOBS,
+        RUN_WITH,
         CC,
         BATCH,
         MARCH,
@@ -49,18 +61,32 @@ static int parse(Sweep *s, int argc, char **argv)
         VERSION
     };
     static const struct option options[] = {
-        {"pairs", required_argument, NULL, PAIRS}, {"data", required_argument, NULL, DATA},
-        {"out", required_argument, NULL, OUT},     {"epochs", required_argument, NULL, EPOCHS},
-        {"limit", required_argument, NULL, LIMIT}, {"seeds", required_argument, NULL, SEEDS},
-        {"cc", required_argument, NULL, CC},       {"batch", required_argument, NULL, BATCH},
-        {"march", required_argument, NULL, MARCH}, {"threads", required_argument, NULL, THREADS},
-        {"blas", required_argument, NULL, BLAS},   {"memory", required_argument, NULL, MEMORY},
-        {"quiet", no_argument, NULL, QUIET},       {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},   {NULL, 0, NULL, 0},
+        {"pairs", required_argument, NULL, PAIRS},
+        {"data", required_argument, NULL, DATA},
+        {"out", required_argument, NULL, OUT},
+        {"epochs", required_argument, NULL, EPOCHS},
+        {"limit", required_argument, NULL, LIMIT},
+        {"seeds", required_argument, NULL, SEEDS},
+        {"set", required_argument, NULL, SET},
+        {"jobs", required_argument, NULL, JOBS},
+        {"run-with", required_argument, NULL, RUN_WITH},
+        {"cc", required_argument, NULL, CC},
+        {"batch", required_argument, NULL, BATCH},
+        {"march", required_argument, NULL, MARCH},
+        {"threads", required_argument, NULL, THREADS},
+        {"blas", required_argument, NULL, BLAS},
+        {"memory", required_argument, NULL, MEMORY},
+        {"quiet", no_argument, NULL, QUIET},
+        {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},
+        {NULL, 0, NULL, 0},
     };
     static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
-    static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000;
+    static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000,
+                         most_jobs = CHILDREN;
+    int64_t jobs;
     s->list = ARENA_ARRAY(s->arena, const char *, argc);
+    s->set = ARENA_ARRAY(s->arena, SetOption, argc);
     OptionReader r = {"amdimc: sweep", argc, argv, "-:hq", options, false};
     for (int o; (o = option_next(&r)) != -1;) {
         switch (o) {
@@ -84,6 +110,18 @@ static int parse(Sweep *s, int argc, char **argv)
             if (!parse_count(optarg, most_seeds, &s->seeds))
                 return usage_error("amdimc: sweep", no_count, "seeds", optarg, (intmax_t)most_seeds);
             break;
+        case SET: {
+            int code = set_add(s, optarg);
+            if (code >= 0)
+                return code;
+            break;
+        }
+        case JOBS:
+            if (!parse_count(optarg, most_jobs, &jobs))
+                return usage_error("amdimc: sweep", no_count, "jobs", optarg, (intmax_t)most_jobs);
+            s->jobs = (int)jobs;
+            break;
+        case RUN_WITH: s->run_with = optarg; break;
         case CC: s->cc = optarg; break;
         case BATCH: s->overrides.batch = optarg; break;
         case MARCH: s->overrides.march = optarg; break;
@@ -102,12 +140,17 @@ static int parse(Sweep *s, int argc, char **argv)
     }
     if (!s->spec || !*s->spec)
         return usage_error("amdimc: sweep", "no spec given");
-    if (!s->lists)
-        return usage_error("amdimc: sweep", "--pairs is missing: which combinations shall be tried?");
+    if (!s->lists && !s->set_options)
+        return usage_error("amdimc: sweep",
+                           "--pairs is missing, or --set KEY=V1,V2: which combinations shall be tried?");
+    if (s->run_with && !s->run_with[strspn(s->run_with, " \t\n")])
+        return usage_error("amdimc: sweep",
+                           "--run-with names no command; it is put before each run, as nice is");
     if (!s->out || !*s->out)
         return usage_error("amdimc: sweep", "--out is missing: where shall the runs go?");
     s->out = as_operand(s->arena, s->out); /* names in it become values of options */
-    return -1;
+    s->epochs_given = s->epochs > 0;
+    return set_check(s);
 }
 
 /* ---- the work ---- */
@@ -123,6 +166,20 @@ static bool find_data(Sweep *s)
     s->data = arena_copy(s->arena, path, strlen(path));
     free(path);
     return !strchr(s->data, '\n') || build_failed(s->data, "a folder's name with a line break; rename it");
+}
+
+/* A command before the programs may take them to another folder, or machine: they are called by whole names.
+ */
+static bool find_out(Sweep *s)
+{
+    char *here = s->run_with && *s->out != '/' ? getcwd(NULL, 0) : NULL;
+    if (!s->run_with || *s->out == '/')
+        return true;
+    if (!here)
+        return system_failed(".");
+    s->out = arena_printf(s->arena, "%s/%s", here, strncmp(s->out, "./", 2) ? s->out : s->out + 2);
+    free(here);
+    return true;
 }
 
 static const char *table_text(const Sweep *s, void (*write)(const Sweep *s, FILE *stream))
@@ -163,12 +220,13 @@ static int work(Sweep *s)
     Fault f;
     if (!folder_may_be_made(s->out, &f))
         return build_fault(&f), EXIT_FAILED;
-    if (!find_data(s) || !plan_lists(s))
+    if (!find_data(s) || !find_out(s) || !plan_lists(s))
         return EXIT_FAILED;
     if (!s->epochs)
         s->epochs = s->spec_epochs;
     if (!keep_plan(s))
         return EXIT_FAILED;
+    keys_read(s);
     children_watch(&children);
     results_read(s);
     s->busy = true;
@@ -183,7 +241,7 @@ static int work(Sweep *s)
 
 int sweep(int argc, char **argv)
 {
-    Sweep s = {.arena = arena_new(), .seeds = 1};
+    Sweep s = {.arena = arena_new(), .seeds = 1, .jobs = 1};
     int code = parse(&s, argc, argv);
     if (code < 0)
         code = work(&s);

@@ -1,13 +1,16 @@
-/* sweep_dots.c: accuracies as dots on lines, a combination a line: the untrained encoder's as a ring, the
- * mean of the seeds with its standard deviation, and every seed small. */
+/* sweep_dots.c: accuracies as dots on lines: the untrained encoder's as a ring, the mean of the runs with its
+ * standard deviation, and every run small. */
 #include "sweep.h"
 #include <math.h>
 
-enum { WIDTH = 560, LEFT = 12, RIGHT = 44, TOP = 8, ROW = 44, BOTTOM = 44, TICKS = 6 };
+enum { HALF = 560, THIRD = 370 }; /* the drawing's width, by its section's */
+enum { LEFT = 12, RIGHT = 44, TOP = 8, ROW = 50, BOTTOM = 44, TICKS = 6 };
+enum { MARKS = 34, NAME_ABOVE = 16 }; /* in a row: where the marks are, and the name above them */
 
 /* Of shares, 0 to 1; the ends are ticks. */
 typedef struct {
     double low, high, tick;
+    int width; /* of the drawing */
 } Range;
 
 static void widen(Range *r, double value)
@@ -16,23 +19,21 @@ static void widen(Range *r, double value)
     r->high = fmax(r->high, value);
 }
 
-static Range range_of(const Sweep *s, Head head)
+static Range range_of(const DotRow *row, int rows, Head head, int width)
 {
-    Range r = {.low = INFINITY, .high = -INFINITY};
-    for (int i = 0; i < s->combinations; i++) {
-        const Combination *c = &s->combination[i];
-        Summary all = summarise(s, c, figure_accuracy, head);
-        for (int seed = 0; seed < s->seeds; seed++)
-            if (run_complete(&c->run[seed])) {
-                widen(&r, c->run[seed].score[head].accuracy);
-                widen(&r, c->run[seed].untrained[head].accuracy);
-            }
+    Range r = {.low = INFINITY, .high = -INFINITY, .width = width};
+    for (int i = 0; i < rows; i++) {
+        const Summary all = summarise_runs(&row[i].runs, figure_accuracy, head);
+        for (int j = 0; j < row[i].runs.count; j++) {
+            widen(&r, figure_accuracy(row[i].runs.run[j], head));
+            widen(&r, figure_untrained(row[i].runs.run[j], head));
+        }
         if (isfinite(all.spread)) {
             widen(&r, all.mean - all.spread);
             widen(&r, all.mean + all.spread);
         }
     }
-    r.tick = chart_tick(fmax(r.high - r.low, 0.01), TICKS);
+    r.tick = chart_tick(fmax(r.high - r.low, 0.01), width < HALF ? TICKS / 2 : TICKS);
     r.low = floor(r.low / r.tick + 1e-9) * r.tick;
     r.high = fmax(ceil(r.high / r.tick - 1e-9) * r.tick, r.low + r.tick);
     return r;
@@ -40,7 +41,7 @@ static Range range_of(const Sweep *s, Head head)
 
 static double place(const Range *r, double share)
 {
-    return LEFT + (share - r->low) / (r->high - r->low) * (WIDTH - LEFT - RIGHT);
+    return LEFT + (share - r->low) / (r->high - r->low) * (r->width - LEFT - RIGHT);
 }
 
 static void draw_axis(FILE *out, const Range *r, int bottom)
@@ -53,7 +54,7 @@ static void draw_axis(FILE *out, const Range *r, int bottom)
                 bottom);
         fprintf(out, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", x, bottom + 18, text);
     }
-    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">accuracy, %%</text>\n", WIDTH / 2,
+    fprintf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">accuracy, %%</text>\n", r->width / 2,
             bottom + 38);
 }
 
@@ -68,44 +69,54 @@ static void draw_circle(FILE *out, const char *kind, double x, double y, double 
     fprintf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\"/>\n", kind, x, y, radius);
 }
 
-/* Of all that is drawn for a combination. */
-static double right_end(const Sweep *s, const Combination *c, const Range *r, Head head)
+/* Of all that is drawn for a row. */
+static double right_end(const DotRow *row, const Range *r, Head head)
 {
-    Summary all = summarise(s, c, figure_accuracy, head);
+    const Summary all = summarise_runs(&row->runs, figure_accuracy, head);
     double most = isfinite(all.spread) ? all.mean + all.spread : all.mean;
-    return place(r, fmax(fmax(most, all.largest), summarise(s, c, figure_untrained, head).mean));
+    return place(r, fmax(fmax(most, all.largest), summarise_runs(&row->runs, figure_untrained, head).mean));
 }
 
-static void draw_row(FILE *out, const Sweep *s, const Range *r, int row, Head head)
+static void draw_marks(FILE *out, const DotRow *row, const Range *r, double y, Head head)
 {
-    const Combination *c = &s->combination[row];
-    Summary all = summarise(s, c, figure_accuracy, head);
-    double y = TOP + ROW * row + 30, mean = place(r, all.mean);
-    fprintf(out, "<text class=\"name\" x=\"%d\" y=\"%.1f\">%s</text>\n", LEFT, y - 13, c->name);
-    if (!all.count)
-        return;
-    double untrained = place(r, summarise(s, c, figure_untrained, head).mean);
-    fprintf(out, "<g class=\"c%d\">\n", row % CHART_COLOURS);
+    const Summary all = summarise_runs(&row->runs, figure_accuracy, head);
+    const double mean = place(r, all.mean),
+                 untrained = place(r, summarise_runs(&row->runs, figure_untrained, head).mean);
     draw_line(out, "gain", untrained, mean, y);
     if (isfinite(all.spread))
         draw_line(out, "spread", place(r, all.mean - all.spread), place(r, all.mean + all.spread), y);
-    for (int seed = 0; seed < s->seeds; seed++)
-        if (run_complete(&c->run[seed]))
-            draw_circle(out, "seed", place(r, c->run[seed].score[head].accuracy), y, 3);
+    for (int i = 0; i < row->runs.count; i++)
+        draw_circle(out, "seed", place(r, figure_accuracy(row->runs.run[i], head)), y, 3);
     draw_circle(out, "untrained", untrained, y, 4.5);
     draw_circle(out, "mean", mean, y, 5.5);
-    fprintf(out, "<text class=\"value\" x=\"%.1f\" y=\"%.1f\">%.1f</text>\n</g>\n",
-            right_end(s, c, r, head) + 11, y + 4, 100 * all.mean);
+    fprintf(out, "<text class=\"value\" x=\"%.1f\" y=\"%.1f\">%.1f</text>\n", right_end(row, r, head) + 11,
+            y + 4, 100 * all.mean);
 }
 
-void draw_dots(const Sweep *s, Head head, FILE *out)
+static void draw_row(FILE *out, const DotRow *row, const Range *r, double y, Head head)
 {
-    Range r = range_of(s, head);
-    int bottom = TOP + ROW * s->combinations;
+    fprintf(out, "<text class=\"name\" x=\"%d\" y=\"%.1f\">", LEFT, y - NAME_ABOVE);
+    html_text(out, row->name);
+    fputs("</text>\n", out);
+    if (!row->runs.count)
+        return;
+    if (row->colour < 0)
+        fputs("<g class=\"any\">\n", out);
+    else
+        fprintf(out, "<g class=\"c%d\">\n", row->colour % CHART_COLOURS);
+    draw_marks(out, row, r, y, head);
+    fputs("</g>\n", out);
+}
+
+void draw_dots(const DotRow *row, int rows, Head head, SectionWidth section, FILE *out)
+{
+    const int width = section == SECTION_THIRD ? THIRD : HALF;
+    const Range r = range_of(row, rows, head, width);
+    const int bottom = TOP + ROW * rows;
     fprintf(out, "<svg class=\"dots\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s accuracy\">\n",
-            WIDTH, bottom + BOTTOM, head_option[head]);
+            width, bottom + BOTTOM, head_option[head]);
     draw_axis(out, &r, bottom);
-    for (int i = 0; i < s->combinations; i++)
-        draw_row(out, s, &r, i, head);
+    for (int i = 0; i < rows; i++)
+        draw_row(out, &row[i], &r, TOP + ROW * i + MARKS, head);
     fputs("</svg>\n", out);
 }

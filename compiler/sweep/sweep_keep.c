@@ -130,33 +130,80 @@ static bool keep_epochs(Sweep *s, int64_t kept)
                                (intmax_t)kept, (intmax_t)s->epochs));
 }
 
-/* "1-to-5,1-to-7 1,0.5" */
-static bool keep_combination(Sweep *s, char *line)
+/* A combination on its way in: "pairs 1-to-5,1-to-7 1,0.5", then a line "set KEY=VALUE" for each setting. */
+typedef struct {
+    const char *pairs, *weights; /* pairs NULL: none */
+    int settings, capacity;
+    Setting *setting;
+} Kept;
+
+static void keep_setting(Sweep *s, Kept *k, const char *text)
 {
-    char *weights = strchr(line, ' ');
-    if (!weights)
-        return refuse(s, "the file plan in it is damaged; choose another --out");
-    *weights++ = '\0';
-    Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
-    if (!plan_add(s, &d, line))
-        return false;
-    const Combination *c = plan_find(s, line);
-    return (c && !strcmp(c->weights, weights)) ||
-           refuse(s, arena_printf(s->arena,
-                                  "was begun with %s of weights %s, not %s; go on as it was begun, or "
-                                  "choose another --out",
-                                  line, weights, c ? c->weights : "others"));
+    if (k->settings == k->capacity) {
+        const Setting *old = k->setting;
+        k->capacity = 2 * k->capacity + 8;
+        k->setting = ARENA_ARRAY(s->arena, Setting, k->capacity);
+        if (k->settings)
+            memcpy(k->setting, old, sizeof *old * (size_t)k->settings);
+    }
+    k->setting[k->settings++] = set_parse(text);
 }
 
-static bool keep_line(Sweep *s, char *line)
+static bool damaged(const Sweep *s)
 {
-    static const char epochs[] = "epochs ", seeds[] = "seeds ", pairs[] = "pairs ";
-    if (!strncmp(line, epochs, strlen(epochs)))
-        return keep_epochs(s, strtoll(line + strlen(epochs), NULL, 10));
-    if (!strncmp(line, pairs, strlen(pairs)))
-        return keep_combination(s, line + strlen(pairs));
-    if (!strncmp(line, seeds, strlen(seeds))) {
-        int64_t kept = strtoll(line + strlen(seeds), NULL, 10);
+    return refuse(s, "the file plan in it is damaged; choose another --out");
+}
+
+/* What was read of it so far is all of it. */
+static bool keep_combination(Sweep *s, Kept *k)
+{
+    if (!k->pairs)
+        return true;
+    Diagnostics d = {.stream = stderr, .color = isatty(STDERR_FILENO)};
+    const int before = s->combinations;
+    if (!plan_add(s, &d, k->pairs, k->setting, k->settings))
+        return false;
+    const Combination *c = s->combinations > before ? &s->combination[before] : NULL;
+    if (!c || strcmp(c->pairs, k->pairs))
+        return damaged(s);
+    if (strcmp(c->weights, k->weights))
+        return refuse(s, arena_printf(s->arena,
+                                      "was begun with %s of weights %s, not %s; go on as it was begun, or "
+                                      "choose another --out",
+                                      c->pairs, k->weights, c->weights));
+    *k = (Kept){0};
+    return true;
+}
+
+/* Where the line begins with the word and a blank, what follows these; else NULL. */
+static const char *behind(const char *line, const char *word)
+{
+    size_t length = strlen(word);
+    return !strncmp(line, word, length) && line[length] == ' ' ? line + length + 1 : NULL;
+}
+
+static bool begin_combination(const Sweep *s, Kept *k, const char *text)
+{
+    size_t pairs = strcspn(text, " ");
+    if (!text[pairs])
+        return damaged(s);
+    *k = (Kept){.pairs = arena_copy(s->arena, text, pairs), .weights = text + pairs + 1};
+    return true;
+}
+
+static bool keep_line(Sweep *s, Kept *k, const char *line)
+{
+    const char *rest;
+    if ((rest = behind(line, "set"))) {
+        keep_setting(s, k, rest);
+        return true;
+    }
+    if ((rest = behind(line, "pairs")))
+        return keep_combination(s, k) && begin_combination(s, k, rest);
+    if ((rest = behind(line, "epochs")))
+        return keep_epochs(s, strtoll(rest, NULL, 10));
+    if ((rest = behind(line, "seeds"))) {
+        int64_t kept = strtoll(rest, NULL, 10);
         s->seeds = kept > s->seeds ? kept : s->seeds;
     }
     return true;
@@ -164,11 +211,17 @@ static bool keep_line(Sweep *s, char *line)
 
 static char *plan_text(const Sweep *s)
 {
-    char *text = arena_printf(s->arena, "epochs %jd\nseeds %jd\n", (intmax_t)s->epochs, (intmax_t)s->seeds);
-    for (int i = 0; i < s->combinations; i++)
-        text = arena_printf(s->arena, "%spairs %s %s\n", text, s->combination[i].pairs,
-                            s->combination[i].weights);
-    return text;
+    TextStream t;
+    FILE *out = text_stream_open(&t);
+    fprintf(out, "epochs %jd\nseeds %jd\n", (intmax_t)s->epochs, (intmax_t)s->seeds);
+    for (int i = 0; i < s->combinations; i++) {
+        const Combination *c = &s->combination[i];
+        fprintf(out, "pairs %s %s\n", c->pairs, c->weights);
+        for (int j = 0; j < c->settings; j++)
+            fprintf(out, "set %.*s=%.*s\n", (int)c->setting[j].key, c->setting[j].text,
+                    (int)c->setting[j].length, c->setting[j].text + c->setting[j].begin);
+    }
+    return text_stream_close(s->arena, &t);
 }
 
 /* What is there comes first, so that a combination keeps its place and its colour. */
@@ -176,6 +229,7 @@ static bool read_plan(Sweep *s, const char *path)
 {
     const Combination *wanted = s->combination;
     const int count = s->combinations;
+    Kept k = {0};
     const char *kept;
     if (!read_kept(s, path, &kept))
         return false;
@@ -183,10 +237,12 @@ static bool read_plan(Sweep *s, const char *path)
         return true;
     s->combinations = s->capacity = 0;
     for (char *line; (line = next_line(s->arena, &kept));)
-        if (!keep_line(s, line))
+        if (!keep_line(s, &k, line))
             return false;
+    if (!keep_combination(s, &k))
+        return false;
     for (int i = 0; i < count; i++)
-        if (!plan_find(s, wanted[i].pairs))
+        if (!plan_find(s, wanted[i].pairs, wanted[i].set))
             plan_append(s, &wanted[i]);
     return true;
 }

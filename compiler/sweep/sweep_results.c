@@ -31,12 +31,12 @@ static double number_in(const char *text, const char *key)
 
 const char *score_path(const Sweep *s, const SweepRun *r, Head head)
 {
-    return arena_printf(s->arena, "%s/%s-%jd.json", r->folder, head_option[head], (intmax_t)s->epochs);
+    return arena_printf(s->arena, "%s/%s-%jd.json", r->folder, head_option[head], (intmax_t)r->epochs);
 }
 
 const char *untrained_path(const Sweep *s, const Combination *c, int seed, Head head)
 {
-    return arena_printf(s->arena, "%s/untrained/%d/seed-%d/%s.json", s->out, c->layer, seed,
+    return arena_printf(s->arena, "%s/untrained/%s/seed-%d/%s.json", s->out, c->untrained, seed,
                         head_option[head]);
 }
 
@@ -53,6 +53,18 @@ Score score_parse(const char *text)
 Score score_read(const Sweep *s, const char *path)
 {
     return score_parse(results_text(s->arena, path));
+}
+
+const char *last_answer(Arena *a, const char *path, size_t from)
+{
+    char *text = results_text(a, path);
+    size_t length = text ? strlen(text) : 0, end = length > from ? length - from : 0;
+    while (end > 0) {
+        char *line = line_before(a, text + from, &end);
+        if (score_parse(line).there)
+            return line;
+    }
+    return NULL;
 }
 
 static const char *trained_path(const Sweep *s, const SweepRun *r)
@@ -156,7 +168,7 @@ static double typical_speed(const Reading *k)
 static bool read_metrics(const Sweep *s, const Combination *c, SweepRun *r)
 {
     const char *path = arena_printf(s->arena, "%s/metrics.jsonl", r->folder);
-    Reading k = {.run = r, .pairs = c->trained.count, .batch = s->batch};
+    Reading k = {.run = r, .pairs = c->trained.count, .batch = c->batch};
     Fault f;
     if (!metrics_each(path, c->trained.name, c->trained.count, count_row, &k, &f))
         return build_fault(&f);
@@ -175,9 +187,10 @@ void results_read_run(Sweep *s, int combination, int seed)
 {
     Combination *c = &s->combination[combination];
     SweepRun *r = &c->run[seed];
-    *r = (SweepRun){.folder = arena_printf(s->arena, "%s/seed-%d", c->folder, seed)};
+    *r = (SweepRun){.folder = arena_printf(s->arena, "%s/seed-%d", c->folder, seed),
+                    .epochs = epochs_of(s, c)};
     Trained t = trained_read(s, r);
-    r->trained = t.epochs >= (double)s->epochs && read_metrics(s, c, r);
+    r->trained = t.epochs >= (double)r->epochs && read_metrics(s, c, r);
     r->peak_bytes = t.peak_bytes;
     for (Head head = 0; head < HEADS; head++) {
         r->score[head] = score_read(s, score_path(s, r, head));

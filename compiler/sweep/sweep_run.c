@@ -1,8 +1,13 @@
 /* sweep_run.c: does what is missing: compiles combinations side by side, then trains and probes one run after
- * the other, alone on the machine, so that their speeds can be compared.
+ * the other, alone on the machine, so that their speeds can be compared; or, where --jobs says so, some at
+ * once.
  *
  * Every seed is trained with all combinations before the next one begins: a sweep that is stopped has
- * something to compare. What fails is reported and left out; the rest goes on. */
+ * something to compare. What fails is reported and left out; the rest goes on.
+ *
+ * A run is a walk of programs one after the other: the base line's probes, unless another run has them, the
+ * training, its probes. A job is a place where one runs; each program that ends lets its job's run take its
+ * next step. */
 #include "sweep.h"
 #include <sched.h>
 #include <stdlib.h>
@@ -41,25 +46,32 @@ static const char *program_of(const Sweep *s, const Combination *c)
     return in_folder(s, c->folder, "program");
 }
 
+/* The spec stays beside what is made of it. */
+static bool write_spec(const Sweep *s, const Combination *c, const char *path)
+{
+    if (!build_directory(s->arena, c->folder))
+        return false;
+    if (file_is_same(path, s->spec))
+        return build_failed(path, "is the spec itself; choose another --out");
+    return sweep_write_text(path, c->spec);
+}
+
+/* What the machine lacks is an error only where the command line asks for it: its options are handed on. */
 static pid_t start_compiler(const Sweep *s, Children *children, const Combination *c)
 {
     const Overrides *o = &s->overrides;
-    const char *log = in_folder(s, c->folder, "log");
+    const char *log = in_folder(s, c->folder, "log"), *spec = in_folder(s, c->folder, "spec.yaml");
     Words w = {.arena = s->arena};
+    if (!write_spec(s, c, spec))
+        return -1;
     words_add(&w, "/proc/self/exe");
-    add_option(&w, "--pairs", c->pairs);
     add_option(&w, "-o", program_of(s, c));
     add_option(&w, "--gen-dir", in_folder(s, c->folder, "c"));
     add_option(&w, "--cc", s->cc);
-    add_option(&w, "--batch", o->batch);
     add_option(&w, "--march", o->march);
-    add_option(&w, "--threads", o->threads);
     add_option(&w, "--blas", o->blas);
-    add_option(&w, "--memory", o->memory);
     words_add(&w, "--");
-    words_add(&w, s->spec);
-    if (!build_directory(s->arena, c->folder))
-        return -1;
+    words_add(&w, spec);
     unlink(log);
     return children_start(children, &(Child){.argv = words_end(&w), .log = log});
 }
@@ -79,7 +91,7 @@ static void note_compiled(Sweep *s, const Children *children, Combination *c, co
         return;
     const char *log = in_folder(s, c->folder, "log"), *text = results_text(s->arena, log);
     say_text(text ? text : "");
-    note_failure(s, c->pairs, "could not be compiled; what was said stands above");
+    note_failure(s, c->label, "could not be compiled; what was said stands above");
 }
 
 static int processors(void)
@@ -114,32 +126,59 @@ static void compile_all(Sweep *s, Children *children)
     }
 }
 
-/* ---- one program after the other ---- */
+/* ---- a run's programs ---- */
 
-/* A run under way, as messages name it. */
+typedef enum { RUN_WAITS, RUN_UNDER_WAY, RUN_ENDED } RunState;
+
+/* A run, as messages name it, and where it is. */
 typedef struct {
-    Sweep *sweep;
-    Children *children;
+    int index; /* of the combination */
     const Combination *combination;
     SweepRun *run;
     int seed, number;
+    RunState state;
 } Task;
 
-__attribute__((format(printf, 2, 3))) static void tell(const Task *t, const char *format, ...)
+/* What a job's program does. */
+typedef enum { PROBE_UNTRAINED, TRAIN, PROBE } Doing;
+
+/* A place for one run at a time. */
+typedef struct {
+    int number;
+    Task *task;  /* NULL: free */
+    pid_t child; /* its program; 0: none, for it waits for another run's base line */
+    Doing doing;
+    const char *log, *answer; /* of the program; the answer's file, of a probe */
+    size_t logged;            /* bytes of the log before it */
+    bool told;                /* that it probes what it has trained */
+} Job;
+
+typedef struct {
+    Sweep *sweep;
+    Children *children;
+    bool (*keep)(const Sweep *s);
+    int tasks;
+    Task *task;  /* (tasks), in the order in which they begin */
+    Job *job;    /* (sweep->jobs) */
+    int threads; /* of each program; 0: its spec's */
+    bool stopped;
+} Work;
+
+__attribute__((format(printf, 3, 4))) static void tell(const Work *k, const Task *t, const char *format, ...)
 {
     char text[256];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    say_progress(stderr, "[%d/%d] %s, seed %d: %s", t->number, t->sweep->combinations * (int)t->sweep->seeds,
-                 t->combination->name, t->seed, text);
+    say_progress(stderr, "[%d/%d] %s, seed %d: %s", t->number, k->tasks, t->combination->label, t->seed,
+                 text);
 }
 
-static bool task_failed(const Task *t, const char *doing, const char *why)
+static bool task_failed(const Work *k, const Task *t, const char *doing, const char *why)
 {
-    note_failure(t->sweep,
-                 arena_printf(t->sweep->arena, "%s, seed %d: %s", t->combination->pairs, t->seed, doing),
+    note_failure(k->sweep,
+                 arena_printf(k->sweep->arena, "%s, seed %d: %s", t->combination->label, t->seed, doing),
                  why);
     return false;
 }
@@ -152,126 +191,256 @@ static const char *child_failure(Arena *a, const Ended *e, const char *log)
     return arena_printf(a, "failed: %s", last_line(a, log));
 }
 
-/* Runs the program alone. False when it failed, which is then said, or was stopped. */
-static bool run_program(const Task *t, Words *w, const char *doing, const char *log, Ended *e)
+/* Behind the shell, which puts the command of --run-with before it, or alone. */
+static void add_program(const Work *k, const Task *t, Words *w)
 {
-    if (children_start(t->children, &(Child){.argv = words_end(w), .log = log}) < 0) {
-        t->sweep->failed = true;
-        return false;
+    const Sweep *s = k->sweep;
+    if (s->run_with) {
+        words_add(w, "/bin/sh");
+        words_add(w, "-c");
+        words_add(w, arena_printf(s->arena, "%s \"$@\"", s->run_with));
+        words_add(w, "amdimc");
     }
-    *e = children_next(t->children);
-    if (child_succeeded(e))
-        return true;
-    if (!t->children->signal)
-        task_failed(t, doing,
-                    arena_printf(t->sweep->arena, "%s; all it said is in %s",
-                                 child_failure(t->sweep->arena, e, log), log));
-    return false;
+    words_add(w, program_of(s, t->combination));
 }
 
-static void add_data(const Sweep *s, Words *w)
+static void add_common(const Work *k, const Task *t, Words *w)
 {
+    const Sweep *s = k->sweep;
+    add_count(w, "--seed", t->seed);
     add_option(w, "--data", s->data);
     if (s->limit)
         add_count(w, "--limit", s->limit);
+    const int own = t->combination->threads ? t->combination->threads : processors();
+    if (k->threads && k->threads < own)
+        add_count(w, "--threads", k->threads);
 }
 
-/* The answer is the last line. */
-static bool keep_answer(const Task *t, const char *doing, const char *log, const char *answer)
+/* False when it could not be started, which is then said. */
+static bool start(const Work *k, Job *j, Words *w)
 {
-    const char *line = last_line(t->sweep->arena, log);
-    if (!score_parse(line).there)
-        return task_failed(t, doing,
-                           arena_printf(t->sweep->arena, "no accuracy in the last line of %s", log));
-    return sweep_write_text(answer, arena_printf(t->sweep->arena, "%s\n", line)) ||
-           task_failed(t, doing, "its answer could not be kept");
+    j->logged = file_bytes(j->log);
+    setenv("AMDIMC_JOB", arena_printf(k->sweep->arena, "%d", j->number), true);
+    j->child = children_start(
+        k->children, &(Child){.argv = words_end(w), .log = j->log, .is_wrapped = k->sweep->run_with != NULL});
+    return j->child > 0;
 }
 
-static bool probe(const Task *t, Head head, const char *weights, const char *log, const char *answer)
+static bool start_probe(const Work *k, Job *j, Head head, const char *weights)
 {
-    const Sweep *s = t->sweep;
-    Words w = {.arena = s->arena};
-    Ended e;
-    words_add(&w, program_of(s, t->combination));
+    Words w = {.arena = k->sweep->arena};
+    add_program(k, j->task, &w);
     words_add(&w, "probe");
     words_add(&w, "--json");
     add_option(&w, "--head", head_option[head]);
     add_option(&w, "--weights", weights);
     if (!weights)
         words_add(&w, "--untrained");
-    add_count(&w, "--seed", t->seed);
-    add_data(s, &w);
-    const char *doing = weights ? "probe" : "probe of the untrained encoder";
-    return run_program(t, &w, doing, log, &e) && keep_answer(t, doing, log, answer);
+    add_common(k, j->task, &w);
+    return start(k, j, &w);
 }
 
-/* The base line, unless another combination of the same layer has it already. */
-static bool probe_untrained(const Task *t)
+static bool start_untrained(const Work *k, Job *j, Head head, const char *answer)
 {
-    const Sweep *s = t->sweep;
-    for (Head head = 0; head < HEADS; head++) {
-        const char *answer = untrained_path(s, t->combination, t->seed, head);
-        const char *folder = arena_copy(s->arena, answer, (size_t)(strrchr(answer, '/') - answer));
-        if (score_read(s, answer).there)
-            continue;
-        tell(t, "probing the untrained encoder, %s", head_option[head]);
-        if (!build_directory(s->arena, folder) || !probe(t, head, NULL, in_folder(s, folder, "log"), answer))
-            return false;
-    }
-    return true;
+    Arena *a = k->sweep->arena;
+    const char *folder = arena_copy(a, answer, (size_t)(strrchr(answer, '/') - answer));
+    tell(k, j->task, "probing the untrained encoder, %s", head_option[head]);
+    j->doing = PROBE_UNTRAINED;
+    j->answer = answer;
+    j->log =
+        arena_printf(a, "%s/%s.log", folder, head_option[head]); /* another job may be at the other head */
+    return build_directory(a, folder) && start_probe(k, j, head, NULL);
 }
 
-/* What memory an interrupted training took counts for the run that goes on. */
-static bool train(const Task *t)
+static bool start_training(const Work *k, Job *j)
 {
-    const Sweep *s = t->sweep;
-    Trained so_far = trained_read(s, t->run);
-    Words w = {.arena = s->arena};
-    Ended e = {0};
-    if (so_far.epochs >= (double)s->epochs)
-        return true;
-    tell(t, "training");
-    words_add(&w, program_of(s, t->combination));
+    const Task *t = j->task;
+    Words w = {.arena = k->sweep->arena};
+    tell(k, t, "training");
+    j->doing = TRAIN;
+    j->answer = NULL;
+    j->log = in_folder(k->sweep, t->run->folder, "log");
+    add_program(k, t, &w);
     words_add(&w, "train");
     words_add(&w, "--resume");
     add_option(&w, "--out", t->run->folder);
-    add_count(&w, "--seed", t->seed);
-    add_count(&w, "--epochs", s->epochs);
-    add_data(s, &w);
-    bool good = run_program(t, &w, "training", in_folder(s, t->run->folder, "log"), &e);
-    if ((double)e.peak_bytes > so_far.peak_bytes)
-        so_far.peak_bytes = (double)e.peak_bytes;
-    if (good)
-        so_far.epochs = (double)s->epochs;
-    return (e.child == 0 || trained_write(s, t->run, &so_far)) && good;
+    add_count(&w, "--epochs", t->run->epochs);
+    add_common(k, t, &w);
+    return start(k, j, &w);
 }
 
-static bool probe_trained(const Task *t)
+static bool start_trained(const Work *k, Job *j, Head head, const char *answer)
 {
-    const Sweep *s = t->sweep;
-    tell(t, "probing");
+    const Task *t = j->task;
+    if (!j->told)
+        tell(k, t, "probing");
+    j->told = true;
+    j->doing = PROBE;
+    j->answer = answer;
+    j->log = in_folder(k->sweep, t->run->folder, "log");
+    return start_probe(k, j, head, in_folder(k->sweep, t->run->folder, "last.safetensors"));
+}
+
+/* ---- a run's next step ---- */
+
+typedef enum { STEP_STARTED, STEP_WAITS, STEP_NONE, STEP_FAILED } Step;
+
+static Step started(bool good)
+{
+    return good ? STEP_STARTED : STEP_FAILED;
+}
+
+/* Another job is making that answer. */
+static bool is_under_way(const Work *k, const char *answer)
+{
+    for (int i = 0; i < k->sweep->jobs; i++)
+        if (k->job[i].child && k->job[i].answer && !strcmp(k->job[i].answer, answer))
+            return true;
+    return false;
+}
+
+static Step next_step(const Work *k, Job *j)
+{
+    const Sweep *s = k->sweep;
+    const Task *t = j->task;
+    bool waits = false;
+    for (Head head = 0; head < HEADS; head++) {
+        const char *answer = untrained_path(s, t->combination, t->seed, head);
+        if (is_under_way(k, answer))
+            waits = true;
+        else if (!score_read(s, answer).there)
+            return started(start_untrained(k, j, head, answer));
+    }
+    if (trained_read(s, t->run).epochs < (double)t->run->epochs)
+        return started(start_training(k, j));
     for (Head head = 0; head < HEADS; head++) {
         const char *answer = score_path(s, t->run, head);
-        if (!score_read(s, answer).there && !probe(t, head, in_folder(s, t->run->folder, "last.safetensors"),
-                                                   in_folder(s, t->run->folder, "log"), answer))
-            return false;
+        if (!score_read(s, answer).there)
+            return started(start_trained(k, j, head, answer));
     }
-    return true;
+    return waits ? STEP_WAITS : STEP_NONE;
 }
 
-static void say_result(const Task *t)
+/* ---- what became of a step ---- */
+
+static bool keep_answer(const Work *k, const Job *j, const char *doing)
+{
+    Arena *a = k->sweep->arena;
+    const char *line = last_answer(a, j->log, j->logged);
+    if (!line)
+        return task_failed(k, j->task, doing, arena_printf(a, "no accuracy at the end of %s", j->log));
+    return sweep_write_text(j->answer, arena_printf(a, "%s\n", line)) ||
+           task_failed(k, j->task, doing, "its answer could not be kept");
+}
+
+/* What memory an interrupted training took counts for the run that goes on. That of a command which runs the
+ * program, on another machine maybe, is none of its own. */
+static bool keep_training(const Work *k, const Task *t, const Ended *e)
+{
+    Trained so_far = trained_read(k->sweep, t->run);
+    if (!k->sweep->run_with && (double)e->peak_bytes > so_far.peak_bytes)
+        so_far.peak_bytes = (double)e->peak_bytes;
+    if (child_succeeded(e))
+        so_far.epochs = (double)t->run->epochs;
+    return trained_write(k->sweep, t->run, &so_far);
+}
+
+/* False when it failed, which is then said, or was stopped. */
+static bool take_result(const Work *k, const Job *j, const Ended *e)
+{
+    static const char *const names[] = {"probe of the untrained encoder", "training", "probe"};
+    Arena *a = k->sweep->arena;
+    bool kept = j->doing != TRAIN || keep_training(k, j->task, e);
+    if (child_succeeded(e))
+        return kept && (j->doing == TRAIN || keep_answer(k, j, names[j->doing]));
+    if (!k->children->signal && !k->stopped)
+        task_failed(k, j->task, names[j->doing],
+                    arena_printf(a, "%s; all it said is in %s", child_failure(a, e, j->log), j->log));
+    return false;
+}
+
+static void say_result(const Work *k, const Task *t)
 {
     const SweepRun *r = t->run;
-    tell(t, "linear %.2f %% (untrained %.2f %%), kNN %.2f %% (untrained %.2f %%), %.1f images/s, %.1f MiB",
-         100 * r->score[HEAD_LINEAR].accuracy, 100 * r->untrained[HEAD_LINEAR].accuracy,
-         100 * r->score[HEAD_KNN].accuracy, 100 * r->untrained[HEAD_KNN].accuracy, r->images_per_second,
-         r->peak_bytes / MEBIBYTE);
+    Arena *a = k->sweep->arena;
+    const char *memory =
+        r->peak_bytes > 0 ? arena_printf(a, ", %s MiB", shown_mebibytes(a, r->peak_bytes)) : "";
+    tell(k, t, "linear %s %% (untrained %s %%), kNN %s %% (untrained %s %%), %s images/s%s",
+         shown_percent(a, r->score[HEAD_LINEAR].accuracy),
+         shown_percent(a, r->untrained[HEAD_LINEAR].accuracy), shown_percent(a, r->score[HEAD_KNN].accuracy),
+         shown_percent(a, r->untrained[HEAD_KNN].accuracy), shown_speed(a, r->images_per_second), memory);
 }
 
-static bool complete(const Task *t)
+/* The run is over, by whatever. */
+static void end_run(Work *k, Job *j, bool good)
 {
-    return build_directory(t->sweep->arena, t->run->folder) && probe_untrained(t) && train(t) &&
-           probe_trained(t);
+    Task *t = j->task;
+    t->state = RUN_ENDED;
+    j->task = NULL;
+    j->told = false;
+    if (!good) {
+        k->sweep->failed = true;
+        return;
+    }
+    results_read_run(k->sweep, t->index, t->seed);
+    if (!run_complete(t->run)) {
+        task_failed(k, t, "results", arena_printf(k->sweep->arena, "cannot be read in %s", t->run->folder));
+        return;
+    }
+    say_result(k, t);
+    if (k->keep(k->sweep))
+        return;
+    k->sweep->failed = k->stopped = true; /* there is no use in going on */
+    children_tell(k->children, SIGTERM);
+}
+
+/* ---- the jobs ---- */
+
+static Task *next_task(const Work *k)
+{
+    for (int i = 0; i < k->tasks; i++) {
+        Task *t = &k->task[i];
+        if (t->state == RUN_WAITS && !t->combination->uncompiled && !run_complete(t->run))
+            return t;
+    }
+    return NULL;
+}
+
+static void begin_run(const Work *k, Job *j)
+{
+    j->task = next_task(k);
+    if (j->task)
+        j->task->state = RUN_UNDER_WAY;
+}
+
+/* Until its program runs, or its run has to wait, or none is left. */
+static void advance(Work *k, Job *j)
+{
+    while (!j->child && !k->stopped && !k->children->signal) {
+        if (!j->task)
+            begin_run(k, j);
+        if (!j->task)
+            return;
+        Step step = build_directory(k->sweep->arena, j->task->run->folder) ? next_step(k, j) : STEP_FAILED;
+        if (step == STEP_WAITS || step == STEP_STARTED)
+            return;
+        j->child = 0;
+        end_run(k, j, step == STEP_NONE);
+    }
+}
+
+static void take_end(Work *k, const Ended *e)
+{
+    for (int i = 0; i < k->sweep->jobs; i++) {
+        Job *j = &k->job[i];
+        if (j->child != e->child)
+            continue;
+        bool good = take_result(k, j, e);
+        j->child = 0;
+        j->answer = NULL;
+        if (!good)
+            end_run(k, j, false);
+    }
 }
 
 static void say_begun(const Sweep *s)
@@ -281,37 +450,46 @@ static void say_begun(const Sweep *s)
         say_progress(stderr, "%d of %d runs are complete already", there, all);
 }
 
-/* True when there is no use in going on. */
-static bool run_one(Task *t, int combination, bool (*keep)(const Sweep *s))
+static void list_tasks(Work *k)
 {
-    if (t->combination->uncompiled || run_complete(t->run))
-        return false;
-    if (!complete(t)) { /* which is said, or the sweep is stopped */
-        t->sweep->failed = true;
-        return false;
-    }
-    results_read_run(t->sweep, combination, t->seed);
-    if (!run_complete(t->run)) {
-        task_failed(t, "results", arena_printf(t->sweep->arena, "cannot be read in %s", t->run->folder));
-        return false;
-    }
-    say_result(t);
-    if (keep(t->sweep))
-        return false;
-    t->sweep->failed = true;
-    return true;
+    Sweep *s = k->sweep;
+    k->task = ARENA_ARRAY(s->arena, Task, s->combinations * s->seeds);
+    for (int seed = 0; seed < s->seeds; seed++)
+        for (int i = 0; i < s->combinations; i++, k->tasks++)
+            k->task[k->tasks] = (Task){.index = i,
+                                       .combination = &s->combination[i],
+                                       .run = &s->combination[i].run[seed],
+                                       .seed = seed,
+                                       .number = k->tasks + 1};
+}
+
+/* Of this machine's processors, where they are to be shared and nobody says how; bits do not depend on it. */
+static int threads_of_each(const Sweep *s)
+{
+    if (s->jobs == 1 || s->run_with || s->overrides.threads)
+        return 0;
+    int threads = processors() / s->jobs;
+    return threads > 1 ? threads : 1;
 }
 
 void run_all(Sweep *s, Children *children, bool (*keep)(const Sweep *s))
 {
-    int number = 0;
+    Work k = {.sweep = s,
+              .children = children,
+              .keep = keep,
+              .job = ARENA_ARRAY(s->arena, Job, s->jobs),
+              .threads = threads_of_each(s)};
+    for (int i = 0; i < s->jobs; i++)
+        k.job[i].number = i;
+    list_tasks(&k);
     say_begun(s);
     compile_all(s, children);
-    for (int seed = 0; seed < s->seeds; seed++)
-        for (int i = 0; i < s->combinations; i++) {
-            const Combination *c = &s->combination[i];
-            Task t = {s, children, c, &c->run[seed], seed, ++number};
-            if (children->signal || run_one(&t, i, keep))
-                return;
-        }
+    for (;;) {
+        for (int i = 0; i < s->jobs; i++)
+            advance(&k, &k.job[i]);
+        if (!children->count)
+            break;
+        Ended e = children_next(children);
+        take_end(&k, &e);
+    }
 }

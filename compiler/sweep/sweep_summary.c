@@ -1,4 +1,4 @@
-/* sweep_summary.c: figures of complete runs -> their mean and spread over the seeds. */
+/* sweep_summary.c: figures of complete runs -> their mean and spread. */
 #include "sweep.h"
 #include <math.h>
 #include <stdlib.h>
@@ -51,7 +51,7 @@ double figure_speed(const SweepRun *r, int unused)
 double figure_peak(const SweepRun *r, int unused)
 {
     (void)unused;
-    return r->peak_bytes;
+    return r->peak_bytes > 0 ? r->peak_bytes : NAN;
 }
 
 double figure_seconds(const SweepRun *r, int unused)
@@ -80,25 +80,38 @@ double figure_accuracy_at(const SweepRun *r, int which)
     return r->pair[which / CURVE_POINTS].accuracy_curve[which % CURVE_POINTS];
 }
 
+Summary summarise_runs(const Runs *runs, Figure *figure, int which)
+{
+    Summary all = {.count = runs->count, .mean = NAN, .spread = NAN, .largest = NAN};
+    double sum = 0, squares = 0;
+    for (int i = 0; i < runs->count; i++) {
+        double value = figure(runs->run[i], which);
+        all.largest = i ? fmax(all.largest, value) : value;
+        sum += value;
+    }
+    if (!runs->count)
+        return all;
+    all.mean = sum / runs->count;
+    for (int i = 0; i < runs->count; i++)
+        squares += pow(figure(runs->run[i], which) - all.mean, 2);
+    if (runs->count > 1)
+        all.spread = sqrt(squares / (runs->count - 1));
+    return all;
+}
+
+Runs runs_of(const Sweep *s, const Combination *c)
+{
+    Runs runs = {.run = ARENA_ARRAY(s->arena, const SweepRun *, s->seeds)};
+    for (int seed = 0; seed < s->seeds; seed++)
+        if (run_complete(&c->run[seed]))
+            runs.run[runs.count++] = &c->run[seed];
+    return runs;
+}
+
 Summary summarise(const Sweep *s, const Combination *c, Figure *figure, int which)
 {
-    Summary all = {.mean = NAN, .spread = NAN, .largest = NAN};
-    double sum = 0, squares = 0;
-    for (int i = 0; i < s->seeds; i++)
-        if (run_complete(&c->run[i])) {
-            double value = figure(&c->run[i], which);
-            all.largest = all.count++ ? fmax(all.largest, value) : value;
-            sum += value;
-        }
-    if (!all.count)
-        return all;
-    all.mean = sum / all.count;
-    for (int i = 0; i < s->seeds; i++)
-        if (run_complete(&c->run[i]))
-            squares += pow(figure(&c->run[i], which) - all.mean, 2);
-    if (all.count > 1)
-        all.spread = sqrt(squares / (all.count - 1));
-    return all;
+    const Runs runs = runs_of(s, c);
+    return summarise_runs(&runs, figure, which);
 }
 
 int combination_complete(const Sweep *s, const Combination *c)

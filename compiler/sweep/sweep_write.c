@@ -1,6 +1,4 @@
-/* sweep_write.c: the results as sweep.csv (a line a run), as sweep.json (all there is) and as a table to
- * read.
- */
+/* sweep_write.c: the results as sweep.csv (a line a run) and as sweep.json (all there is). */
 #include "sweep.h"
 #include <math.h>
 #include <string.h>
@@ -16,9 +14,31 @@ static void csv_number(FILE *out, double value)
         fputc(',', out);
 }
 
-static void csv_head(FILE *out, const SweepPairs *all)
+/* Quotes in it are doubled. */
+static void csv_text(FILE *out, const char *text)
 {
-    fputs("pairs,seed,epochs,steps", out);
+    fputc('"', out);
+    for (const char *c = text; *c; c++)
+        fprintf(out, *c == '"' ? "\"\"" : "%c", *c);
+    fputc('"', out);
+}
+
+/* As it is where that is one cell. */
+static void csv_cell(FILE *out, const char *text)
+{
+    fputc(',', out);
+    if (text[strcspn(text, ",\" ")])
+        csv_text(out, text);
+    else
+        fputs(text, out);
+}
+
+static void csv_head(FILE *out, const Sweep *s, const SweepPairs *all)
+{
+    fputs("pairs", out);
+    for (int i = 1; i < s->keys; i++)
+        csv_cell(out, s->key[i].path);
+    fputs(",seed,epochs,steps", out);
     for (Head head = 0; head < HEADS; head++)
         fprintf(out, ",%s,%s_low,%s_high,%s_untrained", head_option[head], head_option[head],
                 head_option[head], head_option[head]);
@@ -42,15 +62,21 @@ static void csv_pairs(FILE *out, const SweepPairs *all, const Combination *c, co
 static void csv_run(FILE *out, const Sweep *s, const SweepPairs *all, const Combination *c, int seed)
 {
     const SweepRun *r = &c->run[seed];
-    fprintf(out, "\"%s\",%d,%jd,%ju", c->pairs, seed, (intmax_t)s->epochs, (uintmax_t)r->steps);
+    csv_text(out, c->pairs);
+    for (int i = 1; i < s->keys; i++)
+        csv_cell(out, s->key[i].value[c->value[i]]);
+    fprintf(out, ",%d,%jd,%ju", seed, (intmax_t)r->epochs, (uintmax_t)r->steps);
     for (Head head = 0; head < HEADS; head++) {
         csv_number(out, figure_accuracy(r, head));
         csv_number(out, figure_low(r, head));
         csv_number(out, figure_high(r, head));
         csv_number(out, figure_untrained(r, head));
     }
-    fprintf(out, ",%.9g,%.0f,%.9g,%.9g,%.9g", r->images_per_second, r->peak_bytes, r->seconds, r->loss,
-            r->penalty);
+    csv_number(out, r->images_per_second);
+    csv_number(out, figure_peak(r, 0));
+    csv_number(out, r->seconds);
+    csv_number(out, r->loss);
+    csv_number(out, r->penalty);
     csv_pairs(out, all, c, r, figure_pair_loss);
     csv_pairs(out, all, c, r, figure_pair_accuracy);
     fputc('\n', out);
@@ -59,7 +85,7 @@ static void csv_run(FILE *out, const Sweep *s, const SweepPairs *all, const Comb
 void write_csv(const Sweep *s, FILE *out)
 {
     SweepPairs all = sweep_pairs(s);
-    csv_head(out, &all);
+    csv_head(out, s, &all);
     for (int i = 0; i < s->combinations; i++)
         for (int seed = 0; seed < s->seeds; seed++)
             if (run_complete(&s->combination[i].run[seed]))
@@ -102,11 +128,13 @@ static void json_score(FILE *out, const SweepRun *r, Head head)
 static void json_run(FILE *out, const Combination *c, int seed)
 {
     const SweepRun *r = &c->run[seed];
-    fprintf(out, "        {\"seed\": %d, \"steps\": %ju, ", seed, (uintmax_t)r->steps);
+    fprintf(out, "        {\"seed\": %d, \"epochs\": %jd, \"steps\": %ju, ", seed, (intmax_t)r->epochs,
+            (uintmax_t)r->steps);
     json_number(out, "seconds", r->seconds);
     fputs(", ", out);
     json_number(out, "images_per_second", r->images_per_second);
-    fprintf(out, ", \"peak_bytes\": %.0f", r->peak_bytes);
+    fputs(", ", out);
+    json_number(out, "peak_bytes", figure_peak(r, 0));
     for (Head head = 0; head < HEADS; head++)
         json_score(out, r, head);
     fputs(", ", out);
@@ -151,6 +179,64 @@ static void json_named_pairs(FILE *out, const Combination *c)
     fputc(']', out);
 }
 
+static void json_set(FILE *out, const Sweep *s, const Combination *c)
+{
+    fputs(", \"set\": {", out);
+    for (int i = 1; i < s->keys; i++) {
+        fputs(i > 1 ? ", " : "", out);
+        json_text(out, s->key[i].path);
+        fputs(": ", out);
+        json_text(out, s->key[i].value[c->value[i]]);
+    }
+    fputc('}', out);
+}
+
+/* ---- JSON: which key did what ---- */
+
+static void json_effect_value(FILE *out, const Effect *e, int value)
+{
+    const Runs *runs = &e->runs[value];
+    fputs("{\"value\": ", out);
+    json_text(out, e->key->value[value]);
+    fprintf(out, ", \"runs\": %d", runs->count);
+    for (Head head = 0; head < HEADS; head++) {
+        fprintf(out, ", \"%s\": {", head_option[head]);
+        json_summary(out, "accuracy", summarise_runs(runs, figure_accuracy, head));
+        fputs(", ", out);
+        json_summary(out, "gain", summarise_runs(runs, figure_gain, head));
+        fputc('}', out);
+    }
+    fputc('}', out);
+}
+
+static void json_effect(FILE *out, const Sweep *s, int key)
+{
+    const Effect e = effect_of(s, key);
+    fputs("    {\"key\": ", out);
+    json_text(out, e.key->path);
+    fprintf(out, ", \"matched\": %s, \"left_out\": %d, \"values\": [", e.matched ? "true" : "false",
+            e.left_out);
+    for (int value = 0; value < e.key->values; value++) {
+        fputs(value ? ",\n      " : "\n      ", out);
+        json_effect_value(out, &e, value);
+    }
+    fputs("]}", out);
+}
+
+static void json_effects(FILE *out, const Sweep *s)
+{
+    int written = 0;
+    fputs("  \"effects\": [", out);
+    for (int key = 0; key < s->keys; key++)
+        if (s->key[key].values > 1) {
+            fputs(written++ ? ",\n" : "\n", out);
+            json_effect(out, s, key);
+        }
+    fputs("],\n", out);
+}
+
+/* ---- JSON: combinations ---- */
+
 static void json_combination(FILE *out, const Sweep *s, const Combination *c)
 {
     static const struct {
@@ -162,8 +248,11 @@ static void json_combination(FILE *out, const Sweep *s, const Combination *c)
                 {"loss", figure_loss},
                 {"penalty", figure_penalty}};
     int written = 0;
-    fprintf(out, "    {\"name\": \"%s\", ", c->name);
+    fputs("    {\"name\": ", out);
+    json_text(out, c->name);
+    fputs(", ", out);
     json_named_pairs(out, c);
+    json_set(out, s, c);
     fprintf(out, ", \"probed_layer\": %d,\n", c->layer);
     for (Head head = 0; head < HEADS; head++)
         json_head(out, s, c, head);
@@ -192,58 +281,12 @@ void write_json(const Sweep *s, FILE *out)
     if (s->limit)
         fprintf(out, "%jd", (intmax_t)s->limit);
     fprintf(out, ", \"epochs\": %jd, \"seeds\": %jd,\n", (intmax_t)s->epochs, (intmax_t)s->seeds);
-    fprintf(out, "  \"complete\": %d, \"runs\": %d,\n  \"combinations\": [", sweep_complete(s),
-            s->combinations * (int)s->seeds);
+    fprintf(out, "  \"complete\": %d, \"runs\": %d,\n", sweep_complete(s), s->combinations * (int)s->seeds);
+    json_effects(out, s);
+    fputs("  \"combinations\": [", out);
     for (int i = 0; i < s->combinations; i++) {
         fputs(i ? ",\n" : "\n", out);
         json_combination(out, s, &s->combination[i]);
     }
     fputs("\n  ]\n}\n", out);
-}
-
-/* ---- text ---- */
-
-static void text_accuracy(FILE *out, Summary all)
-{
-    char spread[32] = "";
-    if (isfinite(all.spread))
-        snprintf(spread, sizeof spread, "+- %.2f", 100 * all.spread);
-    fprintf(out, "  %6.2f %-8s", 100 * all.mean, spread);
-}
-
-static int longest_name(const Sweep *s)
-{
-    int longest = 12;
-    for (int i = 0; i < s->combinations; i++) {
-        int length = (int)strlen(s->combination[i].name);
-        longest = length > longest ? length : longest;
-    }
-    return longest;
-}
-
-static void text_row(FILE *out, const Sweep *s, const Combination *c)
-{
-    for (Head head = 0; head < HEADS; head++) {
-        text_accuracy(out, summarise(s, c, figure_accuracy, head));
-        fprintf(out, "  %+6.2f", 100 * summarise(s, c, figure_gain, head).mean);
-    }
-    fprintf(out, "  %8.1f  %6.1f  %8.4f  %4d\n", summarise(s, c, figure_speed, 0).mean,
-            summarise(s, c, figure_peak, 0).largest / MEBIBYTE, summarise(s, c, figure_loss, 0).mean,
-            combination_complete(s, c));
-}
-
-void write_text(const Sweep *s, FILE *out)
-{
-    int width = longest_name(s);
-    fprintf(out, "%-*s  %-15s  %6s  %-15s  %6s  %8s  %6s  %8s  %4s\n", width, "combination", "linear, %",
-            "gain", "kNN, %", "gain", "images/s", "MiB", "loss", "runs");
-    for (int i = 0; i < s->combinations; i++) {
-        const Combination *c = &s->combination[i];
-        fprintf(out, "%-*s", width, c->name);
-        if (combination_complete(s, c))
-            text_row(out, s, c);
-        else
-            fputs("  no run is complete\n", out);
-    }
-    fputs("gain: over the untrained encoder, in points; +-: the standard deviation over the seeds\n", out);
 }

@@ -414,6 +414,34 @@ static void a_sweep_waits_for_a_killed_ones_program(void **state)
     expect("grep -q saved second", 0, NULL);
 }
 
+/* Runs at once, by a command that neither hands signals on nor waits for what it runs when it is told to end.
+ * Every program saves, once; then nothing is left. */
+static void a_killed_sweep_ends_what_commands_run(void **state)
+{
+    (void)state;
+    static const char training[] =
+        "cat >\"$out\" <<'END'\n#!/bin/sh\n"
+        "if [ $1 = train ]; then echo $$ >>numbers; trap 'echo told >>told; sleep 0.3; echo saved >>saved; "
+        "exit "
+        "143' TERM INT HUP\n"
+        "echo ready >>ready; while :; do sleep 0.05; done; fi\n"
+        "echo '{\"accuracy\": 0.5, \"low\": 0.4, \"high\": 0.6, \"images\": 9}'\nEND\nchmod +x \"$out\"";
+    static const int signals[] = {SIGKILL, SIGTERM, SIGHUP};
+    write_compiler("training2", training);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        expect("rm -rf sw3 numbers ready told saved", 0, NULL);
+        pid_t child = start("sweep spec.yaml --set batch=2,4 --jobs 2 --out sw3 --cc ./training2 "
+                            "--run-with 'sh -c '\\''echo $$ >>numbers; \"$@\"; :'\\'' sh'");
+        assert_true(becomes("test $(wc -l <ready) = 2"));
+        kill(child, signals[i]);
+        waitpid(child, NULL, 0);
+        if (signals[i] != SIGKILL) /* it has waited for them */
+            expect(all_gone, 0, NULL);
+        assert_true(becomes(all_gone));
+        expect("test $(wc -l <saved) = 2 && test $(wc -l <told) = 2", 0, NULL);
+    }
+}
+
 /* ---- memory ---- */
 
 static void without_memory_there_is_one_line(void **state)
@@ -502,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_compiler_ends_with_what_started_it),
         cmocka_unit_test(a_killed_sweep_leaves_nothing_running),
         cmocka_unit_test(a_sweep_waits_for_a_killed_ones_program),
+        cmocka_unit_test(a_killed_sweep_ends_what_commands_run),
         cmocka_unit_test(without_memory_there_is_one_line),
         cmocka_unit_test(a_process_that_was_another_s),
         cmocka_unit_test(a_file_that_grows_too_large),

@@ -1,5 +1,5 @@
-/* test_sweep.c: `amdimc sweep`: what becomes of lists of pairs, what it writes down against what its programs
- * say, going on after a signal and with more, and what it refuses.
+/* test_sweep.c: `amdimc sweep` of pairs: what becomes of lists, what it writes down against what its programs
+ * say, going on after a signal and with more, and what it refuses. test_sweep_set.c has other keys.
  *
  * Programs are compiled with -O1: they run for less time than -O3 would take. */
 #include "commands.h"
@@ -165,7 +165,7 @@ static void mean_and_spread(void **state)
     (void)state;
     SweepRun run[4] = {0};
     Combination c = {.run = run};
-    Sweep s = {.seeds = 4};
+    Sweep s = {.arena = arena_new(), .seeds = 4};
     Summary all = summarise(&s, &c, figure_gain, HEAD_KNN);
     assert_true(all.count == 0 && isnan(all.mean) && isnan(all.spread) && isnan(all.largest));
 
@@ -178,6 +178,7 @@ static void mean_and_spread(void **state)
     run[1].trained = true; /* but not probed */
     all = summarise(&s, &c, figure_gain, HEAD_KNN);
     assert_true(all.count == 3 && all.mean == 0.5 && all.spread == 0.25 && all.largest == 0.75);
+    arena_free(s.arena);
 }
 
 /* ---- what is written ---- */

@@ -1,0 +1,168 @@
+/* sweep_set.c: `--set KEY=V1,V2` -> a key and its values.
+ *
+ * Values are YAML, cut at commas that stand in no brackets and no quotes: [0.2, 1],[0.5, 1] are two. What
+ * they mean, and whether there is such a key, is for the reader of specs to say. */
+#include "sweep.h"
+#include <stdlib.h>
+#include <string.h>
+
+static int wrong(const char *text, const char *why)
+{
+    return usage_error("amdimc: sweep", "--set %s: %s", text, why);
+}
+
+/* ---- one option ---- */
+
+/* Bytes of the value that begins there. */
+static size_t value_length(const char *text)
+{
+    int depth = 0;
+    char quote = '\0';
+    size_t i = 0;
+    for (; text[i]; i++) {
+        if (quote) {
+            quote = text[i] == quote ? '\0' : quote;
+            continue;
+        }
+        if (text[i] == ',' && depth <= 0)
+            break;
+        if (text[i] == '"' || text[i] == '\'')
+            quote = text[i];
+        depth += (text[i] == '[' || text[i] == '{') - (text[i] == ']' || text[i] == '}');
+    }
+    return i;
+}
+
+/* Without the blanks around it. */
+static Setting setting_at(const char *text, size_t key, size_t begin, size_t length)
+{
+    while (length > 0 && text[begin] == ' ') {
+        begin++;
+        length--;
+    }
+    while (length > 0 && text[begin + length - 1] == ' ')
+        length--;
+    return (Setting){.text = text, .key = key, .begin = begin, .length = length};
+}
+
+Setting set_parse(const char *text)
+{
+    size_t key = strcspn(text, "=");
+    return setting_at(text, key, key + 1, strlen(text) - key - 1);
+}
+
+static bool is_path(const char *path)
+{
+    size_t length = strlen(path);
+    return length > 0 && !strchr(".[", path[length - 1]) && !strchr(".[]", *path) && !strstr(path, "..") &&
+           !strpbrk(path, " \t\"'{},");
+}
+
+static bool has_value(const SetOption *o, const Setting *v)
+{
+    for (int i = 0; i < o->values; i++)
+        if (o->value[i].length == v->length &&
+            !memcmp(o->value[i].text + o->value[i].begin, v->text + v->begin, v->length))
+            return true;
+    return false;
+}
+
+/* A line of OUT/plan holds it. */
+static char *on_one_line(Arena *a, const char *text)
+{
+    char *line = arena_copy(a, text, strlen(text));
+    for (char *c = line; *c; c++)
+        if (*c == '\n' || *c == '\r' || *c == '\t')
+            *c = ' ';
+    return line;
+}
+
+int set_add(Sweep *s, const char *typed)
+{
+    const char *text = on_one_line(s->arena, typed);
+    size_t key = strcspn(text, "=");
+    SetOption *o = &s->set[s->set_options++];
+    *o = (SetOption){.path = arena_copy(s->arena, text, key)};
+    if (!text[key])
+        return wrong(text, "KEY=VALUE is wanted, or KEY=VALUE,VALUE,...");
+    if (!is_path(o->path))
+        return wrong(text, "what stands before = is no key; keys are written as optimizer.adam.lr");
+    o->value = ARENA_ARRAY(s->arena, Setting, strlen(text) - key);
+    for (size_t begin = key + 1;;) {
+        size_t length = value_length(text + begin);
+        Setting v = setting_at(text, key, begin, length);
+        if (!v.length)
+            return wrong(text, "a value is missing; null leaves the key out of the spec");
+        if (has_value(o, &v))
+            return wrong(
+                text, arena_printf(s->arena, "the value %.*s is there twice", (int)v.length, text + v.begin));
+        o->value[o->values++] = v;
+        if (!text[begin + length])
+            return -1;
+        begin += length + 1;
+    }
+}
+
+/* ---- all of them ---- */
+
+static int by_path(const void *left, const void *right)
+{
+    const SetOption *a = left, *b = right;
+    return strcmp(a->path, b->path);
+}
+
+static const SetOption *find_option(const Sweep *s, const char *path)
+{
+    for (int i = 0; i < s->set_options; i++)
+        if (!strcmp(s->set[i].path, path))
+            return &s->set[i];
+    return NULL;
+}
+
+/* Options that set a key too. */
+static int check_others(const Sweep *s)
+{
+    const struct {
+        const char *path, *option;
+        bool given;
+    } other[] = {
+        {"loss.pairs", "--pairs", s->lists > 0},
+        {"schedule.epochs", "--epochs", s->epochs > 0},
+        {"batch", "--batch", s->overrides.batch},
+        {"target.march", "--march", s->overrides.march},
+        {"target.threads", "--threads", s->overrides.threads},
+        {"target.blas", "--blas", s->overrides.blas},
+        {"target.memory", "--memory", s->overrides.memory},
+    };
+    for (size_t i = 0; i < COUNT(other); i++) {
+        const SetOption *o = other[i].given ? find_option(s, other[i].path) : NULL;
+        if (o)
+            return usage_error("amdimc: sweep", "%s sets %s, and so does --set %s; give one of them",
+                               other[i].option, o->path, o->value->text);
+    }
+    return -1;
+}
+
+static int check_number(const Sweep *s)
+{
+    int64_t all = s->lists ? s->lists : 1;
+    for (int i = 0; i < s->set_options && all <= COMBINATIONS_MOST; i++)
+        all *= s->set[i].values;
+    if (all <= COMBINATIONS_MOST)
+        return -1;
+    return usage_error("amdimc: sweep", "these values multiply to more than %d combinations; give fewer",
+                       COMBINATIONS_MOST);
+}
+
+/* What is set first is part of what is set later: optimizer comes before optimizer.adam.lr. */
+int set_check(Sweep *s)
+{
+    if (s->set_options)
+        qsort(s->set, (size_t)s->set_options, sizeof *s->set, by_path);
+    for (int i = 1; i < s->set_options; i++)
+        if (!strcmp(s->set[i - 1].path, s->set[i].path))
+            return usage_error("amdimc: sweep", "--set %s is given twice; list its values in one, %s=V1,V2",
+                               s->set[i].path, s->set[i].path);
+    int code = check_others(s);
+    return code < 0 ? check_number(s) : code;
+}
