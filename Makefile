@@ -23,7 +23,7 @@ endif
 
 PACKAGES      = clang libc6-dev libyaml-dev libopenblas-dev libjpeg-dev libpng-dev zlib1g-dev libjsmn-dev libxxhash-dev \
 	libprotobuf-c-dev protobuf-c-compiler
-TEST_PACKAGES = gcc libcmocka-dev
+TEST_PACKAGES = gcc libcmocka-dev python3-numpy
 CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross \
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
 BARE_PACKAGES = gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
@@ -35,6 +35,8 @@ COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) 
 MESSAGES = $(BUILD)/messages/onnx.pb-c
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+# Those of python/, which need a Python with numpy.
+PYTHON_TESTS = tests/python/test_python
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/read_bytes $(BUILD)/tests/write_seeds $(BUILD)/tests/random_specs
 # These fail calls of programs by a library of their own, beside which there is no room for a sanitizer's.
 PRELOADING = %/test_torture %/test_kills
@@ -98,7 +100,7 @@ demo:
 test:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TESTS) $(BENCHES)
-	@BUILD=$(BUILD) tests/run $(TESTS)
+	@BUILD=$(BUILD) tests/run $(TESTS) $(PYTHON_TESTS)
 
 # bench/run prints a table, bench/shapes every product shape by shape. PyTorch is compared where python3-torch is installed,
 # and a current one where PYTORCH names a Python that has it, such as a venv's; ONNX Runtime where ONNX does.

@@ -1,7 +1,7 @@
 /* cmd_encode.c: features of a split as FILE.npy, and the labels beside it as FILE.labels.npy.
  *
- * f_1 is (N, channels); phi_d is (N, R, d, d), f_d itself (N, channels, d, d), in PyTorch's order. Features
- * go to the file batch by batch. */
+ * f_1 is (N, channels); phi_d is (N, R, d, d), f_d itself (N, channels, d, d), in PyTorch's order, and so are
+ * the pictures themselves, (N, C, H, W). Features go to the file batch by batch. */
 #include "runtime.h"
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +41,19 @@ static const AmdimFeature *find_feature(const AmdimModel *m, int scale, bool raw
     }
     fault(f, "no pair of %s trains scale %d; the scales it has: %s", m->name, scale, scales);
     return NULL;
+}
+
+/* No encoder: a batch of pictures stays what it is. */
+static const float *unchanged(AmdimPool *pool, char *arena, const float *params, const float *x)
+{
+    (void)pool, (void)arena, (void)params;
+    return x;
+}
+
+static AmdimFeature picture_feature(const AmdimModel *m)
+{
+    enum { IMAGES = 32 };
+    return (AmdimFeature){.images = IMAGES, .side = m->size, .channels = m->channels, .run = unchanged};
 }
 
 /* A map, of four dimensions, where a scale was asked for. */
@@ -112,10 +125,10 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
         return false;
     if (o->data)
         data_say(d, split);
-    bool ok = encode(k, feature, o->scale > 0, d, o->out, f) && write_labels(d, o->out, f);
+    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f) && write_labels(d, o->out, f);
     if (ok)
-        say_progress(stdout, "encoded %u images of the %s split; features in %s", (unsigned)d->count,
-                     o->split, o->out);
+        say_progress(stdout, "%s %u images of the %s split; %s in %s", o->pixels ? "prepared" : "encoded",
+                     (unsigned)d->count, o->split, o->pixels ? "pixels" : "features", o->out);
     data_close(d);
     return ok;
 }
@@ -124,10 +137,11 @@ int command_encode(const AmdimModel *m, const Options *o, Fault *f)
 {
     Machine k;
     signals_watch();
-    const AmdimFeature *feature = find_feature(m, o->scale, o->raw, f);
+    const AmdimFeature pixels = picture_feature(m);
+    const AmdimFeature *feature = o->pixels ? &pixels : find_feature(m, o->scale, o->raw, f);
     if (!feature || !machine_new(&k, m, o->threads, f))
         return 1;
-    bool ok = weights_load(m, o->weights, k.params, f) && encode_split(&k, feature, o, f);
+    bool ok = (o->pixels || weights_load(m, o->weights, k.params, f)) && encode_split(&k, feature, o, f);
     machine_free(&k);
     return exit_code(ok);
 }

@@ -37,6 +37,15 @@ static void print_text(const AmdimModel *m)
            (double)m->arena_bytes / MEBIBYTE, (double)m->peak_bytes / MEBIBYTE);
 }
 
+/* One number a channel, with all the digits that a float32 has. */
+static void print_channels(const char *key, const float *value, int channels)
+{
+    printf("\"%s\": [", key);
+    for (int c = 0; c < channels; c++)
+        printf("%s%.9g", c ? ", " : "", (double)value[c]);
+    printf("], ");
+}
+
 static void print_json(const AmdimModel *m)
 {
     const struct {
@@ -54,6 +63,8 @@ static void print_json(const AmdimModel *m)
            "\"embedding_dim\": %d, ",
            m->tiles ? "true" : "false", m->threads, m->views, m->batch, m->channels, m->size,
            m->embedding_dim);
+    print_channels("mean", m->mean, m->channels);
+    print_channels("std", m->std, m->channels);
     if (m->mixture.components)
         printf("\"mixture\": {\"components\": %d, \"hidden\": %d, \"temperature\": %.17g}, ",
                m->mixture.components, m->mixture.hidden, m->mixture.temperature);

@@ -65,13 +65,13 @@ static const OptionRow options[] = {
     {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS | CHECK, CHECK, 0, 0,
      "CIFAR, STL-10 or IDX files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
-    {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, ENCODE | REPLAY, 0, 0,
+    {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},
     {"--weights", "FILE", TEXT, FIELD(weights), TRAIN, 0, 0, 0,
      "begin with what of these weights fits by name and shape"},
     {"--untrained", NULL, FLAG, FIELD(untrained), PROBE, 0, 0, 0,
      "instead of --weights: the initial weights"},
-    {"--pixels", NULL, FLAG, FIELD(pixels), PROBE, 0, 0, 0,
+    {"--pixels", NULL, FLAG, FIELD(pixels), PROBE | ENCODE, 0, 0, 0,
      "instead of --weights: no encoder, the raw pixels"},
     {"--batch", "FILE", TEXT, FIELD(batch), REPLAY, REPLAY, 0, 0,
      "safetensors with x.1, x.2 and loc.n-to-m.v"},
@@ -336,6 +336,10 @@ static bool check_choices(const Parse *p, Fault *f)
         return unknown_word(p, "neither fine nor coarse: --labels", o->labels, "fine|coarse", f);
     if (strcmp(o->on_nan, "stop") != 0 && !o->skip_nan)
         return unknown_word(p, "neither stop nor skip: --on-nan", o->on_nan, "stop|skip", f);
+    if (p->command->bit == ENCODE && !o->weights && !o->pixels)
+        return fault(f, "encode needs --weights FILE, or --pixels; see `%s encode --help`", p->program);
+    if (p->command->bit == ENCODE && o->pixels && (o->weights || o->scale))
+        return see_usage(p, f, "no encoder takes part in", "--pixels");
     if (o->raw && !o->scale)
         return see_usage(p, f, "--scale D is missing beside", "--raw");
     if (!probe_named(o->head))

@@ -117,6 +117,23 @@ static void test_representation_of_the_training_split(void **state)
     free(read_array(out, "'<f4'", "(10000, 6)", 10000 * TOY_DIM * sizeof(float)));
 }
 
+static void test_pixels_are_what_the_encoder_gets(void **state)
+{
+    (void)state;
+    Options o = write_options(0);
+    o.pixels = true;
+    o.weights = NULL;
+    o.limit = 3;
+    runs_well(command_encode, &o);
+    size_t floats = TOY_CHANNELS * PIXELS;
+    char *file = read_array(out, "'<f4'", "(30, 3, 8, 8)", sizeof(float) * 30 * floats);
+    float planes[TOY_CHANNELS * PIXELS];
+    picture_planes(SPLIT_TEST, 0, -1, 0, planes);
+    assert_memory_equal(file + HEADER, planes, sizeof planes);
+    free(file);
+    free(read_array(scratch_path("out.labels.npy"), "'<i8'", "(30,)", sizeof(int64_t) * 30));
+}
+
 /* f_d itself, and f_1 as a map of one location. */
 static void test_raw_features_are_maps(void **state)
 {
@@ -281,15 +298,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_embedding_of_the_test_split),
-        TEST(test_representation_of_the_training_split),
-        TEST(test_raw_features_are_maps),
-        TEST(test_the_first_of_each_class),
-        TEST(test_labels_beside),
-        TEST(test_scale_that_is_not_there),
-        TEST(test_features_that_are_no_numbers),
-        TEST(test_views_are_those_of_training),
-        TEST(test_views_say_what_they_are_of),
+        TEST(test_embedding_of_the_test_split), TEST(test_representation_of_the_training_split),
+        TEST(test_raw_features_are_maps),       TEST(test_pixels_are_what_the_encoder_gets),
+        TEST(test_the_first_of_each_class),     TEST(test_labels_beside),
+        TEST(test_scale_that_is_not_there),     TEST(test_features_that_are_no_numbers),
+        TEST(test_views_are_those_of_training), TEST(test_views_say_what_they_are_of),
         TEST(test_more_views_than_pictures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

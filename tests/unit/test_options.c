@@ -198,6 +198,9 @@ static void test_missing(void **state)
     refused("toy train --out=", "value is missing after --out");
     refused("toy replay --weights W -o F", "--batch");
     refused("toy encode -o F", "--weights");
+    refused("toy encode --weights W --pixels -o F", "no encoder takes part in --pixels");
+    refused("toy encode --pixels --scale 1 -o F", "no encoder takes part in --pixels");
+    assert_true(parsed("toy encode --pixels -o F").pixels);
 }
 
 static void test_unexpected(void **state)
