@@ -41,7 +41,7 @@ static Axis axis_of(const Sweep *s)
         if (r && (!longest || r->steps > longest->steps))
             longest = r;
     }
-    return (Axis){longest->points, longest->step};
+    return longest ? (Axis){longest->points, longest->step} : (Axis){0};
 }
 
 /* A curve of the run's own points at x, between which it is straight; NAN beyond its ends. */

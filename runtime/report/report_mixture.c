@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHOWN = 8 };
+enum { SHOWN = 8, LARGEST_SIDE = 65536 };
 static const double COLOUR_OPACITY = 0.75;
 
 typedef struct {
@@ -25,15 +25,18 @@ typedef struct {
     uint8_t *colour;  /* (locations, 4) */
 } Posteriors;
 
-/* The one whose map has the most locations, at most the paper's 7x7 where there is a choice. */
+/* A map needs locations; f_7 is the paper's favourite target. One pair at least has the mixture. */
+static int merit(const AmdimPair *p)
+{
+    return p->mixture ? 1 + p->to + (p->to == 7 ? LARGEST_SIDE : 0) : 0;
+}
+
 static const AmdimPair *mixture_pair(const AmdimModel *m)
 {
-    const AmdimPair *best = NULL;
-    for (int i = 0; i < m->pairs; i++) {
-        const AmdimPair *p = &m->pair[i];
-        if (p->mixture && (!best || (best->to != 7 && (p->to == 7 || p->to > best->to))))
-            best = p;
-    }
+    const AmdimPair *best = &m->pair[0];
+    for (int i = 1; i < m->pairs; i++)
+        if (merit(&m->pair[i]) > merit(best))
+            best = &m->pair[i];
     return best;
 }
 
