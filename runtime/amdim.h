@@ -145,13 +145,17 @@ typedef struct {
 typedef struct {
     double flip; /* probability */
     bool has_crop;
-    double crop_scale[2], crop_ratio[2];
+    double crop_scale[2], crop_ratio[2], crop_p;
     bool has_translate;
     int translate_max; /* pixels */
     double translate_p;
     bool has_jitter;
     double brightness, contrast, saturation, hue, jitter_p;
     double grayscale; /* probability */
+    bool has_blur;
+    double blur_sigma[2], blur_p; /* pixels */
+    bool has_solarize;
+    double solarize_threshold, solarize_p;
 } AmdimAugment;
 
 typedef enum { AMDIM_ADAM, AMDIM_SGD } AmdimRule;
@@ -160,6 +164,7 @@ typedef struct {
     AmdimRule rule;
     double lr, weight_decay;
     double beta1, beta2, eps; /* Adam */
+    bool decoupled;           /* its weight decay: AdamW */
     double momentum;          /* SGD */
 } AmdimOptimizer;
 
@@ -168,6 +173,8 @@ typedef struct {
     int milestones;
     const int64_t *milestone; /* epochs */
     double gamma;
+    bool has_cosine; /* in place of milestones */
+    double cosine;   /* the share of the rate that it ends at */
 } AmdimSchedule;
 
 /* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then of every

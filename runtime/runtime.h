@@ -364,8 +364,9 @@ typedef struct {
 bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f);
 void optimizer_free(Optimizer *o);
 size_t optimizer_floats(const AmdimModel *m); /* at moments */
-/* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun. */
-double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch);
+/* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun, or the cosine's share
+ * of it in a run of `total` steps. */
+double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch, uint64_t total);
 /* The same bits as adam_elements, by wider vectors where the processor has them. */
 void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
                  float *second);
@@ -382,6 +383,7 @@ typedef struct {
     uint32_t
         left_out;   /* of these, the last ones in a row that changed nothing, for their loss was not finite */
     double lr;      /* the base rate */
+    uint64_t total; /* of a cosine: the steps of the whole run as it was first begun; else 0 */
     char data[160]; /* what it is trained on, as data_identity writes it; empty: not known */
 } Progress;
 typedef struct {

@@ -97,9 +97,12 @@ static void emit_augment(Emit *e)
     fprintf(e->out, "    .augment = {.flip = %s, .grayscale = %s", real(e, s->augment.flip.v),
             real(e, s->augment.grayscale.v));
     if (s->augment.crop.on)
-        fprintf(e->out, ",\n                .has_crop = true, .crop_scale = {%s, %s}, .crop_ratio = {%s, %s}",
+        fprintf(e->out,
+                ",\n                .has_crop = true, .crop_scale = {%s, %s}, .crop_ratio = {%s, %s}, "
+                ".crop_p = %s",
                 real(e, s->augment.crop.low.v), real(e, s->augment.crop.high.v),
-                real(e, s->augment.crop.ratio_low.v), real(e, s->augment.crop.ratio_high.v));
+                real(e, s->augment.crop.ratio_low.v), real(e, s->augment.crop.ratio_high.v),
+                real(e, s->augment.crop.p.v));
     if (s->augment.translate.on)
         fprintf(e->out, ",\n                .has_translate = true, .translate_max = %d, .translate_p = %s",
                 (int)s->augment.translate.max.v, real(e, s->augment.translate.p.v));
@@ -111,6 +114,13 @@ static void emit_augment(Emit *e)
                 real(e, s->augment.jitter.brightness.v), real(e, s->augment.jitter.contrast.v),
                 real(e, s->augment.jitter.saturation.v), real(e, s->augment.jitter.hue.v),
                 real(e, s->augment.jitter.p.v));
+    if (s->augment.blur.on)
+        fprintf(e->out, ",\n                .has_blur = true, .blur_sigma = {%s, %s}, .blur_p = %s",
+                real(e, s->augment.blur.low.v), real(e, s->augment.blur.high.v),
+                real(e, s->augment.blur.p.v));
+    if (s->augment.solarize.on)
+        fprintf(e->out, ",\n                .has_solarize = true, .solarize_threshold = %s, .solarize_p = %s",
+                real(e, s->augment.solarize.threshold.v), real(e, s->augment.solarize.p.v));
     fprintf(e->out, "},\n");
 }
 
@@ -123,8 +133,15 @@ static void emit_training(Emit *e)
     if (s->optimizer.sgd)
         fprintf(e->out, ", .momentum = %s},\n", real(e, s->optimizer.momentum.v));
     else
-        fprintf(e->out, ", .beta1 = %s, .beta2 = %s, .eps = %s},\n", real(e, s->optimizer.beta1.v),
-                real(e, s->optimizer.beta2.v), real(e, s->optimizer.eps.v));
+        fprintf(e->out, ", .beta1 = %s, .beta2 = %s, .eps = %s%s},\n", real(e, s->optimizer.beta1.v),
+                real(e, s->optimizer.beta2.v), real(e, s->optimizer.eps.v),
+                s->optimizer.decoupled.v ? ", .decoupled = true" : "");
+    if (s->schedule.has_cosine) {
+        fprintf(
+            e->out, "    .schedule = {.epochs = %lld, .warmup = %lld, .has_cosine = true, .cosine = %s},\n",
+            (long long)s->schedule.epochs.v, (long long)s->schedule.warmup.v, real(e, s->schedule.cosine.v));
+        return;
+    }
     fprintf(e->out,
             "    .schedule = {.epochs = %lld, .warmup = %lld, .milestones = %d, .milestone = %s, .gamma = "
             "%s},\n",

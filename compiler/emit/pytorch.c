@@ -370,9 +370,10 @@ static void put_optimizer(const Python *p)
         fprintf(p->out, "SGD(\n        parameters, lr=%s, momentum=%s, weight_decay=%s)", lr,
                 real(p, s->optimizer.momentum.v), decay);
     else
-        fprintf(p->out, "Adam(\n        parameters, lr=%s, betas=(%s, %s),\n        eps=%s, weight_decay=%s)",
-                lr, real(p, s->optimizer.beta1.v), real(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v),
-                decay);
+        fprintf(p->out,
+                "Adam%s(\n        parameters, lr=%s, betas=(%s, %s),\n        eps=%s, weight_decay=%s)",
+                s->optimizer.decoupled.v ? "W" : "", lr, real(p, s->optimizer.beta1.v),
+                real(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v), decay);
 }
 
 /* ---- the file ---- */

@@ -203,9 +203,9 @@ static const char *begin_step_text(Arena *a, const Spec *s)
         return "    s.rate = lr;\n";
     return arena_printf(a,
                         "    s.adam = adam_step((AdamRule){.beta1 = %.15g, .beta2 = %.15g, .eps = %.15g, "
-                        ".weight_decay = %.15g}, (double)lr,\n                       step_number);\n",
+                        ".weight_decay = %.15g%s}, (double)lr,\n                       step_number);\n",
                         s->optimizer.beta1.v, s->optimizer.beta2.v, s->optimizer.eps.v,
-                        s->optimizer.weight_decay.v);
+                        s->optimizer.weight_decay.v, s->optimizer.decoupled.v ? ", .decoupled = true" : "");
 }
 
 /* ---- locations ---- */

@@ -53,9 +53,10 @@ static const char *optimizer_text(Emit *e)
 {
     const Spec *s = e->program->net->spec;
     if (!s->optimizer.sgd)
-        return arena_printf(e->arena, "Adam (betas %s, %s, eps %s, weight decay %s)",
-                            real(e, s->optimizer.beta1.v), real(e, s->optimizer.beta2.v),
-                            real(e, s->optimizer.eps.v), real(e, s->optimizer.weight_decay.v));
+        return arena_printf(e->arena, "Adam%s (betas %s, %s, eps %s, weight decay %s)",
+                            s->optimizer.decoupled.v ? "W" : "", real(e, s->optimizer.beta1.v),
+                            real(e, s->optimizer.beta2.v), real(e, s->optimizer.eps.v),
+                            real(e, s->optimizer.weight_decay.v));
     return arena_printf(e->arena, "SGD (momentum %s, weight decay %s)", real(e, s->optimizer.momentum.v),
                         real(e, s->optimizer.weight_decay.v));
 }
@@ -71,6 +72,12 @@ static const char *rate_text(Emit *e)
     for (int i = 0; i < s->schedule.milestones; i++)
         text = arena_printf(e->arena, "%s, times %s from epoch %lld on", text, real(e, s->schedule.gamma.v),
                             (long long)s->schedule.milestone[i].v);
+    if (s->schedule.has_cosine)
+        text = arena_printf(e->arena,
+                            "%s, and from the warm-up's end on times %s + %s * (1 + cos(pi * (step - %lld) / "
+                            "(T - %lld))) in a run of T steps",
+                            text, real(e, s->schedule.cosine.v), real(e, (1 - s->schedule.cosine.v) / 2),
+                            (long long)s->schedule.warmup.v, (long long)s->schedule.warmup.v);
     return arena_printf(e->arena, "%s.", text);
 }
 

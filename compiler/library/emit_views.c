@@ -23,7 +23,9 @@ const char *augmentation_text(Arena *a, const Spec *s)
                  {s->augment.crop.on, "crop"},
                  {s->augment.translate.on, "translation"},
                  {s->augment.jitter.on, "jitter"},
-                 {is_greyed(s), "greyscale"}};
+                 {is_greyed(s), "greyscale"},
+                 {s->augment.blur.on, "blur"},
+                 {s->augment.solarize.on, "solarizing"}};
     const char *text = "";
     for (size_t i = 0; i < COUNT(steps); i++)
         if (steps[i].on)
@@ -54,11 +56,18 @@ void emit_pictures(Emit *e)
 
 /* ---- views ---- */
 
+static bool needs_work(const Spec *s)
+{
+    return s->augment.crop.on || s->augment.translate.on || s->augment.blur.on;
+}
+
 static void emit_work(Emit *e)
 {
     const Spec *s = e->program->net->spec;
-    if (!s->augment.crop.on && !s->augment.translate.on)
+    if (!needs_work(s))
         return;
+    if (s->augment.blur.on)
+        fprintf(e->out, "enum { RADIUS = %d }; /* of the widest blur */\n\n", blur_radius(s));
     if (s->augment.crop.on)
         fprintf(e->out, "enum { TAPS = 5 }; /* pixels that one is made of where nothing shrinks */\n\n");
     fprintf(e->out, "/* What a view takes while it is made. */\ntypedef struct {\n");
@@ -66,8 +75,10 @@ static void emit_work(Emit *e)
         fprintf(e->out, "    double sum[SIDE];\n    float weight[SIDE * TAPS], row[SIDE * CHANNELS], "
                         "resampled[SIDE * CHANNELS];\n"
                         "    int begin[2][SIDE], end[2][SIDE];\n");
-    if (s->augment.translate.on)
-        fprintf(e->out, "    float before[PICTURE]; /* its translation */\n");
+    if (s->augment.translate.on || s->augment.blur.on)
+        fprintf(e->out, "    float before[PICTURE]; /* its translation or blur */\n");
+    if (s->augment.blur.on)
+        fprintf(e->out, "    float gaussian[RADIUS + 1], mirrored[(SIDE + 2 * RADIUS) * CHANNELS];\n");
     fprintf(
         e->out,
         "} ViewWork;\n"
@@ -115,6 +126,7 @@ static void emit_load(Emit *e)
 /* Numbers that steps which are off would have drawn before those that are on: so many are passed over. */
 typedef struct {
     Emit *e;
+    const char *stream;
     int skipped;
     const char *what;
 } Drawing;
@@ -127,7 +139,7 @@ static void draw(Drawing *d, bool on, int units, const char *name, const char *t
         return;
     }
     if (d->skipped)
-        fprintf(d->e->out, "        random_skip(&own, %d); /* off: %s */\n", d->skipped, d->what);
+        fprintf(d->e->out, "        random_skip(&%s, %d); /* off: %s */\n", d->stream, d->skipped, d->what);
     d->skipped = 0;
     d->what = "";
     fprintf(d->e->out, "        %s\n", text);
@@ -138,6 +150,30 @@ static const char *range_text(Emit *e, double low, double high)
     return arena_printf(e->arena, "(const double[]){%s, %s}", real(e, low), real(e, high));
 }
 
+static bool may_be_whole(const Spec *s)
+{
+    return s->augment.crop.on && s->augment.crop.p.v < 1;
+}
+
+/* Chances of keys that the language once lacked, which have a stream of their own. */
+static void emit_more_draws(Emit *e)
+{
+    const Spec *s = e->program->net->spec;
+    Arena *a = e->arena;
+    const SpecAugmentStep *blur = &s->augment.blur, *solarize = &s->augment.solarize;
+    if (!may_be_whole(s) && !blur->on && !solarize->on)
+        return;
+    Drawing d = {.e = e, .stream = "more", .what = ""};
+    fprintf(e->out, "        Random more = random_at(seed, RANDOM_MORE, epoch, number, view);\n");
+    draw(&d, may_be_whole(s), 1, "whether it is cropped",
+         arena_printf(a, "const bool cropped = draw_chance(&more, %s);", real(e, s->augment.crop.p.v)));
+    draw(&d, blur->on, 2, "blur",
+         arena_printf(a, "const Blur blur = draw_blur(&more, %s, %s, %s);", real(e, blur->low.v),
+                      real(e, blur->high.v), real(e, blur->p.v)));
+    draw(&d, solarize->on, 1, "solarizing",
+         arena_printf(a, "const bool solarized = draw_chance(&more, %s);", real(e, solarize->p.v)));
+}
+
 static void emit_draws(Emit *e)
 {
     const Spec *s = e->program->net->spec;
@@ -145,7 +181,7 @@ static void emit_draws(Emit *e)
     const bool draws = s->augment.translate.on || s->augment.jitter.on || is_greyed(s) || s->augment.crop.on;
     if (!draws)
         return;
-    Drawing d = {.e = e, .what = ""};
+    Drawing d = {.e = e, .stream = "own", .what = ""};
     fprintf(e->out, "        Random own = random_at(seed, RANDOM_VIEW, epoch, number, view);\n");
     draw(&d, s->augment.translate.on, 3, "translation",
          arena_printf(a, "const Translation moved = draw_translation(&own, %d, %s);",
@@ -158,9 +194,11 @@ static void emit_draws(Emit *e)
     draw(&d, is_greyed(s), 1, "greyscale",
          arena_printf(a, "const bool grey = draw_chance(&own, %s);", real(e, s->augment.grayscale.v)));
     draw(&d, s->augment.crop.on, 0, "crop",
-         arena_printf(a, "const Box box = draw_crop(&own, %s, %s, SIDE, SIDE);",
+         arena_printf(a, "const Box box = %sdraw_crop(&own, %s, %s, SIDE, SIDE)%s;",
+                      may_be_whole(s) ? "cropped ? " : "",
                       range_text(e, s->augment.crop.low.v, s->augment.crop.high.v),
-                      range_text(e, s->augment.crop.ratio_low.v, s->augment.crop.ratio_high.v)));
+                      range_text(e, s->augment.crop.ratio_low.v, s->augment.crop.ratio_high.v),
+                      may_be_whole(s) ? " : (Box){.width = SIDE, .height = SIDE}" : ""));
 }
 
 static void emit_steps(Emit *e)
@@ -177,13 +215,21 @@ static void emit_steps(Emit *e)
                 in_colour(s) ? "colour" : "grey");
     if (is_greyed(s))
         fprintf(e->out, "        if (grey)\n            color_grey(to, PIXELS);\n");
+    if (s->augment.blur.on)
+        fprintf(e->out,
+                "        if (blur.on)\n            blur_view(blur.sigma, SIDE, CHANNELS, v->gaussian, "
+                "v->mirrored, v->before, to);\n");
+    if (s->augment.solarize.on)
+        fprintf(e->out,
+                "        if (solarized)\n            solarize_view(to, PIXELS, CHANNELS, (float)%s);\n",
+                real(e, s->augment.solarize.threshold.v));
     fprintf(e->out, "        normalise_view(to, PIXELS, CHANNELS, mean, deviation);\n");
 }
 
 void emit_put(Emit *e, const ModelLibrary *l)
 {
     const Spec *s = e->program->net->spec;
-    const bool works = s->augment.crop.on || s->augment.translate.on;
+    const bool works = needs_work(s);
     emit_work(e);
     emit_load_row(e);
     emit_load(e);
@@ -203,8 +249,9 @@ void emit_put(Emit *e, const ModelLibrary *l)
         fprintf(e->out, "    const bool mirrored = false;\n");
     fprintf(e->out, "    for (int view = 0; view < VIEWS; view++) {\n"
                     "        float *const to = w->x + (size_t)(view * BATCH + place) * PICTURE;\n");
-    if (!works && s->augment.flip.v == 0 && !s->augment.jitter.on && !is_greyed(s))
+    if (!works && s->augment.flip.v == 0 && !s->augment.jitter.on && !is_greyed(s) && !s->augment.solarize.on)
         fprintf(e->out, "        (void)seed, (void)epoch, (void)number;\n");
+    emit_more_draws(e);
     emit_draws(e);
     emit_steps(e);
     fprintf(e->out, "    }\n}\n");

@@ -115,8 +115,25 @@ static size_t moments_of(const Spec *s)
     return s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
 }
 
-/* What making a view takes of the arena (library/emit_views.c): a row, a view before its translation, and
- * what resizes a crop, which never shrinks: five pixels make one. */
+/* A Gaussian's weights, and a row with what is mirrored beside it (runtime/portable/views.c). */
+static size_t blur_bytes(const Spec *s)
+{
+    if (!s->augment.blur.on)
+        return 0;
+    const size_t radius = (size_t)blur_radius(s), channels = (size_t)s->input.channels.v;
+    return (radius + 1 + ((size_t)s->input.size.v + 2 * radius) * channels) * sizeof(float);
+}
+
+/* What a preparer of pictures holds for them, with a view before its blur. */
+static size_t blur_room(const Spec *s)
+{
+    const size_t side = (size_t)s->input.size.v,
+                 view = side * side * (size_t)s->input.channels.v * sizeof(float);
+    return s->augment.blur.on ? blur_bytes(s) + view : 0;
+}
+
+/* What making a view takes of the arena (library/emit_views.c): a row, a view before its translation or blur,
+ * and what resizes a crop, which never shrinks: five pixels make one. */
 static size_t view_bytes(const Spec *s)
 {
     enum { TAPS = 5, SLACK = 512 };
@@ -125,7 +142,8 @@ static size_t view_bytes(const Spec *s)
         s->augment.crop.on
             ? side * (TAPS * sizeof(float) + sizeof(double) + 4 * sizeof(int)) + 2 * row * sizeof(float)
             : 0;
-    return crop + (s->augment.translate.on ? side * row * sizeof(float) : 0) + SLACK;
+    const bool kept = s->augment.translate.on || s->augment.blur.on;
+    return crop + (kept ? side * row * sizeof(float) : 0) + blur_bytes(s) + SLACK;
 }
 
 /* Each member of the work memory begins at a multiple of 64 (library/model.c.tmpl). */
@@ -174,7 +192,7 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
         .worker = larger(cost_worker_scratch(step), cost_worker_scratch(encode)),
         .program = program_bytes(p, openblas, s->target.is_static, threads),
     };
-    m.threads = (size_t)threads * (2 * PER_THREAD + m.worker);
+    m.threads = (size_t)threads * (2 * PER_THREAD + m.worker + blur_room(s));
     m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program;
     add_data(&m);
     return m;

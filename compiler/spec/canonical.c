@@ -1,7 +1,8 @@
 /* canonical.c: a spec as one text, the same for specs that train the same.
  *
  * Order, comments, notation and defaults of the file leave no trace in it; nor do name and target, which do
- * not change what is trained. Every number keeps all its bits. */
+ * not change what is trained. Every number keeps all its bits. Keys that the language once lacked have a line
+ * only where they change something, so that older runs may be gone on with. */
 #include "amdimc.h"
 
 #include <string.h>
@@ -57,17 +58,24 @@ static void put_loss(FILE *out, const Spec *s)
 static void put_augment(FILE *out, const Spec *s)
 {
     const SpecAugmentStep *crop = &s->augment.crop, *translate = &s->augment.translate,
-                          *jitter = &s->augment.jitter;
+                          *jitter = &s->augment.jitter, *blur = &s->augment.blur,
+                          *solarize = &s->augment.solarize;
     put_real(out, "flip", s->augment.flip);
     if (crop->on)
         fprintf(out, "crop %.17g %.17g %.17g %.17g\n", crop->low.v, crop->high.v, crop->ratio_low.v,
                 crop->ratio_high.v);
+    if (crop->on && crop->p.v != 1)
+        put_real(out, "crop_p", crop->p);
     if (translate->on)
         fprintf(out, "translate %jd %.17g\n", (intmax_t)translate->max.v, translate->p.v);
     if (jitter->on)
         fprintf(out, "jitter %.17g %.17g %.17g %.17g %.17g\n", jitter->brightness.v, jitter->contrast.v,
                 jitter->saturation.v, jitter->hue.v, jitter->p.v);
     put_real(out, "grayscale", s->augment.grayscale);
+    if (blur->on)
+        fprintf(out, "blur %.17g %.17g %.17g\n", blur->low.v, blur->high.v, blur->p.v);
+    if (solarize->on)
+        fprintf(out, "solarize %.17g %.17g\n", solarize->threshold.v, solarize->p.v);
 }
 
 static void put_training(FILE *out, const Spec *s)
@@ -81,9 +89,15 @@ static void put_training(FILE *out, const Spec *s)
         put_real(out, "beta1", s->optimizer.beta1);
         put_real(out, "beta2", s->optimizer.beta2);
         put_real(out, "eps", s->optimizer.eps);
+        if (s->optimizer.decoupled.v)
+            fprintf(out, "decoupled 1\n");
     }
     put_int(out, "epochs", s->schedule.epochs);
     put_int(out, "warmup", s->schedule.warmup);
+    if (s->schedule.has_cosine) {
+        put_real(out, "cosine", s->schedule.cosine);
+        return;
+    }
     for (int i = 0; i < s->schedule.milestones; i++)
         put_int(out, "milestone", s->schedule.milestone[i]);
     put_real(out, "gamma", s->schedule.gamma);

@@ -171,7 +171,8 @@ void read_encoder(Reader *r, const Node *n, const char *path, void *spec);
 
 void default_training(Arena *a, Spec *s);
 void read_optimizer(Reader *r, const Node *n, const char *path, void *spec);
-extern const Fields AUGMENT_FIELDS, SCHEDULE_FIELDS;
+void read_schedule(Reader *r, const Node *n, const char *path, void *spec);
+extern const Fields AUGMENT_FIELDS;
 
 void default_target(Spec *s);
 extern const Fields TARGET_FIELDS;

@@ -176,7 +176,7 @@ static const Field SPEC[] = {
     SECTION_FIELD("loss", true, LOSS_FIELDS),
     SECTION_FIELD("augment", false, AUGMENT_FIELDS),
     OTHER_FIELD("optimizer", false, read_optimizer),
-    SECTION_FIELD("schedule", false, SCHEDULE_FIELDS),
+    OTHER_FIELD("schedule", false, read_schedule),
     SECTION_FIELD("target", false, TARGET_FIELDS),
 };
 static const Fields SPEC_FIELDS = FIELDS(SPEC);
@@ -193,13 +193,35 @@ static void check_mixture(Reader *r, const Spec *s)
                 "out");
 }
 
+/* Where a value is wrong that the spec may have left to its default. */
+static Mark or_key(Mark value, Mark key)
+{
+    return value.source ? value : key;
+}
+
+static const char *or_default(Mark value)
+{
+    return value.source ? "" : ", its default";
+}
+
 /* The mirror about the edge pixel has one pixel less than the picture. */
 static void check_translate(Reader *r, const Spec *s)
 {
     Int max = s->augment.translate.max;
-    if (s->input.size.v > 0 && max.v >= s->input.size.v)
-        problem(r, max.at, "augment.translate.max: less than input.size, %d, is wanted, not %d",
-                (int)s->input.size.v, (int)max.v);
+    if (s->augment.translate.on && s->input.size.v > 0 && max.v >= s->input.size.v)
+        problem(r, or_key(max.at, s->augment.translate.at),
+                "augment.translate.max: less than input.size, %d, is wanted, not %d%s", (int)s->input.size.v,
+                (int)max.v, or_default(max.at));
+}
+
+/* A Gaussian so wide is a mean of the picture; what it takes grows with it. */
+static void check_blur(Reader *r, const Spec *s)
+{
+    Real most = s->augment.blur.high;
+    if (s->augment.blur.on && s->input.size.v > 0 && most.v > (double)s->input.size.v)
+        problem(r, or_key(most.at, s->augment.blur.at),
+                "augment.blur.sigma: at most input.size, %d pixel%s, is wanted, not %g%s",
+                (int)s->input.size.v, s->input.size.v > 1 ? "s" : "", most.v, or_default(most.at));
 }
 
 static Spec *default_spec(Arena *a, Source *source)
@@ -226,6 +248,7 @@ Spec *spec_read(Arena *a, Diagnostics *d, Source *source, const Overrides *o)
         read_fields(&r, root, "", &SPEC_FIELDS, s);
         check_mixture(&r, s);
         check_translate(&r, s);
+        check_blur(&r, s);
     }
     problems_show(&r, d);
     return r.problems == 0 ? s : NULL;

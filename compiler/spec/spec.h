@@ -44,10 +44,13 @@ typedef struct {
 
 typedef struct {
     bool on;
+    Mark at; /* of its key */
     Real p;
-    Real low, high, ratio_low, ratio_high; /* crop: scale and ratio */
-    Int max;                               /* translate */
+    Real low, high;             /* crop: scale; blur: sigma */
+    Real ratio_low, ratio_high; /* crop */
+    Int max;                    /* translate */
     Real brightness, contrast, saturation, hue;
+    Real threshold; /* solarize */
 } SpecAugmentStep;
 
 typedef struct {
@@ -82,17 +85,21 @@ typedef struct {
     } loss;
     struct {
         Real flip, grayscale; /* probabilities; 0 is off */
-        SpecAugmentStep crop, translate, jitter;
+        SpecAugmentStep crop, translate, jitter, blur, solarize;
     } augment;
     struct {
-        bool sgd; /* else Adam */
+        bool sgd;       /* else Adam */
+        Flag decoupled; /* Adam's weight decay: AdamW */
         Real lr, weight_decay, beta1, beta2, eps, momentum;
     } optimizer;
     struct {
         Int epochs, warmup;
         int milestones;
+        Mark milestones_at; /* of their list */
         Int *milestone;
         Real gamma;
+        bool has_cosine; /* in place of milestones and gamma */
+        Real cosine;
     } schedule;
     struct {
         Text march, blas; /* blas: "openblas" or "none" */
@@ -135,6 +142,9 @@ const char *spec_value(Arena *a, Source *source, const Overrides *o, const char 
 const char *layer_kind_name(LayerKind kind); /* "residual" */
 /* What tells layers apart: "block 4x4 stride 2 depth 3". */
 const char *layer_text(Arena *a, const SpecLayer *layer);
+/* Pixels that the widest blur reaches: its Gaussian is cut off there (gaussian_radius in runtime/portable/).
+ */
+int blur_radius(const Spec *s);
 /* A canonical text of all that decides what is trained (all but name and target): equal for equal runs. */
 char *spec_canonical(Arena *a, const Spec *s);
 

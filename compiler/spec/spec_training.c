@@ -1,5 +1,6 @@
 /* spec_training.c: the sections that say how to train: augment, optimizer, schedule. */
 #include "reader.h"
+#include <math.h>
 
 static const Range SHARE = {0, 1, true, false, "a number above 0, at most 1"};
 static const Range HUE = {0, 0.5, false, false, "a number from 0 to 0.5"};
@@ -33,9 +34,10 @@ static void read_crop_ratio(Reader *r, const Node *n, const char *path, void *re
 static const Field CROP[] = {
     OTHER_FIELD("scale", false, read_crop_scale),
     OTHER_FIELD("ratio", false, read_crop_ratio),
+    REAL_FIELD("p", Spec, augment.crop.p, PROBABILITY),
 };
 static const Field TRANSLATE[] = {
-    INT_FIELD("max", true, Spec, augment.translate.max, 0, SIZE_LIMIT),
+    INT_FIELD("max", false, Spec, augment.translate.max, 0, SIZE_LIMIT),
     REAL_FIELD("p", Spec, augment.translate.p, PROBABILITY),
 };
 static const Field JITTER[] = {
@@ -45,26 +47,56 @@ static const Field JITTER[] = {
     REAL_FIELD("hue", Spec, augment.jitter.hue, HUE),
     REAL_FIELD("p", Spec, augment.jitter.p, PROBABILITY),
 };
+static void read_blur_sigma(Reader *r, const Node *n, const char *path, void *record)
+{
+    SpecAugmentStep *blur = &((Spec *)record)->augment.blur;
+    read_ends(r, n, path, &POSITIVE, &blur->low, &blur->high);
+}
+
+static const Field BLUR[] = {
+    REAL_FIELD("p", Spec, augment.blur.p, PROBABILITY),
+    OTHER_FIELD("sigma", false, read_blur_sigma),
+};
+static const Field SOLARIZE[] = {
+    REAL_FIELD("p", Spec, augment.solarize.p, PROBABILITY),
+    REAL_FIELD("threshold", Spec, augment.solarize.threshold, PROBABILITY),
+};
 static const Fields CROP_FIELDS = FIELDS(CROP);
 static const Fields TRANSLATE_FIELDS = FIELDS(TRANSLATE);
 static const Fields JITTER_FIELDS = FIELDS(JITTER);
+static const Fields BLUR_FIELDS = FIELDS(BLUR);
+static const Fields SOLARIZE_FIELDS = FIELDS(SOLARIZE);
+
+static void read_step(Reader *r, const Node *n, const char *path, const Fields *fields, Spec *s,
+                      SpecAugmentStep *step)
+{
+    step->at = n->key->at;
+    step->on = read_fields(r, n, path, fields, s);
+}
 
 static void read_crop(Reader *r, const Node *n, const char *path, void *record)
 {
-    Spec *s = record;
-    s->augment.crop.on = read_fields(r, n, path, &CROP_FIELDS, s);
+    read_step(r, n, path, &CROP_FIELDS, record, &((Spec *)record)->augment.crop);
 }
 
 static void read_translate(Reader *r, const Node *n, const char *path, void *record)
 {
-    Spec *s = record;
-    s->augment.translate.on = read_fields(r, n, path, &TRANSLATE_FIELDS, s);
+    read_step(r, n, path, &TRANSLATE_FIELDS, record, &((Spec *)record)->augment.translate);
 }
 
 static void read_jitter(Reader *r, const Node *n, const char *path, void *record)
 {
-    Spec *s = record;
-    s->augment.jitter.on = read_fields(r, n, path, &JITTER_FIELDS, s);
+    read_step(r, n, path, &JITTER_FIELDS, record, &((Spec *)record)->augment.jitter);
+}
+
+static void read_blur(Reader *r, const Node *n, const char *path, void *record)
+{
+    read_step(r, n, path, &BLUR_FIELDS, record, &((Spec *)record)->augment.blur);
+}
+
+static void read_solarize(Reader *r, const Node *n, const char *path, void *record)
+{
+    read_step(r, n, path, &SOLARIZE_FIELDS, record, &((Spec *)record)->augment.solarize);
 }
 
 static const Field AUGMENT[] = {
@@ -73,8 +105,16 @@ static const Field AUGMENT[] = {
     OTHER_FIELD("translate", false, read_translate),
     OTHER_FIELD("jitter", false, read_jitter),
     REAL_FIELD("grayscale", Spec, augment.grayscale, PROBABILITY),
+    OTHER_FIELD("blur", false, read_blur),
+    OTHER_FIELD("solarize", false, read_solarize),
 };
 const Fields AUGMENT_FIELDS = FIELDS(AUGMENT);
+
+int blur_radius(const Spec *s)
+{
+    const double reach = 4; /* standard deviations */
+    return (int)ceil(reach * s->augment.blur.high.v);
+}
 
 /* ---- optimizer, schedule ---- */
 
@@ -92,6 +132,7 @@ static const Field ADAM[] = {
     OTHER_FIELD("betas", false, read_betas),
     REAL_FIELD("eps", Spec, optimizer.eps, NOT_NEGATIVE),
     REAL_FIELD("weight_decay", Spec, optimizer.weight_decay, NOT_NEGATIVE),
+    FLAG_FIELD("decoupled", Spec, optimizer.decoupled),
 };
 static const Field SGD[] = {
     REAL_FIELD("lr", Spec, optimizer.lr, POSITIVE),
@@ -125,6 +166,7 @@ void read_optimizer(Reader *r, const Node *n, const char *path, void *record)
 static void read_milestones(Reader *r, const Node *n, const char *path, void *record)
 {
     Spec *s = record;
+    s->schedule.milestones_at = n->at;
     if (!check_list(r, n, path, "a list of epochs"))
         return;
     Int *milestone = ARENA_ARRAY(r->arena, Int, n->count);
@@ -145,8 +187,31 @@ static const Field SCHEDULE[] = {
     INT_FIELD("warmup", false, Spec, schedule.warmup, 0, INT32_MAX),
     OTHER_FIELD("milestones", false, read_milestones),
     REAL_FIELD("gamma", Spec, schedule.gamma, NOT_NEGATIVE),
+    REAL_FIELD("cosine", Spec, schedule.cosine, DECAY),
 };
-const Fields SCHEDULE_FIELDS = FIELDS(SCHEDULE);
+static const Fields SCHEDULE_FIELDS = FIELDS(SCHEDULE);
+
+static void check_alone(Reader *r, const Spec *s, const char *other, Mark at)
+{
+    if (!at.source)
+        return;
+    problem(
+        r, s->schedule.cosine.at,
+        "schedule.cosine: a rate that falls along a cosine has no milestones and no gamma; leave one out");
+    problem_note(r, at, "%s here", other);
+}
+
+void read_schedule(Reader *r, const Node *n, const char *path, void *record)
+{
+    Spec *s = record;
+    read_fields(r, n, path, &SCHEDULE_FIELDS, s);
+    s->schedule.has_cosine = s->schedule.cosine.at.source != NULL;
+    if (!s->schedule.has_cosine)
+        return;
+    check_alone(r, s, "milestones are", s->schedule.milestones_at);
+    check_alone(r, s, "gamma is", s->schedule.gamma.at);
+    s->schedule.milestones = 0;
+}
 
 /* ---- defaults ---- */
 
@@ -156,7 +221,12 @@ static void default_augment(Spec *s)
     s->augment.crop.high.v = 1;
     s->augment.crop.ratio_low.v = 3.0 / 4.0;
     s->augment.crop.ratio_high.v = 4.0 / 3.0;
-    s->augment.crop.p.v = s->augment.translate.p.v = s->augment.jitter.p.v = 1;
+    s->augment.translate.max.v = 4;
+    s->augment.blur.low.v = 0.1;
+    s->augment.blur.high.v = 2;
+    s->augment.solarize.threshold.v = 0.5;
+    s->augment.crop.p.v = s->augment.translate.p.v = s->augment.jitter.p.v = s->augment.blur.p.v =
+        s->augment.solarize.p.v = 1;
 }
 
 static void default_adam(Spec *s)

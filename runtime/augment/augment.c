@@ -1,6 +1,6 @@
-/* augment.c: from a picture to its views. All of a view's chances are drawn first, from one address and in
- * one order whatever the model asks for, so that one key of the spec does not change what another draws; then
- * the steps are taken on floats in 0..1.
+/* augment.c: from a picture to its views. All of a view's chances are drawn first, from two addresses and
+ * each in one order whatever the model asks for, so that one key of the spec does not change what another
+ * draws; then the steps are taken on floats in 0..1.
  *
  * The picture's rows are resized as they come, for all of its views at once, so that it is read once and
  * never held. */
@@ -14,7 +14,10 @@ typedef struct {
     Translation translation;
     Jitter jitter;
     bool grayscale;
+    bool cropped;
     Box crop;
+    Blur blur;
+    bool solarized;
 } Draws;
 
 /* One of the views under way. */
@@ -29,7 +32,9 @@ struct Workspace {
     const AmdimModel *model;
     Picture picture; /* for readers that need one whole */
     float *source;   /* one row of the picture, mirrored where the views are, as floats */
-    float *before;   /* a view before its translation */
+    float *before;   /* a view before its translation or blur */
+    float *gaussian; /* a blur's weights, and behind them room for a row; NULL where there is no blur */
+    int reach;       /* the largest blur's radius */
     int width;       /* of the picture under way */
     bool mirrored;
     /* What is asked for: */
@@ -41,6 +46,16 @@ struct Workspace {
 static size_t begin_views(RowSink *sink, int width, int height);
 static void take_row(RowSink *sink, int y, const uint8_t *row);
 static void end_rows(RowSink *sink);
+
+static bool make_room_for_blur(Workspace *w, const AmdimModel *m, Fault *f)
+{
+    if (!m->augment.has_blur)
+        return true;
+    w->reach = gaussian_radius(m->augment.blur_sigma[1]);
+    const size_t radius = (size_t)w->reach, row = ((size_t)m->size + 2 * radius) * (size_t)m->channels;
+    w->gaussian = allocate((radius + 1 + row) * sizeof *w->gaussian, "augmenting pictures", f);
+    return w->gaussian != NULL;
+}
 
 Workspace *workspace_new(const AmdimModel *m, Fault *f)
 {
@@ -55,7 +70,7 @@ Workspace *workspace_new(const AmdimModel *m, Fault *f)
     size_t channels = (size_t)m->channels, floats = (size_t)m->size * (size_t)m->size * channels;
     w->before = allocate(floats * sizeof *w->before, "augmenting pictures", f);
     w->source = allocate(PICTURE_SIDE * channels * sizeof *w->source, "augmenting pictures", f);
-    bool done = w->before && w->source;
+    bool done = w->before && w->source && make_room_for_blur(w, m, f);
     for (int v = 0; done && v < MAX_VIEWS; v++)
         done = resizer_init(&w->view[v].resizer, m->size, m->channels, f);
     if (done)
@@ -73,6 +88,7 @@ void workspace_free(Workspace *w)
     picture_free(&w->picture);
     free(w->source);
     free(w->before);
+    free(w->gaussian);
     free(w);
 }
 
@@ -84,13 +100,18 @@ static Draws draw_all(const AmdimAugment *a, int width, int height, const ViewAd
     const double range[JITTERS] = {a->brightness, a->contrast, a->saturation, a->hue};
     Random shared = random_at(at->seed, RANDOM_SHARED, at->epoch, at->image, 0);
     Random own = random_at(at->seed, RANDOM_VIEW, at->epoch, at->image, view);
+    Random more = random_at(at->seed, RANDOM_MORE, at->epoch, at->image, view);
     Draws d = {.flip = draw_chance(&shared, a->flip)};
     d.translation = draw_translation(&own, a->translate_max, a->translate_p);
     d.jitter = draw_jitter(&own, range, a->jitter_p);
     d.grayscale = draw_chance(&own, a->grayscale);
     d.translation.on &= a->has_translate;
     d.jitter.on &= a->has_jitter;
-    if (a->has_crop)
+    d.cropped = draw_chance(&more, a->crop_p) && a->has_crop;
+    d.blur = draw_blur(&more, a->blur_sigma[0], a->blur_sigma[1], a->blur_p);
+    d.blur.on &= a->has_blur;
+    d.solarized = draw_chance(&more, a->solarize_p) && a->has_solarize;
+    if (d.cropped)
         d.crop = draw_crop(&own, a->crop_scale, a->crop_ratio, width, height);
     return d;
 }
@@ -117,7 +138,7 @@ static size_t begin_views(RowSink *sink, int width, int height)
             *d = draw_all(&m->augment, width, height, w->address, w->address->first + v);
         w->mirrored = d->flip;
         Resizer *z = &w->view[v].resizer;
-        if (w->address && m->augment.has_crop)
+        if (d->cropped)
             resizer_aim(z, d->crop, (Window){.width = m->size, .height = m->size});
         else
             resizer_aim(z, (Box){.width = width, .height = height}, covering(m->size, width, height));
@@ -193,6 +214,11 @@ static void finish_view(Workspace *w, View *view)
         jitter_grey(&d->jitter, pixels, view->out);
     if (d->grayscale && m->channels == 3)
         color_grey(view->out, pixels);
+    if (d->blur.on)
+        blur_view(d->blur.sigma, m->size, m->channels, w->gaussian, w->gaussian + w->reach + 1, w->before,
+                  view->out);
+    if (d->solarized)
+        solarize_view(view->out, pixels, m->channels, (float)m->augment.solarize_threshold);
     normalise_view(view->out, pixels, m->channels, m->mean, m->std);
 }
 

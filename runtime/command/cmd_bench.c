@@ -98,7 +98,7 @@ static void time_step(Bench *b, uint64_t seed, uint64_t step, size_t slot)
     }
     machine_draw_locations(&b->machine, seed, step);
     b->optimizer.steps = step;
-    b->optimizer.lr = optimizer_rate(&m->schedule, m->optimizer.lr, step, 0);
+    b->optimizer.lr = optimizer_rate(&m->schedule, m->optimizer.lr, step, 0, UINT64_MAX);
     m->step(&b->machine.step);
     double ended = clock_seconds();
     if (profiled)

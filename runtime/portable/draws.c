@@ -37,6 +37,13 @@ Jitter draw_jitter(Random *r, const double range[JITTERS], double p)
     return jitter;
 }
 
+Blur draw_blur(Random *r, double least, double most, double p)
+{
+    Blur blur = {.on = draw_chance(r, p)};
+    blur.sigma = fmin(random_between(r, least, most), most); /* a sum may be rounded up */
+    return blur;
+}
+
 /* Whether it lies in the picture. */
 static bool draw_box(Random *r, const double scale[2], const double ratio[2], int width, int height, Box *box)
 {

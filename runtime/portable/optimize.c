@@ -7,12 +7,13 @@ AdamStep adam_step(AdamRule rule, double lr, uint64_t step)
     const double steps = (double)step + 1;
     return (AdamStep){
         .rate = (float)(lr / (1 - pow(rule.beta1, steps))),
-        .decay = (float)rule.weight_decay,
+        .decay = rule.decoupled ? 0 : (float)rule.weight_decay,
         .beta2 = (float)rule.beta2,
         .new1 = (float)(1 - rule.beta1),
         .new2 = (float)(1 - rule.beta2),
         .eps = (float)rule.eps,
         .root_correction = (float)(1 / sqrt(1 - pow(rule.beta2, steps))),
+        .keep = rule.decoupled ? (float)(1 - lr * rule.weight_decay) : 1,
     };
 }
 

@@ -27,6 +27,7 @@ typedef enum {
     RANDOM_BENCH,    /* made-up input */
     RANDOM_PROBE,
     RANDOM_SELFCHECK,
+    RANDOM_MORE, /* of an image's view, too: whether it is cropped, its blur and solarizing */
 } RandomPurpose;
 typedef struct {
     uint32_t key[2], counter[4], word[4];
@@ -71,16 +72,19 @@ void init_diagonal(int outs, int ins, float *ours);
 
 /* ---- optimize.c, update.h: Adam, and SGD, as torch.optim computes them ----
  *
- * In float32, L2 decay added to the gradient. Elements are independent of each other. */
+ * In float32, L2 decay added to the gradient, or decoupled (AdamW): the parameter shrinks by rate * decay.
+ * Elements are independent of each other. */
 
 typedef struct {
     double beta1, beta2, eps, weight_decay;
+    bool decoupled;
 } AdamRule;
 
 /* Adam's numbers of one step, worked out once: the first moment's bias correction is in the rate; new: 1 -
  * beta, the weight of what is new. */
 typedef struct {
     float rate, decay, beta2, new1, new2, eps, root_correction;
+    float keep; /* of the parameter */
 } AdamStep;
 
 /* Steps count from 0. */
@@ -158,9 +162,10 @@ void color_grey(float *view, size_t pixels);
 
 /* ---- draws.c: a view's chances ----
  *
- * In the order below, each taking as many units whatever comes out; for a step that is off, as many are to be
- * skipped, so that one key of the spec does not change what another draws. The crop, which takes as many as
- * it has tries, is drawn last. */
+ * Of RANDOM_VIEW: translation, jitter, grey, and last the crop, which takes as many units as it has tries. Of
+ * RANDOM_MORE: whether it is cropped, blur, whether it is solarized. All others take as many units whatever
+ * comes out; for a step that is off, as many are to be skipped, so that one key of the spec does not change
+ * what another draws. */
 
 /* One unit. */
 bool draw_chance(Random *r, double p);
@@ -184,6 +189,14 @@ typedef struct {
 /* Eight units. `range` is by how much each may change. */
 Jitter draw_jitter(Random *r, const double range[JITTERS], double p);
 
+typedef struct {
+    bool on;
+    double sigma; /* pixels */
+} Blur;
+
+/* Two units. */
+Blur draw_blur(Random *r, double least, double most, double p);
+
 /* Of a picture of so many pixels: torchvision's random resized crop, ten tries, then the largest in the
  * middle.
  */
@@ -199,6 +212,19 @@ void jitter_colour(const Jitter *j, size_t pixels, float *view);
 
 /* The same with one channel, in which saturation and hue do nothing. */
 void jitter_grey(const Jitter *j, size_t pixels, float *view);
+
+/* How far a Gaussian reaches from its middle, in pixels. */
+int gaussian_radius(double sigma);
+
+/* Weights of the middle and of the pixels 1 to radius away from it on either side, which add up to 1. */
+void gaussian_weights(double sigma, int radius, float *weight);
+
+/* Across and then down, mirrored about the edge's pixels. Room: weight (radius + 1), for a row with what it
+ * mirrors (size + 2 * radius, channels), for a view. */
+void blur_view(double sigma, int size, int channels, float *weight, float *row, float *before, float *view);
+
+/* What is not below the threshold is inverted. */
+void solarize_view(float *view, size_t pixels, int channels, float threshold);
 
 /* (view - mean) / deviation, channel by channel. */
 void normalise_view(float *view, size_t pixels, int channels, const float *mean, const float *deviation);

@@ -15,7 +15,7 @@ static inline __attribute__((always_inline)) void adam_elements(const AdamStep *
         float g = gradient[i] + a->decay * p[i];
         m[i] += (g - m[i]) * a->new1;
         v[i] = a->beta2 * v[i] + a->new2 * g * g;
-        p[i] -= a->rate * m[i] / (sqrtf(v[i]) * a->root_correction + a->eps);
+        p[i] = a->keep * p[i] - a->rate * m[i] / (sqrtf(v[i]) * a->root_correction + a->eps);
     }
 }
 

@@ -1,10 +1,10 @@
 /* checkpoint.c: RUN/last.safetensors, all that resuming needs.
  *
  * Beside the weights it holds the optimiser's moments, as optimizer.NAME.MOMENT in the weights' layout, and
- * `progress`, int64 {seed, step, limit, steps left out in a row, bits of the base lr}; its metadata say which
- * program may go on from it, and with which data. A digest over all of it comes last. The optimiser has taken
- * as many steps as are finished. Tensors stream one at a time, so that saving needs memory for the largest
- * only.
+ * `progress`, int64 {seed, step, limit, steps left out in a row, bits of the base lr} and, where the rate
+ * falls along a cosine, the steps of the whole run; its metadata say which program may go on from it, and
+ * with which data. A digest over all of it comes last. The optimiser has taken as many steps as are finished.
+ * Tensors stream one at a time, so that saving needs memory for the largest only.
  *
  * Version 0.1 wrote format "1": no digest, no data, a progress of three values. */
 #include "runtime.h"
@@ -20,7 +20,8 @@
 #define SPEC_KEY CHECKPOINT_KEYS "spec"
 #define DATA_KEY CHECKPOINT_KEYS "data"
 
-enum { PROGRESS_LR = 4, PROGRESS_VALUES = 5, OLD_PROGRESS_VALUES = 3, MOMENTS_MOST = 2 };
+enum { PROGRESS_LR = 4, PROGRESS_VALUES = 5, PROGRESS_TOTAL = 5, PROGRESS_MOST = 6 };
+enum { OLD_PROGRESS_VALUES = 3, MOMENTS_MOST = 2 };
 static const int64_t STEPS_MOST = (int64_t)1 << 53; /* what a double counts to, as metrics hold steps */
 
 typedef struct {
@@ -34,6 +35,11 @@ static Moments moments_of(const AmdimModel *m)
     if (m->optimizer.rule == AMDIM_ADAM)
         return (Moments){"adam", 2, {"exp_avg", "exp_avg_sq"}};
     return (Moments){"sgd", optimizer_floats(m) > 0 ? 1 : 0, {"momentum_buffer"}};
+}
+
+static int progress_values(const AmdimModel *m)
+{
+    return m->schedule.has_cosine ? PROGRESS_MOST : PROGRESS_VALUES;
 }
 
 static char *moment_name(const AmdimTensor *t, const char *moment, Fault *f)
@@ -119,7 +125,7 @@ static bool announce_all(State *s, const Progress *p)
     writer_metadata(s->writer, "digest", m->digest);
     writer_metadata(s->writer, "optimizer", moments_of(m).rule);
     writer_sign(s->writer);
-    writer_announce(s->writer, "progress", DTYPE_I64, 1, &(int64_t){PROGRESS_VALUES});
+    writer_announce(s->writer, "progress", DTYPE_I64, 1, &(int64_t){progress_values(m)});
     for (int i = 0; i < m->tensors; i++)
         weights_announce(s->writer, m->tensor[i].name, &m->tensor[i]);
     return each_moment(s, announce_moment);
@@ -128,9 +134,10 @@ static bool announce_all(State *s, const Progress *p)
 static bool give_all(State *s, const float *params, const Progress *p)
 {
     const AmdimModel *m = s->model;
-    int64_t values[PROGRESS_VALUES] = {(int64_t)p->seed, (int64_t)p->step, p->limit, p->left_out};
+    int64_t values[PROGRESS_MOST] = {(int64_t)p->seed, (int64_t)p->step, p->limit, p->left_out};
     memcpy(&values[PROGRESS_LR], &p->lr, sizeof p->lr);
-    if (!writer_give(s->writer, values, sizeof values, s->f))
+    values[PROGRESS_TOTAL] = (int64_t)p->total;
+    if (!writer_give(s->writer, values, (size_t)progress_values(m) * sizeof *values, s->f))
         return false;
     for (int i = 0; i < m->tensors; i++)
         if (!weights_give(s->writer, &m->tensor[i], params + m->tensor[i].offset, s->f))
@@ -213,8 +220,8 @@ static bool check_metadata(const State *s)
 static bool read_progress(const State *s, Progress *p)
 {
     const Stored *stored = tensors_find(s->file, "progress");
-    int count = s->file->unsigned_checkpoint ? OLD_PROGRESS_VALUES : PROGRESS_VALUES;
-    int64_t values[PROGRESS_VALUES] = {0};
+    int count = s->file->unsigned_checkpoint ? OLD_PROGRESS_VALUES : progress_values(s->model);
+    int64_t values[PROGRESS_MOST] = {0};
     memcpy(&values[PROGRESS_LR], &s->model->optimizer.lr, sizeof s->model->optimizer.lr);
     if (stored == NULL || stored->dtype != DTYPE_I64 || stored->rank != 1 || stored->dims[0] != count)
         return fault(s->f, "%s: no tensor progress (int64, %d)", s->file->path, count);
@@ -223,13 +230,15 @@ static bool read_progress(const State *s, Progress *p)
     *p = (Progress){.seed = (uint64_t)values[0],
                     .step = (uint64_t)values[1],
                     .limit = (uint32_t)values[2],
-                    .left_out = (uint32_t)values[3]};
+                    .left_out = (uint32_t)values[3],
+                    .total = (uint64_t)values[PROGRESS_TOTAL]};
     memcpy(&p->lr, &values[PROGRESS_LR], sizeof p->lr);
     snprintf(p->data, sizeof p->data, "%s", or_none(tensors_metadata(s->file, DATA_KEY)));
     if (tensors_metadata(s->file, DATA_KEY) == NULL)
         p->data[0] = '\0';
     return (values[1] >= 0 && values[1] <= STEPS_MOST && values[2] >= 0 && values[2] <= UINT32_MAX &&
-            values[3] >= 0 && values[3] <= UINT32_MAX && isfinite(p->lr) && p->lr > 0) ||
+            values[3] >= 0 && values[3] <= UINT32_MAX && values[PROGRESS_TOTAL] >= 0 && isfinite(p->lr) &&
+            p->lr > 0) ||
            fault(s->f, "%s: tensor progress holds a step, a limit or a rate out of range", s->file->path);
 }
 

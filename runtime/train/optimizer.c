@@ -32,7 +32,18 @@ void optimizer_free(Optimizer *o)
     *o = (Optimizer){0};
 }
 
-double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch)
+/* From 1 at the warm-up's end to `cosine` at the run's, half a turn. */
+static double cosine_share(const AmdimSchedule *s, uint64_t step, uint64_t total)
+{
+    const double pi = 3.14159265358979323846;
+    const uint64_t warmup = (uint64_t)s->warmup;
+    if (step < warmup || total <= warmup)
+        return 1;
+    const double done = (double)(step - warmup) / (double)(total - warmup);
+    return s->cosine + (1 - s->cosine) * 0.5 * (1 + cos(pi * done));
+}
+
+double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch, uint64_t total)
 {
     double rate = base;
     if (s->warmup > 0 && step + 1 < (uint64_t)s->warmup)
@@ -40,7 +51,7 @@ double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64
     for (int i = 0; i < s->milestones; i++)
         if (epoch >= (uint64_t)s->milestone[i])
             rate *= s->gamma;
-    return rate;
+    return s->has_cosine ? rate * cosine_share(s, step, total) : rate;
 }
 
 /* One tensor's update; what it needs is worked out once. */
@@ -79,10 +90,12 @@ void adam_update(const AdamStep *a, size_t count, float *params, const float *gr
 
 AdamStep optimizer_adam(const AmdimOptimizer *rule, double lr, uint64_t step)
 {
-    return adam_step(
-        (AdamRule){
-            .beta1 = rule->beta1, .beta2 = rule->beta2, .eps = rule->eps, .weight_decay = rule->weight_decay},
-        lr, step);
+    return adam_step((AdamRule){.beta1 = rule->beta1,
+                                .beta2 = rule->beta2,
+                                .eps = rule->eps,
+                                .weight_decay = rule->weight_decay,
+                                .decoupled = rule->decoupled},
+                     lr, step);
 }
 
 static void update_part(void *job, int part, int worker)

@@ -245,7 +245,7 @@ static bool train_step(Training *t, Fault *f)
         return signals_received() || failed_but_saved(t, f);
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
     t->optimizer.steps = t->at.step;
-    t->optimizer.lr = optimizer_rate(&m->schedule, t->at.lr, t->at.step, epoch);
+    t->optimizer.lr = optimizer_rate(&m->schedule, t->at.lr, t->at.step, epoch, t->total);
     bool finite = run_step(t);
     if (!finite && !t->options->skip_nan)
         return diverged(t, t->at.step + 1, f);
@@ -344,6 +344,24 @@ static uint64_t at_most(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* A cosine ends where the run was to end when it was first begun. */
+static bool settle_cosine(Training *t, Fault *f)
+{
+    const Options *o = t->options;
+    if (!t->model->schedule.has_cosine)
+        return true;
+    t->total = at_most(t->total, INT64_MAX); /* as a checkpoint holds it */
+    if (t->at.total == 0)
+        t->at.total = t->total;
+    if (t->at.total != t->total && (o->steps >= 0 || o->epochs >= 0))
+        return fault(f,
+                     "%s was begun for %" PRIu64 " steps, where its cosine ends, and %" PRIu64
+                     " are asked for; leave --steps and --epochs out, or choose another folder",
+                     t->run.folder, t->at.total, t->total);
+    t->total = t->at.total;
+    return true;
+}
+
 static void count_steps(Training *t)
 {
     const Options *o = t->options;
@@ -427,7 +445,7 @@ static bool open_data(Training *t, Fault *f)
     if (!t->loader)
         return false;
     count_steps(t);
-    return true;
+    return settle_cosine(t, f);
 }
 
 /* Where the curves cannot be written there are none. */

@@ -2,6 +2,7 @@
  * the scales that there are. */
 #include "draw.h"
 #include "noise.h"
+#include <math.h>
 
 enum {
     LAYERS_MOST = 8,
@@ -229,7 +230,8 @@ static void draw_augment(Draw *d)
                                         .low = {.v = real(d, 0.05, 0.5)},
                                         .high = {.v = real(d, 0.5, 1)},
                                         .ratio_low = {.v = real(d, 0.5, 1)},
-                                        .ratio_high = {.v = real(d, 1, 2)}};
+                                        .ratio_high = {.v = real(d, 1, 2)},
+                                        .p = {.v = once_in(d, 2) ? 1 : real(d, 0, 1)}};
     s->augment.translate = (SpecAugmentStep){
         .on = once_in(d, 2), .max = {.v = below(d, (int)s->input.size.v)}, .p = {.v = real(d, 0, 1)}};
     s->augment.jitter = (SpecAugmentStep){.on = once_in(d, 2),
@@ -238,12 +240,19 @@ static void draw_augment(Draw *d)
                                           .saturation = {.v = real(d, 0, 1)},
                                           .hue = {.v = real(d, 0, 0.5)},
                                           .p = {.v = real(d, 0, 1)}};
+    s->augment.blur = (SpecAugmentStep){.on = once_in(d, 2),
+                                        .low = {.v = real(d, 0.1, 0.5)},
+                                        .high = {.v = real(d, 0.5, fmin(2, (double)s->input.size.v))},
+                                        .p = {.v = real(d, 0, 1)}};
+    s->augment.solarize =
+        (SpecAugmentStep){.on = once_in(d, 2), .threshold = {.v = real(d, 0, 1)}, .p = {.v = real(d, 0, 1)}};
 }
 
 static void draw_training(Draw *d, Arena *a)
 {
     Spec *s = d->s;
     s->optimizer.sgd = once_in(d, 2);
+    s->optimizer.decoupled.v = !s->optimizer.sgd && once_in(d, 2);
     s->optimizer.lr.v = real(d, 1e-4, 0.1);
     s->optimizer.weight_decay.v = real(d, 0, 1e-3);
     s->optimizer.momentum.v = s->optimizer.beta1.v = real(d, 0, 0.95);
@@ -251,6 +260,11 @@ static void draw_training(Draw *d, Arena *a)
     s->optimizer.eps.v = 1e-8;
     s->schedule.epochs.v = between(d, 1, 100);
     s->schedule.warmup.v = below(d, 100);
+    s->schedule.has_cosine = once_in(d, 2);
+    if (s->schedule.has_cosine) {
+        s->schedule.cosine.v = real(d, 0, 0.9);
+        return;
+    }
     s->schedule.gamma.v = real(d, 0, 1);
     s->schedule.milestone = ARENA_ARRAY(a, Int, 3);
     for (int epoch = below(d, 9); s->schedule.milestones < 3 && !once_in(d, 3); epoch += between(d, 1, 9))

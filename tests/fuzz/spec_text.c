@@ -65,11 +65,12 @@ static void write_loss(FILE *out, const Spec *s)
 static void write_augment(FILE *out, const Spec *s)
 {
     const SpecAugmentStep *crop = &s->augment.crop, *translate = &s->augment.translate,
-                          *jitter = &s->augment.jitter;
+                          *jitter = &s->augment.jitter, *blur = &s->augment.blur,
+                          *solarize = &s->augment.solarize;
     fprintf(out, "augment:\n  flip: %.17g\n", s->augment.flip.v);
     if (crop->on)
-        fprintf(out, "  crop: {scale: [%.17g, %.17g], ratio: [%.17g, %.17g]}\n", crop->low.v, crop->high.v,
-                crop->ratio_low.v, crop->ratio_high.v);
+        fprintf(out, "  crop: {scale: [%.17g, %.17g], ratio: [%.17g, %.17g], p: %.17g}\n", crop->low.v,
+                crop->high.v, crop->ratio_low.v, crop->ratio_high.v, crop->p.v);
     if (translate->on)
         fprintf(out, "  translate: {max: %jd, p: %.17g}\n", (intmax_t)translate->max.v, translate->p.v);
     if (jitter->on)
@@ -77,6 +78,10 @@ static void write_augment(FILE *out, const Spec *s)
                 "  jitter: {brightness: %.17g, contrast: %.17g, saturation: %.17g, hue: %.17g, p: %.17g}\n",
                 jitter->brightness.v, jitter->contrast.v, jitter->saturation.v, jitter->hue.v, jitter->p.v);
     fprintf(out, "  grayscale: %.17g\n", s->augment.grayscale.v);
+    if (blur->on)
+        fprintf(out, "  blur: {p: %.17g, sigma: [%.17g, %.17g]}\n", blur->p.v, blur->low.v, blur->high.v);
+    if (solarize->on)
+        fprintf(out, "  solarize: {p: %.17g, threshold: %.17g}\n", solarize->p.v, solarize->threshold.v);
 }
 
 static void write_training(FILE *out, const Spec *s)
@@ -86,8 +91,13 @@ static void write_training(FILE *out, const Spec *s)
     if (s->optimizer.sgd)
         fprintf(out, "momentum: %.17g}}\n", s->optimizer.momentum.v);
     else
-        fprintf(out, "betas: [%.17g, %.17g], eps: %.17g}}\n", s->optimizer.beta1.v, s->optimizer.beta2.v,
-                s->optimizer.eps.v);
+        fprintf(out, "betas: [%.17g, %.17g], eps: %.17g, decoupled: %s}}\n", s->optimizer.beta1.v,
+                s->optimizer.beta2.v, s->optimizer.eps.v, s->optimizer.decoupled.v ? "true" : "false");
+    if (s->schedule.has_cosine) {
+        fprintf(out, "schedule: {epochs: %jd, warmup: %jd, cosine: %.17g}\n", (intmax_t)s->schedule.epochs.v,
+                (intmax_t)s->schedule.warmup.v, s->schedule.cosine.v);
+        return;
+    }
     fprintf(out, "schedule: {epochs: %jd, warmup: %jd, gamma: %.17g, milestones: [",
             (intmax_t)s->schedule.epochs.v, (intmax_t)s->schedule.warmup.v, s->schedule.gamma.v);
     for (int i = 0; i < s->schedule.milestones; i++)

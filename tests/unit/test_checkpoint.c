@@ -48,6 +48,7 @@ static RunState filled_state(const AmdimModel *m)
                             .limit = UINT32_MAX,
                             .left_out = 7,
                             .lr = 0.1,
+                            .total = 223456789012345,
                             .data = "a set, 9 images"};
     return s;
 }
@@ -80,6 +81,7 @@ static void check_round_trip(const AmdimModel *m)
     assert_true(loaded.progress.limit == saved.progress.limit);
     assert_true(loaded.progress.left_out == saved.progress.left_out);
     assert_true(loaded.progress.lr == saved.progress.lr);
+    assert_true(loaded.progress.total == (m->schedule.has_cosine ? saved.progress.total : 0));
     assert_string_equal(loaded.progress.data, saved.progress.data);
     optimizer_free(&saved.optimizer);
     optimizer_free(&loaded.optimizer);
@@ -95,7 +97,9 @@ static AmdimModel sgd_model(double momentum)
 static void test_round_trip(void **state)
 {
     (void)state;
-    AmdimModel momentum = sgd_model(0.9), plain = sgd_model(0);
+    AmdimModel momentum = sgd_model(0.9), plain = sgd_model(0), cosine = toy_model;
+    cosine.schedule = (AmdimSchedule){.has_cosine = true};
+    check_round_trip(&cosine);
     check_round_trip(&toy_model);
     check_round_trip(&momentum);
     check_round_trip(&plain);

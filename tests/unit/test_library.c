@@ -417,9 +417,12 @@ static const char photos[] =
     "stride: 2, depth: 2}\n"
     "  - residual: {out: 64, kernel: 3, batchnorm: true}\n  - conv: {out: 96, kernel: 9}\n"
     "embedding: {dim: 32}\nloss: {pairs: [1-to-9, 9-to-11]}\n"
-    "augment:\n  flip: 0.5\n  crop: {scale: [0.3, 1], ratio: [0.7, 1.4]}\n  translate: {max: 3, p: 0.8}\n"
+    "augment:\n  flip: 0.5\n  crop: {scale: [0.3, 1], ratio: [0.7, 1.4], p: 0.7}\n  translate: {max: 3, p: "
+    "0.8}\n"
     "  jitter: {brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.2, p: 0.8}\n  grayscale: 0.25\n"
-    "optimizer: {adam: {lr: 1e-3}}\nschedule: {epochs: 9, warmup: 0, milestones: []}\n";
+    "  blur: {p: 0.5, sigma: [0.3, 1.5]}\n  solarize: {p: 0.3, threshold: 0.6}\n"
+    "optimizer: {adam: {lr: 1e-3, weight_decay: 0.1, decoupled: true}}\nschedule: {epochs: 9, warmup: 0, "
+    "milestones: []}\n";
 
 /* The program, its data, a short run of it, what it encodes and its views; and the library. */
 static void begin_photos(void)

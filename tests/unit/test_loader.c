@@ -25,6 +25,7 @@ static AmdimModel new_model(int views)
                                     .has_crop = true,
                                     .crop_scale = {0.3, 1},
                                     .crop_ratio = {0.7, 1.4},
+                                    .crop_p = 1,
                                     .has_jitter = true,
                                     .hue = 0.2,
                                     .jitter_p = 0.5}};

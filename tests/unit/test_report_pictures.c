@@ -434,7 +434,7 @@ static void train(bool reports, float *params)
     r.machine.step.take = take;
     r.machine.step.taker = &o;
     for (o.steps = 0; o.steps < 3; o.steps++) {
-        o.lr = optimizer_rate(&toy_model.schedule, toy_model.optimizer.lr, o.steps, 0);
+        o.lr = optimizer_rate(&toy_model.schedule, toy_model.optimizer.lr, o.steps, 0, 0);
         r.machine.step.x = r.state.room = loader_next(l, &f);
         assert_non_null(r.machine.step.x);
         machine_draw_locations(&r.machine, r.state.seed, o.steps);

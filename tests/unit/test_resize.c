@@ -183,6 +183,7 @@ static AmdimModel crop_model(double least, double most, double narrow, double wi
 {
     AmdimModel m = plain_model(RAMP_VIEW, 3);
     m.augment.has_crop = true;
+    m.augment.crop_p = 1;
     m.augment.crop_scale[0] = least;
     m.augment.crop_scale[1] = most;
     m.augment.crop_ratio[0] = narrow;

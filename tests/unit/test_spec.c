@@ -92,6 +92,7 @@ static void absent_keys_have_their_defaults(void **state)
     assert_int_equal(s->schedule.milestone[0].v, 250);
     assert_int_equal(s->schedule.milestone[1].v, 280);
     expect_real(s->schedule.gamma, 0.2);
+    assert_false(s->schedule.has_cosine);
     assert_string_equal(s->target.march.v, "native");
     assert_string_equal(s->target.blas.v, "openblas");
     assert_int_equal(s->target.threads.v, 2);
@@ -149,13 +150,21 @@ static void absent_keys_inside_augmentations(void **state)
 {
     (void)state;
     Reading r;
-    const Spec *s = read_spec(&r, SMALL "augment: {crop: {}, translate: {max: 3}, jitter: {hue: 0.1}}\n");
+    const Spec *s = read_spec(&r, SMALL "augment: {crop: {}, translate: {}, jitter: {hue: 0.1}, blur: {}, "
+                                        "solarize: {}}\n");
     assert_true(s->augment.crop.on && s->augment.translate.on && s->augment.jitter.on);
+    assert_true(s->augment.blur.on && s->augment.solarize.on);
+    expect_real(s->augment.crop.p, 1);
+    expect_real(s->augment.blur.p, 1);
+    expect_real(s->augment.blur.low, 0.1);
+    expect_real(s->augment.blur.high, 2);
+    expect_real(s->augment.solarize.p, 1);
+    expect_real(s->augment.solarize.threshold, 0.5);
     expect_real(s->augment.crop.low, 0.08);
     expect_real(s->augment.crop.high, 1);
     expect_real(s->augment.crop.ratio_low, 3.0 / 4.0);
     expect_real(s->augment.crop.ratio_high, 4.0 / 3.0);
-    assert_int_equal(s->augment.translate.max.v, 3);
+    assert_int_equal(s->augment.translate.max.v, 4);
     expect_real(s->augment.translate.p, 1);
     expect_real(s->augment.jitter.brightness, 0);
     expect_real(s->augment.jitter.hue, 0.1);
@@ -247,6 +256,60 @@ static void marks_count_bytes_on_wide_lines(void **state)
     expect_mark(&r, s->name.at, 2, 9, 6);
     expect_mark(&r, s->batch.at, 4, 8, 1);
     expect_mark(&r, s->loss.pair[0].at, 10, 3, 6);
+    end(&r);
+}
+
+static void keys_of_a_cosine_and_of_filters_arrive(void **state)
+{
+    (void)state;
+    Reading r;
+    const Spec *s = read_spec(&r, SMALL "augment: {crop: {p: 0.25}, blur: {p: 0.5, sigma: [0.5, 8]},\n"
+                                        "          solarize: {p: 0.125, threshold: 0.75}}\n"
+                                        "optimizer: {adam: {decoupled: true}}\n"
+                                        "schedule: {epochs: 7, warmup: 3, cosine: 0.0625}\n");
+    expect_real(s->augment.crop.p, 0.25);
+    expect_real(s->augment.blur.p, 0.5);
+    expect_real(s->augment.blur.low, 0.5);
+    expect_real(s->augment.blur.high, 8);
+    expect_real(s->augment.solarize.p, 0.125);
+    expect_real(s->augment.solarize.threshold, 0.75);
+    assert_true(s->optimizer.decoupled.v);
+    assert_true(s->schedule.has_cosine);
+    expect_real(s->schedule.cosine, 0.0625);
+    assert_int_equal(s->schedule.milestones, 0);
+    end(&r);
+}
+
+/* Whether the texts train the same. */
+static bool are_the_same(const char *one, const char *other)
+{
+    Reading a, b;
+    bool same = strcmp(spec_canonical((read_spec(&a, one), a.arena), a.spec),
+                       spec_canonical((read_spec(&b, other), b.arena), b.spec)) == 0;
+    end(&a);
+    end(&b);
+    return same;
+}
+
+/* A run of a spec from before a key was there is gone on with: the key at its default leaves no trace. */
+static void later_keys_at_their_defaults_leave_no_trace(void **state)
+{
+    (void)state;
+    assert_true(are_the_same(SMALL "augment: {crop: {}}\n", SMALL "augment: {crop: {p: 1.0}}\n"));
+    assert_true(are_the_same(SMALL, SMALL "optimizer: {adam: {decoupled: false}}\n"));
+    assert_true(are_the_same(SMALL "augment: {translate: {max: 4}}\n", SMALL "augment: {translate: {}}\n"));
+    assert_false(are_the_same(SMALL "augment: {crop: {}}\n", SMALL "augment: {crop: {p: 0.9}}\n"));
+    assert_false(are_the_same(SMALL, SMALL "augment: {blur: {}}\n"));
+    assert_false(are_the_same(SMALL "augment: {blur: {}}\n", SMALL "augment: {blur: {sigma: [0.1, 2.1]}}\n"));
+    assert_false(are_the_same(SMALL, SMALL "augment: {solarize: {}}\n"));
+    assert_false(are_the_same(SMALL, SMALL "optimizer: {adam: {decoupled: true}}\n"));
+    assert_false(are_the_same(SMALL "schedule: {milestones: []}\n", SMALL "schedule: {cosine: 0}\n"));
+    assert_false(are_the_same(SMALL "schedule: {cosine: 0.1}\n", SMALL "schedule: {cosine: 0}\n"));
+    Reading r;
+    const char *text = spec_canonical((read_spec(&r, SMALL "augment: {crop: {}}\n"), r.arena), r.spec);
+    static const char *const later[] = {"crop_p", "blur", "solarize", "decoupled", "cosine", "components"};
+    for (size_t i = 0; i < COUNT(later); i++)
+        assert_null(strstr(text, later[i]));
     end(&r);
 }
 
@@ -504,6 +567,8 @@ int main(void)
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(marks_point_at_the_written_value),
         cmocka_unit_test(marks_count_bytes_on_wide_lines),
+        cmocka_unit_test(keys_of_a_cosine_and_of_filters_arrive),
+        cmocka_unit_test(later_keys_at_their_defaults_leave_no_trace),
         cmocka_unit_test(notation_of_yaml_does_not_matter),
         cmocka_unit_test(canonical_text_tells_what_trains_differently),
         cmocka_unit_test(options_replace_values),

@@ -175,6 +175,56 @@ static void test_signal_saves(void **state)
     assert_same_run("whole", "stopped");
 }
 
+/* The rates in a run's metrics are those of a cosine over `total` steps. */
+static void expect_cosine(const AmdimModel *m, const char *run, uint64_t total)
+{
+    char *metrics = metrics_without_speed(run), *at = metrics;
+    for (uint64_t step = 0; step < total; step++) {
+        char *lr = strstr(at, "\"lr\":");
+        assert_non_null(lr);
+        const double want = optimizer_rate(&m->schedule, m->optimizer.lr, step, 0, total);
+        assert_true(fabs(strtod(lr + strlen("\"lr\":"), &at) - want) < 1e-8 * want);
+    }
+    assert_null(strstr(at, "\"lr\":"));
+    free(metrics);
+}
+
+/* The length that a cosine falls over is the first beginning's, however often the run is gone on with. */
+static void test_cosine_keeps_its_length(void **state)
+{
+    (void)state;
+    AmdimModel m = toy_model;
+    m.schedule = (AmdimSchedule){.epochs = 4, .warmup = 2, .has_cosine = true, .cosine = 0.1};
+    Options o = train_options("whole", STEPS);
+    assert_int_equal(train(&m, &o), 0);
+    expect_cosine(&m, "whole", STEPS);
+
+    AmdimModel stopping = m;
+    stopping.step = step_then_signal;
+    steps_taken = 0;
+    o = train_options("parts", STEPS);
+    assert_int_equal(train(&stopping, &o), 128 + SIGTERM);
+    size_t before, after;
+    char *first = weights_of("parts", &before);
+    Fault f = {.error = 0};
+    o.resume = true;
+    o.steps = STEPS + 1;
+    assert_int_equal(run_quietly(command_train, &m, &o, &f), 1);
+    assert_non_null(strstr(f.text, "begun for 12 steps, where its cosine ends, and 13 are asked for"));
+    o.steps = -1;
+    o.epochs = 1;
+    assert_int_equal(run_quietly(command_train, &m, &o, &f), 1);
+    assert_non_null(strstr(f.text, "and 5 are asked for"));
+    char *second = weights_of("parts", &after);
+    assert_int_equal(before, after);
+    assert_memory_equal(first, second, before);
+    free(first);
+    free(second);
+    o.epochs = -1; /* nothing is asked for, where the spec's epochs would be 20 steps */
+    assert_int_equal(train(&m, &o), 0);
+    assert_same_run("whole", "parts");
+}
+
 /* Whoever goes away may hang up on it; not where hanging up is ignored, as under nohup. */
 static void step_then_hang_up(AmdimStep *step)
 {
@@ -343,6 +393,7 @@ int main(void)
         TEST(test_resume_keeps_seed_and_limit),
         TEST(test_too_few_pictures),
         TEST(test_signal_saves),
+        TEST(test_cosine_keeps_its_length),
         TEST(test_hang_up),
         TEST(test_stop_after),
         TEST(test_nice),

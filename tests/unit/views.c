@@ -26,8 +26,9 @@ int free_workspace(void **state)
 Workspace *workspace_for(const AmdimModel *m)
 {
     static int size, channels;
+    static double blur;
     Fault f;
-    if (kept && size == m->size && channels == m->channels)
+    if (kept && size == m->size && channels == m->channels && blur == m->augment.blur_sigma[1])
         return kept;
     workspace_free(kept);
     kept = workspace_new(m, &f);
@@ -35,6 +36,7 @@ Workspace *workspace_for(const AmdimModel *m)
         fail_msg("%s", f.text);
     size = m->size;
     channels = m->channels;
+    blur = m->augment.blur_sigma[1];
     return kept;
 }
 

@@ -6,7 +6,7 @@
 
 /* Two views, mean 0, std 1, every augmentation off. */
 AmdimModel plain_model(int size, int channels);
-/* A workspace serves every model of its size and channels; the last one asked for is kept. */
+/* A workspace serves every model of its size, channels and widest blur; the last one asked for is kept. */
 Workspace *workspace_for(const AmdimModel *m);
 int free_workspace(void **state); /* for the end of a group of tests */
 /* A view of epoch 0, in workspace_for(m). */
