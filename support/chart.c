@@ -131,12 +131,45 @@ static void draw_points(FILE *s, const Chart *c, int curve, const Axis *x, const
                 place(y, c->y[curve][last]));
 }
 
+/* What is not finite is a dash, no number to the script. */
+static void write_values(FILE *s, const char *attribute, const double *value, int count, int digits)
+{
+    fprintf(s, " data-%s=\"", attribute);
+    for (int i = 0; i < count; i++) {
+        fputs(i ? " " : "", s);
+        if (isfinite(value[i]))
+            fprintf(s, "%.*g", digits, value[i]);
+        else
+            fputc('-', s);
+    }
+    fputc('"', s);
+}
+
 /* Past the last colour, the same ones come again dashed. */
 static void draw_curve(FILE *s, const Chart *c, int curve, const Axis *x, const Axis *y)
 {
-    fprintf(s, "<g class=\"c%d%s\">\n", curve % CHART_COLOURS, curve < CHART_COLOURS ? "" : " dashed");
+    fprintf(s, "<g class=\"c%d%s\"", curve % CHART_COLOURS, curve < CHART_COLOURS ? "" : " dashed");
+    if (c->name) {
+        fputs(" data-name=\"", s);
+        html_text(s, c->name[curve]);
+        fputc('"', s);
+    }
+    write_values(s, "y", c->y[curve], c->points, 6);
+    fputs(">\n", s);
     draw_points(s, c, curve, x, y);
     fputs("</g>\n", s);
+}
+
+/* What the script needs to draw the axes anew. */
+static void write_frame(FILE *s, const Chart *c)
+{
+    fprintf(s, " data-box=\"%d %d %d %d\"%s data-x-name=\"", LEFT, TOP, c->width - RIGHT, c->height - BOTTOM,
+            c->from_zero ? " data-zero" : "");
+    html_text(s, x_label(c));
+    fputs("\" data-y-name=\"", s);
+    html_text(s, c->y_label);
+    fputc('"', s);
+    write_values(s, "x", c->x, c->points, 12); /* counts, mostly */
 }
 
 void chart_draw(FILE *stream, const Chart *c)
@@ -144,7 +177,9 @@ void chart_draw(FILE *stream, const Chart *c)
     Axis x = x_axis(c), y = y_axis(c);
     fprintf(stream, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", c->width, c->height);
     html_format(stream, "%s by %s", c->y_label, x_label(c));
-    fputs("\">\n", stream);
+    fputc('"', stream);
+    write_frame(stream, c);
+    fputs(">\n", stream);
     draw_y_axis(stream, c, &y);
     draw_x_axis(stream, c, &x);
     for (int k = 0; k < c->curves && c->points > 0; k++)

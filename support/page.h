@@ -16,8 +16,8 @@ typedef struct {
     const char *style;          /* rules of this page's own, or NULL */
     int refresh;                /* seconds until an open page loads itself anew; 0: never */
 } Page;
-void page_begin(FILE *stream, const Page *p); /* up to and with the heading */
-void page_end(FILE *stream);
+void page_begin(FILE *stream, const Page *p);   /* up to and with the heading */
+void page_end(FILE *stream);                    /* with the script that makes its charts answer */
 void html_text(FILE *stream, const char *text); /* escaped */
 void html_format(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -42,7 +42,11 @@ void page_legend_item(FILE *stream, int curve, const char *name, const char *for
     __attribute__((format(printf, 4, 5)));
 void page_legend_end(FILE *stream);
 
-/* ---- chart.c: curves, as inline SVG ---- */
+/* ---- page_script.c: hover, smoothing and logarithmic axes of all charts on the page ---- */
+
+void page_script(FILE *stream);
+
+/* ---- chart.c: curves, as inline SVG, with their values in attributes for the script ---- */
 
 enum { CHART_COLOURS = 8 }; /* curve i has the style sheet's class c(i % CHART_COLOURS) */
 
@@ -52,8 +56,9 @@ typedef struct {
     int width, height; /* units of the drawing; a letter is about 7 wide */
     bool from_zero;    /* the y axis begins at 0 */
     int points, curves;
-    const double *x;        /* (points), ascending, from 0 up */
-    const double *const *y; /* (curves)(points); a curve leaves out what is not finite */
+    const double *x;         /* (points), ascending, from 0 up */
+    const double *const *y;  /* (curves)(points); a curve leaves out what is not finite */
+    const char *const *name; /* (curves) what the pointer reads; NULL: y_label */
 } Chart;
 void chart_draw(FILE *stream, const Chart *c);
 void chart_number(char *text, size_t size, double value); /* as on the axes: 0, 0.25, 5e-4, 2.5k */

@@ -53,8 +53,9 @@ static void write_legend(FILE *stream, const AmdimModel *m, const Series *s)
 
 static void write_pairs(FILE *stream, const AmdimModel *m, const Series *s)
 {
-    Chart loss = {.y_label = "loss, unweighted", .width = WIDE, .height = TALL};
-    Chart accuracy = {.y_label = "accuracy", .width = WIDE, .height = TALL, .from_zero = true};
+    Chart loss = {.y_label = "loss, unweighted", .width = WIDE, .height = TALL, .name = s->pair_name};
+    Chart accuracy = {
+        .y_label = "accuracy", .width = WIDE, .height = TALL, .from_zero = true, .name = s->pair_name};
     page_section_begin(
         stream, SECTION_WHOLE, "The pairs",
         "Each pair's loss, and its accuracy: the share of true pairs that score above all of their "

@@ -23,7 +23,8 @@ typedef struct {
     uint64_t *seen;  /* (columns) rows of the last point that have a value */
     double *last;    /* (columns) the last value, NAN without one */
     double *memory;
-    uint64_t step, epoch; /* of the last row */
+    const char **pair_name; /* (pairs) */
+    uint64_t step, epoch;   /* of the last row */
 } Series;
 bool series_read(Series *s, const AmdimModel *m, const char *path, Fault *f);
 void series_free(Series *s);

@@ -13,10 +13,13 @@ static bool series_new(Series *s, const AmdimModel *m, Fault *f)
     s->memory = allocate_zero((POINTS * (columns + 1) + columns) * sizeof(double), "the report", f);
     s->column = s->memory ? allocate(columns * sizeof *s->column, "the report", f) : NULL;
     s->seen = s->column ? allocate_zero(columns * sizeof *s->seen, "the report", f) : NULL;
-    if (!s->seen) {
+    s->pair_name = s->seen ? allocate((size_t)m->pairs * sizeof *s->pair_name, "the report", f) : NULL;
+    if (!s->pair_name) {
         series_free(s);
         return false;
     }
+    for (int i = 0; i < m->pairs; i++)
+        s->pair_name[i] = m->pair[i].name;
     s->x = s->memory;
     s->last = s->memory + POINTS * (columns + 1);
     for (size_t i = 0; i < columns; i++) {
@@ -31,6 +34,7 @@ void series_free(Series *s)
     free(s->memory);
     free(s->column);
     free(s->seen);
+    free(s->pair_name);
 }
 
 static void count_row(void *series, const MetricsRow *row)

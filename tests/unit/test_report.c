@@ -128,9 +128,53 @@ static void test_page(void **state)
     assert_non_null(strstr(page, "prefers-color-scheme: dark"));
     assert_non_null(strstr(page, "</html>"));
     assert_null(strstr(page, "://")); /* nothing is fetched */
-    assert_null(strstr(page, "<script"));
     assert_null(strstr(page, "nan"));
     free(page);
+}
+
+/* One script, of the page's own, which neither fetches nor writes anything, and ends where it should. */
+static void test_script(void **state)
+{
+    (void)state;
+    static const char *const not_there[] = {"src=",    "import", "fetch", "XMLHttp",     "eval(",
+                                            "onerror", "cookie", "<!--",  "localStorage"};
+    write_rows(3);
+    char *page = write_report(&toy_model);
+    char *script = strstr(page, "<script"), *end = script ? strstr(script, "</script>\n</body>") : NULL;
+    assert_int_equal(count_of(page, "<script"), 1);
+    assert_non_null(end);
+    assert_ptr_equal(strstr(script, "</"), end);
+    *end = '\0';
+    for (size_t i = 0; i < COUNT(not_there); i++)
+        assert_null(strstr(script, not_there[i]));
+    assert_int_equal(count_of(script, "{"), count_of(script, "}"));
+    assert_int_equal(count_of(script, "("), count_of(script, ")"));
+    free(page);
+}
+
+/* What the script shows are the values themselves, not what the drawing has made of them. */
+static void test_charts_keep_their_values(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    const double x[] = {1, 20000000, 20000001}, y[] = {0.123456789, NAN, -3e-7}, *curves[] = {y};
+    const char *const name[] = {"<a> & \"b\""};
+    Chart chart = {.y_label = "loss", .width = 370, .height = 230, .from_zero = true, .points = 3};
+    chart.curves = 1;
+    chart.x = x;
+    chart.y = curves;
+    chart.name = name;
+    chart_draw(stream, &chart);
+    fclose(stream);
+    assert_non_null(strstr(text, " data-x=\"1 20000000 20000001\""));
+    assert_non_null(strstr(text, " data-y=\"0.123457 - -3e-07\""));
+    assert_non_null(strstr(text, " data-name=\"&lt;a&gt; &amp; &quot;b&quot;\""));
+    assert_non_null(strstr(text, " data-zero data-x-name=\"step\" data-y-name=\"loss\""));
+    assert_non_null(strstr(text, " data-box=\"66 12 350 184\"")); /* where the axes are drawn: */
+    assert_non_null(strstr(text, " x2=\"350\" y2=\"184.0\"/>"));
+    free(text);
 }
 
 static void test_page_without_steps(void **state)
@@ -244,7 +288,7 @@ static void test_names_are_escaped(void **state)
     AmdimModel m = toy_model;
     m.spec = "<script>\"a&b\".yaml";
     char *page = write_report(&m);
-    assert_null(strstr(page, "<script>"));
+    assert_int_equal(count_of(page, "<script"), 1); /* the page's own */
     assert_non_null(strstr(page, "&lt;script&gt;&quot;a&amp;b&quot;.yaml"));
     free(page);
 }
@@ -298,6 +342,8 @@ int main(void)
         TEST(test_unreadable_lines_are_passed_over),
         TEST(test_cut),
         TEST(test_page),
+        TEST(test_script),
+        TEST(test_charts_keep_their_values),
         TEST(test_page_without_steps),
         TEST(test_the_probe_has_a_curve_where_it_was_made),
         TEST(test_lines_without_accuracies),

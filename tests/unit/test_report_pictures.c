@@ -322,7 +322,8 @@ static void test_without_test_pictures(void **state)
 
 /* ---- scores ---- */
 
-static const AmdimPair one_to_three = {"1-to-3", 1, TOY_SIDE, 1.0, -1};
+static const AmdimPair one_to_three = {
+    .name = "1-to-3", .from = 1, .to = TOY_SIDE, .weight = 1, .located = -1};
 
 static double score(const AmdimModel *m, const float *phi_1, const float *phi_3)
 {
