@@ -14,6 +14,8 @@ typedef struct {
     const char **word;
 } Words;
 void words_add(Words *w, const char *word);
+void words_option(Words *w, const char *name, const char *value); /* both, unless the value is NULL */
+void words_count(Words *w, const char *name, int64_t value);
 const char *const *words_end(Words *w);
 
 /* ---- children.c: programs that run for this one ---- */

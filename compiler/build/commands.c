@@ -19,6 +19,20 @@ void words_add(Words *w, const char *word)
     w->word[w->count++] = word;
 }
 
+void words_option(Words *w, const char *name, const char *value)
+{
+    if (value) {
+        words_add(w, name);
+        words_add(w, value);
+    }
+}
+
+void words_count(Words *w, const char *name, int64_t value)
+{
+    words_add(w, name);
+    words_add(w, arena_printf(w->arena, "%jd", (intmax_t)value));
+}
+
 const char *const *words_end(Words *w)
 {
     words_add(w, NULL);

@@ -152,6 +152,7 @@ char *results_text(Arena *a, const char *path);    /* a whole file, or NULL */
 const char *last_line(Arena *a, const char *path); /* of a file, without its end; "" where there is none */
 
 size_t file_bytes(const char *path);
+const char *in_folder(const Sweep *s, const char *folder, const char *name);
 /* The line that ends before `end`, which moves to where it begins. */
 char *line_before(Arena *a, const char *text, size_t *end);
 
@@ -192,8 +193,11 @@ bool pair_losses_compare(const Sweep *s); /* likewise one pair's, unweighted */
  * its combinations before the sweep's, takes its seeds where they are more, and keeps the sum there. */
 bool keep_plan(Sweep *s);
 
-/* ---- sweep_run.c: what is missing ---- */
+/* ---- sweep_compile.c, sweep_run.c: what is missing ---- */
 
+void compile_all(Sweep *s, Children *children);
+const char *program_of(const Sweep *s, const Combination *c);
+void note_failure(Sweep *s, const char *what, const char *why); /* says it; the sweep has failed */
 /* Compiles, trains and probes; `note` is called whenever a run is complete. Ends early on a signal, or when
  * `note` fails. */
 void run_all(Sweep *s, Children *c, bool (*keep)(const Sweep *s));

@@ -77,12 +77,16 @@ static void draw_curves(const Sweep *s, const char *pair, Figure *figure, Chart 
 {
     const Axis axis = axis_of(s);
     const double **y = ARENA_ARRAY(s->arena, const double *, s->combinations);
-    for (int i = 0; i < s->combinations; i++)
+    const char **name = ARENA_ARRAY(s->arena, const char *, s->combinations);
+    for (int i = 0; i < s->combinations; i++) {
         y[i] = mean_curve(s, &s->combination[i], pair, figure, &axis);
+        name[i] = s->combination[i].label;
+    }
     chart.points = axis.points;
     chart.curves = s->combinations;
     chart.x = axis.x;
     chart.y = y;
+    chart.name = name;
     chart_draw(out, &chart);
 }
 

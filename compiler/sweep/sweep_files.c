@@ -48,3 +48,8 @@ size_t file_bytes(const char *path)
     struct stat status;
     return stat(path, &status) ? 0 : (size_t)status.st_size;
 }
+
+const char *in_folder(const Sweep *s, const char *folder, const char *name)
+{
+    return arena_printf(s->arena, "%s/%s", folder, name);
+}

@@ -195,6 +195,8 @@ static bool keep_line(Sweep *s, Kept *k, const char *line)
 {
     const char *rest;
     if ((rest = behind(line, "set"))) {
+        if (!strchr(rest, '=') || !k->pairs)
+            return damaged(s);
         keep_setting(s, k, rest);
         return true;
     }

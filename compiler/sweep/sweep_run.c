@@ -1,6 +1,5 @@
-/* sweep_run.c: does what is missing: compiles combinations side by side, then trains and probes one run after
- * the other, alone on the machine, so that their speeds can be compared; or, where --jobs says so, some at
- * once.
+/* sweep_run.c: does what is missing: once all is compiled, trains and probes one run after the other, alone
+ * on the machine, so that their speeds can be compared; or, where --jobs says so, some at once.
  *
  * Every seed is trained with all combinations before the next one begins: a sweep that is stopped has
  * something to compare. What fails is reported and left out; the rest goes on.
@@ -8,123 +7,11 @@
  * A run is a walk of programs one after the other: the base line's probes, unless another run has them, the
  * training, its probes. A job is a place where one runs; each program that ends lets its job's run take its
  * next step. */
+#include "processor.h"
 #include "sweep.h"
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
-
-/* ---- compiling ---- */
-
-static bool is_missing(const Sweep *s, const Combination *c)
-{
-    return combination_complete(s, c) < s->seeds;
-}
-
-static void add_option(Words *w, const char *name, const char *value)
-{
-    if (value) {
-        words_add(w, name);
-        words_add(w, value);
-    }
-}
-
-static void add_count(Words *w, const char *name, int64_t value)
-{
-    words_add(w, name);
-    words_add(w, arena_printf(w->arena, "%jd", (intmax_t)value));
-}
-
-static const char *in_folder(const Sweep *s, const char *folder, const char *name)
-{
-    return arena_printf(s->arena, "%s/%s", folder, name);
-}
-
-static const char *program_of(const Sweep *s, const Combination *c)
-{
-    return in_folder(s, c->folder, "program");
-}
-
-/* The spec stays beside what is made of it. */
-static bool write_spec(const Sweep *s, const Combination *c, const char *path)
-{
-    if (!build_directory(s->arena, c->folder))
-        return false;
-    if (file_is_same(path, s->spec))
-        return build_failed(path, "is the spec itself; choose another --out");
-    return sweep_write_text(path, c->spec);
-}
-
-/* What the machine lacks is an error only where the command line asks for it: its options are handed on. */
-static pid_t start_compiler(const Sweep *s, Children *children, const Combination *c)
-{
-    const Overrides *o = &s->overrides;
-    const char *log = in_folder(s, c->folder, "log"), *spec = in_folder(s, c->folder, "spec.yaml");
-    Words w = {.arena = s->arena};
-    if (!write_spec(s, c, spec))
-        return -1;
-    words_add(&w, "/proc/self/exe");
-    add_option(&w, "-o", program_of(s, c));
-    add_option(&w, "--gen-dir", in_folder(s, c->folder, "c"));
-    add_option(&w, "--cc", s->cc);
-    add_option(&w, "--march", o->march);
-    add_option(&w, "--blas", o->blas);
-    words_add(&w, "--");
-    words_add(&w, spec);
-    unlink(log);
-    return children_start(children, &(Child){.argv = words_end(&w), .log = log});
-}
-
-static void note_failure(Sweep *s, const char *what, const char *why)
-{
-    s->failed = true;
-    build_failed(what, why);
-}
-
-static void note_compiled(Sweep *s, const Children *children, Combination *c, const Ended *e)
-{
-    if (child_succeeded(e))
-        return;
-    c->uncompiled = true;
-    if (children->signal)
-        return;
-    const char *log = in_folder(s, c->folder, "log"), *text = results_text(s->arena, log);
-    say_text(text ? text : "");
-    note_failure(s, c->label, "could not be compiled; what was said stands above");
-}
-
-static int processors(void)
-{
-    cpu_set_t set;
-    int count = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-    return count < CHILDREN ? count : CHILDREN;
-}
-
-static void compile_all(Sweep *s, Children *children)
-{
-    pid_t *compiler = ARENA_ARRAY(s->arena, pid_t, s->combinations);
-    int next = 0, missing = 0, most = processors();
-    for (int i = 0; i < s->combinations; i++)
-        missing += is_missing(s, &s->combination[i]);
-    if (missing)
-        say_progress(stderr, "compiling %d combination%s", missing, missing > 1 ? "s" : "");
-    while (next < s->combinations || children->count) {
-        Combination *c = &s->combination[next];
-        if (next < s->combinations && children->count < most && !children->signal) {
-            if (is_missing(s, c) && (compiler[next] = start_compiler(s, children, c)) < 0)
-                c->uncompiled = s->failed = true;
-            next++;
-            continue;
-        }
-        if (!children->count) /* stopped before all were begun */
-            return;
-        Ended e = children_next(children);
-        for (int i = 0; i < next; i++)
-            if (compiler[i] == e.child)
-                note_compiled(s, children, &s->combination[i], &e);
-    }
-}
 
 /* ---- a run's programs ---- */
 
@@ -207,13 +94,13 @@ static void add_program(const Work *k, const Task *t, Words *w)
 static void add_common(const Work *k, const Task *t, Words *w)
 {
     const Sweep *s = k->sweep;
-    add_count(w, "--seed", t->seed);
-    add_option(w, "--data", s->data);
+    words_count(w, "--seed", t->seed);
+    words_option(w, "--data", s->data);
     if (s->limit)
-        add_count(w, "--limit", s->limit);
-    const int own = t->combination->threads ? t->combination->threads : processors();
+        words_count(w, "--limit", s->limit);
+    const int own = t->combination->threads ? t->combination->threads : processor_count();
     if (k->threads && k->threads < own)
-        add_count(w, "--threads", k->threads);
+        words_count(w, "--threads", k->threads);
 }
 
 /* False when it could not be started, which is then said. */
@@ -232,8 +119,8 @@ static bool start_probe(const Work *k, Job *j, Head head, const char *weights)
     add_program(k, j->task, &w);
     words_add(&w, "probe");
     words_add(&w, "--json");
-    add_option(&w, "--head", head_option[head]);
-    add_option(&w, "--weights", weights);
+    words_option(&w, "--head", head_option[head]);
+    words_option(&w, "--weights", weights);
     if (!weights)
         words_add(&w, "--untrained");
     add_common(k, j->task, &w);
@@ -263,8 +150,8 @@ static bool start_training(const Work *k, Job *j)
     add_program(k, t, &w);
     words_add(&w, "train");
     words_add(&w, "--resume");
-    add_option(&w, "--out", t->run->folder);
-    add_count(&w, "--epochs", t->run->epochs);
+    words_option(&w, "--out", t->run->folder);
+    words_count(&w, "--epochs", t->run->epochs);
     add_common(k, t, &w);
     return start(k, j, &w);
 }
@@ -468,7 +355,7 @@ static int threads_of_each(const Sweep *s)
 {
     if (s->jobs == 1 || s->run_with || s->overrides.threads)
         return 0;
-    int threads = processors() / s->jobs;
+    int threads = processor_count() / s->jobs;
     return threads > 1 ? threads : 1;
 }
 

@@ -51,11 +51,28 @@ Setting set_parse(const char *text)
     return setting_at(text, key, key + 1, strlen(text) - key - 1);
 }
 
+/* What follows a word of a path, or an item's number in brackets; NULL where the path ends wrongly. */
+static const char *next_word(const char *at)
+{
+    size_t length = strcspn(at, ".[]");
+    if (!length)
+        return NULL;
+    at += length;
+    while (*at == '[') {
+        length = strcspn(at + 1, ".[]");
+        if (!length || at[1 + length] != ']')
+            return NULL;
+        at += length + 2;
+    }
+    return *at == '.' && at[1] ? at + 1 : *at ? NULL : at;
+}
+
 static bool is_path(const char *path)
 {
-    size_t length = strlen(path);
-    return length > 0 && !strchr(".[", path[length - 1]) && !strchr(".[]", *path) && !strstr(path, "..") &&
-           !strpbrk(path, " \t\"'{},");
+    const char *at = path;
+    while (at && (*at || at == path))
+        at = next_word(at);
+    return at && !strpbrk(path, " \t\"'{},");
 }
 
 static bool has_value(const SetOption *o, const Setting *v)

@@ -93,6 +93,6 @@ static void put_effects(FILE *out, const Sweep *s)
 void write_text(const Sweep *s, FILE *out)
 {
     put_combinations(out, s);
-    if (keys_varying(s) > 1)
+    if (keys_varying(s) > 1 && any_run(s))
         put_effects(out, s);
 }

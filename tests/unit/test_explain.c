@@ -95,7 +95,7 @@ static void expect_number(const Json *j, int object, const char *key, double wan
 
 static void expect_golden(const char *option, const char *golden)
 {
-    char *said = amdimc(option, "specs/tiny.yaml");
+    char *said = amdimc(option, "specs/tiny.yaml --threads 2");
     if (getenv("BLESS")) {
         FILE *file = fopen(golden, "wb");
         assert_non_null(file);
@@ -289,7 +289,7 @@ static void what_no_pair_needs_costs_nothing(void **state)
 static void memory_follows_the_spec(void **state)
 {
     (void)state;
-    Json adam = explained("specs/tiny.yaml"), threads = explained("specs/tiny.yaml --threads 3");
+    Json adam = explained("specs/tiny.yaml --threads 2"), threads = explained("specs/tiny.yaml --threads 3");
     int memory = json_member(&adam, 0, "memory");
     double trained = json_number(&adam, memory, "optimizer_bytes") / 2,
            pictures = 2.0 * 32 * 16 * 16 * 3 * sizeof(float);

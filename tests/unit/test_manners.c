@@ -365,8 +365,8 @@ static void absent_threads_are_the_processors(void **state)
     assert_true(holds("out", says) && holds("out", ", as many as this machine has processors"));
     free(processors);
 
-    assert_int_equal(run("%s --explain %s/t.yaml --threads 2", amdimc_path(), folder), 0);
-    assert_false(holds("out", "as many as"));
+    assert_int_equal(
+        run("%s --explain %s/t.yaml --threads 2 | { ! grep 'as many as'; }", amdimc_path(), folder), 0);
 
     /* As if the machine had one. */
     assert_int_equal(

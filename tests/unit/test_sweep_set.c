@@ -410,6 +410,8 @@ static void page_shows_what_varies(void **state)
     expect_in("whole/sweep.html", "<th title=\"optimizer.adam.lr\">lr</th>");
     expect_not_in("whole/sweep.html", "title=\"embedding.dim\"");
     expect_not_in("whole/sweep.html", "<th>loss</th>");
+    expect_in("whole/sweep.html",
+              "data-name=\"1-to-7, lr 1e-4\""); /* what the pointer reads off the curves */
     expect_not_in("whole/sweep.html", "nan");
 }
 
@@ -607,6 +609,11 @@ static void usage_is_checked(void **state)
         {"--set =8", "is no key"},
         {"--set optimizer.=8", "is no key"},
         {"--set a..b=8", "is no key"},
+        {"--set encoder[3]x=8", "is no key"},
+        {"--set encoder]3=8", "is no key"},
+        {"--set encoder[3=8", "is no key"},
+        {"--set encoder[]=8", "is no key"},
+        {"--set .batch=8", "is no key"},
         {"--set batch=8,16,8", "the value 8 is there twice"},
         {"--set batch=8 --set batch=16", "--set batch is given twice; list its values in one"},
         {"--batch 8 --set batch=16", "--batch sets batch, and so does --set batch=16"},

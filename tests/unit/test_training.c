@@ -48,7 +48,7 @@ static int compile_tiny(void **state)
     (void)state;
     snprintf(folder, sizeof folder, "%s", scratch_begin());
     snprintf(program, sizeof program, "%s/tiny", folder);
-    return shell("%s specs/tiny.yaml -o %s --gen-dir %s/c", amdimc_path(), program, folder);
+    return shell("%s specs/tiny.yaml --threads 2 -o %s --gen-dir %s/c", amdimc_path(), program, folder);
 }
 
 /* The mean of "loss" over `count` lines of metrics.jsonl from line `first` on. */
