@@ -1,4 +1,4 @@
-"""Builds the package for pip (PEP 517 and 660), so that installing it downloads no tool for building and leaves nothing behind here.
+"""Builds the package for pip (PEP 517 and 660), so that installing it downloads no tools and leaves nothing behind here.
 
 pyproject.toml is the only place for names and versions. Its values are strings and lists of strings, one a line, which Python
 writes the same way: TOML's reader came with Python 3.11 only.

@@ -9,11 +9,13 @@ docs/python.md is the page on it. Needs numpy; pandas and matplotlib are used wh
 """
 
 from .command import Error, find_compiler
+from .data import save_pictures
 from .features import Features, Neighbours, load_features
 from .program import Program, compile, explain, sweep
 from .run import Run, compare
 from .show import Chart, Gallery, png
 from .tensors import load, load_metadata, save
 
-__all__ = ["Chart", "Error", "Features", "Gallery", "Neighbours", "Program", "Run", "compare", "compile", "explain", "find_compiler",
-           "load", "load_features", "load_metadata", "png", "save", "sweep"]
+__all__ = ["Chart", "Error", "Features", "Gallery", "Neighbours", "Program", "Run", "compare", "compile", "explain",
+           "find_compiler", "load", "load_features", "load_metadata", "png", "save", "save_pictures",
+           "sweep"]

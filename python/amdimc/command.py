@@ -57,8 +57,9 @@ def arguments(options: dict[str, Any]) -> list[str]:
 def run(words: list[str], say: Callable[[str], None] | None = None, tick: Callable[[], None] | None = None) -> str:
     """Runs a command and returns what it prints on standard output; raises Error with its message where it fails.
 
-    Each line of its standard error goes to `say` as it comes, but for the message that Error has; `tick` is called twice a second.
-    KeyboardInterrupt is handed on as SIGINT, upon which `train` saves; it is raised again, with what the command then said, when that has ended.
+    Each line of its standard error goes to `say` as it comes, but for the message that Error has; `tick` is called twice
+    a second. KeyboardInterrupt is handed on as SIGINT, upon which `train` saves; when that has ended it is raised again,
+    with what the command said in the end.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE)

@@ -41,8 +41,8 @@ class Features:
 
         Queries are numbers of pictures, or how many are taken, evenly over the split.
         """
-        if np.ndim(queries) == 0:
-            queries = np.arange(int(queries)) * len(self.x) // int(queries)
+        if isinstance(queries, (int, np.integer)):
+            queries = np.arange(queries) * len(self.x) // queries
         asked = np.asarray(queries, int)
         unit = self.x.reshape(len(self.x), -1).astype(np.float32)
         unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), np.finfo(np.float32).tiny)
@@ -62,7 +62,8 @@ class Neighbours:
     cosine: np.ndarray  # float32 (Q, k)
 
     def __repr__(self) -> str:
-        return f"<the {self.nearest.shape[1]} nearest of {len(self.queries)} pictures, {self.agreement:.0%} of them of the same label>"
+        queries, k = self.nearest.shape
+        return f"<the {k} nearest of {queries} pictures, {self.agreement:.0%} of them of the same label>"
 
     @property
     def agreement(self) -> float:
@@ -71,10 +72,11 @@ class Neighbours:
         return float((labels[self.nearest] == labels[self.queries, None]).mean())
 
     def _repr_html_(self) -> str:
-        return f"<p>{escape(repr(self)[1:-1])}</p>" + (self._table() if self.features.pictures is None else self._gallery())
+        return f"<p>{escape(repr(self)[1:-1])}</p>" + (self._table() if self.features.pictures is None
+                                                         else self._gallery(self.features.pictures))
 
-    def _gallery(self) -> str:
-        pictures, labels = self.features.pictures, self.features.labels
+    def _gallery(self, pictures: np.ndarray) -> str:
+        labels = self.features.labels
         return Gallery([[(pictures[query], f"{query}: class {labels[query]}")] +
                         [(pictures[i], f"{labels[i]}, {cosine:.2f}") for i, cosine in zip(near, similar)]
                         for query, near, similar in zip(self.queries, self.nearest, self.cosine)])._repr_html_()

@@ -53,14 +53,18 @@ def _amdimc(spec: PathLike | dict, words: list[str], options: dict[str, Any], co
         if isinstance(spec, dict):
             text, spec = json.dumps(spec, indent=2), Path(folder) / f"{spec.get('name', 'spec')}.yaml"
             spec.write_text(text, encoding="utf-8")  # JSON is YAML
-        return command.run([command.find_compiler(compiler), *words, os.fspath(spec), *command.arguments(options)],
-                           None if quiet else _print)
+        try:
+            return command.run([command.find_compiler(compiler), *words, os.fspath(spec), *command.arguments(options)],
+                               None if quiet else _print)
+        except command.Error as error:  # a dict's lines are those of its JSON, wherever it lay
+            raise command.Error(str(error).replace(f"{folder}/", ""), error.status) from None
 
 
 class Program:
     """A program that `amdimc SPEC -o PROGRAM` made.
 
-    `weights` may be a Run, a file, a run's folder, or tensors by name. `data` is what `--data` takes; None: the built-in pictures.
+    `weights` may be a Run, a file, a run's folder, or tensors by name. `data` is what `--data` takes; None: the built-in
+    pictures.
     """
 
     def __init__(self, path: PathLike):
@@ -120,7 +124,8 @@ class Program:
         mean, std = (np.array(self.info[key], np.float32) for key in ("mean", "std"))
         return np.clip(np.rint((np.moveaxis(x, -3, -1) * std + mean) * 255), 0, 255).astype(np.uint8)
 
-    def views(self, data: PathLike | None = None, count: int | None = None, seed: int | None = None, **options: Any) -> np.ndarray:
+    def views(self, data: PathLike | None = None, count: int | None = None, seed: int | None = None,
+              **options: Any) -> np.ndarray:
         """The views of the first training pictures, as epoch 0 sees them: float32 (count, views, C, H, W), normalised."""
         with _Files() as files:
             self("views", data=data, count=count, seed=seed, o=files / "views.npy", **options)
@@ -129,14 +134,16 @@ class Program:
     def replay(self, weights: Weights, batch: Mapping[str, np.ndarray] | PathLike, **options: Any) -> dict[str, np.ndarray]:
         """One step's losses, embeddings and gradients; nothing is updated.
 
-        `batch` has `x.1` and `x.2`, float32 (B, C, H, W), normalised, and for each pair n-to-m with n > 1 `loc.n-to-m.1` and `.2`,
-        int64 (B,). Back come `loss`, `loss.n-to-m`, `penalty`, `embed.D.1`, `embed.D.2` (B, dim, D, D) and `grad.NAME`.
+        `batch` has `x.1` and `x.2`, float32 (B, C, H, W), normalised, and for each pair n-to-m with n > 1 `loc.n-to-m.1` and
+        `loc.n-to-m.2`, int64 (B,). Back come `loss`, `loss.n-to-m`, `penalty`, `embed.D.1`, `embed.D.2` (B, dim, D, D)
+        and `grad.NAME`.
         """
         with _Files() as files:
             self("replay", weights=files.weights(weights), batch=files.batch(batch), o=files / "replay.safetensors", **options)
             return load(files / "replay.safetensors")
 
-    def probe(self, weights: Weights | None = None, data: PathLike | None = None, *, head: str = "linear", **options: Any) -> dict:
+    def probe(self, weights: Weights | None = None, data: PathLike | None = None, *, head: str = "linear",
+              **options: Any) -> dict:
         """Accuracy of a classifier on the frozen f_1: `head`, `accuracy`, `images`, `low`, `high`.
 
         The head is linear, mlp or knn. Without weights, `untrained=True` or `pixels=True` gives a base line.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import struct
 import zlib
@@ -13,6 +14,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 460, 240  # of a chart, in pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 26, 28  # its margins
+LETTER, LINE = 7, 14  # about what a letter is wide, and a line high
 MOST_POINTS = 300  # of a curve; of a longer one means are drawn
 COLOURS = ["#3b82d0", "#d9772b", "#2f9e68", "#c2528b", "#8a6fd1", "#a08a1e", "#2a9aa8", "#c0483d"]  # on light and dark
 
@@ -51,31 +53,61 @@ class Chart:
 
     @property
     def svg(self) -> str:
+        """The drawing, as text of an SVG file."""
         curves = {name: _thinned(curve) for name, curve in self.curves.items()}
         if self.log:
             curves = {name: Curve(x[y > 0], np.log10(y[y > 0])) for name, (x, y) in curves.items()}
-        x_low, x_high = _range(curve.x for curve in curves.values())
-        y_low, y_high = _range(curve.y for curve in curves.values())
-        right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+        x_axis = _Axis((curve.x for curve in curves.values()), LEFT, WIDTH - RIGHT)
+        y_axis = _Axis((curve.y for curve in curves.values()), HEIGHT - BOTTOM, TOP)
+        paths = [f'<path d="{_path(x_axis.place(x), y_axis.place(y))}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
+                 for (x, y), colour in zip(curves.values(), itertools.cycle(COLOURS))]
+        names, more = _legend(list(curves))
+        height = HEIGHT + more
+        return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+                f'font-family="sans-serif" font-size="11" fill="currentColor" role="img"><title>{escape(self.title)}</title>'
+                f'{names}<g transform="translate(0 {more})">{self._grid(x_axis, y_axis)}{"".join(paths)}</g></svg>')
 
-        def place(x: Any, y: Any) -> tuple[Any, Any]:
-            return (LEFT + (right - LEFT) * (x - x_low) / (x_high - x_low), bottom - (bottom - TOP) * (y - y_low) / (y_high - y_low))
+    def _grid(self, x_axis: _Axis, y_axis: _Axis) -> str:
+        parts = []
+        for value in y_axis.ticks():
+            y, text = y_axis.place(value), f"{10 ** value if self.log else value:.4g}"
+            parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="currentColor" opacity="0.15"/>'
+                         f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+        for value in x_axis.ticks():
+            parts.append(f'<text x="{x_axis.place(value):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{value:.6g}</text>')
+        return "".join(parts)
 
-        parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-                 'font-family="sans-serif" font-size="11" fill="currentColor" role="img">', f"<title>{escape(self.title)}</title>"]
-        for value in _ticks(y_low, y_high):
-            y = place(0, value)[1]
-            parts.append(f'<path d="M{LEFT} {y:.1f}H{right}" stroke="currentColor" opacity="0.15"/>')
-            parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{10 ** value if self.log else value:.4g}</text>')
-        for value in _ticks(x_low, x_high):
-            parts.append(f'<text x="{place(value, 0)[0]:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{value:.6g}</text>')
-        at = float(LEFT)
-        for i, (name, curve) in enumerate(curves.items()):
-            colour = COLOURS[i % len(COLOURS)]
-            parts.append(f'<text x="{at:.0f}" y="14" fill="{colour}" font-weight="bold">{escape(name)}</text>')
-            parts.append(f'<path d="{_path(*place(*curve))}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-            at += 7 * len(name) + 10
-        return "".join(parts) + "</svg>"
+
+def _legend(names: Sequence[str]) -> tuple[str, int]:
+    """Each curve's name in its colour, and by how much more than one line they are higher."""
+    parts, at, line = [], LEFT, 0
+    for name, colour in zip(names, itertools.cycle(COLOURS)):
+        width = LETTER * len(name) + 10
+        if at > LEFT and at + width > WIDTH:
+            at, line = LEFT, line + 1
+        parts.append(f'<text x="{at}" y="{14 + LINE * line}" fill="{colour}" font-weight="bold">{escape(name)}</text>')
+        at += width
+    return "".join(parts), LINE * line
+
+
+class _Axis:
+    """From values to pixels: the least of all at `begin`, the most at `end`."""
+
+    def __init__(self, values: Iterable[np.ndarray], begin: float, end: float):
+        every = np.concatenate([*values, np.zeros(0)])
+        low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
+        self.low, self.high = (low, high) if low < high else (low - 0.5, high + 0.5)
+        self.begin, self.end = begin, end
+
+    def place(self, value: Any) -> Any:
+        return self.begin + (self.end - self.begin) * (value - self.low) / (self.high - self.low)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Round values: multiples of 1, 2 or 5 times a power of ten."""
+        length = self.high - self.low
+        step = 10.0 ** math.floor(math.log10(length / most))
+        step *= next(factor for factor in (1, 2, 5, 10) if length / (factor * step) <= most)
+        return [i * step for i in range(math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9) + 1)]
 
 
 def _smoothed(x: Any, y: Any, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -94,21 +126,6 @@ def _thinned(curve: Curve) -> Curve:
     if len(curve.y) <= MOST_POINTS:
         return curve
     return Curve(*(np.array([part.mean() for part in np.array_split(values, MOST_POINTS)]) for values in curve))
-
-
-def _range(values: Iterable[np.ndarray]) -> tuple[float, float]:
-    """The least and the most of all, never the same."""
-    every = np.concatenate([*values, np.zeros(0)])
-    low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 1.0)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
-
-
-def _ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round values from low to high: multiples of 1, 2 or 5 times a power of ten."""
-    step = 10.0 ** math.floor(math.log10((high - low) / most))
-    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [i * step for i in range(first, last + 1)]
 
 
 def _path(x: np.ndarray, y: np.ndarray) -> str:
@@ -140,8 +157,8 @@ class Gallery:
         self.rows, self.side = rows, side
 
     def _repr_html_(self) -> str:
-        return "".join('<div style="display:flex;gap:6px;margin:4px 0;overflow-x:auto">' + "".join(map(self._figure, row)) + "</div>"
-                       for row in self.rows)
+        begin = '<div style="display:flex;gap:6px;margin:4px 0;overflow-x:auto">'
+        return "".join(begin + "".join(map(self._figure, row)) + "</div>" for row in self.rows)
 
     def _figure(self, shown: tuple[np.ndarray, str]) -> str:
         picture, caption = shown

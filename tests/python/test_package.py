@@ -47,7 +47,8 @@ class Package(unittest.TestCase):
         python = place / "venv/bin/python"
         output(sys.executable, "-m", "venv", "--system-site-packages", place / "venv")
         before = sorted(path for path in (ROOT / "python").rglob("*") if "__pycache__" not in path.parts)
-        environment = {**os.environ, "PYTHONPATH": "", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "AMDIMC": str(COMPILER)}
+        environment = {**os.environ, "PYTHONPATH": "", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1",
+                       "AMDIMC": str(COMPILER)}
         output(python, "-m", "pip", "install", ROOT / "python", env=environment, cwd=place)
         here = output(python, "-c", "import amdimc; print(amdimc.__file__, amdimc.find_compiler())", env=environment, cwd=place)
         self.assertEqual(here.split()[0].split("/lib/")[0], str(place / "venv"))

@@ -54,10 +54,10 @@ class Finding(unittest.TestCase):
                 amdimc.find_compiler("/no/amdimc")
 
     def test_options(self):
-        self.assertEqual(command.arguments({"checkpoint_every": 10, "resume": True, "nice": False, "lr": 2e-4, "data": None, "o": place,
-                                    "pairs": ["1-to-5", "1-to-7"]}),
-                         ["--checkpoint-every", "10", "--resume", "--lr", "0.0002", "-o", str(place),
-                          "--pairs", "1-to-5", "--pairs", "1-to-7"])
+        options = {"checkpoint_every": 10, "resume": True, "nice": False, "lr": 2e-4, "data": None, "o": place,
+                   "pairs": ["1-to-5", "1-to-7"]}
+        self.assertEqual(command.arguments(options), ["--checkpoint-every", "10", "--resume", "--lr", "0.0002", "-o", str(place),
+                                                      "--pairs", "1-to-5", "--pairs", "1-to-7"])
 
 
 class Compiling(unittest.TestCase):
@@ -74,7 +74,8 @@ class Compiling(unittest.TestCase):
     def test_a_wrong_spec_is_refused_with_its_place(self):
         with printed() as text, self.assertRaises(amdimc.Error) as caught:
             amdimc.compile({**SPEC, "loss": {"pairs": ["1-to-5"]}}, place / "wrong", compiler=COMPILER)
-        self.assertRegex(str(caught.exception), r"from-dict.yaml:\d+:\d+: error: pair 1-to-5: the encoder has no 5x5 scale(.|\n)*\^")
+        self.assertRegex(str(caught.exception),
+                         r"^from-dict.yaml:\d+:\d+: error: pair 1-to-5: the encoder has no 5x5 scale(.|\n)*\^")
         self.assertEqual(caught.exception.status, 1)
         self.assertEqual(text.getvalue(), "")
 
@@ -89,9 +90,9 @@ class Compiling(unittest.TestCase):
         self.assertEqual((explained["batch"], [scale["scale"] for scale in explained["scales"]]), (32, [1, 5, 7, 14]))
 
     def test_sweep(self):
-        result = amdimc.sweep(SPEC, place / "sweep", compiler=COMPILER, cc=quick_compiler(), quiet=True, pairs=["1-to-4", "4-to-4"],
-                              limit=8, epochs=1)
-        self.assertEqual(len(result["combinations"]), 2)
+        result = amdimc.sweep(SPEC, place / "sweep", compiler=COMPILER, cc=quick_compiler(), quiet=True,
+                              pairs=["1-to-4", "4-to-4"], set=["optimizer.adam.lr=1e-3,1e-2"], limit=8, epochs=1)
+        self.assertEqual(len(result["combinations"]), 4)
         self.assertTrue((place / "sweep/sweep.html").exists())
 
     def test_no_program(self):
@@ -191,6 +192,20 @@ class Commands(unittest.TestCase):
         expected = np.maximum(patches @ weight.reshape(8, 16).T + bias, 0).transpose(0, 3, 1, 2)
         np.testing.assert_allclose(features.x, expected, atol=0.02 * np.abs(weight).reshape(8, -1).sum(1).max())
         self.assertGreater(features.x.max(), 0.2)
+
+    def test_pictures_from_arrays(self):
+        random = np.random.default_rng(5)
+        pictures, labels = random.integers(0, 256, (12, 16, 16, 3), np.uint8), np.array([10, 2, 0] * 4)
+        data = amdimc.save_pictures(place / "arrays", (pictures, labels), (pictures[:3], labels[:3]))
+        order = np.argsort(labels, kind="stable")
+        np.testing.assert_array_equal(tiny().pictures(data, split="train"), pictures[order])
+        self.assertEqual(tiny().encode(trained(), data, split="train").labels.tolist(), [0] * 4 + [1] * 4 + [2] * 4)
+        self.assertEqual(len(tiny().encode(trained(), data)), 3)
+        with self.assertRaises(FileExistsError):
+            amdimc.save_pictures(data, (pictures, labels))
+        for wrong in (labels[:-1], labels + 0.5, labels - 1):
+            with self.assertRaisesRegex(ValueError, "train: 12 pictures need as many labels"):
+                amdimc.save_pictures(place / "wrong-arrays", (pictures, wrong))
 
     def test_views(self):
         views = tiny().views(count=5, seed=1)

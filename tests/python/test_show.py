@@ -65,6 +65,18 @@ class Charts(unittest.TestCase):
         for text in ("a<b", "other", "1", "2", "3", "10"):
             self.assertIn(text, texts)
 
+    def test_names_of_many_curves_take_more_lines(self):
+        names = [f"accuracy.{n}-to-{m}" for n in range(3) for m in range(3)]
+        root = xml.fromstring(amdimc.Chart({name: Curve([0, 1], [2.0, 3.0]) for name in names}).svg)
+        places = {text.text: (float(text.get("x")), float(text.get("y")))
+                  for text in root.iter("{http://www.w3.org/2000/svg}text")}
+        self.assertTrue(all(LEFT <= places[name][0] and places[name][0] + 6 * len(name) < WIDTH for name in names))
+        self.assertEqual(len({places[name] for name in names}), len(names))
+        lowest = max(places[name][1] for name in names)
+        shift = float(re.search(r"translate\(0 (\d+)\)", root.find("{http://www.w3.org/2000/svg}g").get("transform"))[1])
+        self.assertLess(lowest, shift + TOP)
+        self.assertEqual(float(root.get("height")), HEIGHT + shift)
+
     def test_a_logarithmic_axis(self):
         texts, (points,) = drawn(amdimc.Chart({"loss": Curve([1, 2, 3], [100.0, 10.0, 1.0])}, log=True))
         np.testing.assert_allclose(np.diff(points, axis=0)[0], np.diff(points, axis=0)[1], atol=0.11)

@@ -26,7 +26,8 @@ def quick_compiler():
 
 
 def compile_quickly(spec, name, **options):
-    return amdimc.compile(spec, place / name, compiler=COMPILER, cc=quick_compiler(), gen_dir=place / f"{name}.c", quiet=True, **options)
+    return amdimc.compile(spec, place / name, compiler=COMPILER, cc=quick_compiler(), gen_dir=place / f"{name}.c", quiet=True,
+                          **options)
 
 
 @lru_cache(None)
