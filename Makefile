@@ -271,13 +271,13 @@ $(BUILD)/tests/tiny.o: generated/tiny/tiny.c $(wildcard templates/*.h runtime/am
 
 $(BUILD)/tests/test_damage: $(BUILD)/tests/tiny.o
 $(BUILD)/tests/test_damage $(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
-$(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_text spec_to_c holds)
+$(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_drawn spec_to_c holds)
 $(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
 	@echo '  LD    $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
 
-$(BUILD)/tests/random_specs: $(patsubst %,$(BUILD)/tests/%.o,random_specs draw spec_text) $(HELPERS) \
+$(BUILD)/tests/random_specs: $(patsubst %,$(BUILD)/tests/%.o,random_specs draw spec_drawn) $(HELPERS) \
 		$(BUILD)/libamdimc.a $(BUILD)/libamdim.a
 	@echo '  LD    $@'
 	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
@@ -294,7 +294,7 @@ $(BUILD)/tests/read_bytes: $(addprefix tests/fuzz/,read_bytes.c mend.c readers.c
 	@echo '  LD    $@'
 	@$(CC) $(NEEDED) $(FUZZED) -Iruntime -Isupport -Itests/fuzz -Itests/unit -o $@ $(filter %.c,$^) $(RUNTIME_LIBS)
 
-$(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c holds.c holds.h spec_text.c spec_text.h) \
+$(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c holds.c holds.h spec_drawn.c spec_drawn.h) \
 		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).c $(wildcard support/*.c) \
 		$(wildcard compiler/*.h compiler/*/*.h) compiler/ir/ops.def | $(BUILD)/tests
 	@echo '  LD    $@'

@@ -43,12 +43,6 @@ static const char style[] =
     ".dashed polyline { stroke-dasharray: 5 4 }\n"
     ".c0 { --c: var(--c0) } .c1 { --c: var(--c1) } .c2 { --c: var(--c2) } .c3 { --c: var(--c3) }\n"
     ".c4 { --c: var(--c4) } .c5 { --c: var(--c5) } .c6 { --c: var(--c6) } .c7 { --c: var(--c7) }\n"
-    ".raw { opacity: .28; stroke-width: 1 }\n"
-    ".cursor { pointer-events: none }\n"
-    ".cursor line { stroke: var(--soft); stroke-dasharray: 2 3 }\n"
-    ".cursor circle { stroke: var(--card); stroke-width: 1.5 }\n"
-    "svg:focus { outline: none }\n"
-    "svg:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; border-radius: 4px }\n"
     ".legend { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 0 0 8px; padding: 0;\n"
     "  list-style: none; font-size: 13px }\n"
     ".legend i { display: inline-block; width: 16px; height: 0; border-top: 3px solid var(--c);\n"
@@ -72,22 +66,6 @@ static const char style[] =
     "  .half svg { font-size: 15px }\n"
     "  .third svg { font-size: 11px }\n"
     "}\n";
-/* Of what the script adds. */
-static const char script_style[] =
-    ".tip { position: absolute; z-index: 2; max-width: min(320px, 90vw); padding: 7px 10px;\n"
-    "  background: var(--card); border: 1px solid var(--line); border-radius: 7px; font-size: 13px;\n"
-    "  line-height: 1.4; pointer-events: none; box-shadow: 0 3px 14px rgb(0 0 0 / .18) }\n"
-    ".tip[hidden] { display: none }\n"
-    ".tip div { display: flex; align-items: center; gap: 7px }\n"
-    ".tip i { flex: none; width: 12px; border-top: 3px solid var(--c) }\n"
-    ".tip .dashed i { border-top-style: dashed }\n"
-    ".tip span { color: var(--soft); overflow-wrap: anywhere }\n"
-    ".tip b { margin-left: auto; padding-left: 10px; font-weight: 600; white-space: nowrap }\n"
-    ".controls { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: 4px 22px; font-size: 13px;\n"
-    "  color: var(--soft) }\n"
-    ".controls label { display: flex; align-items: center; gap: 7px; min-height: 26px }\n"
-    ".controls input { margin: 0; accent-color: var(--c0) }\n"
-    ".controls span { min-width: 4ch; color: var(--ink) }\n";
 // clang-format on
 
 static void html_character(FILE *stream, const char *character, size_t bytes)
@@ -139,7 +117,7 @@ void page_begin(FILE *stream, const Page *p)
     fputs("<title>", stream);
     html_format(stream, "%s: %s", p->heading, p->what);
     fprintf(stream, "</title>\n<style>\n%s%s%s</style>\n</head>\n<body>\n<main>\n<header><h1>", style,
-            script_style, p->style ? p->style : "");
+            page_script_style, p->style ? p->style : "");
     html_text(stream, p->heading);
     fputs("</h1><p>", stream);
     html_text(stream, p->subtitle);

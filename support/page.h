@@ -44,6 +44,7 @@ void page_legend_end(FILE *stream);
 
 /* ---- page_script.c: hover, smoothing and logarithmic axes of all charts on the page ---- */
 
+extern const char page_script_style[]; /* of what the script adds */
 void page_script(FILE *stream);
 
 /* ---- chart.c: curves, as inline SVG, with their values in attributes for the script ---- */

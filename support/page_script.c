@@ -9,6 +9,28 @@
 #include "page.h"
 
 // clang-format off
+const char page_script_style[] =
+    ".raw { opacity: .28; stroke-width: 1 }\n"
+    ".cursor { pointer-events: none }\n"
+    ".cursor line { stroke: var(--soft); stroke-dasharray: 2 3 }\n"
+    ".cursor circle { stroke: var(--card); stroke-width: 1.5 }\n"
+    "svg:focus { outline: none }\n"
+    "svg:focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; border-radius: 4px }\n"
+    ".tip { position: absolute; z-index: 2; max-width: min(320px, 90vw); padding: 7px 10px;\n"
+    "  background: var(--card); border: 1px solid var(--line); border-radius: 7px; font-size: 13px;\n"
+    "  line-height: 1.4; pointer-events: none; box-shadow: 0 3px 14px rgb(0 0 0 / .18) }\n"
+    ".tip[hidden] { display: none }\n"
+    ".tip div { display: flex; align-items: center; gap: 7px }\n"
+    ".tip i { flex: none; width: 12px; border-top: 3px solid var(--c) }\n"
+    ".tip .dashed i { border-top-style: dashed }\n"
+    ".tip span { color: var(--soft); overflow-wrap: anywhere }\n"
+    ".tip b { margin-left: auto; padding-left: 10px; font-weight: 600; white-space: nowrap }\n"
+    ".controls { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: 4px 22px; font-size: 13px;\n"
+    "  color: var(--soft) }\n"
+    ".controls label { display: flex; align-items: center; gap: 7px; min-height: 26px }\n"
+    ".controls input { margin: 0; accent-color: var(--c0) }\n"
+    ".controls span { min-width: 4ch; color: var(--ink) }\n";
+
 static const char *const parts[] = {
     "(() => {\n'use strict';\n"
     /* settings */

@@ -272,6 +272,7 @@ EffectSize effect_size(const Effect *e, Head head);
 
 /* ---- sweep_shown.c: figures as people read them, rounded alike wherever they stand ---- */
 
+double percent_rounded(double share);                         /* what shown_percent shows */
 const char *shown_percent(Arena *a, double share);            /* "52.3", without a unit, like all of them */
 const char *shown_between(Arena *a, double low, double high); /* of two percentages that stand beside it */
 const char *shown_points(Arena *a, double share);             /* "+3.1": a difference of shares */

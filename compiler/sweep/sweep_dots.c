@@ -90,7 +90,7 @@ static void draw_marks(FILE *out, const DotRow *row, const Range *r, double y, H
     draw_circle(out, "untrained", untrained, y, 4.5);
     draw_circle(out, "mean", mean, y, 5.5);
     fprintf(out, "<text class=\"value\" x=\"%.1f\" y=\"%.1f\">%.1f</text>\n", right_end(row, r, head) + 11,
-            y + 4, 100 * all.mean);
+            y + 4, percent_rounded(all.mean));
 }
 
 static void draw_row(FILE *out, const DotRow *row, const Range *r, double y, Head head)

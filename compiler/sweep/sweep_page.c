@@ -19,6 +19,8 @@ static const char style[] =
     ".results .ring i { background: none; border: 2.5px solid var(--c) }\n"
     ".results th:first-child, .results td:first-child { position: sticky; left: 0; background: var(--card);\n"
     "  padding-right: 10px }\n"
+    "@media (max-width: 720px) { .results td:first-child { white-space: normal; min-width: 132px;\n"
+    "  max-width: 40vw; overflow-wrap: anywhere } }\n"
     ".results .best { font-weight: 650; color: var(--good) }\n"
     "a { color: inherit }\n"
     "summary { cursor: pointer; font-weight: 600 }\n"

@@ -86,7 +86,10 @@ static const char *folder_name(Arena *a, const char *pairs, const Setting *setti
             name[kept++] = whole[i];
         else if (kept && isalnum((unsigned char)name[kept - 1]))
             name[kept++] = '-';
-    name[kept < LONGEST_NAME ? kept : LONGEST_NAME] = '\0';
+    kept = kept < LONGEST_NAME ? kept : LONGEST_NAME;
+    while (name[kept - 1] == '-')
+        kept--;
+    name[kept] = '\0';
     return arena_printf(a, "%s-%s", name, digest_of(a, whole));
 }
 

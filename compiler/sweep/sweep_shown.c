@@ -12,20 +12,26 @@ static const char *shown(Arena *a, const char *format, double value)
 enum { SPEED_WHOLE = 100 }; /* images a second from which on fractions say nothing */
 enum { MINUTE = 60, HOUR = 3600, SECONDS_MOST = 100, MINUTES_MOST = 100 };
 
+/* Halves go away from 0, wherever binary fractions put them. */
+double percent_rounded(double share)
+{
+    return round(1000 * share + copysign(1e-9, share)) / 10;
+}
+
 const char *shown_percent(Arena *a, double share)
 {
-    return shown(a, "%.1f", 100 * share);
+    return shown(a, "%.1f", percent_rounded(share));
 }
 
 /* As whoever subtracts them would. */
 const char *shown_between(Arena *a, double low, double high)
 {
-    return shown(a, "%.1f", (round(1000 * high) - round(1000 * low)) / 10);
+    return shown(a, "%.1f", percent_rounded(high) - percent_rounded(low));
 }
 
 const char *shown_points(Arena *a, double share)
 {
-    return shown(a, "%+.1f", 100 * share);
+    return shown(a, "%+.1f", percent_rounded(share));
 }
 
 const char *shown_speed(Arena *a, double images_per_second)

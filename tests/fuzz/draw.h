@@ -5,7 +5,7 @@
 #include "amdimc.h"
 
 /* The spec of a seed: every feature of the language, small enough to be interpreted in about a second. It has
- * no source and no marks; spec_text gives it both. */
+ * no source and no marks; spec_drawn gives it both. */
 Spec *draw_spec(Arena *a, uint64_t seed);
 
 #endif

@@ -10,7 +10,7 @@
  * be off by MARGIN times the most that it moved; how many needed that is counted. */
 #include "draw.h"
 #include "samples.h"
-#include "spec_text.h"
+#include "spec_drawn.h"
 #include "trial.h"
 
 #include <math.h>
@@ -211,7 +211,7 @@ static bool check_seed(uint64_t seed, const char *folder, int *excused)
 {
     Arena *a = arena_new();
     const Spec *drawn = draw_spec(a, seed);
-    const char *text = spec_text(a, drawn);
+    const char *text = spec_drawn(a, drawn);
     const bool good = check_text(a, drawn, text) && check_program(drawn, text, seed, excused);
     if (!good)
         keep(folder, drawn->name.v, text);

@@ -10,7 +10,7 @@
  *     called.
  * Templates are read from templates/, so it runs from the project's root. */
 #include "holds.h"
-#include "spec_text.h"
+#include "spec_drawn.h"
 #include "utf8.h"
 
 #include <string.h>
@@ -103,7 +103,7 @@ static bool is_compiled(const Spec *s)
 
 static void check_round_trip(Arena *a, const Spec *s)
 {
-    char *text = spec_text(a, s);
+    char *text = spec_drawn(a, s);
     Diagnostics d = {.stream = stderr};
     Source again = {"again.yaml", text, strlen(text)};
     const Spec *read = spec_read(a, &d, &again, &(Overrides){0});

@@ -55,6 +55,10 @@ const Case cases[] = {
     {"sweep", "cp DATA/torture.yaml .",
      "COMPILER sweep torture.yaml --pairs 1-to-6 --data DATA/folders --out sweep --epochs 1 --cc DATA/cc",
      NULL, false, true},
+    {"sweep of keys", "cp DATA/torture.yaml .",
+     "COMPILER sweep torture.yaml --set optimizer.adam.lr=1e-3,1e-2 --jobs 2 --data DATA/folders --out sweep "
+     "--epochs 1 --cc DATA/cc",
+     NULL, false, true},
 };
 const int case_count = sizeof cases / sizeof *cases;
 

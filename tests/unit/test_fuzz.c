@@ -1,7 +1,7 @@
 /* test_fuzz.c: what `make fuzz` holds, over its seeds once: every spec of specs/ and tests/errors/, whole and
  * cut short, and valid specs at random as far as C. */
 #include "draw.h"
-#include "spec_text.h"
+#include "spec_drawn.h"
 
 #include <glob.h>
 #include <setjmp.h>
@@ -58,7 +58,7 @@ static void test_random_specs(void **state)
         Arena *a = arena_new();
         Diagnostics d = {.stream = stderr};
         const Spec *drawn = draw_spec(a, seed);
-        char *text = spec_text(a, drawn);
+        char *text = spec_drawn(a, drawn);
         Source source = {drawn->name.v, text, strlen(text)};
         const Spec *read = spec_read(a, &d, &source, &(Overrides){0});
         assert_non_null(read);

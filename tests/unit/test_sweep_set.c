@@ -353,6 +353,21 @@ static void without_any_like_all_runs_count(void **state)
     arena_free(s.arena);
 }
 
+static void percentages_are_rounded_one_way(void **state)
+{
+    (void)state;
+    Arena *a = arena_new();
+    assert_string_equal(shown_percent(a, 0.2485), "24.9");
+    assert_string_equal(shown_percent(a, 0.2435), "24.4");
+    assert_string_equal(shown_between(a, 0.2435, 0.2485), "0.5");
+    assert_string_equal(shown_between(a, 0.23649, 0.24951), "1.4"); /* 23.6 to 25.0 */
+    assert_string_equal(shown_points(a, -0.0125), "-1.3");
+    assert_string_equal(shown_points(a, 0.0125), "+1.3");
+    assert_string_equal(shown_percent(a, NAN), "-");
+    assert_true(percent_rounded(0.2485) == 24.9);
+    arena_free(a);
+}
+
 /* ---- a whole sweep ---- */
 
 static double answer(const Json *all, int combination)
@@ -653,6 +668,7 @@ int main(void)
         cmocka_unit_test(epochs_may_be_swept),
         cmocka_unit_test(only_runs_with_a_like_count),
         cmocka_unit_test(without_any_like_all_runs_count),
+        cmocka_unit_test(percentages_are_rounded_one_way),
         cmocka_unit_test(effects_are_means_of_the_probes),
         cmocka_unit_test(csv_has_a_column_a_key),
         cmocka_unit_test(page_shows_what_varies),

@@ -1,5 +1,5 @@
-/* spec_text.c: see spec_text.h. Numbers are written with all their bits. */
-#include "spec_text.h"
+/* spec_drawn.c: see spec_drawn.h. Numbers are written with all their bits. */
+#include "spec_drawn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -119,7 +119,7 @@ static void write_target(FILE *out, const Spec *s)
     fprintf(out, "  memory: %jd%s\n", (intmax_t)count, unit[i]);
 }
 
-char *spec_text(Arena *a, const Spec *s)
+char *spec_drawn(Arena *a, const Spec *s)
 {
     char *text = NULL;
     size_t length = 0;
