@@ -361,7 +361,7 @@ static const char *described(Arena *a, const Command *c, const Program *p)
 static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
-    case MAKE_CHECK: return true;
+    case MAKE_CHECK: spec_notes(a, d, s); return true;
     case MAKE_IR:
     case MAKE_EXPLAIN:
     case MAKE_EXPLAIN_JSON: return print_text(described(a, c, p));

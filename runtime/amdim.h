@@ -177,6 +177,13 @@ typedef struct {
     double cosine;   /* the share of the rate that it ends at */
 } AmdimSchedule;
 
+/* A key of the spec and its value: optimizer.adam.lr is 0.0002. */
+typedef struct {
+    const char *name;
+    const char *value; /* as JSON has it; NULL: off */
+    bool given;        /* in the spec, or on the compiler's command line; else the default */
+} AmdimKey;
+
 /* What `encode` can compute of `images` pictures at a time, with running statistics: f_1 first, then of every
  * trained scale f_d, where that is not f_1, and phi_d. */
 typedef struct {
@@ -195,6 +202,10 @@ typedef struct {
     const char *digest; /* 16 hex digits over the canonical spec: what must match to resume a run */
     int settings;       /* of the canonical spec */
     const char *const *setting;
+    int keys; /* but for those of encoder, loss.pairs and target */
+    const AmdimKey *key;
+    int notes; /* on what in the spec changes nothing */
+    const char *const *note;
     const char *compiler; /* amdimc's version */
     const char *cc;       /* the back end's version string */
     const char *march, *target, *blas;

@@ -374,6 +374,15 @@ AdamStep optimizer_adam(const AmdimOptimizer *rule, double lr, uint64_t step);
 /* One tensor's update, in parallel. */
 void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient);
 
+/* ---- keys.c: how a program trains, in its spec's words ---- */
+
+enum { KEYS_TEXT = 1024 };
+/* The keys of a section: "adam.lr 0.001; adam.eps 1e-08 (default)". */
+void keys_describe(const AmdimModel *m, const char *section, char *text, size_t size);
+/* Notes on what has no effect: in the spec, and of the schedule in a run of so many steps at that base rate.
+ */
+void keys_note(const AmdimModel *m, uint64_t total, uint64_t per_epoch, double lr);
+
 /* ---- checkpoint.c: RUN/last.safetensors ---- */
 
 /* How far a run is, and what it was begun with. */

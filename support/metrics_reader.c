@@ -10,7 +10,7 @@
 #define JSMN_STRICT
 #include <jsmn.h>
 
-enum { FIELDS = 6, PROBE_FIELDS = 3 }; /* beside the pairs': that every line has, that one may have */
+enum { FIELDS = 6, OTHER_FIELDS = 4 }; /* beside the pairs': that every line has, that one may have */
 
 struct MetricsReader {
     const char *const *name; /* (pairs) */
@@ -45,7 +45,7 @@ MetricsReader *metrics_reader_open(const char *path, const char *const *pair, in
     *r = (MetricsReader){.name = pair,
                          .pairs = pairs,
                          .path = strdup(path),
-                         .capacity_of_tokens = 1 + 2 * (FIELDS + 2 * (unsigned)pairs + PROBE_FIELDS)};
+                         .capacity_of_tokens = 1 + 2 * (FIELDS + 2 * (unsigned)pairs + OTHER_FIELDS)};
     r->token = allocate(r->capacity_of_tokens * sizeof *r->token, what, f);
     r->pair = r->token ? allocate(2 * (size_t)pairs * sizeof(double), what, f) : NULL;
     if (!r->path)
@@ -134,6 +134,7 @@ static bool parse_line(MetricsReader *r, size_t length)
     if (found < 1 || r->token[0].type != JSMN_OBJECT || r->line[length - 1] != '\n')
         return false;
     r->tokens = (unsigned)found;
+    row->base_lr = number_or_nan(r, "base_lr");
     row->probe = number_or_nan(r, "probe");
     row->probe_low = number_or_nan(r, "probe_low");
     row->probe_high = number_or_nan(r, "probe_high");

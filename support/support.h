@@ -141,6 +141,7 @@ void weigh_middle_half(const double *value, size_t count, double *weight);
 typedef struct {
     uint64_t step, epoch;                        /* steps finished; the epoch the last of them was in */
     double loss, penalty, lr, images_per_second; /* losses are NAN of a step that was left out */
+    double base_lr;                              /* from here on; 0 or NAN where it stays what it was */
     const double *pair_loss;                     /* (pairs) */
     const double *pair_accuracy;         /* (pairs) share of the positives found; NAN where a line has none */
     double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has

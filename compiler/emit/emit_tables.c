@@ -181,6 +181,33 @@ static void emit_mixture(Emit *e)
                 (int)m->components.v, (int)m->hidden.v, real(e, m->temperature.v));
 }
 
+/* Every key of the spec with its value. */
+static int emit_keys(Emit *e, const Spec *s)
+{
+    int count;
+    const KeyValue *setting = spec_settings(e->arena, s, false, &count);
+    fprintf(e->out, "/* key, value, given or by default */\nstatic const AmdimKey keys[] = {\n");
+    for (int i = 0; i < count; i++)
+        fprintf(e->out, "    {\"%s\", %s, %s},\n", setting[i].key,
+                setting[i].value ? quoted(e->arena, setting[i].value) : "NULL",
+                setting[i].at.source ? "true" : "false");
+    fprintf(e->out, "};\n");
+    return count;
+}
+
+static int emit_notes(Emit *e, const Spec *s)
+{
+    int count;
+    const Note *note = augment_notes(e->arena, s, &count);
+    if (count)
+        fprintf(e->out, "static const char *const notes[] = {\n");
+    for (int i = 0; i < count; i++)
+        fprintf(e->out, "    %s,\n", quoted(e->arena, note[i].text));
+    if (count)
+        fprintf(e->out, "};\n");
+    return count;
+}
+
 static void emit_model_table(Emit *e, int scales)
 {
     const Program *p = e->program;
@@ -194,10 +221,12 @@ static void emit_model_table(Emit *e, int scales)
             fprintf(e->out, "%s%lld", i ? ", " : "", (long long)s->schedule.milestone[i].v);
         fprintf(e->out, "};\n");
     }
-    const int settings = emit_settings(e, p->canonical);
+    const int settings = emit_settings(e, p->canonical), keys = emit_keys(e, s), notes = emit_notes(e, s);
     fprintf(e->out, "\nconst AmdimModel amdim_model = {\n    .name = \"%s\", .spec = %s, .digest = \"%s\",\n",
             s->name.v, quoted(e->arena, spec_name(e)), p->digest);
-    fprintf(e->out, "    .settings = %d, .setting = settings,\n", settings);
+    fprintf(e->out, "    .settings = %d, .setting = settings, .keys = %d, .key = keys,\n", settings, keys);
+    if (notes)
+        fprintf(e->out, "    .notes = %d, .note = notes,\n", notes);
     fprintf(e->out,
             "    .compiler = \"amdimc " AMDIMC_VERSION
             "\", .cc = COMPILER, .march = MARCH_OF(%s), .target = TARGET_OF(%s), .blas = \"%s\",\n",

@@ -20,6 +20,24 @@ static void json_share(const Share *s, FILE *out)
     json_gflop("gflop_per_step", s->step, out);
 }
 
+/* By key, off ones null; and which of them are defaults. */
+static void json_settings(Arena *a, const Spec *s, FILE *out)
+{
+    int count, defaults = 0;
+    const KeyValue *setting = spec_settings(a, s, true, &count);
+    fprintf(out, "  \"keys\": {");
+    for (int i = 0; i < count; i++) {
+        const char *quote = setting[i].value && setting[i].is_word ? "\"" : "";
+        fprintf(out, "%s\n    \"%s\": %s%s%s", i ? "," : "", setting[i].key, quote,
+                setting[i].value ? setting[i].value : "null", quote);
+    }
+    fprintf(out, "\n  },\n  \"defaults\": [");
+    for (int i = 0; i < count; i++)
+        if (!setting[i].at.source)
+            fprintf(out, "%s\n    \"%s\"", defaults++ ? "," : "", setting[i].key);
+    fprintf(out, "\n  ],\n");
+}
+
 static void json_layers(const Explanation *e, FILE *out)
 {
     const Net *n = e->program->net;
@@ -156,6 +174,7 @@ void explain_json(Arena *a, const Program *p, const LibraryMemory *library, FILE
     fprintf(stream, "  \"schedule\": {\"chunk_images\": %d, \"gflop_computed_again\": %.15g},\n",
             p->schedule.chunk ? p->schedule.chunk : p->net->images,
             (cost_run_flop(p->step) - cost_step_flop(p->step)) / 1e9);
+    json_settings(a, s, stream);
     json_layers(e, stream);
     json_scales(e, stream);
     json_pairs(e, stream);

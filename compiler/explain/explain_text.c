@@ -62,6 +62,25 @@ static void text_summary(Arena *a, const Explanation *e, FILE *stream)
     text_schedule(e, stream);
 }
 
+/* ---- settings ---- */
+
+static void text_settings(Arena *a, const Spec *s, FILE *stream)
+{
+    Table t;
+    int count;
+    const KeyValue *setting = spec_settings(a, s, true, &count);
+    fprintf(stream, "\nsettings (where from: a line of the spec, an option, or the default)\n");
+    table_begin(&t, "lll");
+    for (int i = 0; i < count; i++) {
+        const Mark at = setting[i].at;
+        const char *from = !at.source               ? "default"
+                           : at.source == s->source ? arena_printf(a, "line %d", at.line)
+                                                    : at.source->name;
+        fprintf(t.row, "%s|%s|%s\n", setting[i].key, setting[i].value ? setting[i].value : "off", from);
+    }
+    table_end(a, &t, stream);
+}
+
 /* ---- encoder ---- */
 
 void explain_layers(Arena *a, const Net *n, FILE *stream)
@@ -249,6 +268,7 @@ void explain_text(Arena *a, const Program *p, const LibraryMemory *library, FILE
     text_implementations(a, e, stream);
     text_memory(a, e, stream);
     text_library(a, library, stream);
+    text_settings(a, p->net->spec, stream);
     fprintf(stream, "\narena (live bytes over the %d operations of a step)\n", p->step->ops);
     explain_chart(e, WIDTH, stream);
 }

@@ -35,12 +35,59 @@ static const char *prefix(Arena *a, const char *path)
     return *path ? arena_printf(a, "%s: ", path) : "";
 }
 
+/* Where a key lies that was written a section too high: `lr: 1e-3` at the top. */
+static const char *deeper(const char *path, const char *key)
+{
+    static const char *const paths[] = {
+        "optimizer.adam.lr",
+        "optimizer.adam.betas",
+        "optimizer.adam.eps",
+        "optimizer.adam.weight_decay",
+        "optimizer.sgd.momentum",
+        "schedule.epochs",
+        "schedule.warmup",
+        "schedule.milestones",
+        "schedule.gamma",
+        "schedule.cosine",
+        "input.channels",
+        "input.size",
+        "input.mean",
+        "input.std",
+        "embedding.dim",
+        "embedding.mixture",
+        "loss.pairs",
+        "loss.clip",
+        "loss.penalty",
+        "augment.flip",
+        "augment.crop",
+        "augment.translate",
+        "augment.jitter",
+        "augment.grayscale",
+        "augment.blur",
+        "augment.solarize",
+        "optimizer.adam",
+        "optimizer.sgd",
+        "target.march",
+        "target.threads",
+        "target.blas",
+        "target.memory",
+    };
+    const size_t above = strlen(path);
+    for (size_t i = 0; i < COUNT(paths); i++)
+        if (!strcmp(strrchr(paths[i], '.') + 1, key) && !strncmp(paths[i], path, above) &&
+            (above == 0 || paths[i][above] == '.'))
+            return paths[i];
+    return NULL;
+}
+
 /* Returns the number of the field that may have been meant, or the count. */
 static size_t problem_unknown(Reader *r, const Node *key, const char *path, const Fields *fields)
 {
     size_t nearest = nearest_field(fields, key);
     const char *shown = key->length > 0 ? key->text : "\"\"", *rest = key->length > KEY_LIMIT ? "..." : "";
-    const char *hint = nearest < fields->count
+    const char *below = deeper(path, key->text);
+    const char *hint = below ? arena_printf(r->arena, "did you mean %s?", below)
+                       : nearest < fields->count
                            ? arena_printf(r->arena, "did you mean %s?", fields->field[nearest].key)
                            : arena_printf(r->arena, "the keys here: %s", list_keys(r->arena, fields));
     problem(r, key->at, "%sunknown key %.*s%s; %s", prefix(r->arena, path), KEY_LIMIT, shown, rest, hint);

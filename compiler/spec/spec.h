@@ -148,4 +148,24 @@ int blur_radius(const Spec *s);
 /* A canonical text of all that decides what is trained (all but name and target): equal for equal runs. */
 char *spec_canonical(Arena *a, const Spec *s);
 
+/* ---- settings.c, notes.c: what a spec comes to ---- */
+
+typedef struct {
+    const char *key;   /* "optimizer.adam.lr" */
+    const char *value; /* as YAML and JSON have it: 0.0002, [0.8, 0.999], true; NULL: off */
+    bool is_word;      /* which JSON has in quotes */
+    Mark at;           /* without a source where it is the default */
+} KeyValue;
+/* Every key but name, encoder and pairs, in the order of docs/language.md. */
+KeyValue *spec_settings(Arena *a, const Spec *s, bool with_target, int *count);
+
+typedef struct {
+    const char *text;
+    Mark at;
+} Note;
+/* Augmentations that change nothing. */
+Note *augment_notes(Arena *a, const Spec *s, int *count);
+/* Shows these, and a schedule that a run of so many epochs does not reach the end of. */
+void spec_notes(Arena *a, Diagnostics *d, const Spec *s);
+
 #endif

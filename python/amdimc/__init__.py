@@ -12,10 +12,9 @@ from .command import Error, find_compiler
 from .data import save_pictures
 from .features import Features, Neighbours, load_features
 from .program import Program, compile, explain, sweep
-from .run import Run, compare
+from .run import Report, Run, compare
 from .show import Chart, Gallery, png
 from .tensors import load, load_metadata, save
 
-__all__ = ["Chart", "Error", "Features", "Gallery", "Neighbours", "Program", "Run", "compare", "compile", "explain",
-           "find_compiler", "load", "load_features", "load_metadata", "png", "save", "save_pictures",
-           "sweep"]
+__all__ = ["Chart", "Error", "Features", "Gallery", "Neighbours", "Program", "Report", "Run", "compare", "compile",
+           "explain", "find_compiler", "load", "load_features", "load_metadata", "png", "save", "save_pictures", "sweep"]

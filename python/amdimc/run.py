@@ -90,8 +90,9 @@ class Run:
         charts = [self.curves(smooth=0.9)] if len(metrics["step"]) else []
         if self.pairs:
             charts.append(self.curves(*(f"accuracy.{pair}" for pair in self.pairs), smooth=0.9))
-        if "probe" in metrics:
-            charts.append(self.curves("probe"))
+        probes = [name for name in metrics if name.startswith("probe") and not name.endswith(("_low", "_high"))]
+        if probes:
+            charts.append(self.curves(*probes))
         return f"<p>{escape(repr(self)[1:-1])}</p>" + "".join(chart._repr_html_() for chart in charts)
 
 
@@ -101,10 +102,10 @@ def compare(runs: Mapping[str, Run], name: str = "loss", smooth: float = 0.9, lo
 
 
 class Report:
-    """A page that a program wrote, inside a notebook's."""
+    """A page that a program or a sweep wrote, inside a notebook's."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: PathLike):
+        self.path = Path(path)
 
     def _repr_html_(self) -> str:
         page = escape(self.path.read_text(encoding="utf-8"))

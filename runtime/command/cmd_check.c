@@ -193,8 +193,8 @@ int command_check(const AmdimModel *m, const Options *o, Fault *f)
         return signals_exit_code();
     }
     printf("%llu pictures read, %llu wrong\n", (unsigned long long)pictures, (unsigned long long)faults);
-    return faults == 0 || fault(f, "%llu things are wrong with %s; they are listed above",
-                                (unsigned long long)faults, o->data)
+    return faults == 0 || fault(f, "%llu thing%s wrong with %s, listed on standard output",
+                                (unsigned long long)faults, faults == 1 ? " is" : "s are", o->data)
                ? 0
                : 1;
 }

@@ -1,6 +1,7 @@
 /* cmd_info.c: what the program was compiled from, for people or as JSON. It allocates nothing and reads no
  * file. */
 #include "runtime.h"
+#include <string.h>
 
 /* Numbers that are really trained, without the padding between tensors. */
 static size_t parameters(const AmdimModel *m)
@@ -9,6 +10,23 @@ static size_t parameters(const AmdimModel *m)
     for (int i = 0; i < m->tensors; i++)
         sum += m->tensor[i].trained ? m->tensor[i].count : 0;
     return sum;
+}
+
+/* In as many lines as they need, broken between keys. */
+static void print_keys(const AmdimModel *m, const char *section)
+{
+    enum { INDENT = 14, WIDTH = 100 };
+    char text[KEYS_TEXT], *rest = NULL;
+    int column = printf("  %-10s ", section);
+    keys_describe(m, section, text, sizeof text);
+    for (char *key = strtok_r(text, ";", &rest); key; key = strtok_r(NULL, ";", &rest)) {
+        if (column > INDENT && column + (int)strlen(key) + 1 > WIDTH)
+            column = printf(",\n%*s", INDENT - 1, "") - 2;
+        else if (column > INDENT)
+            column += printf(",");
+        column += printf(" %s", key + (*key == ' '));
+    }
+    printf("\n");
 }
 
 static void print_text(const AmdimModel *m)
@@ -32,9 +50,26 @@ static void print_text(const AmdimModel *m)
     if (m->mixture.components)
         printf("  mixture     %d components of scale 1, hidden %d, temperature %g\n", m->mixture.components,
                m->mixture.hidden, m->mixture.temperature);
+    print_keys(m, "augment");
+    print_keys(m, "optimizer");
+    print_keys(m, "schedule");
     printf("  parameters  %zu trained; embeddings of %d\n", parameters(m), m->embedding_dim);
     printf("  memory      %.1f MiB arena, %.1f MiB at most while training\n",
            (double)m->arena_bytes / MEBIBYTE, (double)m->peak_bytes / MEBIBYTE);
+}
+
+/* By key, off ones null; and which of them are defaults. Values are JSON as they stand. */
+static void print_json_keys(const AmdimModel *m)
+{
+    int defaults = 0;
+    printf("\"keys\": {");
+    for (int i = 0; i < m->keys; i++)
+        printf("%s\"%s\": %s", i ? ", " : "", m->key[i].name, m->key[i].value ? m->key[i].value : "null");
+    printf("}, \"defaults\": [");
+    for (int i = 0; i < m->keys; i++)
+        if (!m->key[i].given)
+            printf("%s\"%s\"", defaults++ ? ", " : "", m->key[i].name);
+    printf("], ");
 }
 
 /* One number a channel, with all the digits that a float32 has. */
@@ -68,6 +103,7 @@ static void print_json(const AmdimModel *m)
     if (m->mixture.components)
         printf("\"mixture\": {\"components\": %d, \"hidden\": %d, \"temperature\": %.17g}, ",
                m->mixture.components, m->mixture.hidden, m->mixture.temperature);
+    print_json_keys(m);
     printf("\"pairs\": [");
     for (int i = 0; i < m->pairs; i++)
         printf("%s{\"pair\": \"%s\", \"weight\": %.17g}", i ? ", " : "", m->pair[i].name, m->pair[i].weight);

@@ -4,7 +4,9 @@
  */
 #include "runtime.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
@@ -44,10 +46,24 @@ static int print_asked(const AmdimModel *m, const Options *o, const char *progra
     return DONE;
 }
 
+/* Whoever names a run has its weights in mind. */
+static bool names_weights(const Options *o, Fault *f)
+{
+    struct stat found;
+    if (!o->weights || stat(o->weights, &found) != 0 || !S_ISDIR(found.st_mode))
+        return true;
+    char *last = path_join(o->weights, "last.safetensors");
+    bool is_run = last && stat(last, &found) == 0;
+    if (is_run)
+        fault(f, "--weights %s is a folder; did you mean %s?", o->weights, last);
+    free(last);
+    return !is_run;
+}
+
 static int run_command(const AmdimModel *m, const Options *o, Fault *f)
 {
     int code = FAILED;
-    if (!may_write(o, f))
+    if (!may_write(o, f) || !names_weights(o, f))
         return FAILED;
     decoding_allow(m);
     for (size_t i = 0; i < COUNT(commands); i++)
@@ -89,6 +105,7 @@ int main(int argc, char **argv)
     }
     if (code == DONE && !printed(&failure))
         code = FAILED;
+    (void)fflush(stdout); /* what was printed comes first, where both go to one place */
     if (code != DONE && failure.text[0] != '\0')
         say_line(stderr, "%s: error: %s", program, failure.text);
     return code;

@@ -110,17 +110,16 @@ static void format_pairs(char *text, size_t size, const AmdimModel *m, bool weig
     }
 }
 
-static void write_optimizer(FILE *s, const AmdimOptimizer *o)
+/* The spec's keys of a section, each with its value. */
+static void write_keys(FILE *s, const AmdimModel *m, const char *section, const char *name)
 {
-    if (o->rule == AMDIM_ADAM)
-        page_fact(s, "optimizer", "Adam, lr %g, betas %g and %g, weight decay %g", o->lr, o->beta1, o->beta2,
-                  o->weight_decay);
-    else
-        page_fact(s, "optimizer", "SGD, lr %g, momentum %g, weight decay %g", o->lr, o->momentum,
-                  o->weight_decay);
+    char text[KEYS_TEXT];
+    keys_describe(m, section, text, sizeof text);
+    if (*text)
+        page_fact(s, name, "%s", text);
 }
 
-static void write_facts(FILE *s, const AmdimModel *m, const ReportState *state)
+static void write_facts(FILE *s, const AmdimModel *m, const ReportState *state, const Series *series)
 {
     char pairs[1024], data[DATA_TEXT];
     format_pairs(pairs, sizeof pairs, m, true);
@@ -137,7 +136,11 @@ static void write_facts(FILE *s, const AmdimModel *m, const ReportState *state)
     if (m->mixture.components)
         page_fact(s, "mixture", "%d components of f_1, hidden layer %d wide, temperature %g",
                   m->mixture.components, m->mixture.hidden, m->mixture.temperature);
-    write_optimizer(s, &m->optimizer);
+    write_keys(s, m, "augment", "augmentation");
+    write_keys(s, m, "optimizer", "optimizer");
+    write_keys(s, m, "schedule", "schedule");
+    if (*series->rates)
+        page_fact(s, "base rate by --lr", "%s", series->rates);
     page_fact(s, "compiled by", "%s and %s", m->compiler, m->cc);
     page_fact(s, "for", "%s, march %s, blas %s", m->target, m->march, m->blas);
     page_fact(s, "memory promised", "%.1f MiB at %d threads", (double)m->peak_bytes / MEBIBYTE, m->threads);
@@ -181,7 +184,7 @@ static void write_page(Album *a, const Series *series)
     report_encoder(a);
     if (a->state->phase != REPORT_FAILED)
         write_pictures(a);
-    write_facts(s, m, a->state);
+    write_facts(s, m, a->state, series);
     page_end(s);
 }
 

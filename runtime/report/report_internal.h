@@ -25,6 +25,7 @@ typedef struct {
     double *memory;
     const char **pair_name; /* (pairs) */
     uint64_t step, epoch;   /* of the last row */
+    char rates[256];        /* base rates that --lr gave: "0.001 from step 1 on, 0.0005 from step 301 on" */
 } Series;
 bool series_read(Series *s, const AmdimModel *m, const char *path, Fault *f);
 void series_free(Series *s);

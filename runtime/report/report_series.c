@@ -1,8 +1,10 @@
 /* report_series.c: the columns of metrics.jsonl as points of curves. Long runs are thinned by averaging
  * neighbouring steps, so that page and memory stay small. */
 #include "report_internal.h"
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { POINTS = 600 }; /* the most of a curve */
 
@@ -66,6 +68,14 @@ static void begin_point(Series *s)
     s->points++;
 }
 
+static void add_rate(Series *s, const MetricsRow *row)
+{
+    const size_t used = strlen(s->rates);
+    if (row->base_lr > 0)
+        snprintf(s->rates + used, sizeof s->rates - used, "%s%g from step %" PRIu64 " on", used ? ", " : "",
+                 row->base_lr, row->step);
+}
+
 /* Keeps each point's means as its rows come. */
 static void add_row(void *series, const MetricsRow *row)
 {
@@ -82,6 +92,7 @@ static void add_row(void *series, const MetricsRow *row)
         s->last[i] = value;
         *mean = s->seen[i]++ == 0 ? value : *mean + (value - *mean) / (double)s->seen[i];
     }
+    add_rate(s, row);
     s->step = row->step;
     s->epoch = row->epoch;
 }

@@ -62,6 +62,8 @@ bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault
         put_number(s, "accuracy.", m->pair[i].name, row->pair_accuracy[i]);
     put_number(s, "", "penalty", row->penalty);
     put_number(s, "", "lr", row->lr);
+    if (row->base_lr > 0)
+        put_number(s, "", "base_lr", row->base_lr);
     fprintf(s, ",\"images_per_second\":%.6g}\n", row->images_per_second);
     if (ferror(s))
         return fault_errno(f, "cannot write %s", k->path);

@@ -31,6 +31,7 @@ typedef struct {
     Probing probing;
     Meter meter;
     Progress at;
+    double rate_before;        /* the base rate of the step before, or the spec's */
     bool on_disk;              /* last.safetensors is whole and of `at` */
     uint64_t kept_step;        /* of the newest checkpoint that is whole; 0: there is none */
     uint64_t per_epoch, total; /* steps */
@@ -262,10 +263,12 @@ static bool train_step(Training *t, Fault *f)
                       .loss = finite ? step->loss : NAN,
                       .penalty = step->penalty,
                       .lr = t->optimizer.lr,
+                      .base_lr = t->at.lr != t->rate_before ? t->at.lr : 0,
                       .images_per_second = m->batch / fmax(seconds, 1e-9),
                       .pair_loss = step->pair_loss,
                       .pair_accuracy = step->pair_accuracy};
     bool is_last = t->at.step % t->per_epoch == 0 || t->at.step == t->total;
+    t->rate_before = t->at.lr;
     write_curves(t, &row, is_last);
     meter_step(&t->meter, t->at.step, step->loss);
     return finite || leave_out(t, f);
@@ -400,6 +403,7 @@ static bool resume(Training *t, Fault *f)
         note("--weights %s is left aside: %s is gone on with", o->weights, t->run.folder);
     t->on_disk = t->run.checkpoint.keep && (o->lr == 0 || o->lr == t->at.lr);
     t->kept_step = t->at.step;
+    t->rate_before = t->at.lr;
     t->at.lr = o->lr > 0 ? o->lr : t->at.lr;
     return true;
 }
@@ -410,6 +414,7 @@ static bool begin(Training *t, Fault *f)
     t->at = (Progress){.seed = o->seed,
                        .limit = o->limit < 0 ? 0 : (uint32_t)o->limit,
                        .lr = o->lr > 0 ? o->lr : t->model->optimizer.lr};
+    t->rate_before = t->model->optimizer.lr;
     weights_init(t->model, t->at.seed, t->machine.params);
     return !o->weights || weights_load_fitting(t->model, o->weights, t->machine.params, f);
 }
@@ -530,6 +535,13 @@ static void say_plan(const Training *t)
                  t->run.folder);
 }
 
+/* --lr gives another rate than the spec, or than the run had. */
+static void say_rate(const Training *t)
+{
+    if (t->at.lr != t->rate_before)
+        say_line(stderr, "base lr %g from here on, in place of %g", t->at.lr, t->rate_before);
+}
+
 static void say_end(const Training *t)
 {
     char loss[64] = "";
@@ -567,6 +579,9 @@ static void step_aside(void)
 static int train(Training *t, Fault *f)
 {
     say_plan(t);
+    say_rate(t);
+    if (t->at.step < t->total)
+        keys_note(t->model, t->total, t->per_epoch, t->at.lr);
     bool trained = train_steps(t, f);
     if (!trained)
         report(t, REPORT_FAILED, f->text); /* so that the page does not say that it runs still */

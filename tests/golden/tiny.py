@@ -13,6 +13,10 @@ To encode pictures with trained weights:
     model.load('run/last.safetensors')
     vectors = model.eval().representation(normalize(pixels))
 
+And back to the program, as in `train --weights back.safetensors`:
+
+    model.save('back.safetensors')
+
 To train on batches of augmented pictures, the first views before the second:
 
     optimizer = make_optimizer(model.train().parameters())
@@ -319,6 +323,11 @@ class Model(nn.Module):
         loaded = {name: take(tensors, path, name, 'float32', mine.shape)
                   for name, mine in self.state_dict().items()}
         self.load_state_dict(loaded)
+
+    def save(self, path):
+        """Writes the weights as the program reads them: of probe, encode and
+        `train --weights`."""
+        write_safetensors(path, self.state_dict())
 
     def features(self, x):
         """The features f_d, by d, of images (N, CHANNELS, SIZE, SIZE)."""

@@ -12,7 +12,7 @@ import numpy as np
 import amdimc
 from amdimc.features import Features
 from amdimc.show import BOTTOM, HEIGHT, LEFT, MOST_POINTS, RIGHT, TOP, WIDTH, Curve
-from workshop import trained
+from workshop import place, trained
 
 
 def decoded(data):
@@ -111,6 +111,16 @@ class Charts(unittest.TestCase):
             run.curves("accuracy")
         self.assertEqual(list(amdimc.compare({"a": run, "b": run}, "lr").curves), ["a", "b"])
         self.assertIn("srcdoc=", run.report._repr_html_())
+
+    def test_probes_have_a_chart_of_their_own(self):
+        folder = place / "probed"
+        folder.mkdir()
+        (folder / "metrics.jsonl").write_text('{"step":1,"epoch":0,"loss":3,"1-to-5":2,"accuracy.1-to-5":0.1}\n'
+                                              '{"step":2,"epoch":0,"loss":2,"probe":0.5,"probe_low":0.4,"probe_high":0.6}\n')
+        charts = re.findall("<svg .*?</svg>", amdimc.Run(folder)._repr_html_())
+        self.assertEqual(len(charts), 3)
+        self.assertIn(">probe</text>", charts[2])
+        self.assertNotIn("probe_low", charts[2])
 
     def test_matplotlib_is_given_the_curves(self):
         drawn_by_it = []

@@ -133,6 +133,8 @@ static void the_compiler_says_what_was_meant(void **state)
         assert_true(is_empty("out"));
         assert_says(wrong[i].says);
     }
+    assert_int_equal(run("%s sweep specs/tiny.yaml --set lr=1e-3,2e-3 --out none", amdimc_path()), 1);
+    assert_says("unknown key lr; did you mean optimizer.adam.lr?");
     assert_int_equal(run("%s --check specs/tiny.yaml --blas opnblas", amdimc_path()), 1);
     assert_says("note: did you mean openblas?");
     assert_int_equal(run("amdimc=\"$(realpath '%s')\"; cd '%s' && echo x >-Wall && \"$amdimc\" x.yaml -Wall",
@@ -167,6 +169,9 @@ static void quiet_commands_print_results_alone(void **state)
     assert_says("holds a run"); /* errors stay */
     assert_int_equal(run("%s train --out %s --steps 6 --resume -q --weights x", program, folder), 0);
     assert_says("note: --weights x is left aside"); /* and notes */
+    assert_int_equal(run("%s probe -q --weights %s", program, folder), 1);
+    assert_says("is a folder; did you mean ");
+    assert_says("/quiet/last.safetensors?");
     assert_int_equal(run("%s views --quiet -o %s.npy", program, folder), 0);
     assert_true(is_empty("out") && is_empty("err"));
     assert_int_equal(run("%s encode -q --weights %s/last.safetensors -o %s.npy", program, folder, folder), 0);

@@ -272,6 +272,15 @@ static void takes_what_the_program_trained(void **state)
     free(loss);
     free(mine.bytes);
     free(theirs.bytes);
+    /* And back: what the module saves, the program goes on with, and all of it fits. */
+    assert_int_equal(
+        shell("cd %s && %s -c 'import trained; m = trained.Model(); m.load(\"run/last.safetensors\"); "
+              "m.save(\"back.safetensors\")' && %s train --weights back.safetensors --out back --steps 0 "
+              "2>said; "
+              "! grep 'begun anew' said && %s encode --weights run/last.safetensors -o one.npy && "
+              "%s encode --weights back.safetensors -o other.npy && cmp one.npy other.npy",
+              folder, python, t.program, t.program, t.program),
+        0);
     trial_end(&t);
 }
 

@@ -638,14 +638,28 @@ static void test_another_rate(void **state)
 {
     (void)state;
     train_to("run", STOP);
+    char *said;
+    Fault f;
     Options o = resuming("run", STOP + 1);
     o.lr = 0.005;
-    assert_int_equal(train(&toy_model, &o), 0);
+    assert_int_equal(train_saying(&toy_model, &o, &said, &f), 0);
+    assert_non_null(strstr(said, "base lr 0.005 from here on, in place of 0.01\n"));
+    free(said);
     train_to("run", STEPS); /* the run remembers */
     train_whole("whole");
     char *metrics = metrics_without_speed("run"), *whole = metrics_without_speed("whole");
     for (int step = 1; step <= STEPS; step++)
         assert_true(fabs(rate_at(metrics, step) - rate_at(whole, step) / (step <= STOP ? 1 : 2)) < 1e-9);
+    /* Said where it changes, and nowhere else. */
+    const char *changed = strstr(metrics, "\"base_lr\":0.005");
+    assert_non_null(changed);
+    assert_true(changed > strstr(metrics, "{\"step\":4,") && changed < strstr(metrics, "{\"step\":5,"));
+    assert_null(strstr(changed + strlen("\"base_lr\""), "base_lr"));
+    assert_null(strstr(whole, "base_lr"));
+    size_t count;
+    char *page = read_whole(path_in("run", "report.html"), &count);
+    assert_non_null(strstr(page, "0.005 from step 4 on"));
+    free(page);
     free(metrics);
     free(whole);
 }

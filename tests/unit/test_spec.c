@@ -2,6 +2,7 @@
  * What a spec may not say is in tests/errors. */
 #include "amdimc.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -355,6 +356,231 @@ static void canonical_text_tells_what_trains_differently(void **state)
     end(&r);
 }
 
+/* ---- what it comes to: docs/language.md has the defaults ---- */
+
+static const KeyValue *find_setting(const KeyValue *list, int count, const char *key)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(list[i].key, key) == 0)
+            return &list[i];
+    return NULL;
+}
+
+/* "3/4" is 0.75. */
+static double fraction(const char *text, char **end)
+{
+    double value = strtod(text, end);
+    return **end == '/' ? value / strtod(*end + 1, end) : value;
+}
+
+/* Whether a value is what the page says: the same word, number, or numbers of a list. */
+static bool says_the_same(const char *page, const char *value)
+{
+    for (;;) {
+        char *page_end, *value_end;
+        while (*page && strchr("[], ", *page))
+            page++;
+        while (*value && strchr("[], ", *value))
+            value++;
+        double wanted = fraction(page, &page_end), got = strtod(value, &value_end);
+        if (page_end == page)
+            return strcmp(page, value) == 0;
+        if (value_end == value || fabs(wanted - got) > 1e-15 * fabs(wanted))
+            return false;
+        page = page_end;
+        value = value_end;
+    }
+}
+
+/* Cell `number`, from 0, of a row "| cell | cell |", without blanks around it and without backquotes. */
+static char *cell_of(Arena *a, const char *row, int number)
+{
+    const char *begin = row + 1, *end;
+    for (; number > 0 && (begin = strchr(begin, '|')); number--)
+        begin++;
+    if (!begin || !(end = strchr(begin, '|')))
+        return arena_printf(a, "%s", "");
+    char *text = arena_copy(a, begin, (size_t)(end - begin)), *to = text;
+    for (const char *c = text; *c; c++)
+        if (*c != '`')
+            *to++ = *c;
+    while (to > text && to[-1] == ' ')
+        to--;
+    *to = '\0';
+    return text + strspn(text, " ");
+}
+
+typedef struct {
+    Arena *arena;
+    const KeyValue *list;
+    int count, compared;
+    bool *found; /* (count) */
+} Page;
+
+static void compare_row(Page *p, const char *section, const char *row)
+{
+    const char *name = cell_of(p->arena, row, 0), *page = cell_of(p->arena, row, 2);
+    const char *key = *section ? arena_printf(p->arena, "%s.%s", section, name) : name;
+    const KeyValue *s = find_setting(p->list, p->count, key);
+    if (!s)
+        return;
+    p->found[s - p->list] = true;
+    if (strcmp(page, "required") == 0 || s->at.source)
+        return;
+    const char *value = s->value ? s->value : "off";
+    if (strcmp(page, "no limit") == 0)
+        page = "off";
+    if (strncmp(page, "as many as the compiling machine has", 36) == 0)
+        return; /* main.c asks the machine */
+    if (strcmp(page, "dim") == 0)
+        page = find_setting(p->list, p->count, "embedding.dim")->value;
+    if (strstr(page, " each"))
+        page = arena_printf(p->arena, "%.*s, %c, %c", 1, page, *page, *page);
+    if (!says_the_same(page, value))
+        fail_msg("%s is %s by default, docs/language.md says %s", key, value, page);
+    p->compared++;
+}
+
+/* Each row of the page's tables of keys against a spec; every key of the spec has a row. Returns how many
+ * defaults were compared. */
+static int compare_with_page(const char *text)
+{
+    Reading r;
+    const Spec *s = read_spec(&r, text);
+    Page p = {.arena = r.arena};
+    p.list = spec_settings(r.arena, s, true, &p.count);
+    p.found = ARENA_ARRAY(r.arena, bool, p.count);
+    FILE *page = fopen("docs/language.md", "r");
+    assert_non_null(page);
+    char *row = NULL, section[64] = "";
+    size_t capacity = 0;
+    bool in_keys = false;
+    while (getline(&row, &capacity, page) > 0) {
+        if (strncmp(row, "## ", 3) == 0)
+            in_keys = strcmp(row, "## Keys\n") == 0;
+        if (sscanf(row, "### %63s", section) == 1 && strcmp(section, "Top") == 0)
+            section[0] = '\0';
+        if (in_keys && *row == '|')
+            compare_row(&p, section, row);
+    }
+    free(row);
+    fclose(page);
+    for (int i = 0; i < p.count; i++)
+        if (!p.found[i])
+            fail_msg("docs/language.md has no row for %s", p.list[i].key);
+    end(&r);
+    return p.compared;
+}
+
+static void defaults_are_those_of_the_page(void **state)
+{
+    (void)state;
+    static const char all_on[] =
+        SMALL "augment: {crop: {}, translate: {}, jitter: {}, blur: {}, solarize: {}}\n";
+    const int off = compare_with_page(SMALL), on = compare_with_page(all_on);
+    assert_in_range(off, 25, 40);
+    assert_in_range(on, off + 5, 60);
+    compare_with_page(SMALL "optimizer: {sgd: {}}\n");
+    compare_with_page(SMALL "schedule: {cosine: 0}\n");
+    compare_with_page(HEAD "encoder:\n  - residual: {out: 8, kernel: 8}\n"
+                           "embedding: {mixture: {components: 3}, dim: 8}\n" LOSS);
+}
+
+static void settings_say_where_they_are_from(void **state)
+{
+    (void)state;
+    Reading r;
+    int count, target;
+    const Spec *s = read_spec(&r, SMALL "augment: {jitter: {hue: 0.1}}\nschedule: {milestones: [3, 5]}\n"
+                                        "target: {memory: 1536MiB, blas: none}\n");
+    const KeyValue *all = spec_settings(r.arena, s, true, &target);
+    spec_settings(r.arena, s, false, &count);
+    assert_int_equal(target, count + 4);
+    assert_string_equal(find_setting(all, target, "augment.jitter.hue")->value, "0.1");
+    assert_non_null(find_setting(all, target, "augment.jitter.hue")->at.source);
+    assert_null(find_setting(all, target, "augment.jitter.p")->at.source);
+    assert_null(find_setting(all, target, "augment.crop")->value);
+    assert_string_equal(find_setting(all, target, "schedule.milestones")->value, "[3, 5]");
+    assert_string_equal(find_setting(all, target, "input.mean")->value, "[0, 0, 0]");
+    assert_string_equal(find_setting(all, target, "loss.clip")->value, "20");
+    assert_string_equal(find_setting(all, target, "target.memory")->value, "1536MiB");
+    assert_true(find_setting(all, target, "target.blas")->is_word);
+    end(&r);
+}
+
+/* ---- notes ---- */
+
+/* The notes that --check shows of a spec. */
+static char *notes_of(const char *text)
+{
+    Reading r;
+    char *said = NULL;
+    size_t length;
+    const Spec *s = read_spec(&r, text);
+    Diagnostics d = {.stream = open_memstream(&said, &length)};
+    spec_notes(r.arena, &d, s);
+    fclose(d.stream);
+    assert_int_equal(d.errors, 0);
+    end(&r);
+    return said;
+}
+
+static void expect_note(const char *text, const char *words)
+{
+    char *said = notes_of(text);
+    if (!*words && *said)
+        fail_msg("%s: nothing is to be noted, and this is: %s", text, said);
+    if (*words && (!strstr(said, words) || !strstr(said, "note: ")))
+        fail_msg("%s: no note says \"%s\", but: %s", text, words, said);
+    free(said);
+}
+
+static void notes_what_changes_nothing(void **state)
+{
+    (void)state;
+    static const char nothing[] = "";
+    expect_note(SMALL, nothing);
+    expect_note(SMALL
+                "augment: {flip: 0.5, crop: {}, translate: {}, jitter: {hue: 0.1}, grayscale: 0.2, blur: {}, "
+                "solarize: {}}\n",
+                nothing);
+    expect_note(SMALL "augment: {jitter: {}}\n", "augment.jitter changes nothing: brightness, contrast");
+    expect_note(SMALL "augment: {jitter: {hue: 0.1, p: 0}}\n", "augment.jitter changes nothing: its p is 0");
+    expect_note(SMALL "augment: {translate: {max: 0}}\n", "augment.translate changes nothing: its max is 0");
+    expect_note(SMALL "augment: {translate: {p: 0}}\n", "augment.translate changes nothing: its p is 0");
+    expect_note(SMALL "augment: {crop: {p: 0}}\n", "augment.crop changes nothing: its p is 0");
+    expect_note(SMALL "augment: {crop: {scale: [1, 1], ratio: [1, 1]}}\n", "it is the whole picture");
+    expect_note(SMALL "augment: {crop: {scale: [1, 1]}}\n", nothing);
+    expect_note(SMALL "augment: {blur: {p: 0}}\n", "augment.blur changes nothing");
+    expect_note(SMALL "augment: {solarize: {p: 0}}\n", "augment.solarize changes nothing");
+    expect_note(SMALL "augment: {flip: 0}\n", "augment.flip changes nothing");
+    expect_note("name: tiny\ninput: {size: 8, channels: 1}\nbatch: 4\n" BODY LOSS
+                "augment: {grayscale: 0.5, jitter: {brightness: 0.1}}\n",
+                "augment.grayscale changes nothing: pictures of one channel are grey");
+    expect_note("name: tiny\ninput: {size: 8, channels: 1}\nbatch: 4\n" BODY LOSS
+                "augment: {jitter: {hue: 0.1}}\n",
+                "no saturation and no hue");
+}
+
+static void notes_schedules_that_end_too_soon(void **state)
+{
+    (void)state;
+    static const char nothing[] = "";
+    expect_note(
+        SMALL "schedule: {epochs: 10}\n", /* 51 steps an epoch would outlast 500, of 4 images each */
+        "a run of 10 epochs ends within its warm-up of 500 steps (the default), before lr is reached, unless "
+        "the data have at least 204 images (51 batches of 4)");
+    expect_note(SMALL "schedule: {epochs: 10}\n", "never reaches 250 and 280 (the default)");
+    expect_note(SMALL "schedule: {epochs: 260, warmup: 0}\n",
+                "a run of 260 epochs, the first of which is 0, never reaches 280");
+    expect_note(SMALL "schedule: {epochs: 10, warmup: 100, milestones: [9]}\n", nothing);
+    expect_note(SMALL "schedule: {epochs: 10, warmup: 100, milestones: [8, 10]}\n", "never reaches 10;");
+    expect_note(SMALL "schedule: {epochs: 1, warmup: 29, milestones: []}\n", nothing);
+    expect_note(SMALL "schedule: {epochs: 1, warmup: 30, milestones: []}\n", "a run of 1 epoch ends within");
+    expect_note(SMALL "schedule: {epochs: 10, cosine: 0}\n", "warm-up of 500 steps");
+    expect_note(SMALL "schedule: {epochs: 10, warmup: 5, cosine: 0}\n", nothing);
+}
+
 /* ---- the command line ---- */
 
 static void options_replace_values(void **state)
@@ -569,6 +795,10 @@ int main(void)
         cmocka_unit_test(marks_count_bytes_on_wide_lines),
         cmocka_unit_test(keys_of_a_cosine_and_of_filters_arrive),
         cmocka_unit_test(later_keys_at_their_defaults_leave_no_trace),
+        cmocka_unit_test(defaults_are_those_of_the_page),
+        cmocka_unit_test(settings_say_where_they_are_from),
+        cmocka_unit_test(notes_what_changes_nothing),
+        cmocka_unit_test(notes_schedules_that_end_too_soon),
         cmocka_unit_test(notation_of_yaml_does_not_matter),
         cmocka_unit_test(canonical_text_tells_what_trains_differently),
         cmocka_unit_test(options_replace_values),

@@ -225,6 +225,36 @@ static void test_cosine_keeps_its_length(void **state)
     assert_same_run("whole", "parts");
 }
 
+/* What a run of ten steps, two epochs, says of its schedule and of what in its spec changes nothing. */
+static void test_says_what_has_no_effect(void **state)
+{
+    (void)state;
+    static const char *const notes[] = {"augment.jitter changes nothing: its p is 0"};
+    static const int64_t late[] = {1, 2, 7};
+    AmdimModel m = toy_model;
+    Fault f = {.error = 0};
+    char *said;
+    Options o = train_options("fine", 10);
+    m.schedule = (AmdimSchedule){.epochs = 4, .warmup = 9, .milestones = 1, .milestone = late};
+    assert_int_equal(train_saying(&m, &o, &said, &f), 0);
+    assert_null(strstr(said, "note:"));
+    free(said);
+    o = train_options("short", 10);
+    m.notes = 1;
+    m.note = notes;
+    m.schedule = (AmdimSchedule){.epochs = 4, .warmup = 40, .milestones = 3, .milestone = late};
+    assert_int_equal(train_saying(&m, &o, &said, &f), 0);
+    assert_non_null(strstr(said, "note: augment.jitter changes nothing: its p is 0\n"));
+    assert_non_null(strstr(said, "the run of 10 steps ends within the warm-up of 40: its rate gets no higher "
+                                 "than 0.0025, where lr is 0.01;"));
+    assert_non_null(strstr(said, "the run of 2 epochs never reaches 2 and 7 of schedule.milestones"));
+    free(said);
+    o.resume = true; /* there is nothing left to do */
+    assert_int_equal(train_saying(&m, &o, &said, &f), 0);
+    assert_null(strstr(said, "note:"));
+    free(said);
+}
+
 /* Whoever goes away may hang up on it; not where hanging up is ignored, as under nohup. */
 static void step_then_hang_up(AmdimStep *step)
 {
@@ -394,6 +424,7 @@ int main(void)
         TEST(test_too_few_pictures),
         TEST(test_signal_saves),
         TEST(test_cosine_keeps_its_length),
+        TEST(test_says_what_has_no_effect),
         TEST(test_hang_up),
         TEST(test_stop_after),
         TEST(test_nice),
