@@ -504,11 +504,13 @@ typedef struct {
     uint32_t count;
     const float *x;        /* (count, dims) */
     const uint16_t *label; /* (count), below classes */
+    uint16_t *guess;       /* (count) what a head takes them for, written unless it is NULL; of test rows */
 } ProbeRows;
 typedef struct {
     double accuracy;       /* 0..1 over all test images */
     double train_accuracy; /* over the training images; NAN where a head has none */
     uint32_t images;       /* test images counted */
+    const char *head;      /* NULL: linear */
 } ProbeResult;
 /* Fits a classifier to the training rows and counts how many test rows it is right about. Only that count
  * touches the test rows. Random draws come from `seed`; the result is the same at any number of threads. */
@@ -543,22 +545,42 @@ Probe probe_linear;
 Probe probe_mlp;
 /* The 20 nearest training rows by cosine vote for their classes, a row at similarity s with exp(s / 0.07). */
 Probe probe_knn;
+size_t knn_bytes(int classes, int dims, int threads); /* that it holds beside 8 bytes a row, at most */
+
+/* ---- confusion.c: RUN/probe.json, which classes the latest probes take for which ---- */
+
+/* Of data with more classes there is none. */
+enum { CONFUSION_CLASSES = 128, PROBE_HEADS = 2 };
+typedef struct {
+    int classes, heads;
+    uint64_t step; /* of the run; 0: there has been no probe */
+    const char *head[PROBE_HEADS];
+    uint32_t *count[PROBE_HEADS]; /* (classes, classes) test images of a class that are taken for one */
+} Confusions;
+/* Counts a head's guesses; without memory, or of too many classes, nothing. */
+void confusion_add(Confusions *c, const char *head, int classes, const ProbeRows *test);
+bool confusions_write(const Confusions *c, const Dataset *test, const char *path, Fault *f);
+bool confusions_read(Confusions *c, const char *path); /* false, and empty: it is no such file, or none */
+void confusions_free(Confusions *c);
 
 /* ---- probe_split.c: a probe on a data set's labelled splits ---- */
 
 typedef struct {
-    DataRequest data; /* its split is not looked at */
-    bool pixels;      /* the pictures themselves in place of f_1 */
-    bool say;         /* what was found, on stderr */
-    const char *head; /* as in probe_named */
+    DataRequest data;   /* its split is not looked at */
+    bool pixels;        /* the pictures themselves in place of f_1 */
+    bool say;           /* what was found, on stderr */
+    const char *head;   /* as in probe_named */
+    const char *second; /* another on the same features, or NULL */
     uint64_t seed;
+    uint64_t step;    /* of a run, for the next */
+    const char *keep; /* where to write who is taken for whom, or NULL */
 } ProbeSplits;
 /* Encodes both splits by k's weights, with running statistics; of k only the arena is written. A signal that
- * was received ends it with a fault. */
+ * was received ends it with a fault. `out` has a result a head. What cannot be kept is noted. */
 bool probe_splits(Machine *k, const ProbeSplits *p, ProbeResult *out, Fault *f);
 /* "61.2 % (95 % interval 60.2 to 62.2 %) of 10000 test images (training images: 70.1 %)" */
 void probe_describe(const ProbeResult *r, char *text, size_t size);
-/* What the linear probe of f_1 holds beside the machine, at most, in bytes. */
+/* What the probes of f_1, linear and kNN, hold beside the machine, at most, in bytes. */
 typedef struct {
     uint64_t training, rest; /* the training split's features, all else */
     uint64_t image;          /* one image's features */
@@ -573,6 +595,7 @@ typedef struct {
     const char *data, *out, *weights, *batch, *head, *split, *labels, *on_nan;
     int64_t epochs, steps, limit, count; /* -1: not given */
     int64_t probe_every;                 /* epochs; 0: not given */
+    const char *probe_heads;             /* NULL: linear */
     int64_t checkpoint_every;            /* steps; 0: not given */
     double lr;                           /* 0: not given */
     bool skip_nan;                       /* --on-nan skip */
@@ -609,6 +632,8 @@ typedef struct {
  * the run's, `per_epoch` and `total` are steps. */
 bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t limit, uint64_t per_epoch,
                    uint64_t total, Fault *f);
+/* "linear", "knn", or both with a comma between. */
+bool probing_heads(ProbeSplits *splits, const char *list);
 bool probing_is_due(const Probing *p, uint64_t step); /* after so many steps */
 /* Of a run that goes on after `step`: the probe after it is due still if the last line of the metrics is of
  * that step and has none. */
@@ -632,6 +657,7 @@ typedef struct {
     const char *folder;
     CheckpointFiles checkpoint; /* FOLDER/last.safetensors and FOLDER/previous.safetensors */
     char *metrics;              /* FOLDER/metrics.jsonl */
+    char *probe;                /* FOLDER/probe.json */
     int lock;                   /* the folder's descriptor; -1 before it is claimed */
     bool was_missing;           /* the folder, when it was first to be claimed */
 } Run;
@@ -660,7 +686,7 @@ typedef struct {
 bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f);
 bool metrics_open(Metrics *k, const char *path, Fault *f); /* to write on */
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
-/* Adds the linear probe's result to the line written last, and flushes. */
+/* Adds a probe's result to the line written last, and flushes. */
 bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f);
 bool metrics_flush(Metrics *k, Fault *f);
 void metrics_close(Metrics *k);
@@ -691,6 +717,7 @@ typedef struct {
     const char *run; /* its folder, with metrics.jsonl */
     ReportPhase phase;
     const char *reason; /* why it failed, else NULL; the page then shows nothing of the weights */
+    bool early;         /* so early that nothing shall wait for features: nothing of the weights either */
     time_t now;
     uint64_t seed;
     uint64_t step, total;   /* steps finished, and of the whole run */

@@ -10,7 +10,7 @@
 #define JSMN_STRICT
 #include <jsmn.h>
 
-enum { FIELDS = 6, OTHER_FIELDS = 4 }; /* beside the pairs': that every line has, that one may have */
+enum { FIELDS = 6, OTHER_FIELDS = 7 }; /* beside the pairs': that every line has, that one may have */
 
 struct MetricsReader {
     const char *const *name; /* (pairs) */
@@ -138,6 +138,9 @@ static bool parse_line(MetricsReader *r, size_t length)
     row->probe = number_or_nan(r, "probe");
     row->probe_low = number_or_nan(r, "probe_low");
     row->probe_high = number_or_nan(r, "probe_high");
+    row->knn = number_or_nan(r, "probe.knn");
+    row->knn_low = number_or_nan(r, "probe_low.knn");
+    row->knn_high = number_or_nan(r, "probe_high.knn");
     for (int i = 0; i < r->pairs; i++)
         if (!read_pair(r, i))
             return false;

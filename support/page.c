@@ -116,8 +116,8 @@ void page_begin(FILE *stream, const Page *p)
         fprintf(stream, "<meta http-equiv=\"refresh\" content=\"%d\">\n", p->refresh);
     fputs("<title>", stream);
     html_format(stream, "%s: %s", p->heading, p->what);
-    fprintf(stream, "</title>\n<style>\n%s%s%s</style>\n</head>\n<body>\n<main>\n<header><h1>", style,
-            page_script_style, p->style ? p->style : "");
+    fprintf(stream, "</title>\n<style>\n%s%s%s%s</style>\n</head>\n<body>\n<main>\n<header><h1>", style,
+            page_script_style, p->style ? p->style : "", p->more_style ? p->more_style : "");
     html_text(stream, p->heading);
     fputs("</h1><p>", stream);
     html_text(stream, p->subtitle);

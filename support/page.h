@@ -11,10 +11,10 @@
 /* ---- page.c: what every page shares ---- */
 
 typedef struct {
-    const char *heading, *what; /* the tab's title is "HEADING: WHAT" */
-    const char *subtitle;       /* a line below the heading */
-    const char *style;          /* rules of this page's own, or NULL */
-    int refresh;                /* seconds until an open page loads itself anew; 0: never */
+    const char *heading, *what;     /* the tab's title is "HEADING: WHAT" */
+    const char *subtitle;           /* a line below the heading */
+    const char *style, *more_style; /* rules of this page's own, or NULL */
+    int refresh;                    /* seconds until an open page loads itself anew; 0: never */
 } Page;
 void page_begin(FILE *stream, const Page *p);   /* up to and with the heading */
 void page_end(FILE *stream);                    /* with the script that makes its charts answer */

@@ -146,6 +146,7 @@ typedef struct {
     const double *pair_accuracy;         /* (pairs) share of the positives found; NAN where a line has none */
     double probe, probe_low, probe_high; /* the linear probe's accuracy, its interval; NAN where a line has
                                             none */
+    double knn, knn_low, knn_high;       /* likewise the nearest neighbours' */
 } MetricsRow;
 
 /* The file, line by line; what cannot be read as such a line (a torn last one, say) is passed over. */

@@ -102,6 +102,8 @@ static const OptionRow options[] = {
      "a step whose loss is not finite ends the run, or is left out; stop unless given"},
     {"--probe-every", "N", NUMBER, FIELD(probe_every), TRAIN, 0, 1, UINT32_MAX,
      "a linear probe after every N-th epoch and at the end"},
+    {"--probe-heads", "linear,knn", TEXT, FIELD(probe_heads), TRAIN, 0, 0, 0,
+     "with --probe-every, which probes, one or both; linear unless given"},
     {"--stop-after", "TIME", TIME, FIELD(stop_after), TRAIN, 0, 1, UINT32_MAX,
      "save and end after 90s, 30m, 8h or 1h30m; --resume goes on"},
     {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "run only when nobody else wants the processor"},
@@ -342,6 +344,11 @@ static bool check_choices(const Parse *p, Fault *f)
         return see_usage(p, f, "no encoder takes part in", "--pixels");
     if (o->raw && !o->scale)
         return see_usage(p, f, "--scale D is missing beside", "--raw");
+    if (o->probe_heads && !probing_heads(&(ProbeSplits){0}, o->probe_heads))
+        return unknown_word(p, "none of linear, knn and linear,knn: --probe-heads", o->probe_heads,
+                            "linear|knn|linear,knn", f);
+    if (o->probe_heads && !o->probe_every)
+        return see_usage(p, f, "--probe-every N is missing beside", "--probe-heads");
     if (!probe_named(o->head))
         return unknown_word(p, "none of linear, mlp and knn: --head", o->head, "linear|mlp|knn", f);
     if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)

@@ -176,8 +176,12 @@ static void block_part(void *job, int part, int worker)
                 near_add(&b->near[i], b->similarity[i * PANEL + j], k->train->label[begin + j]);
     }
     k->right[part] = 0;
-    for (uint32_t i = 0; i < rows; i++)
-        k->right[part] += vote(&b->near[i], k->classes, b->votes) == k->test->label[first + i];
+    for (uint32_t i = 0; i < rows; i++) {
+        const int guess = vote(&b->near[i], k->classes, b->votes);
+        k->right[part] += guess == k->test->label[first + i];
+        if (k->test->guess)
+            k->test->guess[first + i] = (uint16_t)guess;
+    }
 }
 
 /* ---- all of them ---- */
@@ -211,6 +215,12 @@ static bool knn_allocate(Knn *k, size_t threads, Fault *f)
         b->votes = k->votes + i * (size_t)k->classes;
     }
     return true;
+}
+
+size_t knn_bytes(int classes, int dims, int threads)
+{
+    size_t floats = (BLOCK + PANEL) * (size_t)dims + BLOCK * PANEL;
+    return (size_t)threads * (sizeof(Buffer) + floats * sizeof(float) + (size_t)classes * sizeof(double));
 }
 
 /* Nothing is drawn at random. */

@@ -122,9 +122,12 @@ static void accuracy_part(void *job, int part, int worker)
         rows = end - first < BLOCK ? end - first : BLOCK;
         load_block(l, p->data->x + (size_t)first * (size_t)l->dims, rows, b->x);
         block_scores(l, b);
-        for (uint32_t i = 0; i < rows; i++)
-            p->chunk[part].right +=
-                arg_max(b->scores + i * l->columns, l->classes) == p->data->label[first + i];
+        for (uint32_t i = 0; i < rows; i++) {
+            const int guess = arg_max(b->scores + i * l->columns, l->classes);
+            p->chunk[part].right += guess == p->data->label[first + i];
+            if (p->data->guess)
+                p->data->guess[first + i] = (uint16_t)guess;
+        }
     }
 }
 

@@ -272,7 +272,10 @@ static void scores_part(void *job, int part, int worker)
             for (size_t g = 0; g < GROUPS; g++)
                 row[k] += m->group[g].scores[i * m->columns + k];
         }
-        m->right[part] += arg_max(row, m->classes) == label;
+        const int guess = arg_max(row, m->classes);
+        m->right[part] += guess == label;
+        if (!m->training && m->data->guess)
+            m->data->guess[m->order[i]] = (uint16_t)guess;
         if (!m->training)
             continue;
         softmax_loss(row, m->classes, label);

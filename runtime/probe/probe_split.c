@@ -44,7 +44,30 @@ static int feature_dims(const AmdimModel *m, const ProbeSplits *p)
 
 static ProbeRows rows_of(const Encoded *e)
 {
-    return (ProbeRows){e->data->count, e->features, e->data->label};
+    return (ProbeRows){.count = e->data->count, .x = e->features, .label = e->data->label};
+}
+
+static bool fit_heads(Machine *k, const ProbeSplits *p, const Encoded *train, const Encoded *test,
+                      uint16_t *guess, ProbeResult *out, Fault *f)
+{
+    const char *const head[PROBE_HEADS] = {p->head, p->second};
+    const int classes = train->data->classes;
+    ProbeRows train_rows = rows_of(train), test_rows = rows_of(test);
+    Confusions confusions = {.step = p->step};
+    Fault why;
+    bool ok = true;
+    test_rows.guess = guess;
+    for (int i = 0; ok && i < PROBE_HEADS && head[i]; i++) {
+        ok = probe_named(head[i])(k->pool, classes, feature_dims(k->model, p), p->seed, &train_rows,
+                                  &test_rows, &out[i], f);
+        out[i].head = head[i];
+        if (ok && guess)
+            confusion_add(&confusions, head[i], classes, &test_rows);
+    }
+    if (ok && confusions.heads > 0 && !confusions_write(&confusions, test->data, p->keep, &why))
+        note("%s; the report shows no classes", why.text);
+    confusions_free(&confusions);
+    return ok;
 }
 
 bool probe_splits(Machine *k, const ProbeSplits *p, ProbeResult *out, Fault *f)
@@ -52,9 +75,10 @@ bool probe_splits(Machine *k, const ProbeSplits *p, ProbeResult *out, Fault *f)
     Encoded train = {0}, test = {0};
     bool ok = encode_split(&train, k, p, SPLIT_TRAIN, f) && encode_split(&test, k, p, SPLIT_TEST, f);
     if (ok) {
-        ProbeRows train_rows = rows_of(&train), test_rows = rows_of(&test);
-        ok = probe_named(p->head)(k->pool, train.data->classes, feature_dims(k->model, p), p->seed,
-                                  &train_rows, &test_rows, out, f);
+        uint16_t *guess =
+            p->keep ? malloc(test.data->count * sizeof *guess) : NULL; /* else they stay unknown */
+        ok = fit_heads(k, p, &train, &test, guess, out, f);
+        free(guess);
     }
     encoded_free(&train);
     encoded_free(&test);
@@ -71,6 +95,19 @@ void probe_describe(const ProbeResult *r, char *text, size_t size)
         snprintf(text + used, size - (size_t)used, " (training images: %.1f %%)", 100 * r->train_accuracy);
 }
 
+/* One after the other; beside them, who is taken for whom. */
+static uint64_t heads_bytes(const ProbeSplits *p, int classes, int dims, int threads)
+{
+    const char *const head[PROBE_HEADS] = {p->head, p->second};
+    uint64_t most = 0, counted = classes <= CONFUSION_CLASSES ? (uint64_t)classes * (uint64_t)classes : 0;
+    for (int i = 0; i < PROBE_HEADS && head[i]; i++) {
+        bool knn = probe_named(head[i]) == probe_knn;
+        uint64_t bytes = knn ? knn_bytes(classes, dims, threads) : logistic_bytes(classes, dims, threads);
+        most = bytes > most ? bytes : most;
+    }
+    return most + PROBE_HEADS * counted * sizeof(uint32_t);
+}
+
 bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads, ProbeMemory *out, Fault *f)
 {
     enum { IMAGE = 64 }; /* bytes of an image's label, number and name */
@@ -81,7 +118,7 @@ bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads,
         out->classes = train->classes;
         out->training = train->count * out->image;
         out->rest = test->count * out->image + features_bytes(m, &m->feature[0], threads) +
-                    logistic_bytes(train->classes, (int)dims, threads);
+                    heads_bytes(p, train->classes, (int)dims, threads);
         data_close(test);
     }
     if (train)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { REFRESH = 20 }; /* seconds */
+enum { REFRESH = 20, EARLY_REFRESH = 5 }; /* seconds */
 
 // clang-format off
 static const char style[] =
@@ -70,6 +70,21 @@ static const char style[] =
     "  .layers li { grid-template-columns: 96px 1fr }\n"
     "  .fields figure { grid-template-columns: 130px 1fr }\n"
     "}\n";
+static const char style_of_classes[] =
+    ".probes { display: grid; gap: 20px 28px; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)) }\n"
+    ".probes h3 { margin: 0 0 6px; font-size: 14px; font-weight: 600 }\n"
+    ".matrix { overflow-x: auto; max-height: 560px }\n"
+    ".matrix table { font-size: 12px; width: auto; border-collapse: separate; border-spacing: 2px }\n"
+    ".matrix th, .matrix td { padding: 3px 5px; border: 0; text-align: center; white-space: nowrap;\n"
+    "  vertical-align: middle; overflow-wrap: normal }\n"
+    ".matrix th:first-child, .matrix td:first-child { text-align: left; padding-left: 0; color: var(--soft) }\n"
+    ".matrix thead th { vertical-align: bottom }\n"
+    ".matrix thead span { writing-mode: vertical-rl; transform: rotate(180deg) }\n"
+    ".matrix b { font-weight: 600 }\n"
+    ".matrix .cell { min-width: 27px; border-radius: 3px; --share: 0%; background: color-mix(in srgb,\n"
+    "  var(--c) var(--share), var(--page)) }\n"
+    ".matrix .right { --c: var(--good) }\n"
+    ".matrix .wrong { --c: var(--c1) }\n";
 // clang-format on
 
 /* ---- the parts that are words ---- */
@@ -161,6 +176,8 @@ static void write_pictures(Album *a)
     }
     report_fields(a);
     report_pictures(a);
+    if (a->state->early)
+        return;
     report_neighbours(a);
     report_scores(a);
     if (a->model->mixture.components)
@@ -172,15 +189,18 @@ static void write_page(Album *a, const Series *series)
     FILE *s = a->stream;
     const AmdimModel *m = a->model;
     char pairs[1024], subtitle[1100];
+    const int refresh = a->state->early ? EARLY_REFRESH : REFRESH;
     format_pairs(pairs, sizeof pairs, m, false);
     snprintf(subtitle, sizeof subtitle, "pairs %s", pairs);
     page_begin(s, &(Page){.heading = m->name,
                           .what = "training report",
                           .subtitle = subtitle,
                           .style = style,
-                          .refresh = a->state->phase == REPORT_RUNNING ? REFRESH : 0});
+                          .more_style = style_of_classes,
+                          .refresh = a->state->phase == REPORT_RUNNING ? refresh : 0});
     write_state(s, a->state);
     report_curves(s, m, series);
+    report_classes(a);
     report_encoder(a);
     if (a->state->phase != REPORT_FAILED)
         write_pictures(a);

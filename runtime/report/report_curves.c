@@ -22,7 +22,9 @@ static void write_tiles(FILE *stream, const Series *s)
     page_tiles_begin(stream);
     page_tile(stream, "loss", s->rows ? "%.4f" : "–", s->last[LOSS]);
     if (isfinite(s->last[PROBE]))
-        page_tile(stream, "linear probe", "%.1f %%", 100 * s->last[PROBE]);
+        page_tile(stream, "linear probe", "%.1f %%", s->last[PROBE]);
+    if (isfinite(s->last[KNN]))
+        page_tile(stream, "kNN probe", "%.1f %%", s->last[KNN]);
     page_tile(stream, "steps", "%" PRIu64, s->step);
     page_tile(stream, "epochs begun", "%" PRIu64, s->rows ? s->epoch + 1 : 0);
     page_tile(stream, "images a second", "%.1f", mean_speed(s));
@@ -79,13 +81,31 @@ static void write_small(FILE *stream, const Series *s, int column, const char *t
     page_section_end(stream);
 }
 
+/* One curve without a legend, or both. */
+static void write_probes(FILE *stream, const Series *s)
+{
+    static const char *const name[] = {"linear", "kNN"}, y_label[] = "accuracy, %";
+    Chart chart = {.y_label = y_label, .width = NARROW, .height = LOW, .name = name};
+    const bool linear = isfinite(s->last[PROBE]), knn = isfinite(s->last[KNN]);
+    if (linear != knn)
+        write_small(stream, s, linear ? PROBE : KNN, linear ? "Linear probe" : "kNN probe", y_label, false);
+    if (!linear || !knn)
+        return;
+    fputs("<section><h2>Probes</h2>\n", stream);
+    page_legend_begin(stream);
+    for (int i = 0; i < 2; i++)
+        page_legend_item(stream, i, name[i], "%.1f %%", s->last[PROBE + i]);
+    page_legend_end(stream);
+    draw(stream, s, chart, PROBE, 2);
+    page_section_end(stream);
+}
+
 void report_curves(FILE *stream, const AmdimModel *m, const Series *s)
 {
     write_tiles(stream, s);
     write_pairs(stream, m, s);
     fputs("<div class=\"small\">\n", stream);
-    if (isfinite(s->last[PROBE]))
-        write_small(stream, s, PROBE, "Linear probe", "accuracy", false);
+    write_probes(stream, s);
     write_small(stream, s, LOSS, "Loss", "objective", false);
     write_small(stream, s, PENALTY, "Penalty", "mean squared score", true);
     write_small(stream, s, RATE, "Learning rate", "lr", true);

@@ -10,7 +10,15 @@
 
 /* ---- report_series.c: metrics.jsonl, thinned ---- */
 
-enum { LOSS, PENALTY, RATE, SPEED, PROBE, FIRST_PAIR }; /* columns; then pairs' losses, then accuracies */
+enum {
+    LOSS,
+    PENALTY,
+    RATE,
+    SPEED,
+    PROBE,
+    KNN,
+    FIRST_PAIR
+}; /* columns; then pairs' losses, then accuracies */
 
 typedef struct {
     int pairs, columns;
@@ -85,6 +93,7 @@ void draw_cells(FILE *stream, const AmdimLayer *l, const uint8_t *colour);
 /* ---- the parts ---- */
 
 void report_curves(FILE *stream, const AmdimModel *m, const Series *series); /* report_curves.c */
+void report_classes(Album *a);                                               /* report_classes.c */
 void report_encoder(Album *a);                                               /* report_encoder.c */
 void report_fields(Album *a);                                                /* report_fields.c */
 void report_pictures(Album *a);                                              /* report_pictures.c */

@@ -52,7 +52,8 @@ static double row_value(const MetricsRow *row, const Series *s, int column)
     case PENALTY: return row->penalty;
     case RATE: return row->lr;
     case SPEED: return row->images_per_second;
-    case PROBE: return row->probe;
+    case PROBE: return 100 * row->probe;
+    case KNN: return 100 * row->knn;
     default: break;
     }
     int pair = column - FIRST_PAIR;

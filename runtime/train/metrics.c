@@ -80,8 +80,9 @@ bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f)
     share_interval(r->accuracy, r->images, &low, &high);
     if (fseeko(k->stream, -(off_t)strlen(end), SEEK_END) != 0)
         return fault_errno(f, "cannot write %s", k->path);
-    fprintf(k->stream, ",\"probe\":%.9g,\"probe_low\":%.9g,\"probe_high\":%.9g%s", r->accuracy, low, high,
-            end);
+    const char *of = r->head && strcmp(r->head, "linear") != 0 ? r->head : "", *dot = *of ? "." : "";
+    fprintf(k->stream, ",\"probe%s%s\":%.9g,\"probe_low%s%s\":%.9g,\"probe_high%s%s\":%.9g%s", dot, of,
+            r->accuracy, dot, of, low, dot, of, high, end);
     return metrics_flush(k, f);
 }
 

@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 static const double PATIENCE = 1; /* seconds in which a program that is ending may end */
-enum { LAST, PREVIOUS, METRICS, REPORT };
+enum { LAST, PREVIOUS, METRICS, REPORT, PROBED };
 static const char *const files[] = {[LAST] = "last.safetensors",
                                     [PREVIOUS] = "previous.safetensors",
                                     [METRICS] = "metrics.jsonl",
-                                    [REPORT] = "report.html"};
+                                    [REPORT] = "report.html",
+                                    [PROBED] = "probe.json"};
 
 bool run_open(Run *r, const char *folder, Fault *f)
 {
@@ -23,7 +24,8 @@ bool run_open(Run *r, const char *folder, Fault *f)
     r->checkpoint.last = path_join(folder, files[LAST]);
     r->checkpoint.previous = path_join(folder, files[PREVIOUS]);
     r->metrics = path_join(folder, files[METRICS]);
-    if (r->checkpoint.last && r->checkpoint.previous && r->metrics)
+    r->probe = path_join(folder, files[PROBED]);
+    if (r->checkpoint.last && r->checkpoint.previous && r->metrics && r->probe)
         return true;
     run_close(r);
     return fault(f, "out of memory for the names in %s", folder);
@@ -36,6 +38,7 @@ void run_close(Run *r)
     free(r->checkpoint.last);
     free(r->checkpoint.previous);
     free(r->metrics);
+    free(r->probe);
     *r = (Run){.lock = -1};
 }
 

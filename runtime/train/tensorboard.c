@@ -265,12 +265,16 @@ bool events_write(Events *e, const AmdimModel *m, const MetricsRow *row, bool al
 bool events_probe(Events *e, uint64_t step, const ProbeResult *r, Fault *f)
 {
     double low, high;
+    char low_name[32], high_name[32];
+    const char *head = r->head ? r->head : "linear";
     if (!e->stream)
         return true;
     share_interval(r->accuracy, r->images, &low, &high);
-    return write_scalar(e, step, "probe", "linear", r->accuracy, f) &&
-           write_scalar(e, step, "probe", "linear_low", low, f) &&
-           write_scalar(e, step, "probe", "linear_high", high, f) && events_flush(e, f);
+    snprintf(low_name, sizeof low_name, "%s_low", head);
+    snprintf(high_name, sizeof high_name, "%s_high", head);
+    return write_scalar(e, step, "probe", head, r->accuracy, f) &&
+           write_scalar(e, step, "probe", low_name, low, f) &&
+           write_scalar(e, step, "probe", high_name, high, f) && events_flush(e, f);
 }
 
 void events_close(Events *e)

@@ -17,6 +17,9 @@ static const double SAVE_EVERY = 300; /* seconds */
 /* The report is drawn at an epoch's end when ten seconds have passed, in between when thirty have, and never
  * takes more than a hundredth of the time. */
 static const double REPORT_AT_EPOCH = 10, REPORT_BETWEEN = 30, REPORT_REST = 100;
+/* The first is there before the first step, the second, with curves, so soon after; neither waits for
+ * features. */
+static const double REPORT_EARLY = 4;
 
 typedef struct {
     const AmdimModel *model;
@@ -41,6 +44,7 @@ typedef struct {
     float *views;              /* the last step's, free between steps; NULL before the first */
     double saved, reported;    /* when, by clock_seconds */
     double report_took;        /* seconds */
+    bool reported_early;       /* or too late for that */
     bool report_lost;          /* it could not be written, which has been said */
     double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
@@ -127,12 +131,13 @@ static bool save_finite(Training *t, Fault *f)
 }
 
 /* `reason` why it failed, if it did. */
-static void report(Training *t, ReportPhase phase, const char *reason)
+static void draw_report(Training *t, ReportPhase phase, const char *reason, bool early)
 {
     Fault why;
     const ReportState state = {.run = t->run.folder,
                                .phase = phase,
                                .reason = reason,
+                               .early = early,
                                .now = time(NULL),
                                .seed = t->at.seed,
                                .step = t->at.step,
@@ -150,6 +155,20 @@ static void report(Training *t, ReportPhase phase, const char *reason)
     if (!written && !t->report_lost)
         meter_say(&t->meter, "note: %s; the run goes on without a report", why.text);
     t->report_lost |= !written;
+}
+
+static void report(Training *t, ReportPhase phase, const char *reason)
+{
+    draw_report(t, phase, reason, false);
+    t->reported_early = true;
+}
+
+/* The next whole one comes when it would without these. */
+static void report_early(Training *t)
+{
+    const double reported = t->reported;
+    draw_report(t, REPORT_RUNNING, NULL, true);
+    t->reported = reported;
 }
 
 static bool report_is_due(const Training *t, bool epoch_ends)
@@ -289,23 +308,32 @@ static bool is_stopping(const Training *t)
     return signals_received() || time_is_over(t);
 }
 
+static void tell_probe(Training *t, const ProbeResult *result)
+{
+    Fault why;
+    char text[256];
+    probe_describe(result, text, sizeof text);
+    meter_progress(&t->meter, "%s probe after step %" PRIu64 ": %s", result->head, t->at.step, text);
+    if (!metrics_probe(&t->metrics, result, &why))
+        go_on_without_metrics(t, &why);
+    if (!events_probe(&t->events, t->at.step, result, &why))
+        go_on_without_events(t, &why);
+}
+
 /* The run is saved. A signal abandons the probe; --resume makes up for it. */
 static bool probe(Training *t, Fault *f)
 {
-    ProbeResult result;
-    Fault why;
-    char text[256];
+    ProbeResult result[PROBE_HEADS];
+    ProbeSplits splits = t->probing.splits;
     if (is_stopping(t))
         return true;
-    if (!probe_splits(&t->machine, &t->probing.splits, &result, f))
+    splits.step = t->at.step;
+    splits.keep = t->run.probe;
+    if (!probe_splits(&t->machine, &splits, result, f))
         return signals_received() || failed_but_saved(t, f);
     t->probing.done = t->at.step;
-    probe_describe(&result, text, sizeof text);
-    meter_progress(&t->meter, "linear probe after step %" PRIu64 ": %s", t->at.step, text);
-    if (!metrics_probe(&t->metrics, &result, &why))
-        go_on_without_metrics(t, &why);
-    if (!events_probe(&t->events, t->at.step, &result, &why))
-        go_on_without_events(t, &why);
+    for (int i = 0; i < (splits.second ? 2 : 1); i++)
+        tell_probe(t, &result[i]);
     return true;
 }
 
@@ -319,6 +347,8 @@ static bool save_is_due(const Training *t)
 static bool train_steps(Training *t, Fault *f)
 {
     t->saved = t->reported = clock_seconds();
+    if (!is_finished(t) && !is_stopping(t))
+        report_early(t);
     if (probing_is_due(&t->probing, t->at.step) && !probe(t, f))
         return false;
     while (t->at.step < t->total && !is_stopping(t)) {
@@ -331,8 +361,12 @@ static bool train_steps(Training *t, Fault *f)
             meter_progress(&t->meter, "saved after step %" PRIu64, t->at.step);
         if (probes && !probe(t, f))
             return false;
-        if (report_is_due(t, t->at.step % t->per_epoch == 0))
+        if (report_is_due(t, t->at.step % t->per_epoch == 0)) {
             report(t, REPORT_RUNNING, NULL);
+        } else if (!t->reported_early && clock_seconds() - t->reported > REPORT_EARLY) {
+            t->reported_early = true;
+            report_early(t);
+        }
     }
     if (!save_finite(t, f))
         return false;

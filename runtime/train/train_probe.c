@@ -1,8 +1,9 @@
-/* train_probe.c: the linear probes of `train --probe-every`: when one is due, and whether there is memory for
+/* train_probe.c: the probes of `train --probe-every`: when one is due, and whether there is memory for
  * it, which is known before the first step. */
 #include "runtime.h"
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 /* What would fit is said in words: a smaller --limit, if the training split is what is too large. */
 static bool refuse(const AmdimModel *m, const ProbeMemory *need, Fault *f)
@@ -19,6 +20,23 @@ static bool refuse(const AmdimModel *m, const ProbeMemory *need, Fault *f)
         (double)(others + need->training) / MEBIBYTE, (double)limit / MEBIBYTE, m->spec, fits);
 }
 
+bool probing_heads(ProbeSplits *splits, const char *list)
+{
+    static const struct {
+        const char *list, *head, *second;
+    } known[] = {{"linear", "linear", NULL},
+                 {"knn", "knn", NULL},
+                 {"linear,knn", "linear", "knn"},
+                 {"knn,linear", "linear", "knn"}};
+    for (size_t i = 0; i < COUNT(known); i++)
+        if (strcmp(known[i].list, list) == 0) {
+            splits->head = known[i].head;
+            splits->second = known[i].second;
+            return true;
+        }
+    return false;
+}
+
 bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t limit, uint64_t per_epoch,
                    uint64_t total, Fault *f)
 {
@@ -26,6 +44,8 @@ bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t l
     *p = (Probing){.last = total, .splits = {.data = {.dir = o->data, .limit = limit}, .head = "linear"}};
     if (o->probe_every == 0)
         return true;
+    if (o->probe_heads && !probing_heads(&p->splits, o->probe_heads))
+        return fault(f, "--probe-heads %s is none of linear, knn and linear,knn", o->probe_heads);
     if (__builtin_mul_overflow((uint64_t)o->probe_every, per_epoch, &p->every))
         p->every = UINT64_MAX;
     if (!probe_splits_memory(m, &p->splits, o->threads, &need, f))
@@ -51,7 +71,7 @@ bool probing_resume(Probing *p, const AmdimModel *m, const char *metrics, uint64
         return true;
     if (!metrics_of_model(m, metrics, keep_last, &last, f))
         return false;
-    if (last.step != step || !isnan(last.probe))
+    if (last.step != step || !isnan(last.probe) || !isnan(last.knn))
         p->done = step;
     return true;
 }

@@ -43,7 +43,8 @@ static Logistic fit(const Rows *r, int threads)
     Fault f = {.error = 0};
     int iterations = 0;
     AmdimPool *pool = new_pool(threads);
-    if (!logistic_fit(&l, pool, CLASSES, DIMS, &(ProbeRows){TRAIN_COUNT, r->x[0], r->label}, &iterations, &f))
+    if (!logistic_fit(&l, pool, CLASSES, DIMS, &(ProbeRows){TRAIN_COUNT, r->x[0], r->label, NULL},
+                      &iterations, &f))
         fail_msg("%s", f.text);
     assert_true(iterations > 0);
     pool_free(pool);
@@ -142,8 +143,8 @@ static ProbeResult probe(const Rows *train, const Rows *test)
     ProbeResult result;
     Fault f = {.error = 0};
     AmdimPool *pool = new_pool(2);
-    ProbeRows train_rows = {TRAIN_COUNT, train->x[0], train->label};
-    ProbeRows test_rows = {TEST_COUNT, test->x[0], test->label};
+    ProbeRows train_rows = {TRAIN_COUNT, train->x[0], train->label, NULL};
+    ProbeRows test_rows = {TEST_COUNT, test->x[0], test->label, NULL};
     if (!probe_linear(pool, CLASSES, DIMS, 0, &train_rows, &test_rows, &result, &f))
         fail_msg("%s", f.text);
     pool_free(pool);
@@ -194,7 +195,7 @@ static void test_accuracy(void **state)
     Fault f;
     double accuracy = 0;
     AmdimPool *pool = new_pool(2);
-    assert_true(logistic_accuracy(&l, pool, &(ProbeRows){TEST_COUNT, r.x[0], r.label}, &accuracy, &f));
+    assert_true(logistic_accuracy(&l, pool, &(ProbeRows){TEST_COUNT, r.x[0], r.label, NULL}, &accuracy, &f));
     assert_true(fabs(accuracy - (double)right / TEST_COUNT) < 1e-12);
     assert_true(accuracy > 0.5 && accuracy < 1);
     pool_free(pool);
@@ -217,7 +218,7 @@ static void test_many_classes(void **state)
     ProbeResult result;
     Fault f = {.error = 0};
     AmdimPool *pool = new_pool(2);
-    ProbeRows rows = {ROWS, x[0], label};
+    ProbeRows rows = {ROWS, x[0], label, NULL};
     assert_true(probe_linear(pool, MANY, WIDE, 0, &rows, &rows, &result, &f));
     assert_true(result.accuracy == 1);
     pool_free(pool);
@@ -228,7 +229,7 @@ static void test_what_cannot_be_probed(void **state)
     (void)state;
     static Rows r;
     static const char *const heads[] = {"linear", "mlp", "knn"};
-    ProbeRows whole = {TRAIN_COUNT, r.x[0], r.label}, three = {3, r.x[0], r.label}, none = {0};
+    ProbeRows whole = {TRAIN_COUNT, r.x[0], r.label, NULL}, three = {3, r.x[0], r.label, NULL}, none = {0};
     ProbeResult result;
     AmdimPool *pool = new_pool(1);
     for (size_t h = 0; h < COUNT(heads); h++) {

@@ -155,6 +155,101 @@ static void assert_row_has(const MetricsRow *row, const ProbeResult *r)
 
 /* ---- the tests ---- */
 
+/* Both on the same features: the neighbours' beside the linear one's, which is what it is alone. */
+static void test_two_heads(void **state)
+{
+    (void)state;
+    Options o = options_of("both", STEPS, 2);
+    o.probe_heads = "linear,knn";
+    trains(&toy_model, &o, 0);
+    train("linear", STEPS, 2);
+    o = options_of("knn", STEPS, 2);
+    o.probe_heads = "knn";
+    trains(&toy_model, &o, 0);
+    Rows both = rows_of("both"), linear = rows_of("linear"), knn = rows_of("knn");
+    for (int i = 0; i < STEPS; i++) {
+        const bool made = linear.row[i].step == 2 * PER_EPOCH || linear.row[i].step == STEPS;
+        assert_int_equal(!isnan(both.row[i].knn), made);
+        assert_int_equal(!isnan(both.row[i].probe), made);
+        assert_true(isnan(linear.row[i].knn) && isnan(knn.row[i].probe));
+        if (made) {
+            assert_true(both.row[i].probe == linear.row[i].probe);
+            assert_true(both.row[i].knn == knn.row[i].knn && both.row[i].knn_low == knn.row[i].knn_low);
+            assert_true(both.row[i].knn_low < both.row[i].knn && both.row[i].knn < both.row[i].knn_high);
+        }
+    }
+    assert_same_weights("both", "linear");
+    assert_same_metrics("both", "linear", "s/,\"probe[a-z_]*\\.knn\":[0-9.e+-]*//g");
+}
+
+/* Every test image is taken for something, and as many rightly as the accuracy says. */
+static void test_who_is_taken_for_whom(void **state)
+{
+    (void)state;
+    Confusions c;
+    Options o = options_of("run", STEPS, 2);
+    o.probe_heads = "knn,linear";
+    trains(&toy_model, &o, 0);
+    assert_true(confusions_read(&c, scratch_path("run/probe.json")));
+    assert_int_equal(c.step, STEPS);
+    assert_int_equal(c.heads, 2);
+    assert_int_equal(c.classes, 10);
+    assert_string_equal(c.head[0], "linear");
+    assert_string_equal(c.head[1], "knn");
+    MetricsRow last = rows_of("run").row[STEPS - 1];
+    for (int h = 0; h < 2; h++) {
+        uint32_t all = 0, right = 0;
+        for (int i = 0; i < 100; i++) {
+            all += c.count[h][i];
+            right += i % 11 == 0 ? c.count[h][i] : 0;
+        }
+        assert_int_equal(all, 2000);
+        assert_true(fabs((double)right / all - (h ? last.knn : last.probe)) < 1e-8);
+    }
+    confusions_free(&c);
+    size_t count;
+    char *page = read_whole(scratch_path("run/report.html"), &count);
+    assert_non_null(strstr(page, ">linear probe, "));
+    assert_non_null(strstr(page, ">kNN probe, "));
+    assert_non_null(strstr(page, " taken for "));
+    free(page);
+    o = options_of("run", STEPS, 0); /* what goes on keeps them */
+    o.resume = true;
+    trains(&toy_model, &o, 0);
+    page = read_whole(scratch_path("run/report.html"), &count);
+    assert_non_null(strstr(page, ">kNN probe, "));
+    free(page);
+}
+
+static void test_a_damaged_file_of_probes_is_none(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "",
+        "{",
+        "[1]",
+        "{\"step\":1}",
+        "{\"step\":1,\"classes\":[],\"heads\":[]}",
+        "{\"step\":1,\"classes\":[\"a\"],\"heads\":[{\"head\":\"linear\"}]}",
+        "{\"step\":1,\"classes\":[\"a\"],\"heads\":[{\"head\":\"mine\",\"confusion\":[[1]]}]}",
+        "{\"step\":1,\"classes\":[\"a\",\"b\"],\"heads\":[{\"head\":\"knn\",\"confusion\":[[1,2],[3]]}]}",
+        "{\"step\":1,\"classes\":[1,2],\"heads\":[{\"head\":\"knn\",\"confusion\":[[1,2],[3,[4]]]}]}"};
+    static const char good[] =
+        "{\"step\":1,\"classes\":[\"a\",null],\"heads\":[{\"head\":\"knn\",\"confusion\":[[1,2],[3,4]]}]}";
+    Confusions c;
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        scratch_write("probe.json", wrong[i], strlen(wrong[i]));
+        if (confusions_read(&c, scratch_path("probe.json")))
+            fail_msg("%s", wrong[i]);
+        assert_int_equal(c.heads, 0);
+    }
+    scratch_write("probe.json", good, strlen(good));
+    assert_true(confusions_read(&c, scratch_path("probe.json")));
+    assert_int_equal(c.count[0][2], 3);
+    confusions_free(&c);
+    assert_false(confusions_read(&c, scratch_path("nothing.json")));
+}
+
 static void test_every_other_epoch_and_at_the_end(void **state)
 {
     (void)state;
@@ -276,7 +371,7 @@ static void test_memory_is_kept_to(void **state)
     AmdimModel m = toy_model;
     ProbeMemory need;
     Fault f;
-    ProbeSplits splits = {.data = {.limit = 100}};
+    ProbeSplits splits = {.data = {.limit = 100}, .head = "linear"};
     assert_true(probe_splits_memory(&m, &splits, m.threads, &need, &f));
     m.memory_limit = m.peak_bytes + need.training + need.rest;
     Options o = options_of("run", 1, 1);
@@ -395,6 +490,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_every_other_epoch_and_at_the_end),
+        TEST(test_two_heads),
+        TEST(test_who_is_taken_for_whom),
+        TEST(test_a_damaged_file_of_probes_is_none),
         TEST(test_tensorboard_has_them),
         TEST(test_no_trace_in_the_run),
         TEST(test_resumed_is_unstopped),

@@ -23,8 +23,8 @@ static ProbeResult run(Probe *probe, int classes, const Rows *train, uint32_t tr
     Fault f = {.error = 0};
     AmdimPool *pool = pool_new(threads, 0, &f);
     assert_non_null(pool);
-    ProbeRows train_rows = {train_count, train->x[0], train->label};
-    ProbeRows test_rows = {test_count, test->x[0], test->label};
+    ProbeRows train_rows = {train_count, train->x[0], train->label, NULL};
+    ProbeRows test_rows = {test_count, test->x[0], test->label, NULL};
     if (!probe(pool, classes, DIMS, 11, &train_rows, &test_rows, &result, &f))
         fail_msg("%s", f.text);
     pool_free(pool);

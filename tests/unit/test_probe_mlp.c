@@ -30,7 +30,7 @@ static int bench_new(void **state)
         for (int d = 0; d < DIMS; d++)
             b.x[i][d] = (float)(random_normal(&r) + (d == b.label[i]));
     }
-    b.rows = (ProbeRows){ROWS, b.x[0], b.label};
+    b.rows = (ProbeRows){ROWS, b.x[0], b.label, NULL};
     b.pool = pool_new(2, 0, &f);
     assert_non_null(b.pool);
     assert_true(mlp_new(&b.m, b.pool, CLASSES, DIMS, 2, &f));

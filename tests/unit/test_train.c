@@ -225,6 +225,38 @@ static void test_cosine_keeps_its_length(void **state)
     assert_same_run("whole", "parts");
 }
 
+static char *early_page;
+
+static void step_and_read(AmdimStep *step)
+{
+    size_t count;
+    if (!early_page)
+        early_page = read_whole(scratch_path("early/report.html"), &count);
+    toy_model.step(step);
+}
+
+/* Before the first step, without what waits for features; then the whole one. */
+static void test_report_is_there_from_the_start(void **state)
+{
+    (void)state;
+    size_t count;
+    AmdimModel m = toy_model;
+    Options o = train_options("early", STEPS);
+    m.step = step_and_read;
+    early_page = NULL;
+    assert_int_equal(train(&m, &o), 0);
+    char *page = read_whole(scratch_path("early/report.html"), &count);
+    assert_non_null(early_page);
+    assert_non_null(strstr(early_page, "running</b>: step 0 of 12"));
+    assert_non_null(strstr(early_page, "http-equiv=\"refresh\" content=\"5\""));
+    assert_non_null(strstr(early_page, "Pictures and their views"));
+    assert_null(strstr(early_page, "Nearest neighbours"));
+    assert_non_null(strstr(page, "finished</b> after step 12"));
+    assert_non_null(strstr(page, "Nearest neighbours"));
+    free(early_page);
+    free(page);
+}
+
 /* What a run of ten steps, two epochs, says of its schedule and of what in its spec changes nothing. */
 static void test_says_what_has_no_effect(void **state)
 {
@@ -413,6 +445,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_writes_its_files),
+        TEST(test_report_is_there_from_the_start),
         TEST(test_epochs_from_the_spec),
         TEST(test_resumed_is_unstopped),
         TEST(test_resume_begins_where_there_is_none),
