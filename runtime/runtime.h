@@ -106,6 +106,7 @@ struct Dataset {
     int classes;        /* 1 without labels */
     bool unlabelled;    /* all labels are 0 and mean nothing */
     bool coarse;        /* the labels are the coarse ones */
+    bool no_test;       /* of a training split: there is no test split beside it */
     char **class_name;  /* (classes); may hold NULL where the format has no names */
     char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
     uint16_t *label;    /* (count) */
@@ -148,8 +149,9 @@ void data_say(const Dataset *d, Split split);
 /* For the openers: room for `count` images of `classes` classes, numbered in order, with no names, labels 0.
  */
 Dataset *dataset_new(const char *format, uint32_t count, int classes, Fault *f);
-/* A finder and an opener a format. *found: whether dir holds that format at all, as far as a look at names
- * tells; false with a fault where that cannot be told. The limit is not the opener's to keep. */
+/* A finder and an opener a format. *found: whether dir, which may be a file, holds that format at all, as far
+ * as a look at names tells; false with a fault where that cannot be told. The limit is not the opener's to
+ * keep. */
 bool cifar_find(const char *dir, bool *found, Fault *f); /* CIFAR-10 and -100 binary */
 Dataset *cifar_open(const DataRequest *r, Fault *f);
 bool stl_find(const char *dir, bool *found, Fault *f); /* STL-10 binary */
@@ -158,6 +160,8 @@ bool idx_find(const char *dir, bool *found, Fault *f); /* the MNIST family, pack
 Dataset *idx_open(const DataRequest *r, Fault *f);
 bool folder_find(const char *dir, bool *found, Fault *f); /* train/CLASS/ and test/CLASS/ */
 Dataset *folder_open(const DataRequest *r, Fault *f);
+bool array_find(const char *dir, bool *found, Fault *f); /* train.npy and test.npy, or one FILE.npy */
+Dataset *array_open(const DataRequest *r, Fault *f);
 Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
 
 /* ---- data_file.c, data_gzip.c: for the openers ---- */
@@ -328,6 +332,20 @@ bool npy_open(NpyWriter *w, const char *path, const char *descr, int rank, const
 bool npy_give(NpyWriter *w, const void *data, size_t bytes, Fault *f);
 bool npy_commit(NpyWriter *w, Fault *f);
 void npy_discard(NpyWriter *w);
+
+/* ---- npy_read.c ---- */
+
+enum { NPY_RANK = 4 }; /* dimensions that are kept; more are counted alone */
+typedef struct {
+    char type[16]; /* |u1, <i8, ... */
+    bool fortran;  /* the first dimension runs fastest */
+    int rank;
+    uint64_t dims[NPY_RANK];
+    uint64_t begin; /* of the elements, in the file */
+} NpyHeader;
+bool npy_read_header(NpyHeader *h, const DataFile *file, Fault *f);
+/* That the file is as long as its shape makes it. */
+bool npy_check_length(const NpyHeader *h, const DataFile *file, uint32_t element, Fault *f);
 
 /* ---- layout.c: PyTorch's order and ours ---- */
 

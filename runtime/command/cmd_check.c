@@ -94,6 +94,8 @@ static void check_split(Checking *k, const Dataset *d)
 static bool has_split(const Checking *k, Split split, const Dataset *train)
 {
     struct stat status;
+    if (split == SPLIT_TEST && train && train->no_test)
+        return false;
     if (split != SPLIT_TEST || !train || strncmp(train->format, "folders", strlen("folders")) != 0)
         return true;
     char *test = path_join(k->dir, "test");

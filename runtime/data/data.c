@@ -1,4 +1,4 @@
-/* data.c: what a folder holds, found by looking, and one split of it opened as a Dataset. */
+/* data.c: what a folder or a file holds, found by looking, and one split of it opened as a Dataset. */
 #include "runtime.h"
 
 #include <dirent.h>
@@ -17,6 +17,7 @@ static const Format formats[] = {
     {"STL-10 binary files", stl_find, stl_open},
     {"IDX files of the MNIST family, also as .gz", idx_find, idx_open},
     {"folders train/CLASS and test/CLASS of JPEG and PNG files", folder_find, folder_open},
+    {"NumPy arrays train.npy and test.npy", array_find, array_open},
 };
 
 /* Keeps the first `limit` images of each class. */
@@ -61,14 +62,18 @@ static void fault_nothing_found(const char *dir, Fault *f)
     data_explain(dir, holds_any, known, f);
 }
 
-/* That it is a folder that may be read and searched: else every file in it would seem to be the reason. */
-static bool check_folder(const char *dir, Fault *f)
+/* That it is a file, or a folder that may be read and searched: else every file in it would seem to be the
+ * reason. */
+static bool check_place(const char *dir, mode_t *mode, Fault *f)
 {
     struct stat status;
     if (stat(dir, &status) != 0)
         return fault_errno(f, "--data %s", dir);
-    if (!S_ISDIR(status.st_mode)) {
-        data_explain_file(dir, status.st_mode, holds_any, f);
+    *mode = status.st_mode;
+    if (S_ISREG(*mode))
+        return true;
+    if (!S_ISDIR(*mode)) {
+        data_explain_file(dir, *mode, holds_any, f);
         return false;
     }
     DIR *folder = opendir(dir);
@@ -80,9 +85,10 @@ static bool check_folder(const char *dir, Fault *f)
     return searched;
 }
 
-static Dataset *open_folder(const DataRequest *r, Fault *f)
+static Dataset *open_place(const DataRequest *r, Fault *f)
 {
-    if (!check_folder(r->dir, f))
+    mode_t mode = 0;
+    if (!check_place(r->dir, &mode, f))
         return NULL;
     for (size_t i = 0; i < COUNT(formats); i++) {
         bool found = false;
@@ -91,7 +97,10 @@ static Dataset *open_folder(const DataRequest *r, Fault *f)
         if (found)
             return formats[i].open(r, f);
     }
-    fault_nothing_found(r->dir, f);
+    if (S_ISREG(mode))
+        data_explain_file(r->dir, mode, holds_any, f);
+    else
+        fault_nothing_found(r->dir, f);
     return NULL;
 }
 
@@ -107,7 +116,7 @@ static bool fits_request(Dataset *d, const DataRequest *r, Fault *f)
 
 Dataset *data_request(const DataRequest *r, Fault *f)
 {
-    Dataset *d = r->dir ? open_folder(r, f) : pictures_open(r->split, f);
+    Dataset *d = r->dir ? open_place(r, f) : pictures_open(r->split, f);
     if (!d || fits_request(d, r, f))
         return d;
     data_close(d);

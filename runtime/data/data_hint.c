@@ -274,7 +274,11 @@ static bool explain_classes(const char *dir, const Contents *c, Fault *f)
 
 static bool explain_foreign(const char *dir, const Contents *c, Fault *f)
 {
-    if (*c->foreign)
+    static const char *const arrays[] = {".npy", NULL};
+    if (ends_in(c->foreign, arrays))
+        fault(f, "--data %s: no pictures found, but %s; give that file itself, or name it train.npy", dir,
+              c->foreign);
+    else if (*c->foreign)
         fault(f,
               "--data %s: no pictures found, but %s, a kind of file that is not read; write JPEG or PNG "
               "files from it, as train/CLASS/x.png and test/CLASS/x.png",

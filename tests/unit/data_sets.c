@@ -1,6 +1,8 @@
 /* data_sets.c: each of these fails the test, with the message, where it cannot do what it is for. */
 #include "data_sets.h"
+#include "commands.h"
 #include "samples.h"
+#include "toy_model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -53,4 +55,18 @@ Picture picture_of(const Dataset *d, uint32_t i, int channels)
         fail_msg("%s", f.text);
     assert_int_equal(p.channels, channels);
     return p;
+}
+
+char *views_of(const char *name, size_t *count)
+{
+    char data[1024], out[1024];
+    Options o = no_options(&toy_model);
+    Fault f = {.error = 0};
+    snprintf(data, sizeof data, "%s", scratch_path(name));
+    snprintf(out, sizeof out, "%s", scratch_path("views-of"));
+    o.data = data;
+    o.out = out;
+    if (run_quietly(command_views, &toy_model, &o, &f) != 0)
+        fail_msg("%s", f.text);
+    return read_whole(out, count);
 }

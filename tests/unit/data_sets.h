@@ -15,5 +15,7 @@ Dataset *opened(Split split, uint32_t limit); /* or the test fails */
 void refused(Split split, const char *what, const char *where);
 /* Image i in `channels` channels; freed by picture_free. */
 Picture picture_of(const Dataset *d, uint32_t i, int channels);
+/* What the toy model's `views` writes of a data set in the folder, whole, by malloc. */
+char *views_of(const char *name, size_t *count);
 
 #endif

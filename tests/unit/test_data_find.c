@@ -153,10 +153,10 @@ static void test_pictures_without_folders(void **state)
 static void test_files_of_other_programs(void **state)
 {
     (void)state;
-    touch("a/train.npy");
-    touch("a/test.npy");
-    refused_below("a", "but test.npy", "not read");
-    refused_below("a/train.npy", "not a folder", "not read");
+    touch("a/train.npz");
+    touch("a/test.npz");
+    refused_below("a", "but test.npz", "not read");
+    refused_below("a/train.npz", "not a folder", "not read");
     touch("b/train-00000.parquet");
     refused_below("b", "but train-00000.parquet", "not read");
     touch("c/1.webp");
