@@ -107,12 +107,15 @@ struct Dataset {
     bool unlabelled;    /* all labels are 0 and mean nothing */
     bool coarse;        /* the labels are the coarse ones */
     bool no_test;       /* of a training split: there is no test split beside it */
+    bool undivided;     /* there are no splits, and this is all there is */
     char **class_name;  /* (classes); may hold NULL where the format has no names */
     char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
     uint16_t *label;    /* (count) */
     uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
+    /* What decides whether --holdout takes image i; NULL: its number does. */
+    uint64_t (*draw)(const Dataset *d, uint32_t i);
     /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
     bool (*identify)(const Dataset *d, Fingerprint *p, Fault *f);
     void (*close)(Dataset *d); /* frees the format's own part */
@@ -126,6 +129,8 @@ typedef struct {
     uint32_t limit;   /* 0: none */
     bool limits_test; /* the test split, too */
     bool coarse;      /* CIFAR-100's coarse labels in place of the fine ones */
+    double holdout;   /* of a set without splits, the share that is the test split; 0: none */
+    bool whole;       /* of a set without splits, all of it, whatever the split, unless there is a holdout */
     /* Not NULL: what is wrong with a part of a folder (a class without pictures, a folder that cannot be
      * read) is told here, and the rest is opened; pipes and lost links named as pictures are listed, and fail
      * when they are read. */
@@ -162,7 +167,19 @@ bool folder_find(const char *dir, bool *found, Fault *f); /* train/CLASS/ and te
 Dataset *folder_open(const DataRequest *r, Fault *f);
 bool array_find(const char *dir, bool *found, Fault *f); /* train.npy and test.npy, or one FILE.npy */
 Dataset *array_open(const DataRequest *r, Fault *f);
+bool classes_find(const char *dir, bool *found, Fault *f); /* CLASS/, without splits */
+Dataset *classes_open(const DataRequest *r, Fault *f);
+bool flat_find(const char *dir, bool *found, Fault *f); /* pictures in one folder, without labels */
+Dataset *flat_open(const DataRequest *r, Fault *f);
 Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
+
+/* ---- holdout.c ---- */
+
+/* Of an undivided set, keeps the share that is the test split, or the rest. Of each class so many as are
+ * nearest to the share, but never all: those of the smallest draws, so that a picture that is added moves few
+ * others. */
+bool holdout_keep(Dataset *d, double share, bool test, Fault *f);
+uint64_t holdout_draw(const char *folder, const char *name); /* of a file: XXH64 with seed 0 of its name */
 
 /* ---- data_file.c, data_gzip.c: for the openers ---- */
 
@@ -219,6 +236,7 @@ typedef struct {
     uint32_t other;                 /* files of other kinds */
     uint32_t hidden;                /* pictures and folders whose names begin with a point */
     uint32_t stray;                 /* pictures beside the classes' folders */
+    uint32_t folders;               /* beside pictures of a flat folder */
     uint32_t loops, lost;           /* links back to a folder above; links to nothing */
 } Passed;
 void passed_file(Passed *p, const char *name);
@@ -270,10 +288,17 @@ void listing_name(const Listing *l, uint32_t i, char name[NAME_MAX + 1]);
 const char *listing_folder(const Listing *l, uint32_t i);
 char *listing_path(const Listing *l, uint32_t i, Fault *f);
 
+/* ---- data_listed.c: a data set of the pictures that a listing names ---- */
+
+/* Takes the listing; the labels and names of classes are the caller's to set. */
+Dataset *listed_new(const char *format, int classes, Listing *l, Fault *f);
+
 /* ---- data_walk.c ---- */
 
 /* Lists the pictures below root/class_name behind those listed so far, and counts what it passes over. */
 bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f);
+/* The same of the pictures directly in the root; folders are passed over. */
+bool walk_flat(Listing *l, Passed *passed, Fault *f);
 
 /* ---- data_hint.c: what was meant, where no data set is found ---- */
 
@@ -282,6 +307,8 @@ bool data_split_elsewhere(const char *dir, Split split, char name[NAME_MAX + 1])
 /* Why a folder is none of the formats, as far as its listing tells; `holds` says whether one is, `formats`
  * lists what it may hold. Always a fault.
  * data_explain_file: why a file will not do as DIR. */
+/* data_is_else: that it is surely something else than it looks like: one split, a folder above a data set. */
+bool data_is_else(const char *dir, bool (*holds)(const char *dir), Fault *f);
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f);
 void data_explain_file(const char *path, mode_t mode, bool (*holds)(const char *dir), Fault *f);
 
@@ -616,11 +643,13 @@ typedef struct {
     const char *probe_heads;             /* NULL: linear */
     int64_t checkpoint_every;            /* steps; 0: not given */
     double lr;                           /* 0: not given */
-    bool skip_nan;                       /* --on-nan skip */
-    int64_t stop_after;                  /* seconds; 0: not given */
-    int scale;                           /* 0: not given */
-    bool raw;                            /* f_d in place of phi_d */
-    uint64_t seed;                       /* 0 unless given */
+    double holdout;                      /* 0: not given */
+    bool split_given;
+    bool skip_nan;      /* --on-nan skip */
+    int64_t stop_after; /* seconds; 0: not given */
+    int scale;          /* 0: not given */
+    bool raw;           /* f_d in place of phi_d */
+    uint64_t seed;      /* 0 unless given */
     bool seed_given;
     bool coarse; /* --labels coarse */
     int threads; /* the model's unless given */
@@ -742,6 +771,7 @@ typedef struct {
     uint64_t epoch;         /* that the last of them was in */
     const Dataset *data;    /* what is trained on */
     const char *data_dir;   /* where the test split is; NULL: the built-in pictures */
+    double holdout;         /* as in DataRequest */
     const Machine *machine; /* its arena is written, its weights are read */
     float *room;            /* for V*B pictures, written; NULL: there is none yet */
 } ReportState;

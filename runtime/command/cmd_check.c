@@ -90,20 +90,6 @@ static void check_split(Checking *k, const Dataset *d)
     }
 }
 
-/* Folders may come without a test split. Of other formats, a file is missing then. */
-static bool has_split(const Checking *k, Split split, const Dataset *train)
-{
-    struct stat status;
-    if (split == SPLIT_TEST && train && train->no_test)
-        return false;
-    if (split != SPLIT_TEST || !train || strncmp(train->format, "folders", strlen("folders")) != 0)
-        return true;
-    char *test = path_join(k->dir, "test");
-    bool absent = test && stat(test, &status) != 0 && errno == ENOENT;
-    free(test);
-    return !absent;
-}
-
 static void tell_wrong(void *checking, const Fault *f)
 {
     say_wrong(checking, f->text);
@@ -112,7 +98,7 @@ static void tell_wrong(void *checking, const Fault *f)
 /* The splits that can be opened are read; NULL for the others, whose faults are listed. */
 static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault *f)
 {
-    if (!has_split(k, split, train)) {
+    if (split == SPLIT_TEST && train && train->undivided) {
         say_progress(stderr, "no test split");
         return NULL;
     }

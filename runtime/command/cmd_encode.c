@@ -119,16 +119,22 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
                                  .split = split,
                                  .limit = o->limit > 0 ? (uint32_t)o->limit : 0,
                                  .limits_test = true,
-                                 .coarse = o->coarse};
+                                 .coarse = o->coarse,
+                                 .holdout = o->holdout,
+                                 .whole = !o->split_given};
     Dataset *d = data_request(&request, f);
     if (!d)
         return false;
     if (o->data)
         data_say(d, split);
-    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f) && write_labels(d, o->out, f);
+    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f) &&
+              (d->unlabelled || write_labels(d, o->out, f));
+    const char *part = d->undivided && !o->split_given ? "the data set, which has no splits"
+                       : split == SPLIT_TEST           ? "the test split"
+                                                       : "the train split";
     if (ok)
-        say_progress(stdout, "%s %u images of the %s split; %s in %s", o->pixels ? "prepared" : "encoded",
-                     (unsigned)d->count, o->split, o->pixels ? "pixels" : "features", o->out);
+        say_progress(stdout, "%s %u images of %s; %s in %s", o->pixels ? "prepared" : "encoded",
+                     (unsigned)d->count, part, o->pixels ? "pixels" : "features", o->out);
     data_close(d);
     return ok;
 }

@@ -3,12 +3,14 @@
 
 static bool probe(Machine *k, const Options *o, ProbeResult *result, Fault *f)
 {
-    ProbeSplits splits = {
-        .data = {.dir = o->data, .limit = o->limit < 0 ? 0 : (uint32_t)o->limit, .coarse = o->coarse},
-        .pixels = o->pixels,
-        .say = o->data != NULL,
-        .head = o->head,
-        .seed = o->seed};
+    ProbeSplits splits = {.data = {.dir = o->data,
+                                   .limit = o->limit < 0 ? 0 : (uint32_t)o->limit,
+                                   .coarse = o->coarse,
+                                   .holdout = o->holdout},
+                          .pixels = o->pixels,
+                          .say = o->data != NULL,
+                          .head = o->head,
+                          .seed = o->seed};
     return probe_splits(k, &splits, result, f);
 }
 

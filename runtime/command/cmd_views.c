@@ -125,7 +125,8 @@ static bool settle_count(Viewing *v, const Options *o, Fault *f)
 int command_views(const AmdimModel *m, const Options *o, Fault *f)
 {
     signals_watch();
-    Dataset *d = data_open(o->data, SPLIT_PRETRAIN, 0, f);
+    Dataset *d =
+        data_request(&(DataRequest){.dir = o->data, .split = SPLIT_PRETRAIN, .holdout = o->holdout}, f);
     AmdimPool *pool = d ? pool_new(o->threads, m->scratch_bytes, f) : NULL;
     Viewing *v = pool ? viewing_new(m, d, o, f) : NULL;
     bool ok = v && settle_count(v, o, f) && write_views(v, pool, o->out, f);

@@ -47,6 +47,7 @@ typedef enum {
     SEED,   /* uint64_t */
     TIME,   /* int64_t, of seconds */
     RATE,   /* double, above 0 */
+    SHARE,  /* double, between 0 and 1 */
     FLAG,   /* bool, without a value */
 } Kind;
 
@@ -63,7 +64,7 @@ typedef struct {
 
 static const OptionRow options[] = {
     {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS | CHECK, CHECK, 0, 0,
-     "CIFAR, STL-10 or IDX files, or train/CLASS/* and test/CLASS/*; absent: built-in pictures"},
+     "CIFAR, STL-10 or IDX files, or folders of pictures (see docs/program.md); absent: built-in pictures"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},
@@ -93,6 +94,8 @@ static const OptionRow options[] = {
     {"--count", "N", NUMBER, FIELD(count), VIEWS, 0, 1, UINT32_MAX, "images; 64 unless given"},
     {"--seed", "S", SEED, FIELD(seed), TRAIN | PROBE | VIEWS | BENCH, 0, 0, UINT64_MAX,
      "of everything drawn at random; 0 unless given"},
+    {"--holdout", "SHARE", SHARE, FIELD(holdout), TRAIN | PROBE | ENCODE | VIEWS, 0, 0, 0,
+     "of data without a test split, the share of pictures that becomes one"},
     {"--resume", NULL, FLAG, FIELD(resume), TRAIN, 0, 0, 0,
      "go on from RUN/last.safetensors where there is one"},
     {"--lr", "X", RATE, FIELD(lr), TRAIN, 0, 0, 0, "the base rate from here on, in place of the spec's"},
@@ -269,12 +272,24 @@ static bool read_rate(const Parse *p, const OptionRow *row, const char *text, do
                  row->name, text, p->program, p->command->name);
 }
 
+static bool read_share(const Parse *p, const OptionRow *row, const char *text, double *out, Fault *f)
+{
+    char *end = NULL;
+    *out = strtod(text, &end);
+    bool plain = (text[0] >= '0' && text[0] <= '9') || text[0] == '.';
+    return (plain && *end == '\0' && *out > 0 && *out < 1) ||
+           fault(f, "%s: %s %s is not a share between 0 and 1, such as 0.1; see `%s %s --help`",
+                 p->command->name, row->name, text, p->program, p->command->name);
+}
+
 static bool store(const Parse *p, const OptionRow *row, const char *text, Fault *f)
 {
     char *field = (char *)p->to + row->field;
     uint64_t number = 0;
     double rate = 0;
     if (row->kind == RATE && !read_rate(p, row, text, &rate, f))
+        return false;
+    if (row->kind == SHARE && !read_share(p, row, text, &rate, f))
         return false;
     if (row->kind == TIME && !read_time(p, row, text, &number, f))
         return false;
@@ -287,6 +302,7 @@ static bool store(const Parse *p, const OptionRow *row, const char *text, Fault 
     case TIME: *(int64_t *)(void *)field = (int64_t)number; break;
     case SMALL: *(int *)(void *)field = (int)number; break;
     case SEED: *(uint64_t *)(void *)field = number; break;
+    case SHARE:
     case RATE: *(double *)(void *)field = rate; break;
     case FLAG: *(bool *)(void *)field = true; break;
     }
@@ -419,8 +435,10 @@ bool options_parse(Options *o, const AmdimModel *m, int argc, char **argv, Fault
     for (int i = 2; i < argc; i++)
         if (!take_option(&parse, argc, argv, &i, f))
             return false;
-    for (size_t i = 0; i < COUNT(options); i++)
+    for (size_t i = 0; i < COUNT(options); i++) {
         o->seed_given |= parse.given[i] && options[i].kind == SEED;
+        o->split_given |= parse.given[i] && options[i].field == FIELD(split);
+    }
     o->coarse = strcmp(o->labels, "coarse") == 0;
     o->skip_nan = strcmp(o->on_nan, "skip") == 0;
     return check_required(&parse, f) && check_choices(&parse, f);

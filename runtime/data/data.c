@@ -12,12 +12,20 @@ typedef struct {
     Dataset *(*open)(const DataRequest *r, Fault *f);
 } Format;
 
+enum { FORMATS_TEXT = 600 };
+
 static const Format formats[] = {
     {"CIFAR-10 or CIFAR-100 binary files", cifar_find, cifar_open},
     {"STL-10 binary files", stl_find, stl_open},
     {"IDX files of the MNIST family, also as .gz", idx_find, idx_open},
     {"folders train/CLASS and test/CLASS of JPEG and PNG files", folder_find, folder_open},
     {"NumPy arrays train.npy and test.npy", array_find, array_open},
+};
+
+/* What any folder of pictures may be, and is where nothing better fits. */
+static const Format plain_formats[] = {
+    {"folders CLASS of them, without a split", classes_find, classes_open},
+    {"JPEG and PNG files alone, without labels", flat_find, flat_open},
 };
 
 /* Keeps the first `limit` images of each class. */
@@ -53,12 +61,19 @@ static bool holds_any(const char *dir)
     return found;
 }
 
+static void name_formats(const Format *format, size_t count, char known[FORMATS_TEXT])
+{
+    for (size_t i = 0; i < count; i++) {
+        const size_t length = strlen(known);
+        snprintf(known + length, FORMATS_TEXT - length, "%s%s", length ? "; or " : "", format[i].holds);
+    }
+}
+
 static void fault_nothing_found(const char *dir, Fault *f)
 {
-    char known[512] = "";
-    for (size_t i = 0, length = 0; i < COUNT(formats) && length < sizeof known; i++)
-        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", i ? "; or " : "",
-                                   formats[i].holds);
+    char known[FORMATS_TEXT] = "";
+    name_formats(formats, COUNT(formats), known);
+    name_formats(plain_formats, COUNT(plain_formats), known);
     data_explain(dir, holds_any, known, f);
 }
 
@@ -85,30 +100,63 @@ static bool check_place(const char *dir, mode_t *mode, Fault *f)
     return searched;
 }
 
+/* The first that fits; NULL where none does, or with a fault that keeps from telling. */
+static const Format *find_format(const Format *format, size_t count, const char *dir, bool *known, Fault *f)
+{
+    bool found = false;
+    *known = true;
+    for (size_t i = 0; i < count; i++) {
+        *known = format[i].find(dir, &found, f);
+        if (!*known || found)
+            return *known ? &format[i] : NULL;
+    }
+    return NULL;
+}
+
 static Dataset *open_place(const DataRequest *r, Fault *f)
 {
+    bool known;
     mode_t mode = 0;
     if (!check_place(r->dir, &mode, f))
         return NULL;
-    for (size_t i = 0; i < COUNT(formats); i++) {
-        bool found = false;
-        if (!formats[i].find(r->dir, &found, f))
-            return NULL;
-        if (found)
-            return formats[i].open(r, f);
-    }
-    if (S_ISREG(mode))
+    const Format *format = find_format(formats, COUNT(formats), r->dir, &known, f);
+    if (!format && known && S_ISREG(mode))
         data_explain_file(r->dir, mode, holds_any, f);
-    else
+    if (!format && (!known || S_ISREG(mode) || data_is_else(r->dir, holds_any, f)))
+        return NULL;
+    if (!format)
+        format = find_format(plain_formats, COUNT(plain_formats), r->dir, &known, f);
+    if (format)
+        return format->open(r, f);
+    if (known)
         fault_nothing_found(r->dir, f);
     return NULL;
 }
 
+static bool divide(Dataset *d, const DataRequest *r, Fault *f)
+{
+    const char *dir = r->dir ? r->dir : "the built-in pictures";
+    if (!d->undivided && r->holdout > 0)
+        return fault(f, "--holdout: %s: there is a test split; leave --holdout out", dir);
+    if (r->holdout > 0) {
+        d->undivided = false;
+        return holdout_keep(d, r->holdout, r->split == SPLIT_TEST, f);
+    }
+    return !d->undivided || r->split != SPLIT_TEST || r->whole ||
+           fault(f,
+                 "%s: no test split; hold out a tenth of the pictures, in training too: --holdout 0.1, or "
+                 "put them into train/ and test/",
+                 dir);
+}
+
 static bool fits_request(Dataset *d, const DataRequest *r, Fault *f)
 {
+    if (!divide(d, r, f))
+        return false;
     if (d->count == 0)
-        return fault(f, "%s: the %s split holds no pictures%s%s%s", r->dir, name_of(r->split),
-                     d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "");
+        return fault(f, "%s: the %s split holds no pictures%s%s%s%s", r->dir, name_of(r->split),
+                     d->remark ? " (" : "", d->remark ? d->remark : "", d->remark ? ")" : "",
+                     r->holdout > 0 ? "; try another --holdout" : "");
     if (r->coarse && !d->coarse)
         return fault(f, "--labels coarse: there are none in %s; leave it out", d->format);
     return r->limit == 0 || (r->split == SPLIT_TEST && !r->limits_test) || keep_first(d, r->limit, f);
@@ -143,9 +191,10 @@ void data_describe(const Dataset *d, char *text, size_t size)
 void data_say(const Dataset *d, Split split)
 {
     char text[DATA_TEXT];
+    const char *part = split != SPLIT_TEST ? "training split" : d->undivided ? "all pictures" : "test split";
     data_describe(d, text, sizeof text);
     if (d->remark) /* what is passed over is no progress */
-        say_line(stderr, "%s split: %s", name_of(split), text);
+        say_line(stderr, "%s: %s", part, text);
     else
-        say_progress(stderr, "%s split: %s", name_of(split), text);
+        say_progress(stderr, "%s: %s", part, text);
 }

@@ -115,57 +115,13 @@ static bool check_classes(const Listing *l, const Classes *split, const Classes 
     return true;
 }
 
-/* ---- reading ---- */
-
-static bool folder_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
-{
-    char *path = listing_path(d->own, d->index[i], f);
-    bool done = path && picture_read_file(out, path, channels, f);
-    free(path);
-    return done;
-}
-
-static bool identify_size(const Dataset *d, uint32_t i, Fingerprint *p, Fault *f)
-{
-    char *path = listing_path(d->own, d->index[i], f);
-    struct stat status;
-    bool done = path && (stat(path, &status) == 0 || fault_errno(f, "%s", path));
-    if (done)
-        fingerprint_number(p, (uint64_t)status.st_size);
-    free(path);
-    return done;
-}
-
-/* Every name; sizes of some files only, for asking takes a network's file system a while. */
-static bool folder_identify(const Dataset *d, Fingerprint *p, Fault *f)
-{
-    const Listing *l = d->own;
-    for (int c = 0; c < d->classes; c++)
-        fingerprint_text(p, d->class_name[c]);
-    for (uint32_t i = 0; i < d->count; i++) {
-        char name[NAME_MAX + 1];
-        listing_name(l, d->index[i], name);
-        fingerprint_text(p, listing_folder(l, d->index[i]));
-        fingerprint_text(p, name);
-    }
-    for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++)
-        if (!identify_size(d, fingerprint_sample(d, nth), p, f))
-            return false;
-    return true;
-}
-
-static void folder_close(Dataset *d)
-{
-    listing_free(d->own);
-    free(d->own);
-}
-
 /* ---- opening ---- */
 
 /* One split on its way to be a data set. */
 typedef struct {
-    const char *dir, *train_root, *root; /* DIR; DIR/train; that, or DIR/test */
+    const char *dir, *train_root, *root; /* DIR; DIR/train, or DIR; that, or DIR/test */
     bool required;                       /* every class must have a picture */
+    bool undivided;                      /* there is no test split */
     Classes train, split;
     Listing listing;
     uint32_t *until; /* (classes) the number after each class's last picture */
@@ -215,9 +171,11 @@ static bool walk_classes(Opening *o, Fault *f)
 static bool say_passed(Dataset *d, const Opening *o, Fault *f)
 {
     char text[PASSED_TEXT], other[NAME_MAX + 1];
+    *other = '\0';
     passed_text(&o->passed, text);
     const char *behind = "";
-    if (data_split_elsewhere(o->dir, SPLIT_TEST, other))
+    const bool apart = strcmp(o->dir, o->root) != 0;
+    if (apart && data_split_elsewhere(o->dir, SPLIT_TEST, other))
         behind = *text ? "/, " : "/";
     else if (!*text)
         return true;
@@ -241,23 +199,15 @@ static void label_pictures(Dataset *d, Opening *o)
 
 static Dataset *make_dataset(Opening *o, Fault *f)
 {
-    Dataset *d = dataset_new("folders of pictures", o->listing.count, o->train.count, f);
+    Dataset *d = listed_new("folders of pictures", o->train.count, &o->listing, f);
     if (!d)
         return NULL;
-    Listing *own = allocate(sizeof *own, "a data set", f);
-    if (!own || !say_passed(d, o, f)) {
-        free(own);
+    if (!say_passed(d, o, f)) {
         data_close(d);
         return NULL;
     }
     label_pictures(d, o);
-    *own = o->listing;
-    d->bytes += listing_bytes(own);
-    o->listing = (Listing){.root = NULL};
-    d->own = own;
-    d->read = folder_read;
-    d->identify = folder_identify;
-    d->close = folder_close;
+    d->undivided = o->undivided;
     return d;
 }
 
@@ -278,9 +228,14 @@ static bool list_both(Opening *o, Fault *f)
                  o->train_root);
 }
 
-static Dataset *open_split(const char *train_root, const DataRequest *r, const char *root, Fault *f)
+static Dataset *open_split(const char *train_root, const DataRequest *r, const char *root, bool undivided,
+                           Fault *f)
 {
-    Opening o = {.dir = r->dir, .train_root = train_root, .root = root, .required = r->split != SPLIT_TEST};
+    Opening o = {.dir = r->dir,
+                 .train_root = train_root,
+                 .root = root,
+                 .required = root == train_root,
+                 .undivided = undivided};
     Dataset *d = NULL;
     if (listing_begin(&o.listing, root, r, f) && list_both(&o, f) &&
         check_classes(&o.listing, &o.split, &o.train, root, f) && walk_classes(&o, f))
@@ -330,7 +285,11 @@ static bool name_missing(const char *dir, Split split, Fault *f)
         return fault(f, "%s: no folder %s/, but %s/; if it is to be that, link it: ln -s '%s' '%s/%s'", dir,
                      name, other, other, dir, name);
     if (split == SPLIT_TEST)
-        return fault(f, "%s: no folder test/ beside train/; add test/CLASS/ with pictures to test on", dir);
+        return fault(
+            f,
+            "%s: no folder test/ beside train/; add test/CLASS/ with pictures to test on, or hold out "
+            "a tenth of train/: --holdout 0.1",
+            dir);
     return fault(f, "%s: no folder train/ beside test/; the classes are numbered by it", dir);
 }
 
@@ -342,10 +301,68 @@ Dataset *folder_open(const DataRequest *r, Fault *f)
         d = NULL;
     else if (!roots.has_train)
         name_missing(r->dir, SPLIT_TRAIN, f);
-    else if (r->split == SPLIT_TEST && !roots.has_test)
+    else if (r->split == SPLIT_TEST && !roots.has_test && r->holdout <= 0)
         name_missing(r->dir, SPLIT_TEST, f);
     else
-        d = open_split(roots.train, r, r->split == SPLIT_TEST ? roots.test : roots.train, f);
+        d = open_split(roots.train, r, r->split == SPLIT_TEST && roots.has_test ? roots.test : roots.train,
+                       !roots.has_test, f);
     roots_free(&roots);
     return d;
+}
+
+/* ---- without splits ---- */
+
+enum { DEPTH = 8 }; /* of folders below a class's that are looked into */
+
+static bool has_picture_below(const char *path, int depth);
+
+static bool is_picture_or_holds_one(const char *path, const struct dirent *entry, int depth)
+{
+    if (entry->d_name[0] == '.')
+        return false;
+    if (picture_is_read(entry->d_name))
+        return true;
+    if (depth == 0 || entry->d_type == DT_REG)
+        return false;
+    char *below = path_join(path, entry->d_name);
+    const bool has = below && has_picture_below(below, depth - 1);
+    free(below);
+    return has;
+}
+
+/* What cannot be read has none. */
+static bool has_picture_below(const char *path, int depth)
+{
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    bool has = false;
+    while (folder && !has && (entry = readdir(folder)))
+        has = is_picture_or_holds_one(path, entry, depth);
+    if (folder)
+        closedir(folder);
+    return has;
+}
+
+/* A folder in which there is a folder with pictures. */
+bool classes_find(const char *dir, bool *found, Fault *f)
+{
+    *found = false;
+    DIR *folder = opendir(dir);
+    if (!folder)
+        return errno == ENOTDIR || fault_errno(f, "--data %s", dir);
+    const struct dirent *entry;
+    while (!*found && (entry = readdir(folder))) {
+        if (entry->d_name[0] == '.' || entry->d_type == DT_REG)
+            continue;
+        char *below = path_join(dir, entry->d_name);
+        *found = below && has_picture_below(below, DEPTH);
+        free(below);
+    }
+    closedir(folder);
+    return true;
+}
+
+Dataset *classes_open(const DataRequest *r, Fault *f)
+{
+    return open_split(r->dir, r, r->dir, true, f);
 }

@@ -251,27 +251,6 @@ static bool explain_archive(const char *dir, const Contents *c, Fault *f)
     return true;
 }
 
-static bool explain_flat(const char *dir, const Contents *c, Fault *f)
-{
-    if (c->pictures)
-        fault(
-            f,
-            "--data %s: %u picture%s directly in it, without classes; put them into a folder for each class, "
-            "train/CLASS/ and test/CLASS/",
-            dir, c->pictures, c->pictures == 1 ? " lies" : "s lie");
-    return c->pictures;
-}
-
-static bool explain_classes(const char *dir, const Contents *c, Fault *f)
-{
-    if (*c->class_folder)
-        fault(f,
-              "--data %s: folders of pictures (%s/), but no split; put them into train/, and some of the "
-              "pictures into test/CLASS/",
-              dir, c->class_folder);
-    return *c->class_folder;
-}
-
 static bool explain_foreign(const char *dir, const Contents *c, Fault *f)
 {
     static const char *const arrays[] = {".npy", NULL};
@@ -314,6 +293,14 @@ static void explain_listing(const char *dir, const Contents *c, const char *form
         fault(f, "--data %s: no pictures found; it may hold %s", dir, formats);
 }
 
+bool data_is_else(const char *dir, bool (*holds)(const char *dir), Fault *f)
+{
+    Contents c;
+    if (explain_split(dir, f) || explain_python(dir, f) || !look_into(&c, dir, holds, f))
+        return true;
+    return explain_inner(dir, &c, f) || explain_name(dir, f);
+}
+
 void data_explain(const char *dir, bool (*holds)(const char *dir), const char *formats, Fault *f)
 {
     if (explain_split(dir, f) || explain_python(dir, f))
@@ -322,8 +309,7 @@ void data_explain(const char *dir, bool (*holds)(const char *dir), const char *f
     if (!look_into(&c, dir, holds, f))
         return;
     if (explain_inner(dir, &c, f) || explain_name(dir, f) || explain_archive(dir, &c, f) ||
-        explain_flat(dir, &c, f) || explain_classes(dir, &c, f) || explain_foreign(dir, &c, f) ||
-        explain_closed(dir, &c, f))
+        explain_foreign(dir, &c, f) || explain_closed(dir, &c, f))
         return;
     explain_listing(dir, &c, formats, f);
 }

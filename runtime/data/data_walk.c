@@ -20,6 +20,7 @@ typedef struct {
     const char *path; /* its whole path */
     DIR *folder;
     Passed *passed;
+    bool flat; /* folders in it are passed over */
 } Visit;
 
 static bool same_folder(const struct stat *a, const struct stat *b)
@@ -95,6 +96,10 @@ static bool mode_of(const Visit *v, const struct dirent *entry, struct stat *sta
 static bool visit_folder(const Visit *v, const struct dirent *entry, const struct stat *status, Fault *f)
 {
     bool back = false;
+    if (v->flat) {
+        v->passed->folders++;
+        return true;
+    }
     if (entry->d_type != DT_DIR && !leads_back(v->path, status, &back, f))
         return false;
     v->passed->loops += back;
@@ -145,16 +150,18 @@ static bool read_entries(const Visit *v, Fault *f)
 }
 
 /* Lists the names in one folder, and the folders in it as further ones. */
-static bool visit(Listing *l, uint32_t place, Passed *passed, Fault *f)
+static bool visit(Listing *l, uint32_t place, bool flat, Passed *passed, Fault *f)
 {
     if (signals_received())
         return fault(f, "stopped by a signal");
-    char *path = data_path(l->root, listing_place(l, place), f);
+    char *path = flat ? strdup(l->root) : data_path(l->root, listing_place(l, place), f);
+    if (!path && flat)
+        fault(f, "%s: out of memory for the name of a folder; free some", l->root);
     DIR *folder = path ? opendir(path) : NULL;
     if (path && !folder)
         fault_errno(f, "%s", path);
     bool done =
-        folder ? read_entries(&(Visit){l, place, path, folder, passed}, f) : path && listing_tell(l, f);
+        folder ? read_entries(&(Visit){l, place, path, folder, passed, flat}, f) : path && listing_tell(l, f);
     if (folder)
         closedir(folder);
     free(path);
@@ -166,8 +173,16 @@ bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f)
     const uint32_t first = l->places;
     bool done = listing_add_place(l, -1, class_name, f);
     for (uint32_t i = first; done && i < l->places; i++)
-        done = visit(l, i, passed, f);
+        done = visit(l, i, false, passed, f);
     if (done)
         listing_order(l, first);
+    return done;
+}
+
+bool walk_flat(Listing *l, Passed *passed, Fault *f)
+{
+    bool done = listing_add_place(l, -1, "", f) && visit(l, 0, true, passed, f);
+    if (done)
+        listing_order(l, 0);
     return done;
 }

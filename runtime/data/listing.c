@@ -239,7 +239,8 @@ char *listing_path(const Listing *l, uint32_t i, Fault *f)
 {
     char name[NAME_MAX + 1], *path;
     listing_name(l, i, name);
-    if (asprintf(&path, "%s/%s/%s", l->root, listing_folder(l, i), name) >= 0)
+    const char *folder = listing_folder(l, i);
+    if (asprintf(&path, "%s%s%s/%s", l->root, *folder ? "/" : "", folder, name) >= 0)
         return path;
     fault(f, "%s: out of memory for the name of a file; free some", l->root);
     return NULL;

@@ -59,6 +59,7 @@ void passed_add(Passed *p, const Passed *more)
     p->other += more->other;
     p->hidden += more->hidden;
     p->stray += more->stray;
+    p->folders += more->folders;
     p->loops += more->loops;
     p->lost += more->lost;
 }
@@ -79,6 +80,7 @@ void passed_text(const Passed *p, char text[PASSED_TEXT])
         write_count(text, p->picture[i], unread_endings[i], unread_endings[i]);
     write_count(text, p->stray, "picture outside of the classes' folders",
                 "pictures outside of the classes' folders");
+    write_count(text, p->folders, "folder beside the pictures", "folders beside the pictures");
     write_count(text, p->hidden, "hidden", "hidden");
     write_count(text, p->loops, "link back to a folder above", "links back to folders above");
     write_count(text, p->lost, "link to nothing", "links to nothing");

@@ -22,7 +22,13 @@ static Dataset *open_split(const ProbeSplits *p, Split split, Fault *f)
 {
     DataRequest request = p->data;
     request.split = split;
-    return data_request(&request, f);
+    Dataset *d = data_request(&request, f);
+    if (!d || !d->unlabelled)
+        return d;
+    fault(f, "%s: pictures without labels, which a probe cannot learn; put them into a folder for each class",
+          request.dir);
+    data_close(d);
+    return NULL;
 }
 
 static bool encode_split(Encoded *e, Machine *k, const ProbeSplits *p, Split split, Fault *f)

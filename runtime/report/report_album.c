@@ -131,6 +131,13 @@ void album_svg_image(Album *a, const float *view, const char *attributes)
     fprintf(a->stream, "\" width=\"%d\" height=\"%d\" %s/>", side, side, attributes);
 }
 
+Dataset *album_test_split(const Album *a, Fault *f)
+{
+    const ReportState *s = a->state;
+    return data_request(
+        &(DataRequest){.dir = s->data_dir, .split = SPLIT_TEST, .holdout = s->holdout, .whole = true}, f);
+}
+
 void album_apology(Album *a, const Fault *f)
 {
     fputs("<p class=\"apology\">No pictures here: ", a->stream);

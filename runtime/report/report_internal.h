@@ -75,6 +75,8 @@ double album_score(const AmdimModel *m, const float *phi_n, const float *phi_m);
  * is markup. Large ones are shrunk. */
 void album_img(Album *a, const float *view, const char *attributes);
 void album_svg_image(Album *a, const float *view, const char *attributes);
+/* The test split, or of a data set without splits all of it. */
+Dataset *album_test_split(const Album *a, Fault *f);
 void album_apology(Album *a, const Fault *f); /* in place of a picture */
 /* The i-th of `count` images in an order that spreads the first few over all of them. */
 uint32_t album_spread(uint32_t i, uint32_t count);

@@ -257,7 +257,7 @@ void report_mixture(Album *a)
     char title[64];
     snprintf(title, sizeof title, "The mixture of %s", mixture_pair(a->model)->name);
     page_section_begin(a->stream, SECTION_WHOLE, title, NULL);
-    Dataset *test = data_open(a->state->data_dir, SPLIT_TEST, 0, &f);
+    Dataset *test = album_test_split(a, &f);
     bool ok = test && posteriors_new(&p, a->model, test, &f) && find_posteriors(a, &p, &f) &&
               write_pictures(a, &p, &f);
     if (!ok)

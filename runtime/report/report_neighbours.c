@@ -155,7 +155,8 @@ static void write_note(Album *a, const Search *s)
     for (uint32_t q = 0; q < s->queries; q++)
         for (int i = 0; i < s->known[q]; i++, shown++)
             same += same_class(s, s->nearest[q][i].row, q);
-    fputs("<p>Test pictures, each followed by those that f<sub>1</sub>", stream);
+    fprintf(stream, "<p>%s, each followed by those that f<sub>1</sub>",
+            s->test->undivided ? "Pictures" : "Test pictures");
     if (!feature_of_scale(a->model, 1, false))
         fputs(" (here the spatial mean of the top-most trained layer)", stream);
     fputs(" takes for the most similar, and the cosine.", stream);
@@ -186,7 +187,7 @@ static bool write_neighbours(Album *a, const Dataset *test, Fault *f)
 void report_neighbours(Album *a)
 {
     Fault f;
-    Dataset *test = data_open(a->state->data_dir, SPLIT_TEST, 0, &f);
+    Dataset *test = album_test_split(a, &f);
     page_section_begin(a->stream, SECTION_WHOLE, "Nearest neighbours", NULL);
     if (!test || !write_neighbours(a, test, &f))
         album_apology(a, &f);

@@ -145,6 +145,7 @@ static void draw_report(Training *t, ReportPhase phase, const char *reason, bool
                                .total = t->total,
                                .data = t->data,
                                .data_dir = t->options->data,
+                               .holdout = t->options->holdout,
                                .machine = &t->machine,
                                .room = t->views};
     double begun = clock_seconds();
@@ -477,7 +478,10 @@ static bool check_data(Training *t, Fault *f)
 
 static bool open_data(Training *t, Fault *f)
 {
-    t->data = data_open(t->options->data, SPLIT_PRETRAIN, t->at.limit, f);
+    const Options *o = t->options;
+    t->data = data_request(
+        &(DataRequest){.dir = o->data, .split = SPLIT_PRETRAIN, .limit = t->at.limit, .holdout = o->holdout},
+        f);
     if (!t->data || !check_data(t, f))
         return false;
     t->loader = loader_new(t->model, t->data, t->at.seed, t->at.step, t->options->threads, f);

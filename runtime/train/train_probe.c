@@ -41,7 +41,9 @@ bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t l
                    uint64_t total, Fault *f)
 {
     ProbeMemory need;
-    *p = (Probing){.last = total, .splits = {.data = {.dir = o->data, .limit = limit}, .head = "linear"}};
+    *p = (Probing){
+        .last = total,
+        .splits = {.data = {.dir = o->data, .limit = limit, .holdout = o->holdout}, .head = "linear"}};
     if (o->probe_every == 0)
         return true;
     if (o->probe_heads && !probing_heads(&p->splits, o->probe_heads))

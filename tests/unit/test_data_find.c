@@ -140,16 +140,6 @@ static void test_a_folder_above_the_set(void **state)
     refused_below("b/mnist", "lies in a folder below", "/b/mnist/MNIST");
 }
 
-static void test_pictures_without_folders(void **state)
-{
-    (void)state;
-    WRITE_PICTURES("flat", "classes/cats", "classes/dogs", "one/x");
-    touch("flat/2.JPG");
-    refused_below("flat", "2 pictures lie directly in it", "train/CLASS/");
-    refused_below("classes", "folders of pictures (cats/), but no split", "train/");
-    refused_below("one/x", "1 picture lies directly in it", "train/CLASS/");
-}
-
 static void test_files_of_other_programs(void **state)
 {
     (void)state;
@@ -294,7 +284,6 @@ int main(void)
         WITH_FOLDER(test_splits_under_other_names),
         WITH_FOLDER(test_a_split_in_place_of_the_set),
         WITH_FOLDER(test_a_folder_above_the_set),
-        WITH_FOLDER(test_pictures_without_folders),
         WITH_FOLDER(test_files_of_other_programs),
         WITH_FOLDER(test_folders_that_may_not_be_read),
         WITH_FOLDER(test_folders_of_pictures_that_may_not_be_read),
