@@ -106,7 +106,6 @@ struct Dataset {
     int classes;        /* 1 without labels */
     bool unlabelled;    /* all labels are 0 and mean nothing */
     bool coarse;        /* the labels are the coarse ones */
-    bool no_test;       /* of a training split: there is no test split beside it */
     bool undivided;     /* there are no splits, and this is all there is */
     char **class_name;  /* (classes); may hold NULL where the format has no names */
     char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
@@ -167,6 +166,8 @@ bool folder_find(const char *dir, bool *found, Fault *f); /* train/CLASS/ and te
 Dataset *folder_open(const DataRequest *r, Fault *f);
 bool array_find(const char *dir, bool *found, Fault *f); /* train.npy and test.npy, or one FILE.npy */
 Dataset *array_open(const DataRequest *r, Fault *f);
+bool tar_find(const char *dir, bool *found, Fault *f); /* *.tar of KEY.jpg and KEY.cls, or one FILE.tar */
+Dataset *tar_open(const DataRequest *r, Fault *f);
 bool classes_find(const char *dir, bool *found, Fault *f); /* CLASS/, without splits */
 Dataset *classes_open(const DataRequest *r, Fault *f);
 bool flat_find(const char *dir, bool *found, Fault *f); /* pictures in one folder, without labels */
@@ -204,6 +205,23 @@ void data_file_close(DataFile *d); /* harmless when closed */
 bool data_names_read(Dataset *d, const char *dir, const char *name, Fault *f);
 /* The descriptor of the unpacked file, or -1. */
 int gzip_unpack(int packed, const char *path, Fault *f);
+
+/* ---- tar.c ---- */
+
+enum { TAR_BLOCK = 512, TAR_NAME = 1024 };
+typedef struct {
+    char name[TAR_NAME];
+    char type;              /* the header's: '0' a file, '5' a folder, ... */
+    bool end;               /* the end's mark in place of a member; of the rest, `offset` alone is told */
+    uint64_t offset, bytes; /* of what it holds, in the file */
+    uint64_t next;          /* where the next one begins */
+} TarMember;
+/* The member that begins at `at`, with the headers in front that belong to it. */
+bool tar_member(TarMember *m, const DataFile *file, uint64_t at, Fault *f);
+bool tar_is_regular(const TarMember *m);
+bool tar_check_end(const DataFile *file, uint64_t at, Fault *f); /* nothing but zeros from there on */
+/* False with a fault where the whole file is compressed. */
+bool tar_refuse_packed(const DataFile *file, Fault *f);
 
 /* ---- fingerprint.c: whether data are the same, wherever they lie ---- */
 

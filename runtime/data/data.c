@@ -20,6 +20,7 @@ static const Format formats[] = {
     {"IDX files of the MNIST family, also as .gz", idx_find, idx_open},
     {"folders train/CLASS and test/CLASS of JPEG and PNG files", folder_find, folder_open},
     {"NumPy arrays train.npy and test.npy", array_find, array_open},
+    {"tar files of KEY.jpg and KEY.cls", tar_find, tar_open},
 };
 
 /* What any folder of pictures may be, and is where nothing better fits. */
@@ -144,8 +145,8 @@ static bool divide(Dataset *d, const DataRequest *r, Fault *f)
     }
     return !d->undivided || r->split != SPLIT_TEST || r->whole ||
            fault(f,
-                 "%s: no test split; hold out a tenth of the pictures, in training too: --holdout 0.1, or "
-                 "put them into train/ and test/",
+                 "%s: no test split; add one, or hold out a tenth of the pictures, in training too: "
+                 "--holdout 0.1",
                  dir);
 }
 

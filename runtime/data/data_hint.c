@@ -238,7 +238,8 @@ static void write_archive(const char *what, const char *name, Fault *f)
     else if (ends_in(name, packed) && !ends_in(name, tars))
         fault(f, "%s: a file that is packed; unpack it (gunzip, unxz, bunzip2, unzstd)", what);
     else
-        fault(f, "%s: an archive that is not unpacked; unpack it%s and give the folder it makes", what, with);
+        fault(f, "%s: an archive that is not unpacked; unpack it%s and give the folder it makes%s", what,
+              with, ends_in(name, tars) ? "; one of KEY.jpg and KEY.cls may stay a tar file (gunzip)" : "");
 }
 
 static bool explain_archive(const char *dir, const Contents *c, Fault *f)

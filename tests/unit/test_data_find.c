@@ -62,7 +62,6 @@ static void test_archives(void **state)
         const char *name, *todo;
     } archives[] = {{"cifar-10-binary.tar.gz", "unpack it (tar -xf)"},
                     {"pictures.TGZ", "unpack it (tar -xf)"},
-                    {"shard-0000.tar", "unpack it (tar -xf)"},
                     {"imagenette2.zip", "unpack it (unzip)"},
                     {"pictures.7z", "unpack it and"},
                     {"cifar-10-python.tar.gz", "fetch the binary version"}};

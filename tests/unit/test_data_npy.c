@@ -101,7 +101,7 @@ static void test_every_order_of_dimensions(void **state)
         char text[DATA_TEXT];
         data_describe(d, text, sizeof text);
         assert_string_equal(text, "NumPy arrays, 5 images of 7 x 6 without labels");
-        assert_false(d->no_test);
+        assert_false(d->undivided);
         for (uint32_t i = 0; i < 5; i++)
             check_picture(d, i, i, order == GREY ? 1 : 3);
         data_close(d);
@@ -201,9 +201,9 @@ static void test_one_file_is_the_training_split(void **state)
     if (!d)
         fail_msg("%s", f.text);
     assert_int_equal(d->classes, 2);
-    assert_true(d->no_test);
+    assert_true(d->undivided);
     data_close(d);
-    refused_file("mine.npy", SPLIT_TEST, "without a test split");
+    refused_file("mine.npy", SPLIT_TEST, "no test split; add one, or hold out");
     refused(SPLIT_TRAIN, "mine.labels.npy", "give that file itself, or name it train.npy");
 }
 
@@ -452,7 +452,7 @@ static void test_a_missing_file_is_named(void **state)
 {
     (void)state;
     write_pictures("train.npy", GREY, 2, 2, 2);
-    refused(SPLIT_TEST, "no test.npy beside train.npy", data_folder());
+    refused(SPLIT_TEST, "no test split; add one, or hold out", data_folder());
     write_pictures("test.npy", GREY, 1, 2, 2);
     write_array("test.labels.npy", "|u1", "(1,)", "\0", 1);
     refused(SPLIT_TRAIN, "train.npy: no labels, but ", "test.labels.npy");
