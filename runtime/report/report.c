@@ -71,6 +71,12 @@ static const char style[] =
     "  .fields figure { grid-template-columns: 130px 1fr }\n"
     "}\n";
 static const char style_of_classes[] =
+    ".map { background: var(--page); border-radius: 6px }\n"
+    ".map circle, .dotted i { --c: hsl(var(--h, 210) 62% var(--light)); --light: 44% }\n"
+    ".map circle { opacity: .8 }\n"
+    "figure .map circle:hover { opacity: 1; stroke: var(--ink); stroke-width: 1.5 }\n"
+    ".dotted i { width: 10px; height: 10px; border: 0; border-radius: 5px; background: var(--c) }\n"
+    "@media (prefers-color-scheme: dark) { .map circle, .dotted i { --light: 66% } }\n"
     ".probes { display: grid; gap: 20px 28px; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)) }\n"
     ".probes h3 { margin: 0 0 6px; font-size: 14px; font-weight: 600 }\n"
     ".matrix { overflow-x: auto; max-height: 560px }\n"

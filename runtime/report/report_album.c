@@ -2,6 +2,7 @@
 #include "report_internal.h"
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { THUMB = 64 }; /* the longest side of a picture on the page, in its own pixels */
 
@@ -28,6 +29,8 @@ bool album_open(Album *a, const AmdimModel *m, const ReportState *state, FILE *s
 void album_close(Album *a)
 {
     workspace_free(a->workspace);
+    if (a->spill > 0)
+        close(a->spill);
     free(a->own);
     free(a->bytes);
 }

@@ -56,6 +56,7 @@ typedef struct {
     float *room;    /* memory for V*B pictures */
     float *own;     /* the same where the state has none, else NULL */
     uint8_t *bytes; /* the one being written */
+    int spill;      /* the gallery's features, in a file without a name; 0: none yet, -1: it cannot be made */
 } Album;
 bool album_open(Album *a, const AmdimModel *m, const ReportState *state, FILE *stream, Fault *f);
 void album_close(Album *a);
@@ -100,7 +101,10 @@ void report_encoder(Album *a);                                               /* 
 void report_fields(Album *a);                                                /* report_fields.c */
 void report_pictures(Album *a);                                              /* report_pictures.c */
 void report_neighbours(Album *a);                                            /* report_neighbours.c */
-void report_scores(Album *a);                                                /* report_scores.c */
-void report_mixture(Album *a);                                               /* report_mixture.c */
+/* report_map.c: keeps one more picture's features of the gallery; the map of all that were kept. */
+bool map_keep(Album *a, const float *features, int dims);
+void report_map(Album *a, const Dataset *test);
+void report_scores(Album *a);  /* report_scores.c */
+void report_mixture(Album *a); /* report_mixture.c */
 
 #endif

@@ -67,8 +67,9 @@ static void keep_query(Search *s, uint32_t row, const float *x, double length)
 /* Rows come in order: a query meets those before it when it comes itself. */
 static bool take_row(Album *a, void *search, uint32_t row, const float *features, Fault *f)
 {
-    (void)a, (void)f;
+    (void)f;
     Search *s = search;
+    (void)map_keep(a, features, s->dims); /* without it there is no map */
     double length = sqrt(dot(features, features, s->dims));
     for (uint32_t q = 0; q < row && q < s->queries; q++) {
         double similarity = length > 0 ? dot(query_of(s, q), features, s->dims) / length : 0;
@@ -191,6 +192,8 @@ void report_neighbours(Album *a)
     page_section_begin(a->stream, SECTION_WHOLE, "Nearest neighbours", NULL);
     if (!test || !write_neighbours(a, test, &f))
         album_apology(a, &f);
-    data_close(test);
     page_section_end(a->stream);
+    if (test)
+        report_map(a, test);
+    data_close(test);
 }

@@ -160,14 +160,14 @@ static void quiet_commands_print_results_alone(void **state)
     const char *run_folder = scratch_path("quiet");
     char folder[512];
     snprintf(folder, sizeof folder, "%s", run_folder);
-    assert_int_equal(run("%s train --out %s --steps 3 --probe-every 1 --limit 20 --quiet", program, folder),
+    assert_int_equal(run("%s train --out %s --steps 25 --probe-every 1 --limit 20 --quiet", program, folder),
                      0);
     assert_true(is_empty("out") && is_empty("err"));
-    assert_int_equal(run("%s train --out %s --steps 6 --resume --limit 20 -q", program, folder), 0);
+    assert_int_equal(run("%s train --out %s --steps 30 --resume --limit 20 -q", program, folder), 0);
     assert_true(is_empty("out") && is_empty("err"));
-    assert_int_equal(run("%s train --out %s --steps 6 --quiet", program, folder), 1);
+    assert_int_equal(run("%s train --out %s --steps 30 --quiet", program, folder), 1);
     assert_says("holds a run"); /* errors stay */
-    assert_int_equal(run("%s train --out %s --steps 6 --resume -q --weights x", program, folder), 0);
+    assert_int_equal(run("%s train --out %s --steps 30 --resume -q --weights x", program, folder), 0);
     assert_says("note: --weights x is left aside"); /* and notes */
     assert_int_equal(run("%s probe -q --weights %s", program, folder), 1);
     assert_says("is a folder; did you mean ");

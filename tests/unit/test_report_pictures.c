@@ -196,6 +196,39 @@ static void test_one_view_one_channel_few_pictures(void **state)
 
 /* ---- drawings ---- */
 
+/* Before `end`. */
+static int count_before(const char *text, const char *end, const char *words)
+{
+    const char *until = strstr(text, end);
+    int found = 0;
+    for (; (text = strstr(text, words)) && text < until; text++)
+        found++;
+    return found;
+}
+
+/* A dot a picture of the gallery, on both maps, with its class for the pointer. */
+static void test_map(void **state)
+{
+    (void)state;
+    Reporting r;
+    reporting_begin(&r, &toy_model, NULL);
+    char *page = reporting_page(&r), *again = reporting_page(&r);
+    const char *components = strstr(page, "aria-label=\"the two principal components\"");
+    const char *sne = strstr(page, "aria-label=\"t-SNE\"");
+    assert_string_equal(page, again);
+    assert_non_null(components);
+    assert_non_null(sne);
+    const int dots = count_before(components, "</svg>", "<circle ");
+    assert_in_range(dots, 16, 512);
+    assert_int_equal(count_before(sne, "</svg>", "<circle "), dots);
+    assert_int_equal(count_before(sne, "</svg>", "<title>"), dots);
+    assert_true(count_before(sne, "</svg>", "<title>disc, picture ") > 0);
+    assert_null(strstr(components, "nan"));
+    free(page);
+    free(again);
+    reporting_end(&r);
+}
+
 static void test_encoder_and_fields(void **state)
 {
     (void)state;
@@ -203,12 +236,12 @@ static void test_encoder_and_fields(void **state)
     reporting_begin(&r, &toy_model, NULL);
     char *page = reporting_page(&r);
     const char *layers = nth(page, "<ol class=\"layers\">", 0);
-    assert_int_equal(count_of(layers, "<li"), toy_model.layers + 1); /* and the input */
+    assert_int_equal(count_before(layers, "</ol>", "<li"), toy_model.layers + 1); /* and the input */
     assert_int_equal(count_of(layers, "class=\"trained\""), 2);
     assert_non_null(strstr(nth(layers, "<li", 1), "<b>6 × 3 × 3</b><em>f<sub>3</sub>: 3-to-1</em>"));
     assert_non_null(strstr(nth(layers, "<li", 0), "<em>f<sub>1</sub>: 3-to-1</em>"));
     const char *fields = nth(page, "<div class=\"fields\">", 0);
-    assert_int_equal(count_of(fields, "<circle "), 1 + 3 * 3);
+    assert_int_equal(count_before(fields, "</section>", "<circle "), 1 + 3 * 3);
     assert_non_null(strstr(nth(fields, "<figure>", 1),
                            "<rect class=\"field\" x=\"2\" y=\"2\" width=\"4\" height=\"4\"/>"));
     free(page);
@@ -490,6 +523,7 @@ int main(void)
         TEST(test_pictures_and_views),
         TEST(test_one_view_one_channel_few_pictures),
         TEST(test_encoder_and_fields),
+        TEST(test_map),
         TEST(test_neighbours_are_the_nearest),
         TEST(test_without_test_pictures),
         TEST(test_score_maps),
