@@ -180,6 +180,8 @@ Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
  * nearest to the share, but never all: those of the smallest draws, so that a picture that is added moves few
  * others. */
 bool holdout_keep(Dataset *d, double share, bool test, Fault *f);
+/* The split that an opener opens: of a set that is to be divided, or taken whole, all there is. */
+Split holdout_opens(const DataRequest *r, bool has_test);
 uint64_t holdout_draw(const char *folder, const char *name); /* of a file: XXH64 with seed 0 of its name */
 
 /* ---- data_file.c, data_gzip.c: for the openers ---- */

@@ -249,6 +249,7 @@ static bool scan_labels(const Labels *l, int *classes, uint16_t *out, Fault *f)
  * no such split. */
 typedef struct {
     char *dir, *stem[2]; /* by malloc; stem by split */
+    bool alone;          /* one FILE.npy */
 } Place;
 
 static void place_free(Place *p)
@@ -358,6 +359,7 @@ static bool place_file(Place *p, const char *path, Fault *f)
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     p->dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
     p->stem[SPLIT_TRAIN] = strndup(name, strlen(name) - strlen(ending));
+    p->alone = true;
     return (p->dir && p->stem[SPLIT_TRAIN]) || no_memory(path, f);
 }
 
@@ -393,16 +395,29 @@ bool array_find(const char *dir, bool *found, Fault *f)
     return known;
 }
 
+static bool name_missing(const Place *p, const char *path, Split split, Fault *f)
+{
+    if (p->alone)
+        return fault(f,
+                     "%s: one array is the training split, without a test split; give a folder that holds "
+                     "train.npy and test.npy, or hold out a tenth: --holdout 0.1",
+                     path);
+    if (split == SPLIT_TEST)
+        return fault(f, "%s: no test.npy beside train.npy; write it too, or hold out a tenth: --holdout 0.1",
+                     path);
+    return fault(f, "%s: no train.npy beside test.npy; write it too", path);
+}
+
 Dataset *array_open(const DataRequest *r, Fault *f)
 {
     Place p;
     Dataset *d = NULL;
     if (find_place(&p, r->dir, f)) {
-        const Split split = r->split == SPLIT_TEST && p.stem[SPLIT_TEST] ? SPLIT_TEST : SPLIT_TRAIN;
+        const Split split = holdout_opens(r, p.stem[SPLIT_TEST] != NULL);
         if (p.stem[split])
             d = open_split(&p, split, f);
         else
-            fault(f, "%s: no train.npy beside test.npy; write it too", r->dir);
+            name_missing(&p, r->dir, split, f);
     }
     place_free(&p);
     return d;

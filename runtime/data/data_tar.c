@@ -412,6 +412,7 @@ typedef struct {
     uint32_t shards[2];
     char *packed; /* a compressed one, the first by name */
     uint32_t others;
+    bool alone;
 } Place;
 
 static void place_free(Place *p)
@@ -523,6 +524,7 @@ static bool place_file(Place *p, const char *path, Fault *f)
 {
     const char *slash = strrchr(path, '/');
     p->dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    p->alone = true;
     return p->dir ? add_shard(p, SPLIT_TRAIN, slash ? slash + 1 : path, f) : out_of_names(path, f);
 }
 
@@ -651,23 +653,32 @@ static Dataset *open_split(Place *p, Split split, Fault *f)
     return d;
 }
 
-static bool check_place(const Place *p, const char *path, Fault *f)
+static bool check_place(const Place *p, const char *path, Split split, Fault *f)
 {
     if (p->packed)
         return fault(f,
                      "%s/%s: a compressed tar file beside others, and cannot be read as it lies; unpack it "
                      "(gunzip, bunzip2, unxz, unzstd)",
                      p->dir, p->packed);
-    return p->shards[SPLIT_TRAIN] > 0 ||
-           fault(f, "%s: tar files named test..., but none named train...; add them", path);
+    if (p->shards[SPLIT_TRAIN] == 0)
+        return fault(f, "%s: tar files named test..., but none named train...; add them", path);
+    return split != SPLIT_TEST || p->shards[SPLIT_TEST] > 0 ||
+           fault(f,
+                 "%s: no tar file named test..., such as test-0000.tar, so there is no test split; add "
+                 "one%s, or hold out a "
+                 "tenth: --holdout 0.1",
+                 path, p->alone ? ", and give the folder of both" : "");
 }
 
 Dataset *tar_open(const DataRequest *r, Fault *f)
 {
     Place p;
     Dataset *d = NULL;
-    if (find_place(&p, r->dir, f) && check_place(&p, r->dir, f))
-        d = open_split(&p, r->split == SPLIT_TEST && p.shards[SPLIT_TEST] > 0 ? SPLIT_TEST : SPLIT_TRAIN, f);
+    if (find_place(&p, r->dir, f)) {
+        const Split split = holdout_opens(r, p.shards[SPLIT_TEST] > 0);
+        if (check_place(&p, r->dir, split, f))
+            d = open_split(&p, split, f);
+    }
     place_free(&p);
     return d;
 }

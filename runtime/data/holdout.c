@@ -69,6 +69,12 @@ static void hold(Drawn *drawn, uint32_t count, double share)
     qsort(drawn, count, sizeof *drawn, by_image);
 }
 
+Split holdout_opens(const DataRequest *r, bool has_test)
+{
+    const bool all = !has_test && (r->holdout > 0 || r->whole);
+    return r->split == SPLIT_TEST && !all ? SPLIT_TEST : SPLIT_TRAIN;
+}
+
 bool holdout_keep(Dataset *d, double share, bool test, Fault *f)
 {
     Drawn *drawn = allocate_zero((size_t)d->count * sizeof *drawn, "choosing test pictures", f);

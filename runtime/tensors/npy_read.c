@@ -147,8 +147,8 @@ static bool read_preamble(const DataFile *file, uint64_t *begin, uint32_t *lengt
 bool npy_read_header(NpyHeader *h, const DataFile *file, Fault *f)
 {
     char text[HEADER_MOST + 1];
-    uint32_t length;
-    uint64_t begin;
+    uint32_t length = 0;
+    uint64_t begin = 0;
     if (!read_preamble(file, &begin, &length, f))
         return false;
     if (length > HEADER_MOST)

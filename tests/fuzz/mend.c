@@ -1,5 +1,5 @@
-/* mend.c: sums put right after libFuzzer's own changes, for most inputs: those of a PNG's chunks. With a
- * wrong sum nothing behind it is ever looked at. */
+/* mend.c: sums put right after libFuzzer's own changes, for most inputs: those of a PNG's chunks and a tar
+ * file's headers. With a wrong sum nothing behind it is ever looked at. */
 #include "readers.h"
 #include "support.h"
 
@@ -57,12 +57,31 @@ static void mend_checkpoint(uint8_t *data, size_t size)
     memcpy(data + begin, &sum, sizeof sum);
 }
 
+/* Of every block that says it is a header. */
+static void mend_tar(uint8_t *data, size_t size)
+{
+    enum { BLOCK = 512, MAGIC = 257, SUM = 148, SUM_BYTES = 8 };
+    for (size_t at = 0; at + BLOCK <= size; at++) {
+        const uint8_t *found = memmem(data + at + MAGIC, size - at - MAGIC, "ustar", 5);
+        if (!found || (at = (size_t)(found - data) - MAGIC) + BLOCK > size)
+            return;
+        unsigned sum = 0;
+        memset(data + at + SUM, ' ', SUM_BYTES);
+        for (size_t i = 0; i < BLOCK; i++)
+            sum += data[at + i];
+        char text[SUM_BYTES];
+        snprintf(text, sizeof text, "%06o", sum);
+        memcpy(data + at + SUM, text, SUM_BYTES - 1);
+    }
+}
+
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed)
 {
     size = LLVMFuzzerMutate(data, size, most);
     if (seed % 8 != 0) {
         mend_png(data, size);
         mend_checkpoint(data, size);
+        mend_tar(data, size);
     }
     return size;
 }

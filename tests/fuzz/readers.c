@@ -264,6 +264,38 @@ static void take_idx(const char *folder, const uint8_t *bytes, size_t count)
         unlink(path[i]);
 }
 
+/* Labels of both splits, then pictures. */
+static void take_npy(const char *folder, const uint8_t *bytes, size_t count)
+{
+    Bytes b = {bytes, count};
+    unsigned choice = take_byte(&b);
+    static const char *const names[] = {"train.labels.npy", "test.labels.npy"};
+    char path[3][PATH_ROOM];
+    for (int i = 0; i < 2; i++)
+        put_file(path[i], folder, names[(i ^ choice) & 1], take_file(&b));
+    put_file(path[2], folder, choice & 1 ? "test.npy" : "train.npy", b);
+    for (int i = 0; i < 2; i++)
+        if (choice >> (1 + i) & 1)
+            unlink(path[i]);
+    check_data(folder, choice & 1 ? SPLIT_TEST : SPLIT_TRAIN, choice >> 5, false);
+    for (int i = 0; i < 3; i++)
+        unlink(path[i]);
+}
+
+static void take_tar(const char *folder, const uint8_t *bytes, size_t count)
+{
+    Bytes b = {bytes, count};
+    unsigned choice = take_byte(&b);
+    char path[2][PATH_ROOM];
+    put_file(path[0], folder, choice & 1 ? "test-0.tar" : "train-1.tar", take_file(&b));
+    put_file(path[1], folder, "train-0.tar", b);
+    if (choice & 2)
+        unlink(path[0]);
+    if (!may_be_large(bytes, count))
+        check_data(folder, choice & 4 ? SPLIT_TEST : SPLIT_TRAIN, choice >> 5, false);
+    unlink(path[0]), unlink(path[1]);
+}
+
 static void take_gzip(const char *folder, const uint8_t *bytes, size_t count)
 {
     DataFile d;
@@ -360,6 +392,8 @@ const Reader readers[READERS] = {
     {"cifar", take_cifar},
     {"stl", take_stl},
     {"idx", take_idx},
+    {"npy", take_npy},
+    {"tar", take_tar},
     {"gzip", take_gzip},
     {"safetensors", take_safetensors},
     {"checkpoint", take_checkpoint},

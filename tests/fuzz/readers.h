@@ -11,7 +11,7 @@ typedef struct {
     /* Aborts where something does not hold. Files are written to `folder`, which is as before in the end. */
     void (*take)(const char *folder, const uint8_t *bytes, size_t count);
 } Reader;
-enum { READERS = 8 };
+enum { READERS = 10 };
 extern const Reader readers[READERS];
 const Reader *reader_named(const char *name); /* or NULL */
 

@@ -150,6 +150,80 @@ static void idx_seeds(Seed *s)
     }
 }
 
+/* An array with a header of 80 bytes behind the preamble. */
+static size_t npy_file(uint8_t *out, const char *type, const char *shape, size_t data)
+{
+    enum { FRONT = 10, HEADER = 80 };
+    char text[HEADER + 1];
+    memset(text, ' ', HEADER);
+    int length =
+        snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", type, shape);
+    text[length] = ' ';
+    memcpy(out, "\x93NUMPY\1\0\x50\0", FRONT);
+    memcpy(out + FRONT, text, HEADER);
+    for (size_t i = 0; i < data; i++)
+        out[FRONT + HEADER + i] = (uint8_t)(i % 5 == 0);
+    return FRONT + HEADER + data;
+}
+
+static void npy_seeds(Seed *s)
+{
+    static const struct {
+        const char *labels, *pictures;
+        size_t bytes;
+    } kinds[] = {{"|u1", "(2, 4, 5)", 1}, {"<i4", "(2, 4, 5, 3)", 4}, {"<i8", "(2, 3, 4, 5)", 8}};
+    uint8_t file[400];
+    for (unsigned choice = 0; choice < 48; choice++) {
+        put_byte(s, choice);
+        for (int i = 0; i < 2; i++)
+            put_file(s, file, npy_file(file, kinds[choice % 3].labels, "(2,)", 2 * kinds[choice % 3].bytes));
+        put(s, file, npy_file(file, "|u1", kinds[choice % 3].pictures, choice % 3 ? 120 : 40));
+        hand_on(s);
+    }
+}
+
+enum { TAR_SEED = 20 * TAR_BLOCK };
+
+/* Behind what `out` has; how much it then has. */
+static size_t tar_add(uint8_t *out, size_t at, const char *name, char type, const void *bytes, size_t count)
+{
+    uint8_t *header = out + at;
+    unsigned sum = 0;
+    assert_true(at + 3 * TAR_BLOCK + count <= TAR_SEED);
+    snprintf((char *)header, 100, "%s", name);
+    snprintf((char *)header + 124, 12, "%011zo", count);
+    memset(header + 148, ' ', 8);
+    header[156] = (uint8_t)type;
+    memcpy(header + 257, "ustar\00000", 8);
+    for (int i = 0; i < TAR_BLOCK; i++)
+        sum += header[i];
+    snprintf((char *)header + 148, 8, "%06o", sum);
+    memcpy(header + TAR_BLOCK, bytes, count);
+    return at + TAR_BLOCK + (count + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK;
+}
+
+static void tar_seeds(Seed *s)
+{
+    static const char *const labels[] = {"1", "cat\n", "0"};
+    Sample png = sample_plain(5, 4, 9, 8, 7);
+    for (unsigned choice = 0; choice < 24; choice++) {
+        uint8_t file[TAR_SEED] = {0};
+        size_t count = tar_add(file, 0, "a/", '5', "", 0);
+        count = tar_add(file, count, "././@LongLink", 'L', "a/long.png", 11);
+        count = tar_add(file, count, "a/l", '0', png.bytes, png.count);
+        count = tar_add(file, count, "a/long.cls", '0', labels[choice % 3], strlen(labels[choice % 3]));
+        count = tar_add(file, count, "PaxHeaders/b", 'x', "16 path=a/b.png\n", 16);
+        count = tar_add(file, count, "x", '0', png.bytes, png.count);
+        count = tar_add(file, count, "a/b.cls", '0', labels[choice % 3], strlen(labels[choice % 3]));
+        count += 2 * TAR_BLOCK;
+        put_byte(s, choice);
+        put_file(s, file, count);
+        put(s, file, count);
+        hand_on(s);
+    }
+    free(png.bytes);
+}
+
 static void gzip_seeds(Seed *s)
 {
     uint8_t text[600], small[700];
@@ -234,6 +308,8 @@ void seeds_of(const char *reader, SeedSink *sink, void *arg)
         {"cifar", cifar_seeds},
         {"stl", stl_seeds},
         {"idx", idx_seeds},
+        {"npy", npy_seeds},
+        {"tar", tar_seeds},
         {"gzip", gzip_seeds},
         {"safetensors", safetensors_seeds},
         {"checkpoint", checkpoint_seeds},

@@ -203,7 +203,7 @@ static void test_one_file_is_the_training_split(void **state)
     assert_int_equal(d->classes, 2);
     assert_true(d->undivided);
     data_close(d);
-    refused_file("mine.npy", SPLIT_TEST, "no test split; add one, or hold out");
+    refused_file("mine.npy", SPLIT_TEST, "without a test split");
     refused(SPLIT_TRAIN, "mine.labels.npy", "give that file itself, or name it train.npy");
 }
 
@@ -452,7 +452,7 @@ static void test_a_missing_file_is_named(void **state)
 {
     (void)state;
     write_pictures("train.npy", GREY, 2, 2, 2);
-    refused(SPLIT_TEST, "no test split; add one, or hold out", data_folder());
+    refused(SPLIT_TEST, "no test.npy beside train.npy", data_folder());
     write_pictures("test.npy", GREY, 1, 2, 2);
     write_array("test.labels.npy", "|u1", "(1,)", "\0", 1);
     refused(SPLIT_TRAIN, "train.npy: no labels, but ", "test.labels.npy");

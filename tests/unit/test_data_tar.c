@@ -204,7 +204,7 @@ static void test_one_file_and_no_labels(void **state)
     d = opened(SPLIT_PRETRAIN, 0); /* the folder that it lies in: no name tells a split */
     assert_int_equal(d->count, 3);
     data_close(d);
-    refused(SPLIT_TEST, "no test split; add one, or hold out", data_folder());
+    refused(SPLIT_TEST, "no tar file named test", data_folder());
 }
 
 /* ustar's prefix, GNU's long names, pax records of path and size, sizes in base 256, old headers. */

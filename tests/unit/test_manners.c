@@ -256,7 +256,7 @@ static void bash_completes_programs(void **state)
     assert_int_equal(run("bash -n %s", script), 0);
     assert_offers(script, "_amdim_p", "./p tr", 1, "train");
     assert_offers(script, "_amdim_p", "./p --v", 1, "--version");
-    assert_offers(script, "_amdim_p", "./p probe --h", 2, "--help --head");
+    assert_offers(script, "_amdim_p", "./p probe --h", 2, "--help --head --holdout");
     assert_offers(script, "_amdim_p", "./p probe --head k", 3, "knn");
     assert_offers(script, "_amdim_p", "./p probe --head = l", 4, "linear");
     assert_offers(script, "_amdim_p", "./p encode --split \"\"", 3, "train test");
