@@ -53,7 +53,8 @@ void pixels_convert(uint8_t *pixels, size_t count, int before, int channels);
 void picture_hand_on(const Picture *p, RowSink *rows); /* one that is whole */
 typedef struct Dataset Dataset;
 /* Reads image i of the data set as Dataset.read does, and hands its rows on; p is room for it. */
-bool picture_read_rows(const Dataset *d, uint32_t i, int channels, Picture *p, RowSink *rows, Fault *f);
+bool picture_read_rows(const Dataset *d, uint32_t i, int view, int channels, Picture *p, RowSink *rows,
+                       Fault *f);
 
 /* ---- decode_room.c: memory for decoding, which all threads share ---- */
 
@@ -113,6 +114,8 @@ struct Dataset {
     uint32_t *index;    /* (count) number of each image in the format's own order */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
+    /* The same of the picture that the second view is of; NULL: it is of the same. */
+    bool (*read_second)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
     /* What decides whether --holdout takes image i; NULL: its number does. */
     uint64_t (*draw)(const Dataset *d, uint32_t i);
     /* Adds what tells these pictures from others of the same number, labels and sizes; see fingerprint.c. */
@@ -313,6 +316,13 @@ char *listing_path(const Listing *l, uint32_t i, Fault *f);
 /* Takes the listing; the labels and names of classes are the caller's to set. */
 Dataset *listed_new(const char *format, int classes, Listing *l, Fault *f);
 
+/* ---- data_pairs.c: pictures that are two views of one image ---- */
+
+/* Where every picture of a listed set is NAME.1.EXT or NAME.2.EXT, and has the other beside it, makes each
+ * two of them one image, and `format` the set's. Where only some are so, all stay as they are, and the remark
+ * says so. */
+bool pairs_join(Dataset *d, const char *format, Fault *f);
+
 /* ---- data_walk.c ---- */
 
 /* Lists the pictures below root/class_name behind those listed so far, and counts what it passes over. */
@@ -344,9 +354,10 @@ typedef struct {
     uint32_t image; /* of the training split */
     int first;      /* view */
 } ViewAddress;
-/* Reads the image once and makes views at->first, ... of it, augmented and normalised, (H, W, C) into out[0],
- * .... The model's steps in the order of docs/language.md: flip, crop, translate, jitter, grayscale; mean and
- * std last. The picture is never held whole where its format allows that. */
+/* Reads the image once, or of a set of pairs each view's picture, and makes views at->first, ... of it,
+ * augmented and normalised, (H, W, C) into out[0], .... The model's steps in the order of docs/language.md:
+ * flip, crop, translate, jitter, grayscale; mean and std last. The picture is never held whole where its
+ * format allows that. */
 bool augment_read(const AmdimModel *m, Workspace *w, const Dataset *d, const ViewAddress *at, int views,
                   float *const *out, Fault *f);
 /* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */

@@ -237,9 +237,9 @@ static void finish_views(Workspace *w)
         finish_view(w, &w->view[v]);
 }
 
-static bool read_views(Workspace *w, const Dataset *d, uint32_t image, Fault *f)
+static bool read_views(Workspace *w, const Dataset *d, uint32_t image, int view, Fault *f)
 {
-    if (!picture_read_rows(d, image, w->model->channels, &w->picture, &w->sink, f))
+    if (!picture_read_rows(d, image, view, w->model->channels, &w->picture, &w->sink, f))
         return false;
     finish_views(w);
     return true;
@@ -248,15 +248,22 @@ static bool read_views(Workspace *w, const Dataset *d, uint32_t image, Fault *f)
 bool augment_read(const AmdimModel *m, Workspace *w, const Dataset *d, const ViewAddress *at, int views,
                   float *const *out, Fault *f)
 {
-    ask(w, m, at, views, out);
-    return read_views(w, d, at->image, f);
+    bool done = true;
+    const int at_once = d->read_second ? 1 : views;
+    for (int v = 0; done && v < views; v += at_once) {
+        ViewAddress from = *at;
+        from.first += v;
+        ask(w, m, &from, at_once, out + v);
+        done = read_views(w, d, at->image, from.first, f);
+    }
+    return done;
 }
 
 bool augment_read_none(const AmdimModel *m, Workspace *w, const Dataset *d, uint32_t image, float *out,
                        Fault *f)
 {
     ask(w, m, NULL, 1, &out);
-    return read_views(w, d, image, f);
+    return read_views(w, d, image, 0, f);
 }
 
 void augment_view(const AmdimModel *m, Workspace *w, const Picture *p, uint64_t seed, uint64_t epoch,

@@ -52,11 +52,12 @@ static void check_picture(void *job, int part, int worker)
     Checking *k = job;
     Reader *own = &k->reader[worker];
     Fault f;
-    if (signals_received() || picture_read_rows(k->data, k->first + (uint32_t)part, k->model->channels,
-                                                &own->picture, &own->sink, &f))
-        return;
-    k->failed[part] = true;
-    k->wrong[part] = strdup(f.text);
+    for (int view = 0; !k->failed[part] && view < (k->data->read_second ? 2 : 1); view++)
+        k->failed[part] =
+            !signals_received() && !picture_read_rows(k->data, k->first + (uint32_t)part, view,
+                                                      k->model->channels, &own->picture, &own->sink, &f);
+    if (k->failed[part])
+        k->wrong[part] = strdup(f.text);
 }
 
 static void say_wrong(Checking *k, const char *text)

@@ -41,7 +41,7 @@ Dataset *flat_open(const DataRequest *r, Fault *f)
     if (!d)
         return NULL;
     d->unlabelled = d->undivided = true;
-    if (say_passed(d, &passed, f))
+    if (say_passed(d, &passed, f) && pairs_join(d, "flat folder of pairs of pictures", f))
         return d;
     data_close(d);
     return NULL;

@@ -208,7 +208,10 @@ static Dataset *make_dataset(Opening *o, Fault *f)
     }
     label_pictures(d, o);
     d->undivided = o->undivided;
-    return d;
+    if (pairs_join(d, "folders of pairs of pictures", f))
+        return d;
+    data_close(d);
+    return NULL;
 }
 
 /* The lists of both splits, which may be the same one. */

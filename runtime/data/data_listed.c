@@ -37,6 +37,8 @@ static bool listed_identify(const Dataset *d, Fingerprint *p, Fault *f)
         fingerprint_text(p, listing_folder(l, d->index[i]));
         fingerprint_text(p, name);
     }
+    if (d->read_second) /* whose names follow from these */
+        fingerprint_text(p, "pairs");
     for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++)
         if (!identify_size(d, fingerprint_sample(d, nth), p, f))
             return false;

@@ -67,7 +67,7 @@ bool fingerprint_pixels(const Dataset *d, Fingerprint *p, Fault *f)
     Pixels pixels = {.sink = {begin_pixels, take_pixels, end_pixels}, .to = p};
     bool read = true;
     for (uint32_t nth = 0; read && nth < fingerprint_samples(d); nth++)
-        read = picture_read_rows(d, fingerprint_sample(d, nth), CHANNELS, &picture, &pixels.sink, f);
+        read = picture_read_rows(d, fingerprint_sample(d, nth), 0, CHANNELS, &picture, &pixels.sink, f);
     picture_free(&picture);
     return read;
 }

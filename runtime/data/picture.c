@@ -79,11 +79,12 @@ void picture_hand_on(const Picture *p, RowSink *rows)
     rows->end(rows);
 }
 
-bool picture_read_rows(const Dataset *d, uint32_t i, int channels, Picture *p, RowSink *rows, Fault *f)
+bool picture_read_rows(const Dataset *d, uint32_t i, int view, int channels, Picture *p, RowSink *rows,
+                       Fault *f)
 {
     p->rows = rows;
     p->streamed = false;
-    bool done = d->read(d, i, channels, p, f);
+    bool done = (view > 0 && d->read_second ? d->read_second : d->read)(d, i, channels, p, f);
     p->rows = NULL;
     if (done && !p->streamed)
         picture_hand_on(p, rows);
