@@ -246,7 +246,7 @@ static void test_large_pictures_come_by_rows(void **state)
         Fault f;
         if (order != GREY)
             check_picture(d, 1, 1, 3);
-        assert_true(picture_read_rows(d, 1, 3, &room, &held.sink, &f));
+        assert_true(picture_read_rows(d, 1, 0, 3, &room, &held.sink, &f));
         assert_int_equal(held.rows, 90);
         assert_null(room.pixels); /* none was held */
         picture_free(&whole);
