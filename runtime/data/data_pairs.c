@@ -19,9 +19,9 @@ static char *digit_of(char *name)
 /* The second's path, by malloc. */
 static char *second_path(const Listing *l, uint32_t number, Fault *f)
 {
-    char *path = listing_path(l, number, f);
-    if (path)
-        *digit_of(path) = '2';
+    char *path = listing_path(l, number, f), *digit = path ? digit_of(path) : NULL;
+    if (digit)
+        *digit = '2';
     return path;
 }
 
@@ -94,7 +94,8 @@ static void keep_firsts(Dataset *d)
     for (uint32_t i = 0; i < d->count; i++) {
         char name[NAME_MAX + 1];
         listing_name(d->own, d->index[i], name);
-        if (*digit_of(name) == '1') {
+        const char *digit = digit_of(name);
+        if (digit && *digit == '1') {
             d->label[kept] = d->label[i];
             d->index[kept++] = d->index[i];
         }
