@@ -7,7 +7,8 @@
 
 static const char synopsis[] =
     "usage: amdimc sweep SPEC.yaml [--pairs LIST ...] [--set KEY=V1,V2 ...] --data DIR --out DIR\n"
-    "                    [--epochs N] [--limit N] [--seeds K] [--jobs N] [--run-with COMMAND]\n";
+    "                    [--epochs N] [--limit N] [--holdout SHARE] [--seeds K] [--jobs N] [--run-with "
+    "COMMAND]\n";
 const char sweep_usage[] =
     "options of sweep, besides --cc and those from --batch to --memory:\n"
     "  --pairs LIST        a combination to try; again for each, or `each`: every n-to-m of the spec's "
@@ -20,6 +21,7 @@ const char sweep_usage[] =
     "  --out DIR           where programs, runs and sweep.csv, .json and .html go; a sweep there goes on\n"
     "  --epochs N          of every run; the spec's unless given\n"
     "  --limit N           the first N images of each class, to train and to probe with\n"
+    "  --holdout SHARE     of data without a test split, the share of pictures to probe with, such as 0.1\n"
     "  --seeds K           train each with the seeds 0 to K - 1; 1 unless given\n"
     "  --jobs N            N runs at once, which share the processors; 1 unless given\n"
     "  --run-with COMMAND  a command of the shell before each program: nice, 'srun -n1', 'ssh host'; in it "
@@ -37,6 +39,13 @@ static bool parse_count(const char *text, int64_t most, int64_t *out)
     return *text >= '0' && *text <= '9' && !*end && !errno && *out >= 1 && *out <= most;
 }
 
+/* A plain decimal, which programs and JSON read too. */
+static bool is_share(const char *text)
+{
+    const double share = strtod(text, NULL);
+    return !text[strspn(text, "0123456789.")] && *text != '.' && share > 0 && share < 1;
+}
+
 /* The exit code, or -1 to go on. */
 static int parse(Sweep *s, int argc, char **argv)
 {
@@ -46,6 +55,7 @@ static int parse(Sweep *s, int argc, char **argv)
         OUT,
         EPOCHS,
         LIMIT,
+        HOLDOUT,
         SEEDS,
         SET,
         JOBS,
@@ -61,25 +71,16 @@ static int parse(Sweep *s, int argc, char **argv)
         VERSION
     };
     static const struct option options[] = {
-        {"pairs", required_argument, NULL, PAIRS},
-        {"data", required_argument, NULL, DATA},
-        {"out", required_argument, NULL, OUT},
-        {"epochs", required_argument, NULL, EPOCHS},
-        {"limit", required_argument, NULL, LIMIT},
-        {"seeds", required_argument, NULL, SEEDS},
-        {"set", required_argument, NULL, SET},
-        {"jobs", required_argument, NULL, JOBS},
-        {"run-with", required_argument, NULL, RUN_WITH},
-        {"cc", required_argument, NULL, CC},
-        {"batch", required_argument, NULL, BATCH},
-        {"march", required_argument, NULL, MARCH},
-        {"threads", required_argument, NULL, THREADS},
-        {"blas", required_argument, NULL, BLAS},
-        {"memory", required_argument, NULL, MEMORY},
-        {"quiet", no_argument, NULL, QUIET},
-        {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},
-        {NULL, 0, NULL, 0},
+        {"pairs", required_argument, NULL, PAIRS}, {"data", required_argument, NULL, DATA},
+        {"out", required_argument, NULL, OUT},     {"epochs", required_argument, NULL, EPOCHS},
+        {"limit", required_argument, NULL, LIMIT}, {"holdout", required_argument, NULL, HOLDOUT},
+        {"seeds", required_argument, NULL, SEEDS}, {"set", required_argument, NULL, SET},
+        {"jobs", required_argument, NULL, JOBS},   {"run-with", required_argument, NULL, RUN_WITH},
+        {"cc", required_argument, NULL, CC},       {"batch", required_argument, NULL, BATCH},
+        {"march", required_argument, NULL, MARCH}, {"threads", required_argument, NULL, THREADS},
+        {"blas", required_argument, NULL, BLAS},   {"memory", required_argument, NULL, MEMORY},
+        {"quiet", no_argument, NULL, QUIET},       {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},   {NULL, 0, NULL, 0},
     };
     static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
     static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000,
@@ -105,6 +106,12 @@ static int parse(Sweep *s, int argc, char **argv)
         case LIMIT:
             if (!parse_count(optarg, most_limit, &s->limit))
                 return usage_error("amdimc: sweep", no_count, "limit", optarg, (intmax_t)most_limit);
+            break;
+        case HOLDOUT:
+            if (!is_share(optarg))
+                return usage_error("amdimc: sweep",
+                                   "--holdout %s is not a share above 0 and below 1, such as 0.1", optarg);
+            s->holdout = optarg;
             break;
         case SEEDS:
             if (!parse_count(optarg, most_seeds, &s->seeds))

@@ -115,6 +115,7 @@ typedef struct {
     /* Of the command line. */
     const char *spec, *out;
     const char *data;             /* NULL: the built-in pictures */
+    const char *holdout;          /* the share of data without a test split that is to be one, or NULL */
     int64_t epochs, limit, seeds; /* epochs 0: the spec's; limit 0: none */
     bool epochs_given;
     int lists;

@@ -77,8 +77,10 @@ static bool read_kept(const Sweep *s, const char *path, const char **text)
 
 static char *settings_text(const Sweep *s)
 {
-    return arena_printf(s->arena, "data %s\nlimit %s\n%s", s->data ? s->data : "built-in pictures",
-                        s->limit ? arena_printf(s->arena, "%jd", (intmax_t)s->limit) : "none", s->canonical);
+    return arena_printf(s->arena, "data %s\nlimit %s\n%s%s%s%s", s->data ? s->data : "built-in pictures",
+                        s->limit ? arena_printf(s->arena, "%jd", (intmax_t)s->limit) : "none",
+                        s->holdout ? "holdout " : "", s->holdout ? s->holdout : "", s->holdout ? "\n" : "",
+                        s->canonical);
 }
 
 /* The line at *text, which moves on to the next; NULL at the end. */

@@ -76,9 +76,10 @@ static const char *subtitle(const Sweep *s)
 {
     Arena *a = s->arena;
     const char *data = s->data ? s->data : "the built-in pictures",
-               *limit = s->limit ? arena_printf(a, ", %jd images of each class", (intmax_t)s->limit) : "";
-    return arena_printf(a, "%s of %s, %s each, %s on %s%s", plural(a, s->combinations, "combination"),
-                        varied(s), plural(a, s->seeds, "seed"), epochs_text(s), data, limit);
+               *limit = s->limit ? arena_printf(a, ", %jd images of each class", (intmax_t)s->limit) : "",
+               *held = s->holdout ? arena_printf(a, ", %s of them held out", s->holdout) : "";
+    return arena_printf(a, "%s of %s, %s each, %s on %s%s%s", plural(a, s->combinations, "combination"),
+                        varied(s), plural(a, s->seeds, "seed"), epochs_text(s), data, limit, held);
 }
 
 /* The combination with the largest mean of a figure, or NULL. */

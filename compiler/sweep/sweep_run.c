@@ -45,9 +45,10 @@ typedef struct {
     Children *children;
     bool (*keep)(const Sweep *s);
     int tasks;
-    Task *task;  /* (tasks), in the order in which they begin */
-    Job *job;    /* (sweep->jobs) */
-    int threads; /* of each program; 0: its spec's */
+    Task *task;    /* (tasks), in the order in which they begin */
+    Job *job;      /* (sweep->jobs) */
+    int threads;   /* of each program; 0: its spec's */
+    bool answered; /* a probe has been answered: the data can be probed */
     bool stopped;
 } Work;
 
@@ -98,6 +99,7 @@ static void add_common(const Work *k, const Task *t, Words *w)
     words_option(w, "--data", s->data);
     if (s->limit)
         words_count(w, "--limit", s->limit);
+    words_option(w, "--holdout", s->holdout);
     const int own = t->combination->threads ? t->combination->threads : processor_count();
     if (k->threads && k->threads < own)
         words_count(w, "--threads", k->threads);
@@ -258,6 +260,16 @@ static void say_result(const Work *k, const Task *t)
          shown_percent(a, r->untrained[HEAD_KNN].accuracy), shown_speed(a, r->images_per_second), memory);
 }
 
+/* Without an answer to any probe so far, what is wrong with the data would be wrong for all. */
+static void end_hopeless(Work *k, const Job *j)
+{
+    if (j->doing != PROBE_UNTRAINED || k->answered || k->stopped || k->children->signal)
+        return;
+    say("amdimc: no other run is tried, as no probe has been answered");
+    k->sweep->failed = k->stopped = true;
+    children_tell(k->children, SIGTERM);
+}
+
 /* The run is over, by whatever. */
 static void end_run(Work *k, Job *j, bool good)
 {
@@ -325,6 +337,9 @@ static void take_end(Work *k, const Ended *e)
         bool good = take_result(k, j, e);
         j->child = 0;
         j->answer = NULL;
+        k->answered |= good && j->doing != TRAIN;
+        if (!good)
+            end_hopeless(k, j);
         if (!good)
             end_run(k, j, false);
     }
@@ -369,6 +384,7 @@ void run_all(Sweep *s, Children *children, bool (*keep)(const Sweep *s))
     for (int i = 0; i < s->jobs; i++)
         k.job[i].number = i;
     list_tasks(&k);
+    k.answered = sweep_complete(s) > 0;
     say_begun(s);
     compile_all(s, children);
     for (;;) {

@@ -280,6 +280,8 @@ void write_json(const Sweep *s, FILE *out)
     fputs(s->limit ? ", \"limit\": " : ", \"limit\": null", out);
     if (s->limit)
         fprintf(out, "%jd", (intmax_t)s->limit);
+    if (s->holdout)
+        fprintf(out, ", \"holdout\": %s", s->holdout);
     fprintf(out, ", \"epochs\": %jd, \"seeds\": %jd,\n", (intmax_t)s->epochs, (intmax_t)s->seeds);
     fprintf(out, "  \"complete\": %d, \"runs\": %d,\n", sweep_complete(s), s->combinations * (int)s->seeds);
     json_effects(out, s);

@@ -564,6 +564,55 @@ static void what_a_command_says_is_no_answer(void **state)
 
 /* ---- what is refused ---- */
 
+/* ---- data without a test split, without labels ---- */
+
+static void write_plain(const char *name, int number)
+{
+    char path[64];
+    snprintf(path, sizeof path, "%s/%02d.png", name, number);
+    Sample sample = sample_plain(6, 6, (uint8_t)(3 * number), (uint8_t)(7 * number), 90);
+    scratch_write(path, sample.bytes, sample.count);
+    free(sample.bytes);
+}
+
+static void a_share_of_the_data_is_probed(void **state)
+{
+    (void)state;
+    char arguments[512];
+    for (int i = 0; i < 40; i++) {
+        write_plain("held/a", i);
+        write_plain("held/b", i + 40);
+    }
+    snprintf(arguments, sizeof arguments, "--pairs 1-to-7 --data %s/held --epochs 1 --holdout", folder);
+    char call[600];
+    snprintf(call, sizeof call, "%s 0.25", arguments);
+    assert_int_equal(sweep_tiny(call, "held-out"), 0);
+    expect_in("held-out/untrained/4/seed-0/linear.json", "\"images\": 20");
+    expect_in("held-out/sweep.json", "\"holdout\": 0.25");
+    expect_in("held-out/sweep.html", "0.25 of them held out");
+    snprintf(call, sizeof call, "%s 0.5", arguments);
+    assert_int_equal(sweep_tiny(call, "held-out"), 1);
+    expect_in("said", "begun with `holdout 0.25`, not `holdout 0.5`");
+    snprintf(call, sizeof call, "%s 25", arguments);
+    assert_int_equal(sweep_tiny(call, "held-out"), 2);
+    expect_in("said", "--holdout 25 is not a share above 0 and below 1");
+}
+
+/* Two runs, of which the second is not begun. */
+static void without_any_answer_the_sweep_ends(void **state)
+{
+    (void)state;
+    char arguments[512];
+    for (int i = 0; i < 40; i++)
+        write_plain("flat", i);
+    snprintf(arguments, sizeof arguments, "--data %s/flat --epochs 1 --set optimizer.adam.lr=1e-3,1e-4",
+             folder);
+    assert_int_equal(sweep_tiny(arguments, "unlabelled"), 1);
+    expect_in("said", "pictures without labels, which a probe cannot learn");
+    expect_in("said", "no other run is tried");
+    expect_not_in("said", "[2/2]");
+}
+
 static void wrong_values_are_named(void **state)
 {
     (void)state;
@@ -679,6 +728,8 @@ int main(void)
         cmocka_unit_test(goes_on_after_a_signal),
         cmocka_unit_test(a_command_runs_the_programs),
         cmocka_unit_test(what_a_command_says_is_no_answer),
+        cmocka_unit_test(a_share_of_the_data_is_probed),
+        cmocka_unit_test(without_any_answer_the_sweep_ends),
         cmocka_unit_test(wrong_values_are_named),
         cmocka_unit_test(a_wrong_value_is_said_once),
         cmocka_unit_test(usage_is_checked),
