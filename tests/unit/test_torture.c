@@ -106,7 +106,7 @@ static bool ends_with(const char *text, const char *ending)
  */
 static bool varies(const Trial *t, const char *name)
 {
-    static const char *const words[] = {"report.html", "events.out", "metrics.jsonl", "sweep/"};
+    static const char *const words[] = {"report.html", "events.out", "metrics.jsonl", "probe.json", "sweep/"};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strstr(name, words[i]))
             return true;
