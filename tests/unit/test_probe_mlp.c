@@ -71,7 +71,7 @@ static double loss(Bench *b)
 /* Gradients by themselves: at rate 0 Adam leaves the weights where they are. */
 static void gradients(Bench *b)
 {
-    b->m.adam = (AdamStep){.rate = 0, .eps = 1};
+    b->m.adam = (AdamStep){.rate = 0, .eps = 1, .keep = 1};
     batch_scores(&b->m, &b->rows, b->order, ROWS);
     amdim_parallel(b->pool, backward_part, &b->m, GROUPS);
     bias_backward(&b->m);
