@@ -101,17 +101,21 @@ bool png_data_uri(FILE *stream, const uint8_t *pixels, int width, int height, in
 typedef enum { SPLIT_TRAIN, SPLIT_TEST, SPLIT_PRETRAIN } Split;
 typedef struct Fingerprint Fingerprint;
 struct Dataset {
-    const char *format; /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
-    uint32_t count;     /* images of the split, after the limit */
-    int width, height;  /* of every image; 0: each has its own */
-    int classes;        /* 1 without labels */
-    bool unlabelled;    /* all labels are 0 and mean nothing */
-    bool coarse;        /* the labels are the coarse ones */
-    bool undivided;     /* there are no splits, and this is all there is */
-    char **class_name;  /* (classes); may hold NULL where the format has no names */
-    char *remark;       /* what is there and not taken, or missing, by malloc; NULL: nothing */
-    uint16_t *label;    /* (count) */
-    uint32_t *index;    /* (count) number of each image in the format's own order */
+    const char *format;   /* "CIFAR-10 binary", "folders of pictures", "built-in pictures" */
+    uint32_t count;       /* images of the split, after the limit */
+    int width, height;    /* of every image; 0: each has its own */
+    int classes;          /* 1 without labels */
+    bool unlabelled;      /* all labels are 0 and mean nothing */
+    bool coarse;          /* the labels are the coarse ones */
+    bool undivided;       /* there are no splits, and this is all there is */
+    char **class_name;    /* (classes); may hold NULL where the format has no names */
+    char *remark;         /* what is there and not taken, or missing, by malloc; NULL: nothing */
+    uint16_t *label;      /* (count) */
+    uint32_t *index;      /* (count) number of each image in the format's own order */
+    uint32_t held;        /* images that --holdout takes away from these */
+    uint16_t *held_label; /* (held) */
+    uint32_t *held_index; /* (held) */
+    bool borrowed;        /* all but this itself is another's */
     /* Reads image i of the split (0..count-1) to `channels` channels; called from several threads at once. */
     bool (*read)(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f);
     /* The same of the picture that the second view is of; NULL: it is of the same. */
@@ -183,6 +187,9 @@ Dataset *pictures_open(Split split, Fault *f); /* drawn, not read */
  * nearest to the share, but never all: those of the smallest draws, so that a picture that is added moves few
  * others. */
 bool holdout_keep(Dataset *d, double share, bool test, Fault *f);
+/* What is held out of d, or all of it where it is undivided, without a second index. To be closed before d.
+ */
+Dataset *holdout_borrow(const Dataset *d, Fault *f);
 /* The split that an opener opens: of a set that is to be divided, or taken whole, all there is. */
 Split holdout_opens(const DataRequest *r, bool has_test);
 uint64_t holdout_draw(const char *folder, const char *name); /* of a file: XXH64 with seed 0 of its name */

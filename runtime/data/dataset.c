@@ -27,6 +27,10 @@ void data_close(Dataset *d)
 {
     if (!d)
         return;
+    if (d->borrowed) {
+        free(d);
+        return;
+    }
     if (d->close)
         d->close(d);
     for (int c = 0; d->class_name && c < d->classes; c++)
@@ -35,5 +39,7 @@ void data_close(Dataset *d)
     free(d->remark);
     free(d->label);
     free(d->index);
+    free(d->held_label);
+    free(d->held_index);
     free(d);
 }

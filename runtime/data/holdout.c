@@ -8,29 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-    uint64_t draw;
-    uint32_t image; /* of the data set as it is opened */
-    uint16_t label;
-    bool held;
-} Drawn;
-
-static int by_class_and_draw(const void *a, const void *b)
-{
-    const Drawn *x = a, *y = b;
-    if (x->label != y->label)
-        return x->label < y->label ? -1 : 1;
-    if (x->draw != y->draw)
-        return x->draw < y->draw ? -1 : 1;
-    return x->image < y->image ? -1 : 1;
-}
-
-static int by_image(const void *a, const void *b)
-{
-    const Drawn *x = a, *y = b;
-    return x->image < y->image ? -1 : 1;
-}
-
 uint64_t holdout_draw(const char *folder, const char *name)
 {
     Digest d;
@@ -50,46 +27,118 @@ static uint64_t draw_number(uint32_t number)
     return digest_end(&d);
 }
 
-static void hold_of_class(Drawn *first, uint32_t count, double share)
+static uint64_t draw_of(const Dataset *d, uint32_t i)
 {
-    uint32_t held = (uint32_t)lround(share * count);
-    held = held < count ? held : count - 1;
-    for (uint32_t i = 0; i < held; i++)
-        first[i].held = true;
+    return d->draw ? d->draw(d, i) : draw_number(d->index[i]);
 }
 
-static void hold(Drawn *drawn, uint32_t count, double share)
+static int ascending(const void *a, const void *b)
 {
-    qsort(drawn, count, sizeof *drawn, by_class_and_draw);
-    for (uint32_t first = 0, end = 0; first < count; first = end) {
-        while (end < count && drawn[end].label == drawn[first].label)
-            end++;
-        hold_of_class(drawn + first, end - first, share);
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* One more than the largest draw of the class's that is held, which are `held` of `count`; room (count). */
+static uint64_t threshold_of(const Dataset *d, int label, uint32_t count, uint32_t held, uint64_t *room)
+{
+    uint32_t n = 0;
+    if (held == 0)
+        return 0;
+    for (uint32_t i = 0; i < d->count && n < count; i++)
+        if (d->label[i] == label)
+            room[n++] = draw_of(d, i);
+    qsort(room, n, sizeof *room, ascending);
+    return room[held - 1] + 1;
+}
+
+static uint32_t held_of(uint32_t count, double share)
+{
+    const uint32_t held = (uint32_t)lround(share * count);
+    return held < count ? held : count > 0 ? count - 1 : 0;
+}
+
+/* Thresholds by class; NULL without memory. */
+static uint64_t *find_thresholds(const Dataset *d, double share)
+{
+    const size_t classes = (size_t)d->classes;
+    uint32_t *count = calloc(classes, sizeof *count), most = 1;
+    uint64_t *threshold = calloc(classes, sizeof *threshold);
+    for (uint32_t i = 0; count && i < d->count; i++)
+        most = ++count[d->label[i]] > most ? count[d->label[i]] : most;
+    uint64_t *room = count ? malloc(most * sizeof *room) : NULL;
+    for (int c = 0; threshold && room && c < d->classes; c++)
+        threshold[c] = threshold_of(d, c, count[c], held_of(count[c], share), room);
+    const bool done = threshold && room;
+    free(room);
+    free(count);
+    if (!done) {
+        free(threshold);
+        return NULL;
     }
-    qsort(drawn, count, sizeof *drawn, by_image);
+    return threshold;
 }
 
-Split holdout_opens(const DataRequest *r, bool has_test)
+/* Those below their class's threshold, or the others, stay; what goes is kept apart. */
+static bool divide(Dataset *d, const uint64_t *threshold, bool test)
 {
-    const bool all = !has_test && (r->holdout > 0 || r->whole);
-    return r->split == SPLIT_TEST && !all ? SPLIT_TEST : SPLIT_TRAIN;
+    uint32_t kept = 0;
+    d->held_label = malloc((size_t)d->count * sizeof *d->held_label);
+    d->held_index = malloc((size_t)d->count * sizeof *d->held_index);
+    if (!d->held_label || !d->held_index)
+        return false;
+    for (uint32_t i = 0; i < d->count; i++) {
+        const uint16_t label = d->label[i];
+        const uint32_t index = d->index[i];
+        if ((draw_of(d, i) < threshold[label]) == test) {
+            d->label[kept] = label;
+            d->index[kept++] = index;
+        } else {
+            d->held_label[d->held] = label;
+            d->held_index[d->held++] = index;
+        }
+    }
+    d->count = kept;
+    return true;
+}
+
+/* Arrays of what is held have as many elements as there are. */
+static void trim(Dataset *d)
+{
+    const size_t held = d->held ? d->held : 1;
+    void *label = realloc(d->held_label, held * sizeof *d->held_label);
+    void *index = realloc(d->held_index, held * sizeof *d->held_index);
+    d->held_label = label ? label : d->held_label;
+    d->held_index = index ? index : d->held_index;
+    d->bytes += held * (sizeof *d->held_label + sizeof *d->held_index);
 }
 
 bool holdout_keep(Dataset *d, double share, bool test, Fault *f)
 {
-    Drawn *drawn = allocate_zero((size_t)d->count * sizeof *drawn, "choosing test pictures", f);
-    if (!drawn)
-        return false;
-    for (uint32_t i = 0; i < d->count; i++)
-        drawn[i] = (Drawn){d->draw ? d->draw(d, i) : draw_number(d->index[i]), i, d->label[i], false};
-    hold(drawn, d->count, share);
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < d->count; i++)
-        if (drawn[i].held == test) {
-            d->label[kept] = d->label[i];
-            d->index[kept++] = d->index[i];
-        }
-    d->count = kept;
-    free(drawn);
+    uint64_t *threshold = find_thresholds(d, share);
+    const bool done = threshold && divide(d, threshold, test);
+    free(threshold);
+    if (!done)
+        return fault(f, "out of memory for choosing test pictures; free some");
+    trim(d);
     return true;
+}
+
+Dataset *holdout_borrow(const Dataset *d, Fault *f)
+{
+    Dataset *b = allocate(sizeof *b, "a data set", f);
+    if (!b)
+        return NULL;
+    *b = *d;
+    b->borrowed = true;
+    if (d->held) {
+        b->count = d->held;
+        b->label = d->held_label;
+        b->index = d->held_index;
+    }
+    return b;
+}
+Split holdout_opens(const DataRequest *r, bool has_test)
+{
+    const bool all = !has_test && (r->holdout > 0 || r->whole);
+    return r->split == SPLIT_TEST && !all ? SPLIT_TEST : SPLIT_TRAIN;
 }

@@ -137,6 +137,8 @@ void album_svg_image(Album *a, const float *view, const char *attributes)
 Dataset *album_test_split(const Album *a, Fault *f)
 {
     const ReportState *s = a->state;
+    if (s->data->undivided || s->data->held)
+        return holdout_borrow(s->data, f);
     return data_request(
         &(DataRequest){.dir = s->data_dir, .split = SPLIT_TEST, .holdout = s->holdout, .whole = true}, f);
 }

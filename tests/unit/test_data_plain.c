@@ -71,6 +71,29 @@ static void test_classes_without_a_split(void **state)
     refused(SPLIT_TEST, "no test split", "--holdout 0.1");
 }
 
+/* What training leaves is what the test split has, without a second index. */
+static void test_what_is_held_out_can_be_borrowed(void **state)
+{
+    (void)state;
+    Fault f;
+    write_classes();
+    Dataset *train = held_out(SPLIT_TRAIN, 0.25), *test = held_out(SPLIT_TEST, 0.25);
+    Dataset *borrowed = holdout_borrow(train, &f);
+    assert_non_null(borrowed);
+    assert_int_equal(borrowed->count, test->count);
+    assert_memory_equal(borrowed->label, test->label, test->count * sizeof *test->label);
+    for (uint32_t i = 0; i < test->count; i++)
+        assert_int_equal(red_of(borrowed, i), red_of(test, i));
+    data_close(borrowed);
+    data_close(train);
+    data_close(test);
+    Dataset *all = opened(SPLIT_TRAIN, 0);
+    borrowed = holdout_borrow(all, &f);
+    assert_int_equal(borrowed->count, all->count);
+    data_close(borrowed);
+    data_close(all);
+}
+
 /* Every picture is in one of the splits; each class gives its share, and none all it has. */
 static void test_a_share_of_each_class_is_held_out(void **state)
 {
@@ -205,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(test_classes_without_a_split),
+        WITH_FOLDER(test_what_is_held_out_can_be_borrowed),
         WITH_FOLDER(test_a_share_of_each_class_is_held_out),
         WITH_FOLDER(test_the_limit_comes_after_the_holdout),
         WITH_FOLDER(test_pictures_that_are_added_move_few),
