@@ -35,16 +35,6 @@ static bool read_second(const Dataset *d, uint32_t i, int channels, Picture *out
 
 /* ---- joining ---- */
 
-/* Pictures of the folder that holds number `i` are first, ... end - 1. Their names ascend. */
-static void folder_range(const Listing *l, uint32_t i, uint32_t *first, uint32_t *end)
-{
-    uint32_t p = 0;
-    while (l->place[p].until <= i)
-        p++;
-    *first = p ? l->place[p - 1].until : 0;
-    *end = l->place[p].until;
-}
-
 static bool range_holds(const Listing *l, uint32_t low, uint32_t end, const char *name)
 {
     char other[NAME_MAX + 1];
@@ -70,10 +60,14 @@ typedef struct {
 static Pairing look_for_pairs(const Listing *l)
 {
     Pairing p = {.firsts = 0};
-    for (uint32_t i = 0, first = 0, end = 0; i < l->count; i++) {
+    /* Of the folder under way the pictures are first, ... end - 1, and their names ascend; no folder is
+     * empty. */
+    for (uint32_t i = 0, first = 0, end = 0, place = 0; i < l->count; i++) {
         char name[NAME_MAX + 1];
-        if (i == end)
-            folder_range(l, i, &first, &end);
+        if (i == end) {
+            first = end;
+            end = l->place[place++].until;
+        }
         listing_name(l, i, name);
         char *digit = digit_of(name);
         const bool is_first = digit && *digit == '1';

@@ -158,7 +158,7 @@ void report_classes(Album *a)
     char *path = path_join(state->run, "probe.json");
     Dataset *test = NULL;
     if (path && confusions_read(&c, path)) {
-        if (c.step <= state->step && (test = data_open(state->data_dir, SPLIT_TEST, 0, &f)))
+        if (c.step <= state->step && (test = album_test_split(a, &f)))
             write_section(a->stream, &c, test);
         if (test)
             data_close(test);
