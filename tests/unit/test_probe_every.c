@@ -447,6 +447,29 @@ static void test_a_picture_that_cannot_be_read(void **state)
     assert_true(rows.row[1].probe == 1 && rows.row[3].probe == 1);
 }
 
+/* Its classes are on the report as well. */
+static void test_a_share_that_is_held_out_is_probed(void **state)
+{
+    (void)state;
+    write_training_pictures();
+    Options o = options_with_data(2);
+    o.limit = -1;
+    o.holdout = 0.2;
+    trains(&toy_model, &o, 0);
+    FILE *page = fopen(scratch_path("run/report.html"), "r");
+    assert_non_null(page);
+    char *line = NULL;
+    size_t room = 0;
+    bool classes = false;
+    while (getline(&line, &room, page) >= 0) {
+        classes |= strstr(line, "<h2>Classes") != NULL;
+        assert_null(strstr(line, "No pictures here"));
+    }
+    free(line);
+    fclose(page);
+    assert_true(classes);
+}
+
 /* STL-10: what is trained on has no labels; the probe's training pictures are others. */
 static void test_the_labelled_part_is_probed(void **state)
 {
@@ -500,6 +523,7 @@ int main(void)
         TEST(test_a_signal_in_the_last_probe),
         TEST(test_memory_is_kept_to),
         TEST(test_no_test_split),
+        TEST(test_a_share_that_is_held_out_is_probed),
         TEST(test_a_picture_that_cannot_be_read),
         TEST(test_the_labelled_part_is_probed),
         cmocka_unit_test(test_time_in_the_probe_is_no_steps),
