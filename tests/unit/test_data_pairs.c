@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* A picture whose red says which it is, in hundredths. */
+/* A picture whose red says which it is. */
 static void write_plain(const char *name, uint8_t red)
 {
     Sample sample = sample_plain(8, 8, red, 0, 0);
