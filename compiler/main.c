@@ -30,6 +30,7 @@ static const char usage[] =
     "  --threads N         threads of the program, unless it is told otherwise\n"
     "  --blas NAME         openblas or none\n"
     "  --memory SIZE       the most the program may hold: 512MiB\n"
+    "  --ranks R           equal shares of the batch, for as many as R processes of MPI\n"
     "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
     "says\n"
     "  --static            a program that needs no shared library\n"
@@ -213,6 +214,7 @@ static int parse(Command *c, int argc, char **argv)
         THREADS,
         BLAS,
         MEMORY,
+        RANKS,
         TARGET,
         STATIC,
         PRODUCTS,
@@ -235,6 +237,7 @@ static int parse(Command *c, int argc, char **argv)
         {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},
         {"memory", required_argument, NULL, MEMORY},
+        {"ranks", required_argument, NULL, RANKS},
         {"target", required_argument, NULL, TARGET},
         {"static", no_argument, NULL, STATIC},
         {"explain", optional_argument, NULL, EXPLAIN},
@@ -268,6 +271,7 @@ static int parse(Command *c, int argc, char **argv)
         case THREADS: c->overrides.threads = optarg; break;
         case BLAS: c->overrides.blas = optarg; break;
         case MEMORY: c->overrides.memory = optarg; break;
+        case RANKS: c->overrides.ranks = optarg; break;
         case TARGET:
             if (parse_target(c, optarg))
                 return EXIT_USAGE;

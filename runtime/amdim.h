@@ -4,9 +4,10 @@
  * functions that compute. The runtime (data, augmentation, optimiser, checkpoints, commands) reads that
  * description and knows no spec, layer or pair.
  *
- * Letters: V views, B images of a batch, N = V*B images of a step (view-major: image b of view v is row
- * v*B + b), H = W the side, C channels, R the width of the embeddings. All floats are float32. Activations
- * lie as pixels x channels (N, H, W, C); weights of a k x k convolution as (k*k*in) x out. */
+ * Letters: V views, B images of a batch, R shares of it, S = B/R images of a share, N = V*S images of a step
+ * (view-major: image b of view v is row v*S + b), H = W the side, C channels, R the width of the embeddings.
+ * All floats are float32. Activations lie as pixels x channels (N, H, W, C); weights of a k x k convolution
+ * as (k*k*in) x out. */
 #ifndef AMDIM_H
 #define AMDIM_H
 
@@ -81,13 +82,21 @@ typedef struct {
  * AmdimModel.tensors. The gradient's memory is used again after the call. */
 typedef void AmdimTake(AmdimStep *step, int tensor, const float *gradient);
 
+/* What a share of the batch gives where shares meet, and where it gets what the others gave. */
+typedef struct {
+    const float *give;
+    float *get;
+    int blocks;
+    size_t floats; /* of a block */
+} AmdimMeeting;
+
 struct AmdimStep {
     AmdimPool *pool;
     char *arena;    /* AmdimModel.arena_bytes, aligned to 64; contents arbitrary */
     float *params;  /* AmdimModel.param_floats: trained tensors, then running statistics */
     const float *x; /* (N, H, W, C) normalised views */
     const int32_t
-        *locations;  /* (AmdimModel.located, V, B) row-major source locations, see AmdimPair.located */
+        *locations;  /* (AmdimModel.located, V, S) row-major source locations, see AmdimPair.located */
     AmdimTake *take; /* who takes the gradients */
     void *taker;     /* for take */
     /* If not NULL, told of each operation as it begins, and with op NULL of the end. An operation that runs
@@ -95,16 +104,58 @@ struct AmdimStep {
     void (*begin)(AmdimStep *step, const AmdimOp *op);
     void *profiler; /* for begin */
 
+    /* Of a model of several shares (AmdimModel.shares): all their steps run at once, and meet here, each in
+     * the same meetings in the same order. */
+    int share;          /* which of them this is, from 0 */
+    bool moves_running; /* it moves the running statistics, which the shares of a process have in common */
+    /* Each gives `blocks` blocks; all get (blocks, shares, floats). */
+    void (*gather)(AmdimStep *step, const AmdimMeeting *m);
+    /* Each gives (blocks, shares, floats), a block for each share; and gets (shares, blocks, floats), what
+     * each gave for it. */
+    void (*exchange)(AmdimStep *step, const AmdimMeeting *m);
+    void *company; /* for gather and exchange */
+
     /* What the step leaves behind, written before the first gradient is taken. */
     double loss;             /* the objective: sum of weight * pair's loss, + penalty weight * sum of P */
     double penalty;          /* sum of P over pairs, unweighted */
     double *pair_loss;       /* (pairs) unweighted */
     double *pair_accuracy;   /* (pairs) share of the positives that score above all their negatives */
     const float **embedding; /* (scales) where each phi_d lies, (N, d, d, R), during forward_done */
+    /* Asked, if not NULL, before forward_done, of a model of several shares: whether the embeddings of all of
+     * them are to be there then. Losses are. */
+    bool (*wants_embeddings)(const AmdimStep *step);
     /* Called, if not NULL, when all of the above is known and the backward pass has not begun; false ends the
      * step there (no gradient is taken). */
     bool (*forward_done)(AmdimStep *step);
 };
+
+/* ---- processes ---- */
+
+/* What carries bytes between the processes of one training, P of them, each of which calls the same functions
+ * in the same order. What fails ends the process, and with it the others. */
+typedef struct {
+    /* Joins the others; the number of this one, and of all. False, having said why, where that is not
+     * possible. */
+    bool (*join)(int *process, int *processes);
+    /* Gets `bytes` from each process, in their order. */
+    void (*gather)(const void *give, void *get, size_t bytes);
+    /* Gives `bytes` to each process, and gets as many from each. */
+    void (*exchange)(const void *give, void *get, size_t bytes);
+    /* All get what process 0 has there. */
+    void (*tell)(void *memory, size_t bytes);
+    /* As gather and exchange, going on while the process does: a handle, which `arrived` asks for, and `wait`
+     * waits for and frees. */
+    void *(*gather_begin)(const void *give, void *get, size_t bytes);
+    void *(*exchange_begin)(const void *give, void *get, size_t bytes);
+    bool (*arrived)(void *handle);
+    void (*wait)(void *handle);
+    const char *(*name)(void); /* "Open MPI 4.1.4" */
+    void (*leave)(void);       /* when all have ended well */
+    void (*abandon)(int code); /* ends all processes */
+} AmdimWire;
+
+extern const AmdimWire
+    amdim_wire; /* of runtime/shares/mpi.c, which programs of several shares are linked with */
 
 /* ---- the model ---- */
 
@@ -211,6 +262,8 @@ typedef struct {
     const char *march, *target, *blas;
 
     int views, batch, channels, size;
+    int shares;              /* R that the batch is cut into, of S = B/R images; N is V*S */
+    const AmdimWire *wire;   /* between processes; NULL where there is one share */
     const float *mean, *std; /* (C) on pixels in 0..1 */
     int embedding_dim;
     AmdimMixture mixture;

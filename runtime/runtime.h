@@ -378,12 +378,14 @@ void augment_none(const AmdimModel *m, Workspace *w, const Picture *p, float *ou
 /* ---- loader.c: pictures prepared while the step runs ---- */
 
 typedef struct Loader Loader;
-/* Begins to prepare batches from `step` on: step s is batch s % (count / B) of epoch s / (count / B); an
- * incomplete last batch is left out. Fails when the set is smaller than a batch. */
-Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_t step, int threads,
-                   Fault *f);
-/* The next step's views (N, H, W, C), the caller's to write over until the next call. NULL with a fault when
- * a picture could not be read, or a signal asked to end first. */
+/* Begins to prepare batches, or what is held of them (NULL: all), from `step` on: step s is batch s % (count
+ * / B) of epoch s / (count / B); an incomplete last batch is left out. Fails when the set is smaller than a
+ * batch. */
+typedef struct Held Held;
+Loader *loader_new(const AmdimModel *m, const Held *held, const Dataset *d, uint64_t seed, uint64_t step,
+                   int threads, Fault *f);
+/* The next step's views, as AmdimStep.x has them of what is held, the caller's to write over until the next
+ * call. NULL with a fault when a picture could not be read, or a signal asked to end first. */
 float *loader_next(Loader *l, Fault *f);
 void loader_free(Loader *l);
 
@@ -438,22 +440,32 @@ bool weights_give(TensorWriter *w, const AmdimTensor *t, const float *ours, Faul
 
 /* ---- optimizer.c ---- */
 
+typedef struct Company Company;
 typedef struct {
     const AmdimModel *model;
-    float *moments; /* Adam: first then second moments of all trained floats; SGD: momentum; or NULL */
-    uint64_t steps; /* taken so far */
-    double lr;      /* of the step under way */
+    size_t floats;    /* moments of one kind: of all trained floats, or of those that this process moves */
+    float *moments;   /* Adam: first then second moments; SGD: momentum; or NULL */
+    uint64_t steps;   /* taken so far */
+    double lr;        /* of the step under way */
+    Company *company; /* whose processes hold the others; or NULL */
 } Optimizer;
 bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f);
+/* The same of one that holds the moments of what its company has it move; c may be NULL. */
+bool optimizer_join(Optimizer *o, const AmdimModel *m, Company *c, Fault *f);
 void optimizer_free(Optimizer *o);
-size_t optimizer_floats(const AmdimModel *m); /* at moments */
+int optimizer_moments(const AmdimModel *m);   /* kinds of moments */
+size_t optimizer_floats(const AmdimModel *m); /* all of them, of the whole model */
 /* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun, or the cosine's share
  * of it in a run of `total` steps. */
 double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch, uint64_t total);
+/* A tensor's moments of one kind; of a company, see company_moments. */
+const float *optimizer_moment(const Optimizer *o, int kind, int tensor);
 /* The same bits as adam_elements, by wider vectors where the processor has them. */
 void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
                  float *second);
 AdamStep optimizer_adam(const AmdimOptimizer *rule, double lr, uint64_t step);
+/* Some numbers' update, whose moments lie at `at` among those of a kind. */
+void optimizer_move(const Optimizer *o, size_t count, float *params, const float *gradient, size_t at);
 /* One tensor's update, in parallel. */
 void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient);
 
@@ -488,6 +500,8 @@ typedef enum { CHECKPOINT_LOADED, CHECKPOINT_NOT_WHOLE, CHECKPOINT_REFUSED } Che
  * canonical spec in the metadata. The same state gives the same bytes. */
 bool checkpoint_save(const AmdimModel *m, const CheckpointFiles *files, const float *params,
                      const Optimizer *o, const Progress *p, Fault *f);
+/* What the other processes of a company do meanwhile. */
+bool checkpoint_help(const AmdimModel *m, const Optimizer *o, Fault *f);
 /* Not whole: it is not there, is damaged, lies on a damaged disk, or lacks something. Refused: it is of
  * another spec, or cannot be read for now (rights, memory), which says nothing of its bytes. */
 CheckpointState checkpoint_load(const AmdimModel *m, const char *path, float *params, Optimizer *o,
@@ -498,19 +512,69 @@ CheckpointState checkpoint_load_newest(const AmdimModel *m, CheckpointFiles *fil
 
 /* ---- step.c: all that a step needs, allocated once ---- */
 
+/* The images of a batch that this process holds: all, or those of its shares. */
+struct Held {
+    int first, count, share; /* S */
+};
+
 typedef struct {
     const AmdimModel *model;
     AmdimPool *pool;
     float *params;
-    AmdimStep step; /* arena, locations, results */
-    int32_t *locations;
+    AmdimStep step;     /* arena, locations, results; of a company the front, which company_step makes true */
+    Held held;          /* whose views are step.x */
+    Company *company;   /* of a model of several shares; else NULL */
+    int32_t *locations; /* (located, V, B) of the whole batch */
 } Machine;
 bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f);
 void machine_free(Machine *k);
-/* Pictures of normal noise in place of real ones, (N, H, W, C), by allocate. */
-float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f);
+void machine_step(Machine *k);
+/* Whether this process has nothing to do in a command that takes one. */
+bool machine_rests(const Machine *k, const char *command);
+/* Where image `image` of the batch, which is held, lies in a view of step.x, and of a row of locations: what
+ * is held lies share by share. */
+size_t held_row(const AmdimModel *m, const Held *h, int view, int image);
+size_t held_location(const AmdimModel *m, const Held *h, int row, int view, int image);
+/* Pictures of normal noise in place of real ones, as step.x, by allocate. */
+float *made_up_input(const Machine *k, uint64_t seed, Fault *f);
 /* The source locations of step `step`: uniform, one draw for each row and image. */
 void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step);
+
+/* ---- shares/company.c: the shares of a batch that this process holds ---- */
+
+/* What `front` says of a step, its pool, parameters, views and locations, take and forward_done, all shares
+ * go by; losses are those of the batch. It joins the other processes. */
+Company *company_new(const AmdimModel *m, AmdimStep *front, Fault *f);
+void company_free(Company *c);
+void company_step(Company *c);
+/* From here on gradients go to the optimizer, not to front->take; sets o->floats. */
+bool company_optimizes(Company *c, Optimizer *o, Fault *f);
+/* Without a company there is one process, number 0; it leads, and agrees with itself. */
+int company_process(const Company *c);
+int company_processes(const Company *c);
+bool company_leads(const Company *c);
+/* Of flags, those that any process gives. */
+unsigned company_agree(const Company *c, unsigned flags);
+/* What process 0 has there, all have. */
+void company_tell(const Company *c, void *memory, size_t bytes);
+/* Whether all processes give the same text; else false with a fault that names the first which does not, and
+ * what it gives. `what` is what they are to agree on. */
+bool company_compare(const Company *c, const char *text, const char *what, Fault *f);
+/* Moments of one kind of a tensor, which all processes ask for together: until the next is asked for. */
+const float *company_moments(Company *c, int kind, int tensor);
+/* Keeps, of the whole model's moments, those of this process. */
+void company_keep_moments(Company *c, const Optimizer *whole);
+
+/* ---- shares/join.c ---- */
+
+/* Joins the other processes of a model of several shares, once. */
+bool company_join(const AmdimModel *m, int *process, int *processes, Fault *f);
+/* All processes have come to a good end: each calls it, and none goes on before all have. */
+void company_part(void);
+/* The last of a program: where its processes have not parted, they do, or all end with this one's failure. */
+void company_end(int code);
+/* "rank 1 on HOST: " where there are others, else "". */
+const char *company_name(void);
 
 /* ---- peak.c ---- */
 
@@ -857,9 +921,10 @@ void meter_end(Meter *k);                  /* leaves the cursor on a line of its
 /* From here on SIGINT, SIGTERM, SIGXCPU, SIGUSR2 and, unless it is ignored, SIGHUP ask the program to end,
  * SIGUSR1 to save. A second SIGINT that comes a second later or more ends it at once. */
 void signals_watch(void);
-int signals_received(void);   /* the first that asked to end, or 0 */
-bool signals_take_save(void); /* SIGUSR1 has come since the last call */
-int signals_exit_code(void);  /* of a program that ends for one: 128 + its number, 75 for SIGUSR2 */
-int exit_code(bool done);     /* of a command that a signal may have ended: 0, that, or 1 */
+int signals_received(void);             /* the first that asked to end, or 0 */
+void signals_follow(int signal_number); /* another process of the training received it */
+bool signals_take_save(void);           /* SIGUSR1 has come since the last call */
+int signals_exit_code(void);            /* of a program that ends for one: 128 + its number, 75 for SIGUSR2 */
+int exit_code(bool done);               /* of a command that a signal may have ended: 0, that, or 1 */
 
 #endif

@@ -90,46 +90,72 @@ INLINE void batchnorm_ask(const float *row, ptrdiff_t channels, int width)
         }                                                                                                    \
     } while (0)
 
-/* Training: statistics of each view of its own; running statistics take the views in turn (unbiased
- * variance). The sum of distances from a first mean corrects it to far below a float's last place, which
- * matters where a channel's mean is large beside its deviation; what of the mean no float holds goes into the
- * shift. */
-INLINE void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int first, int width)
+/* Of channels first .. first + width - 1 of one view: the mean, in two floats of which the second is what the
+ * first cannot hold, and the sum of squared distances from it. */
+typedef struct {
+    float mean[BATCHNORM_WIDTH];
+    double rest[BATCHNORM_WIDTH], squares[BATCHNORM_WIDTH];
+} BatchnormSums;
+
+#define DISTANCE(mean, i) (x[(size_t)row * b.channels + i] - mean[i])
+/* The sum of distances from a first mean corrects it to far below a float's last place, which matters where a
+ * channel's mean is large beside its deviation. */
+INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormSums *to)
 {
-    for (int view = 0; view < b.views; view++) {
-        const float *x = j->x + (size_t)view * b.rows * b.channels + first;
-        float *y = j->y + (size_t)view * b.rows * b.channels + first;
-        float *kept = j->statistics + (size_t)view * 2 * b.channels + first;
-        double sum[BATCHNORM_WIDTH], drift[BATCHNORM_WIDTH];
-        float mean[BATCHNORM_WIDTH], scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH];
-#define DISTANCE (x[(size_t)row * b.channels + i] - mean[i])
-        BATCHNORM_SUM(sum, width, b.rows, batchnorm_ask(x + (size_t)row * b.channels, b.channels, width),
-                      x[(size_t)row * b.channels + i]);
-        for (int i = 0; i < width; i++)
-            mean[i] = (float)(sum[i] / b.rows);
-        BATCHNORM_SUM(drift, width, b.rows, (void)0, DISTANCE);
-        BATCHNORM_SUM(sum, width, b.rows, (void)0, DISTANCE * DISTANCE);
-        for (int i = 0; i < width; i++) {
-            const double rest = drift[i] / b.rows, exact = mean[i] + rest, squares = sum[i] - drift[i] * rest;
-            const double var = squares / b.rows, unbiased = squares / (b.rows - 1);
+    double sum[BATCHNORM_WIDTH], drift[BATCHNORM_WIDTH];
+    BATCHNORM_SUM(sum, width, b.rows, batchnorm_ask(x + (size_t)row * b.channels, b.channels, width),
+                  x[(size_t)row * b.channels + i]);
+    for (int i = 0; i < width; i++)
+        to->mean[i] = (float)(sum[i] / b.rows);
+    BATCHNORM_SUM(drift, width, b.rows, (void)0, DISTANCE(to->mean, i));
+    BATCHNORM_SUM(sum, width, b.rows, (void)0, DISTANCE(to->mean, i) * DISTANCE(to->mean, i));
+    for (int i = 0; i < width; i++) {
+        to->rest[i] = drift[i] / b.rows;
+        to->squares[i] = sum[i] - drift[i] * to->rest[i];
+    }
+}
+
+/* y of one view from the sums over `rows` rows, of which b.rows are here. Statistics are kept; with `moves`,
+ * running statistics go towards them (unbiased variance). What of the mean no float holds goes into the
+ * shift. */
+INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, bool moves, const BatchnormJob *j,
+                            const BatchnormSums *sums, int view, int first, int width)
+{
+    const float *x = j->x + (size_t)view * b.rows * b.channels + first;
+    float *y = j->y + (size_t)view * b.rows * b.channels + first;
+    float *kept = j->statistics + (size_t)view * 2 * b.channels + first;
+    float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH];
+    for (int i = 0; i < width; i++) {
+        const double exact = sums->mean[i] + sums->rest[i];
+        const double var = sums->squares[i] / rows, unbiased = sums->squares[i] / (rows - 1);
+        if (moves) {
             float *running_mean = j->running_mean + first + i, *running_var = j->running_var + first + i;
             *running_mean += (float)(BATCHNORM_MOMENTUM * (exact - *running_mean));
             *running_var += (float)(BATCHNORM_MOMENTUM * (unbiased - *running_var));
-            kept[i] = (float)exact;
-            kept[b.channels + i] = over_root(1, var + BATCHNORM_EPS);
-            scale[i] = kept[b.channels + i] * j->weight[first + i];
-            shift[i] = (float)(j->bias[first + i] - rest * scale[i]);
         }
-        for (int row = 0; row < b.rows; row++) {
-            batchnorm_ask(y + (size_t)row * b.channels, b.channels, width);
-            ELEMENTWISE for (int i = 0; i < width; i++)
-            {
-                const size_t at = (size_t)row * b.channels + i;
-                const float value = DISTANCE * scale[i] + shift[i];
-                y[at] = relu && !(value > 0) ? 0 : value;
-            }
+        kept[i] = (float)exact;
+        kept[b.channels + i] = over_root(1, var + BATCHNORM_EPS);
+        scale[i] = kept[b.channels + i] * j->weight[first + i];
+        shift[i] = (float)(j->bias[first + i] - sums->rest[i] * scale[i]);
+    }
+    for (int row = 0; row < b.rows; row++) {
+        batchnorm_ask(y + (size_t)row * b.channels, b.channels, width);
+        ELEMENTWISE for (int i = 0; i < width; i++)
+        {
+            const float value = DISTANCE(sums->mean, i) * scale[i] + shift[i];
+            y[(size_t)row * b.channels + i] = relu && !(value > 0) ? 0 : value;
         }
+    }
+}
 #undef DISTANCE
+
+/* Training: statistics of each view of its own; running statistics take the views in turn. */
+INLINE void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int first, int width)
+{
+    for (int view = 0; view < b.views; view++) {
+        BatchnormSums sums;
+        batchnorm_sums_of(b, j->x + (size_t)view * b.rows * b.channels + first, width, &sums);
+        batchnorm_apply(b, b.rows, relu, true, j, &sums, view, first, width);
     }
 }
 
@@ -160,33 +186,69 @@ SHARED void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int fi
     }
 }
 
-/* With z = (x - mean) * inv: dx = weight * inv * (dy - mean(dy) - z * mean(dy * z)), a view at a time. */
+/* What one view's gradients need of it: the sums of dy and of dy * z, with z = (x - mean) * inv. */
+typedef struct {
+    double sum[BATCHNORM_WIDTH], dot[BATCHNORM_WIDTH];
+} BatchnormGradSums;
+
+/* One view of the operands, from channel `first` on. */
+typedef struct {
+    const float *x, *dy, *mask, *mean, *inv;
+    float *dx;
+} BatchnormGradView;
+
+INLINE BatchnormGradView batchnorm_grad_view(Batchnorm b, bool relu, const BatchnormGradJob *j, int view,
+                                             int first)
+{
+    const size_t begin = (size_t)view * b.rows * b.channels + first;
+    const float *mean = j->statistics + (size_t)view * 2 * b.channels + first, *dy = j->dy + begin;
+    return (BatchnormGradView){.x = j->x + begin,
+                               .dy = dy,
+                               .mask = relu ? j->mask + begin : dy,
+                               .mean = mean,
+                               .inv = mean + b.channels,
+                               .dx = j->dx ? j->dx + begin : NULL};
+}
+
+#define DY(at) (relu && !(v.mask[at] > 0) ? 0 : v.dy[at])
+#define PLACE  ((size_t)row * b.channels + i)
+INLINE void batchnorm_grad_sums_of(Batchnorm b, bool relu, BatchnormGradView v, int width,
+                                   BatchnormGradSums *to)
+{
+    BATCHNORM_SUM(to->sum, width, b.rows, (void)0, DY(PLACE));
+    BATCHNORM_SUM(to->dot, width, b.rows, (void)0, DY(PLACE) * (v.x[PLACE] - v.mean[i]) * v.inv[i]);
+}
+
+/* dx = weight * inv * (dy - mean(dy) - z * mean(dy * z)), the means being over `rows` rows. */
+INLINE void batchnorm_grad_apply(Batchnorm b, double rows, bool relu, BatchnormGradView v,
+                                 const float *weight, const BatchnormGradSums *sums, int width)
+{
+    float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH], slope[BATCHNORM_WIDTH];
+    for (int i = 0; i < width; i++) {
+        scale[i] = weight[i] * v.inv[i];
+        shift[i] = (float)(sums->sum[i] / rows);
+        slope[i] = (float)(sums->dot[i] / rows) * v.inv[i];
+    }
+    for (int row = 0; row < b.rows; row++)
+        ELEMENTWISE for (int i = 0; i < width; i++) v.dx[PLACE] =
+            scale[i] * (DY(PLACE) - shift[i] - (v.x[PLACE] - v.mean[i]) * slope[i]);
+}
+#undef DY
+#undef PLACE
+
+/* A view at a time. */
 INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int width)
 {
     double dweight[BATCHNORM_WIDTH] = {0}, dbias[BATCHNORM_WIDTH] = {0};
     for (int view = 0; view < b.views; view++) {
-        const size_t begin = (size_t)view * b.rows * b.channels + first;
-        const float *x = j->x + begin, *dy = j->dy + begin, *mask = relu ? j->mask + begin : dy;
-        const float *mean = j->statistics + (size_t)view * 2 * b.channels + first, *inv = mean + b.channels;
-        float *dx = j->dx + begin;
-#define DY(at) (relu && !(mask[at] > 0) ? 0 : dy[at])
-#define PLACE  ((size_t)row * b.channels + i)
-        double sum[BATCHNORM_WIDTH], dot[BATCHNORM_WIDTH];
-        BATCHNORM_SUM(sum, width, b.rows, (void)0, DY(PLACE));
-        BATCHNORM_SUM(dot, width, b.rows, (void)0, DY(PLACE) * (x[PLACE] - mean[i]) * inv[i]);
-        float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH], slope[BATCHNORM_WIDTH];
+        const BatchnormGradView v = batchnorm_grad_view(b, relu, j, view, first);
+        BatchnormGradSums sums;
+        batchnorm_grad_sums_of(b, relu, v, width, &sums);
         for (int i = 0; i < width; i++) {
-            dbias[i] += sum[i];
-            dweight[i] += dot[i];
-            scale[i] = j->weight[first + i] * inv[i];
-            shift[i] = (float)(sum[i] / b.rows);
-            slope[i] = (float)(dot[i] / b.rows) * inv[i];
+            dbias[i] += sums.sum[i];
+            dweight[i] += sums.dot[i];
         }
-        for (int row = 0; row < b.rows; row++)
-            ELEMENTWISE for (int i = 0; i < width; i++) dx[PLACE] =
-                scale[i] * (DY(PLACE) - shift[i] - (x[PLACE] - mean[i]) * slope[i]);
-#undef DY
-#undef PLACE
+        batchnorm_grad_apply(b, b.rows, relu, v, j->weight + first, &sums, width);
     }
     for (int i = 0; i < width; i++) {
         j->dweight[first + i] = (float)dweight[i];

@@ -62,6 +62,16 @@ enum {
     MIXTURE_SUM_ROWS = 3, /* that a component leaves behind of each source image, besides its positives */
 };
 
+/* ---- shares of a batch (shares.h) ---- */
+
+enum {
+    BATCHNORM_SUM_ROWS =
+        3,              /* a share's sums of a channel: mean, what of it no float holds, squares about it */
+    SHARE_SUM_ROWS = 3, /* of a source image: the maximum of the negatives' s that are here, the sum of exp(s)
+                           relative to it; and numbers whose sum is that of all r^2 */
+    SHARE_RESULTS = 4,  /* sums over a share: of losses, of r^2, of positives that were picked, and nothing */
+};
+
 /* ---- matrix tiles (tiles.h, tile_sums.h) ---- */
 
 enum {

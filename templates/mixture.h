@@ -106,7 +106,7 @@ INLINE NceStatistics mixture_statistics(Mixture s, const MixtureJob *j, int k, i
     return nce_statistics(s.nce, j->statistics + direction * (2 + s.nce.positions) * s.nce.batch);
 }
 
-/* How component `k` sees the positive (b, l): log of its share, and what its gradients need of N_b, its
+/* How a component sees a positive of score s: log of its share, and what its gradients need of N_b, its
  * negatives' sum of exp(s) relative to their maximum M. */
 typedef struct {
     double share;  /* l_k */
@@ -115,22 +115,28 @@ typedef struct {
     bool wins;     /* against every negative */
 } Seeing;
 
-INLINE Seeing component_sees(Nce n, ComponentSums from, int b, int l)
+INLINE Seeing component_sees(double s, double top, double negatives)
 {
-    const double s = from.score[(size_t)l * n.batch + b], top = from.maximum[b], m = s > top ? s : top;
-    const double lse = m + wide_log(from.sum[b] * wide_exp(top - m) + wide_exp(s - m));
+    const double m = s > top ? s : top;
+    const double lse = m + wide_log(negatives * wide_exp(top - m) + wide_exp(s - m));
     const double weight = wide_exp(top - lse);
-    return (Seeing){s - lse, weight, -from.sum[b] * weight, s > top};
+    return (Seeing){s - lse, weight, -negatives * weight, s > top};
+}
+
+INLINE Seeing mixture_sees(Mixture s, const MixtureJob *j, int k, int view, int b, int l)
+{
+    const ComponentSums from = mixture_sums(s, j, k, view);
+    return component_sees(from.score[(size_t)l * s.nce.batch + b], from.maximum[b], from.sum[b]);
 }
 
 /* The positive (b, l). */
 INLINE void mixture_positive(Mixture s, const MixtureJob *j, int view, int b, int l, NceSource *sums)
 {
-    Seeing seen[MIXTURE_MOST], likeliest = component_sees(s.nce, mixture_sums(s, j, 0, view), b, l);
+    Seeing seen[MIXTURE_MOST], likeliest = mixture_sees(s, j, 0, view, b, l);
     double likelihood[MIXTURE_MOST], all = 0;
     seen[0] = likeliest;
     for (int k = 1; k < s.components; k++) {
-        seen[k] = component_sees(s.nce, mixture_sums(s, j, k, view), b, l);
+        seen[k] = mixture_sees(s, j, k, view, b, l);
         if (seen[k].share > likeliest.share)
             likeliest = seen[k];
     }

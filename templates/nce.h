@@ -81,8 +81,9 @@ INLINE void nce_begin(Nce n, NcePart *part)
     }
 }
 
-/* Adds target image `target`, whose scores are r (P, B). s (P, B) and top (B) are scratch. */
-INLINE void nce_target_if(bool clips, Nce n, const float *r, int target, NcePart *part, float *s, float *top)
+/* Adds a target image, whose scores are r (P, B); as a source it is `own`. s (P, B) and top (B) are scratch.
+ */
+INLINE void nce_target_if(bool clips, Nce n, const float *r, int own, NcePart *part, float *s, float *top)
 {
     const int batch = n.batch;
     memcpy(top, part->maximum, sizeof(float) * (size_t)batch);
@@ -98,7 +99,7 @@ INLINE void nce_target_if(bool clips, Nce n, const float *r, int target, NcePart
         for (int i = 0; i < NCE_BLOCK; i++)
             square += squares[i];
         part->squares += square;
-        s[(size_t)l * batch + target] = NCE_EMPTY; /* its own image is no negative */
+        s[(size_t)l * batch + own] = NCE_EMPTY; /* its own image is no negative */
         for (int b = 0; b < batch; b++)
             top[b] = s[(size_t)l * batch + b] > top[b] ? s[(size_t)l * batch + b] : top[b];
     }
@@ -109,12 +110,12 @@ INLINE void nce_target_if(bool clips, Nce n, const float *r, int target, NcePart
     memcpy(part->maximum, top, sizeof(float) * (size_t)batch);
 }
 
-SHARED void nce_target(Nce n, const float *r, int target, NcePart *part, float *s, float *top)
+SHARED void nce_target(Nce n, const float *r, int own, NcePart *part, float *s, float *top)
 {
     if (n.clip > 0)
-        nce_target_if(true, n, r, target, part, s, top);
+        nce_target_if(true, n, r, own, part, s, top);
     else
-        nce_target_if(false, n, r, target, part, s, top);
+        nce_target_if(false, n, r, own, part, s, top);
 }
 
 /* What the gradient needs of one direction: (2 + P, B), with lse(b, l) = log(exp(s(b; b, l)) + N_b). A

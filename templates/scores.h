@@ -3,10 +3,10 @@
  *
  * For each of `views` directions, of a pair whose consequents are side x side locations of `dim` numbers:
  *
- *     r (batch * side * side, batch) = <a, t> / sqrt(dim)     a row a location, a column a source image
+ *     r (targets * side * side, batch) = <a, t> / sqrt(dim)     a row a location, a column a source image
  *
- * of a (batch, dim), antecedents of the direction's view, and t (batch * side * side, dim), consequents of
- * the other. */
+ * of a (batch, dim), antecedents of the direction's view, and t (targets * side * side, dim), consequents of
+ * the other. Targets are the whole batch, or a share of it. */
 #ifndef SCORES_H
 #define SCORES_H
 
@@ -22,27 +22,27 @@ typedef struct {
 } ScoresJob;
 
 typedef struct {
-    int views, batch, side, dim;
+    int views, batch, targets, side, dim;
 } Scores;
 
 typedef float *ScoresFunction(AmdimPool *pool, ScoresJob job);
 
 /* SCORES: r, which is overwritten. A part is a piece of a direction's target images. */
-#define SCORES(name, views, batch, side, dim, parts)                                                         \
-    FUNCTION_OF_ROUNDS(name, ScoresJob, r, Scores, ((Scores){views, batch, side, dim}),                      \
+#define SCORES(name, views, batch, targets, side, dim, parts)                                                \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, r, Scores, ((Scores){views, batch, targets, side, dim}),             \
                        scores_pack(s, j, part), (views)*PANELS(batch),                                       \
                        scores_part(s, j, amdim_scratch(j->pool, worker), part, parts), (views) * (parts))
 
 /* SCORES_GRAD_A: da = transposed r . t / sqrt(dim), r being the scores' gradient: over `slices` slices of a
  * direction's target images first. With TAIL_ADD, not TAIL_NONE, the addend is added, which may be da. */
-#define SCORES_GRAD_A(name, views, batch, side, dim, tail, slices)                                           \
-    FUNCTION_OF_ROUNDS(name, ScoresJob, da, Scores, ((Scores){views, batch, side, dim}),                     \
+#define SCORES_GRAD_A(name, views, batch, targets, side, dim, tail, slices)                                  \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, da, Scores, ((Scores){views, batch, targets, side, dim}),            \
                        scores_grad_a_slice(s, j, amdim_scratch(j->pool, worker), part, slices),              \
                        (views) * (slices), scores_grad_a_sum(s, j, tail, part, slices), SCORES_SUMS)
 
 /* SCORES_GRAD_T: dt = r . a / sqrt(dim), in parts as the scores; the tail as for da. */
-#define SCORES_GRAD_T(name, views, batch, side, dim, tail, parts)                                            \
-    FUNCTION_OF_ROUNDS(name, ScoresJob, dt, Scores, ((Scores){views, batch, side, dim}),                     \
+#define SCORES_GRAD_T(name, views, batch, targets, side, dim, tail, parts)                                   \
+    FUNCTION_OF_ROUNDS(name, ScoresJob, dt, Scores, ((Scores){views, batch, targets, side, dim}),            \
                        scores_grad_t_pack(s, j, part), (views)*PANELS(dim),                                  \
                        scores_grad_t_part(s, j, amdim_scratch(j->pool, worker), tail, part, parts),          \
                        (views) * (parts))
@@ -62,18 +62,18 @@ INLINE size_t antecedents_at(Scores s, int view)
 
 INLINE size_t consequents_at(Scores s, int view)
 {
-    return (size_t)view * s.batch * (s.side * s.side) * s.dim;
+    return (size_t)view * s.targets * (s.side * s.side) * s.dim;
 }
 
 INLINE size_t scores_at(Scores s, int view)
 {
-    return (size_t)view * s.batch * (s.side * s.side) * s.batch;
+    return (size_t)view * s.targets * (s.side * s.side) * s.batch;
 }
 
 /* The product of a direction as a 1x1 convolution of maps with a location's numbers. */
 INLINE Conv scores_product(Scores s, int in, int out)
 {
-    return (Conv){s.batch, s.side, in, s.side, out, 1, 1};
+    return (Conv){s.targets, s.side, in, s.side, out, 1, 1};
 }
 
 INLINE void scores_pack(Scores s, const ScoresJob *j, int part)
@@ -90,7 +90,8 @@ INLINE void scores_part(Scores s, const ScoresJob *j, float *scratch, int part, 
                              .y = j->r + scores_at(s, view),
                              .packed = j->packed + view * PANELS(s.batch) * PANEL_FLOATS(s.dim)};
     conv_pixels(scores_product(s, s.dim, s.batch), &product, scratch, TAIL_NONE,
-                area * piece(s.batch, part % parts, parts), area * piece(s.batch, part % parts + 1, parts));
+                area * piece(s.targets, part % parts, parts),
+                area * piece(s.targets, part % parts + 1, parts));
 }
 
 INLINE void scores_grad_a_slice(Scores s, const ScoresJob *j, float *scratch, int part, int slices)
@@ -127,7 +128,8 @@ INLINE void scores_grad_t_part(Scores s, const ScoresJob *j, float *scratch, int
                              .addend = tail == TAIL_ADD ? j->addend + target : NULL,
                              .packed = j->packed + view * PANELS(s.dim) * PANEL_FLOATS(s.batch)};
     conv_pixels(scores_product(s, s.batch, s.dim), &product, scratch, tail,
-                area * piece(s.batch, part % parts, parts), area * piece(s.batch, part % parts + 1, parts));
+                area * piece(s.targets, part % parts, parts),
+                area * piece(s.targets, part % parts + 1, parts));
 }
 
 #endif

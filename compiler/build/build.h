@@ -73,6 +73,8 @@ bool files_below(Words *w, const char *root); /* likewise all files but hidden o
 bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint);
 /* Runs a command that reads `input`, throws away what it prints, and says whether it ended well. */
 bool runs_well(const char *const *argv, const char *input);
+/* What a program prints on stdout and stderr, or NULL where it fails. */
+const char *output_of(Arena *a, const char *const *argv);
 int exit_code_of(const char *const *argv, const char *input); /* the same; NOT_FOUND and NOT_RUN among them */
 bool compiler_not_run(const char *cc,
                       int code); /* says why the compiler did not run, by that code; always false */
@@ -113,5 +115,10 @@ void target_flags(Words *w, const Build *b);
 const char *target_clang(Arena *a, const char *triple);
 /* -march, and what else clang wants to know of that processor. */
 void target_march_flags(Words *w, const Spec *s);
+
+/* ---- mpi.c ---- */
+
+/* What carries bytes between the processes of a program of several ranks, by the MPI that is here. */
+bool mpi_add(Words *w, const Build *b);
 
 #endif

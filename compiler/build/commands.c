@@ -65,8 +65,8 @@ bool compiler_not_run(const char *cc, int code)
                                 : "cannot be run; name a clang with --cc or $AMDIMC_CC");
 }
 
-/* Runs it; what it prints may hold the names of files, and is shown as such. */
-static bool run_shown(Arena *a, Children *c, const Child *child, Ended *e)
+/* Runs it; what it prints, or NULL where that cannot be had. */
+static bool run_told(Arena *a, Children *c, const Child *child, Ended *e, const char **told)
 {
     int memory = memfd_create("printed", MFD_CLOEXEC);
     if (memory < 0)
@@ -78,11 +78,31 @@ static bool run_shown(Arena *a, Children *c, const Child *child, Ended *e)
     bool started = children_start(c, &logged) > 0;
     if (started) {
         *e = children_next(c);
-        const char *text = input_read(a, printed, MOST_BYTES, &length, &why);
-        say_text(text ? text : "");
+        *told = input_read(a, printed, MOST_BYTES, &length, &why);
     }
     close(memory);
     return started;
+}
+
+/* What it prints may hold the names of files, and is shown as such. */
+static bool run_shown(Arena *a, Children *c, const Child *child, Ended *e)
+{
+    const char *told = NULL;
+    if (!run_told(a, c, child, e, &told))
+        return false;
+    say_text(told ? told : "");
+    return true;
+}
+
+const char *output_of(Arena *a, const char *const *argv)
+{
+    Children c;
+    Ended e = {0};
+    const char *told = NULL;
+    children_watch(&c);
+    const bool ran = run_told(a, &c, &(Child){.argv = argv, .is_compiler = true}, &e, &told);
+    children_leave(&c);
+    return ran && child_succeeded(&e) ? told : NULL;
 }
 
 bool run_compiler(Arena *a, Children *c, const char *const *argv, const char *made, const char *hint)

@@ -24,8 +24,8 @@ static bool graph_includes(const Graph *g, const char *template_name)
 /* Of the headers that kernels name, those that this program's do. Before what is made of their products. */
 static void emit_includes(Emit *e)
 {
-    static const char *const all[] = {"vectors.h", "tiles.h",  "tile_sums.h", "winograd.h",
-                                      "sparse.h",  "masked.h", "blas.h",      "mixture.h"};
+    static const char *const all[] = {"vectors.h", "tiles.h", "tile_sums.h", "winograd.h", "sparse.h",
+                                      "masked.h",  "blas.h",  "mixture.h",   "shares.h"};
     const Program *p = e->program;
     fprintf(e->out, "#define MATRIX_TILES %d /* %s */\n", p->net->spec->target.tiles,
             p->net->spec->target.tiles ? "products are made by the processor's unit for them"
@@ -58,10 +58,13 @@ static void emit_head(Emit *e)
             "MiB, each where\n"
             " * it can while it lives (`amdimc --emit=ir` prints the plan). */\n",
             in_comment(e->arena, spec_name(e)), n->spec->name.v, n->batch, n->views, n->views > 1 ? "s" : "",
-            trained_numbers(p->params), cost_step_flop(p->step) / 1e9,
+            trained_numbers(p->params), n->shares * cost_step_flop(p->step) / 1e9,
             (double)p->step->arena_bytes / (1 << 20));
     emit_includes(e);
-    fprintf(e->out, "enum { VIEWS = %d, BATCH = %d, IMAGES = VIEWS * BATCH, DIM = %d", n->views, n->batch,
+    fprintf(e->out, "enum { VIEWS = %d, BATCH = %d, ", n->views, n->batch);
+    if (n->shares > 1)
+        fprintf(e->out, "SHARES = %d, SHARE = BATCH / SHARES, ", n->shares);
+    fprintf(e->out, "IMAGES = VIEWS * %s, DIM = %d", n->shares > 1 ? "SHARE" : "BATCH",
             (int)n->spec->embedding.dim.v);
     if (p->schedule.chunk)
         fprintf(e->out, ", CHUNK = %d", p->schedule.chunk);

@@ -219,6 +219,38 @@ static void emit_buffer(Emit *e, const Op *op)
     fprintf(e->out, " */\n");
 }
 
+/* ---- meetings of shares ---- */
+
+/* Maps are given a view at a time, all else at once. */
+static int blocks_of(const Net *n, const Value *maps)
+{
+    return maps->rank == 4 ? n->views : 1;
+}
+
+static void emit_meeting_heading(Emit *e, const Op *op, const Value *given)
+{
+    fprintf(e->out, "    OPERATION(s, \"%s\", \"%s of %d shares, %zu bytes from each\", \"%s\", %d, 0);\n",
+            op->label, op_name(op->kind), e->program->net->shares, given->bytes, "meeting", op->at.line);
+}
+
+static void emit_all_gather(Emit *e, const Op *op)
+{
+    const Value *x = op->in[ALL_GATHER_X], *y = op->out[0];
+    const int blocks = blocks_of(e->program->net, y);
+    emit_meeting_heading(e, op, x);
+    fprintf(e->out, "    float *const %s = gather_shares(s, %s, AT(%zu), %d, %zu);\n", y->name, x->name,
+            y->offset, blocks, value_count(x) / (size_t)blocks);
+}
+
+static void emit_reduce_scatter(Emit *e, const Op *op)
+{
+    const Value *x = op->in[REDUCE_SCATTER_X], *y = op->out[0];
+    const int blocks = blocks_of(e->program->net, y);
+    emit_meeting_heading(e, op, x);
+    fprintf(e->out, "    float *const %s = reduce_shares(s, SHARES, %s, AT(%zu), AT(%zu), %d, %zu);\n",
+            y->name, x->name, op->out[1]->offset, y->offset, blocks, value_count(y) / (size_t)blocks);
+}
+
 void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
 {
     const Op *op = g->op[i];
@@ -227,6 +259,8 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
     switch (op->kind) {
     case OP_REPORT: emit_report(e, op); return;
     case OP_BUFFER: emit_buffer(e, op); return;
+    case OP_ALL_GATHER: emit_all_gather(e, op); return;
+    case OP_REDUCE_SCATTER: emit_reduce_scatter(e, op); return;
     case OP_TAKE:
         if (e->is_library)
             fprintf(e->out, "    take(s, OFFSET(%s), %zu, %s);\n", op->in[TAKE_PARAM]->name,

@@ -234,8 +234,8 @@ static void emit_model_table(Emit *e, int scales)
     fprintf(
         e->out,
         "    .views = VIEWS, .batch = BATCH, .channels = %d, .size = %d, .mean = mean, .std = deviation,\n"
-        "    .embedding_dim = DIM,\n",
-        (int)s->input.channels.v, (int)s->input.size.v);
+        "    .embedding_dim = DIM, .shares = %s,\n",
+        (int)s->input.channels.v, (int)s->input.size.v, n->shares > 1 ? "SHARES, .wire = &amdim_wire" : "1");
     emit_mixture(e);
     emit_augment(e);
     emit_training(e);
@@ -250,7 +250,7 @@ static void emit_model_table(Emit *e, int scales)
             ".located = %d,\n",
             n->top + 1, scales, n->pairs, n->located);
     fprintf(e->out, "    .arena_bytes = %zu, .scratch_bytes = %zu, .peak_bytes = %zu, .flop_per_step = %s,\n",
-            p->peak.arena, p->peak.worker, p->peak.total, real(e, cost_step_flop(p->step)));
+            p->peak.arena, p->peak.worker, p->peak.total, real(e, n->shares * cost_step_flop(p->step)));
     fprintf(e->out, "    .data_bytes = %zu, .decoding_bytes = %zu,\n", p->peak.data, p->peak.decoding);
     if (s->target.memory.v)
         fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);

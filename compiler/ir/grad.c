@@ -87,14 +87,15 @@ static void grad_pad(Reverse *r, const Op *f, Value *dy)
     contribute(r, op, f->in[PAD_X]);
 }
 
-/* The one forward operation that reads the value, or NULL. */
+/* The one forward operation that reads the value, or NULL. That a batchnorm's sums do, too, does not count.
+ */
 static const Op *only_reader(const Reverse *r, const Value *v)
 {
     const Op *reader = NULL;
     int reads = 0;
     for (int i = 0; i < r->forward; i++)
         for (int j = 0; j < r->g->op[i]->inputs; j++)
-            if (r->g->op[i]->in[j] == v) {
+            if (r->g->op[i]->in[j] == v && r->g->op[i]->kind != OP_BATCHNORM_SUMS) {
                 reader = r->g->op[i];
                 reads++;
             }
@@ -168,6 +169,35 @@ static void grad_max_pool(Reverse *r, const Op *f, Value *dy)
     contribute(r, op, f->in[MAX_POOL_X]);
 }
 
+/* The sums that its gradients need of every share. */
+static void gather_batchnorm_grad(Reverse *r, const Op *f, Op *grad)
+{
+    const Net *n = r->g->net;
+    Op *op = op_like(r, OP_BATCHNORM_GRAD_SUMS, f), *all = op_like(r, OP_ALL_GATHER, f);
+    op->in[BATCHNORM_GRAD_SUMS_DY] = grad->in[BATCHNORM_GRAD_DY];
+    op->in[BATCHNORM_GRAD_SUMS_X] = grad->in[BATCHNORM_GRAD_X];
+    op->in[BATCHNORM_GRAD_SUMS_STATISTICS] = grad->in[BATCHNORM_GRAD_STATISTICS];
+    op->in[BATCHNORM_GRAD_SUMS_Y] = grad->in[BATCHNORM_GRAD_Y];
+    const char *name = arena_printf(r->g->arena, "d_%s_sums", f->out[0]->name);
+    op->out[0] = graph_value(r->g, VALUE_TEMPORARY, name, 3,
+                             (int[]){n->views, 2, grad->in[BATCHNORM_GRAD_X]->dims[3]});
+    all->in[ALL_GATHER_X] = op->out[0];
+    all->out[0] = graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "%s_of_all", name), 2,
+                              (int[]){n->shares, (int)value_count(op->out[0])});
+    grad->in[BATCHNORM_GRAD_SUMS] = op->out[0];
+    grad->in[BATCHNORM_GRAD_ALL] = all->out[0];
+}
+
+/* Behind all operations so far. */
+static void move_last(Graph *g, Op *op)
+{
+    int to = 0;
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i] != op)
+            g->op[to++] = g->op[i];
+    g->op[to] = op;
+}
+
 static void grad_batchnorm(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_BATCHNORM_GRAD, f);
@@ -177,6 +207,10 @@ static void grad_batchnorm(Reverse *r, const Op *f, Value *dy)
     op->in[BATCHNORM_GRAD_WEIGHT] = weight;
     op->in[BATCHNORM_GRAD_STATISTICS] = f->out[1];
     op->in[BATCHNORM_GRAD_Y] = f->relu ? f->out[0] : NULL;
+    if (f->in[BATCHNORM_ALL]) {
+        gather_batchnorm_grad(r, f, op);
+        move_last(r->g, op);
+    }
     Value *before = r->pending[x->id], *dx = op->out[0] = like(r, x);
     op->out[1] = like(r, weight);
     op->out[2] = like(r, bias);
@@ -225,22 +259,61 @@ static const Op *mixture_of(const Reverse *r, const Value *sums)
     bug("%s are of no mixture", sums->name);
 }
 
-/* The root of a mixture's component. Its scores are made again, for those of all components would be as many
- * times as much memory. */
-static void grad_nce_sums(Reverse *r, const Op *f)
+static Value *scores_again(Reverse *r, const Value *once)
 {
-    const Op *scores = graph_maker(r->g, f->in[NCE_SUMS_R]);
+    const Op *scores = graph_maker(r->g, once);
     Op *again = op_like(r, OP_SCORES, scores);
     again->again = true;
     again->in[SCORES_A] = scores->in[SCORES_A];
     again->in[SCORES_T] = scores->in[SCORES_T];
-    const Value *once = scores->out[0];
-    again->out[0] = graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "%s_again", once->name),
-                                once->rank, once->dims);
+    return again->out[0] =
+               graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "%s_again", once->name),
+                           once->rank, once->dims);
+}
+
+/* The root of a mixture's component. Its scores are made again, for those of all components would be as many
+ * times as much memory. */
+static void grad_nce_sums(Reverse *r, const Op *f)
+{
+    Value *again = scores_again(r, f->in[NCE_SUMS_R]);
     Op *op = op_like(r, OP_NCE_GRAD, f);
-    op->in[NCE_GRAD_R] = again->out[0];
+    op->in[NCE_GRAD_R] = again;
     op->in[NCE_GRAD_STATISTICS] = mixture_of(r, f->in[NCE_SUMS_SUMS])->out[1];
     contribute(r, op, f->in[NCE_SUMS_R]);
+}
+
+/* The one operation of that kind which reads v. */
+static const Op *reader_of(const Reverse *r, OpKind kind, const Value *v)
+{
+    for (int i = 0; i < r->forward; i++)
+        for (int j = 0; j < r->g->op[i]->inputs; j++)
+            if (r->g->op[i]->kind == kind && r->g->op[i]->in[j] == v)
+                return r->g->op[i];
+    bug("no %s reads %s", op_name(kind), v->name);
+}
+
+/* The root of a pair of several shares; a mixture's scores are made again, as above. */
+static void grad_share_sums(Reverse *r, const Op *f)
+{
+    const Op *nce = reader_of(r, OP_SHARE_NCE, f->in[SHARE_SUMS_SUMS]);
+    Value *scores = f->pair->components ? scores_again(r, f->in[SHARE_SUMS_R]) : f->in[SHARE_SUMS_R];
+    Op *op = op_like(r, OP_SHARE_NCE_GRAD, f);
+    op->in[SHARE_NCE_GRAD_R] = scores;
+    op->in[SHARE_NCE_GRAD_ALL] = reader_of(r, OP_ALL_GATHER, nce->out[0])->out[0];
+    op->in[SHARE_NCE_GRAD_SLOPE] = nce->out[1];
+    contribute(r, op, f->in[SHARE_SUMS_R]);
+}
+
+/* Every share has a gradient of all antecedents; each gets the sum of those of its own. */
+static void grad_all_gather(Reverse *r, const Op *f, Value *dy)
+{
+    Op *op = op_like(r, OP_REDUCE_SCATTER, f);
+    const Value *x = f->in[ALL_GATHER_X];
+    op->in[REDUCE_SCATTER_X] = dy;
+    op->out[0] = like(r, x);
+    op->out[1] = graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "%s_of_all", op->out[0]->name),
+                             2, (int[]){r->g->net->shares, (int)value_count(x)});
+    contribute_alias(r, op->out[0], f->in[ALL_GATHER_X], f);
 }
 
 static void grad_component(Reverse *r, const Op *f, Value *dy)
@@ -291,6 +364,7 @@ static void reverse_op(Reverse *r, const Op *f)
     switch (f->kind) {
     case OP_NCE: grad_nce(r, f); return;
     case OP_NCE_SUMS: grad_nce_sums(r, f); return;
+    case OP_SHARE_SUMS: grad_share_sums(r, f); return;
     case OP_ENCODE: grad_encode(r, f); return;
     default: break;
     }
@@ -305,6 +379,7 @@ static void reverse_op(Reverse *r, const Op *f)
     case OP_GATHER: grad_gather(r, f, dy); break;
     case OP_SCORES: grad_scores(r, f, dy); break;
     case OP_COMPONENT: grad_component(r, f, dy); break;
+    case OP_ALL_GATHER: grad_all_gather(r, f, dy); break;
     case OP_BUFFER: break; /* the encode that fills it has been met */
     default: bug("no gradient of %s", op_name(f->kind));
     }

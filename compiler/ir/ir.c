@@ -2,7 +2,7 @@
 #include "amdimc.h"
 #include <string.h>
 
-enum { MOST_OPERANDS = 5 };
+enum { MOST_OPERANDS = 7 };
 
 /* What ops.def says. */
 static const struct {

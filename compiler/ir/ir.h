@@ -95,7 +95,7 @@ typedef struct {
     const Value *zeros;        /* sparse, masked: the operand whose zeros are skipped */
 } Plan;
 
-enum { OP_INPUTS = 6, OP_OUTPUTS = 3 };
+enum { OP_INPUTS = 7, OP_OUTPUTS = 3 };
 
 struct Op {
     OpKind kind;

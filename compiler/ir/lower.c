@@ -100,9 +100,38 @@ static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend
     return op->out[0] = graph_map(l->g, result, (x->dims[1] - kernel) / stride + 1, weight->dims[1]);
 }
 
+/* What every share gives, in their order. Nothing is gathered twice. */
+static Value *all_gather(Lower *l, Value *x, Mark at, const char *label, const char *result, int rank,
+                         const int *dims)
+{
+    for (int i = 0; i < l->g->ops; i++)
+        if (l->g->op[i]->kind == OP_ALL_GATHER && l->g->op[i]->in[ALL_GATHER_X] == x)
+            return l->g->op[i]->out[0];
+    Op *op = graph_op(l->g, OP_ALL_GATHER, at, label);
+    op->in[ALL_GATHER_X] = x;
+    return op->out[0] = graph_value(l->g, VALUE_TEMPORARY, result, rank, dims);
+}
+
+/* (R, count): what the shares give one behind the other. */
+static Value *gather_behind(Lower *l, Value *x, Mark at, const char *label)
+{
+    return all_gather(l, x, at, label, arena_printf(l->g->arena, "%s_of_all", x->name), 2,
+                      (int[]){l->g->net->shares, (int)value_count(x)});
+}
+
+static Value *batchnorm_sums(Lower *l, Value *x, Mark at, const char *label)
+{
+    Op *op = graph_op(l->g, OP_BATCHNORM_SUMS, at, label);
+    op->in[BATCHNORM_SUMS_X] = x;
+    op->out[0] = graph_value(l->g, VALUE_TEMPORARY, identifier(l, label, "_sums"), 3,
+                             (int[]){l->g->net->views, BATCHNORM_SUM_ROWS, x->dims[3]});
+    return gather_behind(l, op->out[0], at, label);
+}
+
 static Value *batchnorm(Lower *l, Value *x, bool relu, Mark at, const char *label, const char *result)
 {
     int channels = x->dims[3];
+    Value *all = l->training && l->g->net->shares > 1 ? batchnorm_sums(l, x, at, label) : NULL;
     /* Both have the same operands. */
     Op *op = graph_op(l->g, l->training ? OP_BATCHNORM : OP_NORMALIZE, at, label);
     op->in[BATCHNORM_X] = x;
@@ -110,6 +139,7 @@ static Value *batchnorm(Lower *l, Value *x, bool relu, Mark at, const char *labe
     op->in[BATCHNORM_BIAS] = vector(l, join(l, label, "bias"), channels, true, INIT_ZERO, 0);
     op->in[BATCHNORM_RUNNING_MEAN] = vector(l, join(l, label, "running_mean"), channels, false, INIT_ZERO, 0);
     op->in[BATCHNORM_RUNNING_VAR] = vector(l, join(l, label, "running_var"), channels, false, INIT_ONE, 0);
+    op->in[BATCHNORM_ALL] = all;
     op->relu = relu;
     op->out[0] = graph_map(l->g, result, x->dims[1], channels);
     if (l->training)
@@ -255,7 +285,7 @@ static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
     const Net *n = l->g->net;
     const char *name =
         identifier(l, arena_printf(l->g->arena, "location_%d_to_%d", pair->from->scale, pair->to->scale), "");
-    Value *location = graph_value_of(l->g, NUMBER_INT32, VALUE_INPUT, name, 2, (int[]){n->views, n->batch});
+    Value *location = graph_value_of(l->g, NUMBER_INT32, VALUE_INPUT, name, 2, (int[]){n->views, n->share});
     l->g->location[pair->located] = location;
     Op *op = graph_op(l->g, OP_GATHER, pair->spec->at, pair->name);
     op->pair = pair;
@@ -317,7 +347,7 @@ static Value *lower_scores(Lower *l, const NetPair *pair, int j, Value *antecede
     return op->out[0] =
                graph_value(l->g, VALUE_TEMPORARY,
                            pair->components ? arena_printf(l->g->arena, "%s_component_%d", name, j) : name, 3,
-                           (int[]){n->views, n->batch * positions_of(pair), n->batch});
+                           (int[]){n->views, n->share * positions_of(pair), n->batch});
 }
 
 static Value *loss_value(Lower *l, const NetPair *pair)
@@ -359,6 +389,65 @@ static Value *lower_mixture(Lower *l, const NetPair *pair, Value *const *compone
     mixture->out[1] = graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "statistics", pair), 4,
                                   (int[]){pair->components, n->views, 2 + rows, n->batch});
     return mixture->out[0];
+}
+
+/* ---- a pair of several shares ---- */
+
+static Value *gather_antecedents(Lower *l, const NetPair *pair, Value *antecedent)
+{
+    const Net *n = l->g->net;
+    return all_gather(l, antecedent, pair->spec->at, pair->name,
+                      arena_printf(l->g->arena, "%s_of_all", antecedent->name), 4,
+                      (int[]){n->views * n->batch, 1, 1, antecedent->dims[3]});
+}
+
+static Value *pair_buffer(Lower *l, const NetPair *pair, const char *what, int rows, int columns)
+{
+    const int components = pair->components ? pair->components : 1;
+    return pair_op(l, OP_BUFFER, pair)->out[0] =
+               graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, what, pair), 4,
+                           (int[]){components, l->g->net->views, rows, columns});
+}
+
+/* The antecedents of all shares against the consequents of this one (templates/shares.h). */
+static Value *lower_share_pair(Lower *l, const NetPair *pair, Value *const *antecedent, Value *to)
+{
+    const Net *n = l->g->net;
+    const int components = pair->components ? pair->components : 1, rows = positions_of(pair);
+    Value *sums = pair_buffer(l, pair, "sums", SHARE_SUM_ROWS, n->batch),
+          *positives = pair_buffer(l, pair, "positives", rows, n->share);
+    for (int j = 0; j < components; j++) {
+        Value *all = gather_antecedents(l, pair, antecedent[j]), *scores = lower_scores(l, pair, j, all, to);
+        Op *op = pair_op(l, OP_SHARE_SUMS, pair);
+        op->component = j;
+        op->in[SHARE_SUMS_R] = scores;
+        op->in[SHARE_SUMS_SUMS] = sums;
+        op->in[SHARE_SUMS_POSITIVES] = positives;
+    }
+    Value *all = gather_behind(l, sums, pair->spec->at, pair->name);
+    Op *nce = pair_op(l, OP_SHARE_NCE, pair);
+    nce->in[SHARE_NCE_ALL] = all;
+    nce->in[SHARE_NCE_SUMS] = sums;
+    nce->in[SHARE_NCE_POSITIVES] = positives;
+    nce->out[0] = graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "marks", pair), 1,
+                              (int[]){SHARE_RESULTS + components * n->views * 2 * n->share});
+    nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "slopes", pair), 4,
+                              (int[]){components, n->views, rows, n->share});
+    Value *marks = gather_behind(l, nce->out[0], pair->spec->at, pair->name);
+    Op *result = pair_op(l, OP_SHARE_RESULT, pair);
+    result->in[SHARE_RESULT_ALL] = marks;
+    return result->out[0] = loss_value(l, pair);
+}
+
+/* Whichever way the pair is made. */
+static Value *lower_loss(Lower *l, const NetPair *pair, Value *const *component, Value *from, Value *to)
+{
+    if (l->g->net->shares == 1)
+        return pair->components ? lower_mixture(l, pair, component, to) : lower_pair(l, pair, from, to);
+    if (pair->components)
+        return lower_share_pair(l, pair, component, to);
+    Value *antecedent = gather(l, pair, from);
+    return lower_share_pair(l, pair, &antecedent, to);
 }
 
 static Lower lower_begin(Arena *a, const Net *n, ParamPool *pool, const char *name, bool training)
@@ -484,7 +573,7 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk)
     for (int i = 0; i < n->pairs; i++) {
         const NetPair *pair = &n->pair[i];
         Value *from = embedding[pair->from - n->scale], *to = embedding[pair->to - n->scale];
-        loss[i] = pair->components ? lower_mixture(&l, pair, component, to) : lower_pair(&l, pair, from, to);
+        loss[i] = lower_loss(&l, pair, component, from, to);
     }
     Op *report = graph_op_wide(l.g, OP_REPORT, n->spec->name.at, "report", n->pairs + n->scales);
     for (int i = 0; i < n->pairs; i++)

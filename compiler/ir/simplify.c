@@ -6,7 +6,7 @@
 static bool has_effect(const Op *op)
 {
     return op->kind == OP_TAKE || op->kind == OP_REPORT || op->kind == OP_ENCODE ||
-           op->kind == OP_ENCODE_GRAD || op->kind == OP_NCE_SUMS ||
+           op->kind == OP_ENCODE_GRAD || op->kind == OP_NCE_SUMS || op->kind == OP_SHARE_SUMS ||
            (op->out[0] && op->out[0]->kind == VALUE_OUTER);
 }
 

@@ -55,6 +55,13 @@ static void call_batchnorm_grad(Call *c, const Op *op)
     call_field(c, "dbias", op->out[2]);
 }
 
-const Kernel batchnorm_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm};
-const Kernel batchnorm_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm_grad};
+/* A share of the batch goes on from what all shares gave (shares.c). */
+static bool has_all_rows(const Graph *g, const Op *op)
+{
+    (void)g;
+    return !op->in[op->kind == OP_BATCHNORM ? BATCHNORM_ALL : BATCHNORM_GRAD_ALL];
+}
+
+const Kernel batchnorm_by_direct = {"direct", NULL, has_all_rows, NULL, NULL, call_batchnorm};
+const Kernel batchnorm_grad_by_direct = {"direct", NULL, has_all_rows, NULL, NULL, call_batchnorm_grad};
 const Kernel normalize_by_direct = {"direct", NULL, NULL, NULL, NULL, call_normalize};

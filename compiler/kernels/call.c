@@ -54,6 +54,16 @@ void call_number(Call *c, const char *field, int number)
     add_field(c, field, arena_printf(c->arena, "%d", number));
 }
 
+void call_share(Call *c)
+{
+    add_field(c, "share", "s->share");
+}
+
+void call_moves(Call *c)
+{
+    add_field(c, "moves", "s->moves_running");
+}
+
 void call_scale(Call *c, const Value *weight)
 {
     add_field(c, "scale", arena_printf(c->arena, "%s_scale", weight->param->field));

@@ -34,6 +34,8 @@ void call_field(Call *c, const char *field, const Value *v); /* none where v is 
 /* The operation's first result, which the function returns. */
 void call_result(Call *c, const char *field, const Value *v);
 void call_number(Call *c, const char *field, int number);
+void call_share(Call *c); /* the number of the share that runs */
+void call_moves(Call *c); /* whether it is the one that moves the running statistics */
 void call_scratch(Call *c, const char *field, const Op *op);
 void call_scale(Call *c, const Value *weight);  /* what an INT8 weight's columns are multiplied by */
 void call_more(Call *c, const Value *gradient); /* where chunks add it up, the first stores, the others add */

@@ -21,7 +21,7 @@ static int dim_of(const Net *n)
 static const char *scores_shape(const Call *c, const Op *op)
 {
     const char *whose = op->pair->components ? arena_printf(c->arena, "component %d, ", op->component) : "";
-    return arena_printf(c->arena, "%s%dx%d scores a direction", whose, c->net->batch * positions_of(op),
+    return arena_printf(c->arena, "%s%dx%d scores a direction", whose, c->net->share * positions_of(op),
                         c->net->batch);
 }
 
@@ -54,7 +54,7 @@ static void plan_scores_grad_a(const Graph *g, const Op *op, Plan *p)
     enum { SLICES = 4 };
     const Net *n = g->net;
     (void)op;
-    p->slices = is_library(g) ? 1 : n->batch < SLICES ? n->batch : SLICES;
+    p->slices = is_library(g) ? 1 : n->share < SLICES ? n->share : SLICES;
     p->arena_floats = (size_t)n->views * p->slices * (size_t)n->batch * dim_of(n);
     p->worker_floats =
         has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : GRAD_W_SCRATCH((size_t)panel_of(g));
@@ -65,7 +65,8 @@ static void begin_scores(Call *c, const Op *op, const Value *addend)
     c->type = "Scores";
     c->name = arena_printf(c->arena, "%s_at_%d%s", c->macro, op->pair->to->scale, addend ? "_add" : "");
     c->shape = scores_shape(c, op);
-    call_constant(c, "VIEWS, BATCH, %d, DIM", op->pair->to->scale);
+    call_constant(c, "VIEWS, BATCH, %s, %d, DIM", c->net->shares > 1 ? "SHARE" : "BATCH",
+                  op->pair->to->scale);
     if (op->kind != OP_SCORES)
         call_tail(c, addend ? "TAIL_ADD" : NULL, NULL, NULL);
 }

@@ -202,7 +202,7 @@ static NetScale *resolve(const Builder *b, const SpecPair *p, Int scale)
 
 static void check_scores(const Builder *b, const NetPair *p)
 {
-    double targets = (double)p->to->scale * p->to->scale * b->net->batch;
+    double targets = (double)p->to->scale * p->to->scale * b->net->share;
     check_elements(b, p->spec->at, p->name, "scores", targets * b->net->batch * b->net->views);
 }
 
@@ -266,12 +266,38 @@ static void check_heads(const Builder *b)
             check_head(b, &b->net->scale[i]);
 }
 
+/* "4 and 8 do" */
+static const char *divisors_near(const Builder *b, int ranks)
+{
+    const int batch = b->net->batch;
+    int below = ranks, above = ranks;
+    while (below > batch || batch % below)
+        below--;
+    while (above < batch && batch % above)
+        above++;
+    return above <= batch ? arena_printf(b->arena, "%d and %d do", below, above)
+                          : arena_printf(b->arena, "%d does", below);
+}
+
+/* Into as many equal shares as there are ranks. */
+static void cut_batch(const Builder *b)
+{
+    Net *n = b->net;
+    const Int ranks = n->spec->target.ranks;
+    if (n->batch % ranks.v)
+        diag_error(b->diag, ranks.at.source ? ranks.at : n->spec->batch.at,
+                   "target.ranks: %d shares do not divide a batch of %d; %s", (int)ranks.v, n->batch,
+                   divisors_near(b, (int)ranks.v));
+    n->shares = n->batch % ranks.v ? 1 : (int)ranks.v;
+    n->share = n->batch / n->shares;
+}
+
 Net *net_shape(Arena *a, Diagnostics *d, const Spec *s)
 {
     Net *n = ARENA_NEW(a, Net);
     Builder b = {a, d, n, d->errors};
     *n = (Net){.spec = s, .views = (int)s->views.v, .batch = (int)s->batch.v};
-    n->share = n->batch; /* one process holds all of it */
+    cut_batch(&b);
     n->images = n->views * n->share;
     n->layers = s->layers;
     n->layer = ARENA_ARRAY(a, NetLayer, s->layers);

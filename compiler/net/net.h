@@ -35,7 +35,8 @@ typedef struct {
     const Spec *spec;
     int views;
     int batch;  /* B: the images whose other ones are a positive's negatives */
-    int share;  /* of the batch, what one process holds: all of it */
+    int shares; /* R: equal parts of the batch, each of which runs a step of its own and meets the others */
+    int share;  /* S: images of one; B where there is one */
     int images; /* N: views * share, or the chunk of them that a list treats at a time */
     int layers;
     NetLayer *layer;

@@ -71,6 +71,7 @@ static const char *deeper(const char *path, const char *key)
         "target.threads",
         "target.blas",
         "target.memory",
+        "target.ranks",
     };
     const size_t above = strlen(path);
     for (size_t i = 0; i < COUNT(paths); i++)

@@ -223,6 +223,7 @@ static void add_target(Settings *k, const Spec *s)
         add_word(k, "memory", (Text){memory_text(k->arena, s->target.memory.v), s->target.memory.at});
     else
         add_off(k, "memory");
+    add_int(k, "ranks", s->target.ranks);
 }
 
 KeyValue *spec_settings(Arena *a, const Spec *s, bool with_target, int *count)

@@ -106,6 +106,7 @@ typedef struct {
         Int threads;
         bool all_processors; /* the threads are as many as this machine has */
         Int memory;          /* bytes; 0: no limit */
+        Int ranks;           /* shares that the batch is cut into */
         /* What target_processor and the form that is made know: */
         bool tiles;         /* the processor multiplies by matrix tiles */
         bool is_static;     /* a program without shared libraries */
@@ -125,7 +126,7 @@ typedef struct {
 
 /* What the command line changes; NULL or 0 where it does not. */
 typedef struct {
-    const char *pairs, *march, *blas, *memory, *batch, *threads;
+    const char *pairs, *march, *blas, *memory, *batch, *threads, *ranks;
     int settings;
     const Setting *setting; /* each is put over what those before it have made */
 } Overrides;

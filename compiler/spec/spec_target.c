@@ -1,9 +1,9 @@
-/* spec_target.c: the section about the machine: none of it changes what is trained. */
+/* spec_target.c: the section about the machine, or the machines: none of it changes what is trained. */
 #include "reader.h"
 
 #include <string.h>
 
-enum { THREAD_LIMIT = 1024, MARCH_LIMIT = 64 };
+enum { THREAD_LIMIT = 1024, RANK_LIMIT = 65536, MARCH_LIMIT = 64 };
 
 /* It becomes an argument of the C compiler. */
 static void read_march(Reader *r, const Node *n, const char *path, void *record)
@@ -56,6 +56,7 @@ static const Field TARGET[] = {
     INT_FIELD("threads", false, Spec, target.threads, 1, THREAD_LIMIT),
     OTHER_FIELD("blas", false, read_blas),
     OTHER_FIELD("memory", false, read_memory),
+    INT_FIELD("ranks", false, Spec, target.ranks, 1, RANK_LIMIT),
 };
 const Fields TARGET_FIELDS = FIELDS(TARGET);
 
@@ -64,4 +65,5 @@ void default_target(Spec *s)
     s->target.march.v = "native";
     s->target.threads.v = 2; /* until target_processor says how many there are */
     s->target.blas.v = "openblas";
+    s->target.ranks.v = 1;
 }

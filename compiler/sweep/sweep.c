@@ -66,21 +66,33 @@ static int parse(Sweep *s, int argc, char **argv)
         THREADS,
         BLAS,
         MEMORY,
+        RANKS,
         QUIET,
         HELP,
         VERSION
     };
     static const struct option options[] = {
-        {"pairs", required_argument, NULL, PAIRS}, {"data", required_argument, NULL, DATA},
-        {"out", required_argument, NULL, OUT},     {"epochs", required_argument, NULL, EPOCHS},
-        {"limit", required_argument, NULL, LIMIT}, {"holdout", required_argument, NULL, HOLDOUT},
-        {"seeds", required_argument, NULL, SEEDS}, {"set", required_argument, NULL, SET},
-        {"jobs", required_argument, NULL, JOBS},   {"run-with", required_argument, NULL, RUN_WITH},
-        {"cc", required_argument, NULL, CC},       {"batch", required_argument, NULL, BATCH},
-        {"march", required_argument, NULL, MARCH}, {"threads", required_argument, NULL, THREADS},
-        {"blas", required_argument, NULL, BLAS},   {"memory", required_argument, NULL, MEMORY},
-        {"quiet", no_argument, NULL, QUIET},       {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},   {NULL, 0, NULL, 0},
+        {"pairs", required_argument, NULL, PAIRS},
+        {"data", required_argument, NULL, DATA},
+        {"out", required_argument, NULL, OUT},
+        {"epochs", required_argument, NULL, EPOCHS},
+        {"limit", required_argument, NULL, LIMIT},
+        {"holdout", required_argument, NULL, HOLDOUT},
+        {"seeds", required_argument, NULL, SEEDS},
+        {"set", required_argument, NULL, SET},
+        {"jobs", required_argument, NULL, JOBS},
+        {"run-with", required_argument, NULL, RUN_WITH},
+        {"cc", required_argument, NULL, CC},
+        {"batch", required_argument, NULL, BATCH},
+        {"march", required_argument, NULL, MARCH},
+        {"threads", required_argument, NULL, THREADS},
+        {"blas", required_argument, NULL, BLAS},
+        {"memory", required_argument, NULL, MEMORY},
+        {"ranks", required_argument, NULL, RANKS},
+        {"quiet", no_argument, NULL, QUIET},
+        {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},
+        {NULL, 0, NULL, 0},
     };
     static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
     static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000,
@@ -135,6 +147,7 @@ static int parse(Sweep *s, int argc, char **argv)
         case THREADS: s->overrides.threads = optarg; break;
         case BLAS: s->overrides.blas = optarg; break;
         case MEMORY: s->overrides.memory = optarg; break;
+        case RANKS: s->overrides.ranks = optarg; break;
         case 'q':
         case QUIET: progress_silence(); break;
         case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;

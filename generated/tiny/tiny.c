@@ -549,18 +549,18 @@ CONV_DIRECT(conv_1x1_32_to_32_at_5_bias, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL
 BATCHNORM(batchnorm_32_at_5, VIEWS, 400, 32, TAIL_NONE)
 CONV_DIRECT(conv_1x1_32_to_32_at_7_bias, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), TAIL_BIAS, 8)
 BATCHNORM(batchnorm_32_at_7, VIEWS, 784, 32, TAIL_NONE)
-SCORES(scores_at_7, VIEWS, BATCH, 7, DIM, 8)
+SCORES(scores_at_7, VIEWS, BATCH, BATCH, 7, DIM, 8)
 NCE(nce_1_to_7_loss, VIEWS, BATCH, 49, 20.0f, 0.000637755102f, 3.98596939e-06f, 16)
 GATHER(gather_32_at_5, IMAGES, 25, 32, 8)
-SCORES(scores_at_5, VIEWS, BATCH, 5, DIM, 8)
+SCORES(scores_at_5, VIEWS, BATCH, BATCH, 5, DIM, 8)
 NCE(nce_5_to_5_loss, VIEWS, BATCH, 25, 20.0f, 0.000625f, 7.8125e-06f, 16)
 NCE_GRAD(nce_5_to_5_grad, VIEWS, BATCH, 25, 20.0f, 0.000625f, 7.8125e-06f)
-SCORES_GRAD_A(scores_grad_a_at_5, VIEWS, BATCH, 5, DIM, TAIL_NONE, 4)
-SCORES_GRAD_T(scores_grad_t_at_5, VIEWS, BATCH, 5, DIM, TAIL_NONE, 8)
+SCORES_GRAD_A(scores_grad_a_at_5, VIEWS, BATCH, BATCH, 5, DIM, TAIL_NONE, 4)
+SCORES_GRAD_T(scores_grad_t_at_5, VIEWS, BATCH, BATCH, 5, DIM, TAIL_NONE, 8)
 GATHER_GRAD(gather_grad_32_at_5_add, IMAGES, 25, 32, 8)
 NCE_GRAD(nce_1_to_7_grad, VIEWS, BATCH, 49, 20.0f, 0.000637755102f, 3.98596939e-06f)
-SCORES_GRAD_A(scores_grad_a_at_7, VIEWS, BATCH, 7, DIM, TAIL_NONE, 4)
-SCORES_GRAD_T(scores_grad_t_at_7, VIEWS, BATCH, 7, DIM, TAIL_NONE, 8)
+SCORES_GRAD_A(scores_grad_a_at_7, VIEWS, BATCH, BATCH, 7, DIM, TAIL_NONE, 4)
+SCORES_GRAD_T(scores_grad_t_at_7, VIEWS, BATCH, BATCH, 7, DIM, TAIL_NONE, 8)
 BATCHNORM_GRAD(batchnorm_grad_32_at_7, VIEWS, 784, 32, TAIL_NONE)
 CONV_GRAD_W_SLICED(grad_w_1x1_32_to_32_at_7, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_7_mask, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), TAIL_MASK, 8)
@@ -697,7 +697,7 @@ const AmdimModel amdim_model = {
     .settings = 33, .setting = settings, .keys = 29, .key = keys,
     .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = MARCH_OF("native"), .target = TARGET_OF("native"), .blas = "openblas",
     .views = VIEWS, .batch = BATCH, .channels = 3, .size = 16, .mean = mean, .std = deviation,
-    .embedding_dim = DIM,
+    .embedding_dim = DIM, .shares = 1,
     .augment = {.flip = 0.5, .grayscale = 0,
                 .has_translate = true, .translate_max = 2, .translate_p = 1},
     .optimizer = {.rule = AMDIM_ADAM, .lr = 0.001, .weight_decay = 1e-05, .beta1 = 0.8, .beta2 = 0.999, .eps = 1e-08},

@@ -60,9 +60,10 @@ static void profile_operations(Bench *b, size_t steps, Fault *f)
 static bool bench_new(Bench *b, const AmdimModel *m, const Options *o, size_t steps, Fault *f)
 {
     *b = (Bench){0};
-    if (!machine_new(&b->machine, m, o->threads, f) || !optimizer_new(&b->optimizer, m, f))
+    if (!machine_new(&b->machine, m, o->threads, f) ||
+        !optimizer_join(&b->optimizer, m, b->machine.company, f))
         return false;
-    b->x = made_up_input(m, o->seed, f);
+    b->x = made_up_input(&b->machine, o->seed, f);
     b->seconds = allocate(steps * sizeof *b->seconds, "times", f);
     b->weight = b->seconds ? allocate(steps * sizeof *b->weight, "times", f) : NULL;
     if (!b->x || !b->weight)
@@ -99,7 +100,7 @@ static void time_step(Bench *b, uint64_t seed, uint64_t step, size_t slot)
     machine_draw_locations(&b->machine, seed, step);
     b->optimizer.steps = step;
     b->optimizer.lr = optimizer_rate(&m->schedule, m->optimizer.lr, step, 0, UINT64_MAX);
-    m->step(&b->machine.step);
+    machine_step(&b->machine);
     double ended = clock_seconds();
     if (profiled)
         profile_begin(&b->profile, NULL, ended);
@@ -200,7 +201,9 @@ int command_bench(const AmdimModel *m, const Options *o, Fault *f)
     if (ok) {
         Figures g = measure(&b, o, steps);
         ok = !b.profile.failed;
-        if (ok && o->json) {
+        if (!company_leads(b.machine.company)) {
+            /* process 0 prints */
+        } else if (ok && o->json) {
             print_json(&b, &g, o->profile);
         } else if (ok) {
             print_table(&b, &g, steps);

@@ -147,6 +147,10 @@ int command_encode(const AmdimModel *m, const Options *o, Fault *f)
     const AmdimFeature *feature = o->pixels ? &pixels : find_feature(m, o->scale, o->raw, f);
     if (!feature || !machine_new(&k, m, o->threads, f))
         return 1;
+    if (machine_rests(&k, "encode")) {
+        machine_free(&k);
+        return 0;
+    }
     bool ok = (o->pixels || weights_load(m, o->weights, k.params, f)) && encode_split(&k, feature, o, f);
     machine_free(&k);
     return exit_code(ok);

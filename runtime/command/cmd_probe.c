@@ -34,6 +34,10 @@ int command_probe(const AmdimModel *m, const Options *o, Fault *f)
     signals_watch();
     if (!machine_new(&k, m, o->threads, f))
         return 1;
+    if (machine_rests(&k, "probe")) {
+        machine_free(&k);
+        return 0;
+    }
     if (o->untrained)
         weights_init(m, o->seed, k.params);
     bool ok = (!o->weights || weights_load(m, o->weights, k.params, f)) && probe(&k, o, &result, f);

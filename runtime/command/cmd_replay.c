@@ -69,9 +69,10 @@ static bool read_view(Replay *r, const TensorFile *t, int view, float *torch, Fa
     snprintf(name, sizeof name, "x.%d", view + 1);
     if (!read_tensor(t, name, DTYPE_F32, COUNT(dims), dims, torch, f))
         return false;
-    float *to = r->x + (size_t)(view * m->batch) * floats;
-    for (int b = 0; b < m->batch; b++)
-        pixels_from_planes(torch + (size_t)b * floats, pixels, m->channels, to + (size_t)b * floats);
+    const Held *h = &r->machine.held;
+    for (int b = h->first; b < h->first + h->count; b++)
+        pixels_from_planes(torch + (size_t)b * floats, pixels, m->channels,
+                           r->x + held_row(m, h, view, b) * floats);
     return true;
 }
 
@@ -200,10 +201,18 @@ static bool give_embedding(Replay *r, int scale, const float *embedding)
 static bool forward_done(AmdimStep *step)
 {
     Replay *r = step->taker;
+    if (!company_leads(r->machine.company)) /* process 0 alone writes */
+        return true;
     r->ok = give_losses(r, step);
     for (int s = 0; r->ok && s < r->model->scales; s++)
         r->ok = give_embedding(r, s, step->embedding[s]);
     return r->ok;
+}
+
+static bool wants_embeddings(const AmdimStep *step)
+{
+    (void)step;
+    return true;
 }
 
 static void keep_gradient(AmdimStep *step, int tensor, const float *gradient)
@@ -245,6 +254,7 @@ static bool replay_new(Replay *r, const AmdimModel *m, int threads, Fault *f)
     r->machine.step.taker = r;
     r->machine.step.take = keep_gradient;
     r->machine.step.forward_done = forward_done;
+    r->machine.step.wants_embeddings = wants_embeddings;
     return r->x && r->gradients && r->planes;
 }
 
@@ -258,10 +268,14 @@ static void replay_free(Replay *r)
 
 static bool replay_step(Replay *r, const char *path, Fault *f)
 {
+    if (!company_leads(r->machine.company)) {
+        machine_step(&r->machine);
+        return true;
+    }
     if (!writer_open(&r->out, path, f))
         return false;
     announce(r);
-    r->model->step(&r->machine.step);
+    machine_step(&r->machine);
     bool ok = r->ok && give_gradients(r) && (!signals_received() || fault(f, "stopped by a signal")) &&
               writer_commit(&r->out, NULL, f);
     writer_discard(&r->out);

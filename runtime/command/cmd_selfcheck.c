@@ -85,7 +85,7 @@ static bool end_there(AmdimStep *step)
 static double loss_of(Selfcheck *c)
 {
     c->machine.step.forward_done = end_there;
-    c->model->step(&c->machine.step);
+    machine_step(&c->machine);
     return c->machine.step.loss;
 }
 
@@ -98,7 +98,7 @@ static void step_from_start(Selfcheck *c)
 {
     go_to_start(c);
     c->machine.step.forward_done = NULL;
-    c->model->step(&c->machine.step);
+    machine_step(&c->machine);
 }
 
 /* ---- setting up ---- */
@@ -124,7 +124,7 @@ static bool set_up(Selfcheck *c, Fault *f)
     const AmdimModel *m = c->model;
     if (!machine_new(&c->machine, m, c->threads, f))
         return false;
-    c->x = made_up_input(m, 0, f);
+    c->x = made_up_input(&c->machine, 0, f);
     c->start = c->x ? allocate(m->param_floats * sizeof(float), "the weights", f) : NULL;
     c->gradient = c->start ? allocate_zero(m->trained_floats * sizeof(float), "the gradients", f) : NULL;
     c->tensor = c->gradient ? allocate_zero((size_t)m->tensors * sizeof *c->tensor, "the checks", f) : NULL;

@@ -107,6 +107,7 @@ int main(int argc, char **argv)
         code = FAILED;
     (void)fflush(stdout); /* what was printed comes first, where both go to one place */
     if (code != DONE && failure.text[0] != '\0')
-        say_line(stderr, "%s: error: %s", program, failure.text);
+        say_line(stderr, "%s%s: error: %s", company_name(), program, failure.text);
+    company_end(code);
     return code;
 }

@@ -28,6 +28,7 @@ typedef struct {
 struct Loader {
     const AmdimModel *model;
     const Dataset *data;
+    Held held;
     uint64_t seed, per_epoch; /* steps */
     Batch batch[BUFFERS];
 
@@ -63,8 +64,8 @@ static Task deal(Loader *l)
 {
     uint64_t batch = (uint64_t)l->model->batch, first = l->dealt % l->per_epoch * batch;
     Task task = {l->dealt, l->place, l->order[first + (uint64_t)l->place]};
-    if (++l->place == l->model->batch) {
-        l->place = 0;
+    if (++l->place == l->held.first + l->held.count) {
+        l->place = l->held.first;
         l->dealt++;
         if (l->dealt % l->per_epoch == 0)
             random_order(l->seed, l->dealt / l->per_epoch, l->order, l->data->count);
@@ -79,8 +80,7 @@ static bool prepare(Worker *worker, Task task, Fault *f)
     const size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
     float *out[MAX_VIEWS];
     for (int v = 0; v < m->views; v++) {
-        size_t row = (size_t)v * (size_t)m->batch + (size_t)task.place;
-        out[v] = l->batch[task.step % BUFFERS].views + row * floats;
+        out[v] = l->batch[task.step % BUFFERS].views + held_row(m, &l->held, v, task.place) * floats;
     }
     const ViewAddress at = {l->seed, task.step / l->per_epoch, task.image, 0};
     return augment_read(m, worker->workspace, l->data, &at, m->views, out, f);
@@ -94,7 +94,7 @@ static void finish(Loader *l, Task task, const Fault *failure)
         b->failed = task.place;
         b->fault = *failure;
     }
-    if (++b->finished == l->model->batch)
+    if (++b->finished == l->held.count)
         pthread_cond_signal(&l->ready);
 }
 
@@ -154,7 +154,7 @@ static bool start_threads(Loader *l, int threads, Fault *f)
 static bool make_buffers(Loader *l, Fault *f)
 {
     const AmdimModel *m = l->model;
-    size_t rows = (size_t)m->views * (size_t)m->batch;
+    size_t rows = (size_t)m->views * (size_t)l->held.count;
     size_t bytes = rows * (size_t)m->size * (size_t)m->size * (size_t)m->channels * sizeof(float);
     for (int i = 0; i < BUFFERS; i++) {
         l->batch[i].failed = m->batch;
@@ -166,7 +166,8 @@ static bool make_buffers(Loader *l, Fault *f)
     return l->order != NULL;
 }
 
-Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_t step, int threads, Fault *f)
+Loader *loader_new(const AmdimModel *m, const Held *held, const Dataset *d, uint64_t seed, uint64_t step,
+                   int threads, Fault *f)
 {
     if (d->count < (uint32_t)m->batch) {
         fault(f,
@@ -182,6 +183,8 @@ Loader *loader_new(const AmdimModel *m, const Dataset *d, uint64_t seed, uint64_
     l->data = d;
     l->seed = seed;
     l->per_epoch = d->count / (uint32_t)m->batch;
+    l->held = held ? *held : (Held){0, m->batch, m->batch};
+    l->place = l->held.first;
     l->wanted = l->dealt = step;
     decoding_leave(d->bytes + d->count * sizeof *l->order);
     pthread_mutex_init(&l->lock, NULL);
@@ -242,7 +245,7 @@ static void take_back(Loader *l)
 static bool wait_until_ready(Loader *l, const Batch *b)
 {
     enum { LOOK = 50 * 1000 * 1000 }; /* nanoseconds */
-    while (b->finished < l->model->batch && !signals_received()) {
+    while (b->finished < l->held.count && !signals_received()) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += LOOK;
@@ -252,7 +255,7 @@ static bool wait_until_ready(Loader *l, const Batch *b)
         }
         pthread_cond_timedwait(&l->ready, &l->lock, &until);
     }
-    return b->finished == l->model->batch;
+    return b->finished == l->held.count;
 }
 
 float *loader_next(Loader *l, Fault *f)

@@ -69,7 +69,7 @@ static char *canonical_spec(const AmdimModel *m, Fault *f)
 
 /* What is done with each moment of each trained tensor: announce it, give it, look for it, read it. */
 typedef struct State State;
-typedef bool MomentVisit(State *s, const AmdimTensor *t, const char *name, float *moment);
+typedef bool MomentVisit(State *s, int tensor, const char *name, int kind);
 struct State {
     const AmdimModel *model;
     const Optimizer *optimizer;
@@ -86,8 +86,7 @@ static bool each_moment(State *s, MomentVisit *visit)
         const AmdimTensor *t = &m->tensor[i];
         for (int k = 0; t->trained && k < moments.count; k++) {
             char *name = moment_name(t, moments.name[k], s->f);
-            float *moment = s->optimizer->moments + (size_t)k * m->trained_floats + t->offset;
-            bool done = name != NULL && visit(s, t, name, moment);
+            bool done = name != NULL && visit(s, i, name, k);
             free(name);
             if (!done)
                 return false;
@@ -98,17 +97,26 @@ static bool each_moment(State *s, MomentVisit *visit)
 
 /* ---- saving ---- */
 
-static bool announce_moment(State *s, const AmdimTensor *t, const char *name, float *moment)
+static bool announce_moment(State *s, int tensor, const char *name, int kind)
 {
-    (void)moment;
-    weights_announce(s->writer, name, t);
+    (void)kind;
+    weights_announce(s->writer, name, &s->model->tensor[tensor]);
     return true;
 }
 
-static bool give_moment(State *s, const AmdimTensor *t, const char *name, float *moment)
+static bool give_moment(State *s, int tensor, const char *name, int kind)
 {
     (void)name;
-    return weights_give(s->writer, t, moment, s->f);
+    return weights_give(s->writer, &s->model->tensor[tensor], optimizer_moment(s->optimizer, kind, tensor),
+                        s->f);
+}
+
+/* Of a process that does not lead: takes part in gathering the moments. */
+static bool hand_moment(State *s, int tensor, const char *name, int kind)
+{
+    (void)name;
+    optimizer_moment(s->optimizer, kind, tensor);
+    return true;
 }
 
 static bool announce_all(State *s, const Progress *p)
@@ -143,6 +151,11 @@ static bool give_all(State *s, const float *params, const Progress *p)
         if (!weights_give(s->writer, &m->tensor[i], params + m->tensor[i].offset, s->f))
             return false;
     return each_moment(s, give_moment);
+}
+
+bool checkpoint_help(const AmdimModel *m, const Optimizer *o, Fault *f)
+{
+    return each_moment(&(State){.model = m, .optimizer = o, .f = f}, hand_moment);
 }
 
 bool checkpoint_save(const AmdimModel *m, const CheckpointFiles *files, const float *params,
@@ -242,15 +255,17 @@ static bool read_progress(const State *s, Progress *p)
            fault(s->f, "%s: tensor progress holds a step, a limit or a rate out of range", s->file->path);
 }
 
-static bool find_moment(State *s, const AmdimTensor *t, const char *name, float *moment)
+static bool find_moment(State *s, int tensor, const char *name, int kind)
 {
-    (void)moment;
-    return weights_find(s->file, name, t, s->f) != NULL;
+    (void)kind;
+    return weights_find(s->file, name, &s->model->tensor[tensor], s->f) != NULL;
 }
 
-static bool read_moment(State *s, const AmdimTensor *t, const char *name, float *moment)
+static bool read_moment(State *s, int tensor, const char *name, int kind)
 {
+    const AmdimTensor *t = &s->model->tensor[tensor];
     const Stored *stored = weights_find(s->file, name, t, s->f);
+    float *moment = s->optimizer->moments + (size_t)kind * s->optimizer->floats + t->offset;
     return stored != NULL && weights_read(s->file, stored, t, moment, s->f);
 }
 

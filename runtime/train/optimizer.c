@@ -9,21 +9,41 @@
 
 enum { BLOCK = 1 << 14 };
 
-size_t optimizer_floats(const AmdimModel *m)
+int optimizer_moments(const AmdimModel *m)
 {
     if (m->optimizer.rule == AMDIM_ADAM)
-        return 2 * m->trained_floats;
-    return m->optimizer.momentum > 0 ? m->trained_floats : 0;
+        return 2;
+    return m->optimizer.momentum > 0 ? 1 : 0;
+}
+
+size_t optimizer_floats(const AmdimModel *m)
+{
+    return (size_t)optimizer_moments(m) * m->trained_floats;
 }
 
 bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f)
 {
-    *o = (Optimizer){.model = m};
-    size_t floats = optimizer_floats(m);
+    return optimizer_join(o, m, NULL, f);
+}
+
+bool optimizer_join(Optimizer *o, const AmdimModel *m, Company *c, Fault *f)
+{
+    *o = (Optimizer){.model = m, .floats = m->trained_floats};
+    if (c != NULL && !company_optimizes(c, o, f))
+        return false;
+    o->company = c;
+    size_t floats = (size_t)optimizer_moments(m) * o->floats;
     if (floats == 0)
         return true;
     o->moments = allocate_zero(floats * sizeof *o->moments, "the optimizer's moments", f);
     return o->moments != NULL;
+}
+
+const float *optimizer_moment(const Optimizer *o, int kind, int tensor)
+{
+    if (o->company != NULL)
+        return company_moments(o->company, kind, tensor);
+    return o->moments + (size_t)kind * o->floats + o->model->tensor[tensor].offset;
 }
 
 void optimizer_free(Optimizer *o)
@@ -98,11 +118,8 @@ AdamStep optimizer_adam(const AmdimOptimizer *rule, double lr, uint64_t step)
                      lr, step);
 }
 
-static void update_part(void *job, int part, int worker)
+static void update(const Update *u, size_t begin, size_t end)
 {
-    (void)worker;
-    const Update *u = job;
-    size_t begin = (size_t)part * BLOCK, end = begin + BLOCK < u->count ? begin + BLOCK : u->count;
     if (u->second != NULL)
         adam_update(&u->adam, end - begin, u->params + begin, u->gradient + begin, u->moment + begin,
                     u->second + begin);
@@ -113,22 +130,42 @@ static void update_part(void *job, int part, int worker)
         sgd_plain(end - begin, u->params + begin, u->gradient + begin, u->rate, u->decay);
 }
 
-void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient)
+static void update_part(void *job, int part, int worker)
+{
+    (void)worker;
+    const Update *u = job;
+    size_t begin = (size_t)part * BLOCK, end = begin + BLOCK < u->count ? begin + BLOCK : u->count;
+    update(u, begin, end);
+}
+
+static Update update_of(const Optimizer *o, size_t count, float *params, const float *gradient, size_t at)
 {
     const AmdimOptimizer *rule = &o->model->optimizer;
-    const AmdimTensor *t = &o->model->tensor[tensor];
     Update u = {
-        .count = t->count,
-        .params = params + t->offset,
+        .count = count,
+        .params = params,
         .gradient = gradient,
-        .moment = o->moments != NULL ? o->moments + t->offset : NULL,
+        .moment = o->moments != NULL ? o->moments + at : NULL,
         .decay = (float)rule->weight_decay,
         .rate = (float)o->lr,
         .momentum = (float)rule->momentum,
     };
     if (rule->rule == AMDIM_ADAM) {
-        u.second = u.moment + o->model->trained_floats;
+        u.second = u.moment + o->floats;
         u.adam = optimizer_adam(rule, o->lr, o->steps);
     }
+    return u;
+}
+
+void optimizer_move(const Optimizer *o, size_t count, float *params, const float *gradient, size_t at)
+{
+    const Update u = update_of(o, count, params, gradient, at);
+    update(&u, 0, count);
+}
+
+void optimizer_take(Optimizer *o, AmdimPool *pool, float *params, int tensor, const float *gradient)
+{
+    const AmdimTensor *t = &o->model->tensor[tensor];
+    Update u = update_of(o, t->count, params + t->offset, gradient, t->offset);
     amdim_parallel(pool, update_part, &u, (int)((t->count + BLOCK - 1) / BLOCK));
 }

@@ -71,6 +71,12 @@ int signals_received(void)
     return ending;
 }
 
+void signals_follow(int signal_number)
+{
+    if (!ending)
+        ending = signal_number;
+}
+
 bool signals_take_save(void)
 {
     return atomic_exchange(&saving, false);

@@ -14,6 +14,17 @@ static bool allocate_results(Machine *k, const AmdimModel *m, Fault *f)
            k->step.embedding != NULL;
 }
 
+static bool keep_company(Machine *k, Fault *f)
+{
+    const AmdimModel *m = k->model;
+    k->company = company_new(m, &k->step, f);
+    if (k->company == NULL)
+        return false;
+    k->held.count = m->batch / company_processes(k->company);
+    k->held.first = company_process(k->company) * k->held.count;
+    return true;
+}
+
 bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
 {
     *k = (Machine){.model = m};
@@ -34,11 +45,39 @@ bool machine_new(Machine *k, const AmdimModel *m, int threads, Fault *f)
     k->step.pool = k->pool;
     k->step.params = k->params;
     k->step.locations = k->locations;
+    k->held = (Held){0, m->batch, m->shares > 1 ? m->batch / m->shares : m->batch};
+    if (m->shares > 1 && !keep_company(k, f)) {
+        machine_free(k);
+        return false;
+    }
     return true;
+}
+
+bool machine_rests(const Machine *k, const char *command)
+{
+    const int processes = company_processes(k->company);
+    if (processes > 1 && company_leads(k->company))
+        note("%s takes one process: the other %d rest", command, processes - 1);
+    return !company_leads(k->company);
+}
+
+void machine_step(Machine *k)
+{
+    if (k->company != NULL)
+        company_step(k->company);
+    else
+        k->model->step(&k->step);
+}
+
+size_t held_row(const AmdimModel *m, const Held *h, int view, int image)
+{
+    const int at = image - h->first;
+    return (size_t)((at / h->share * m->views + view) * h->share + at % h->share);
 }
 
 void machine_free(Machine *k)
 {
+    company_free(k->company);
     pool_free(k->pool);
     free(k->params);
     free(k->locations);
@@ -66,15 +105,17 @@ void machine_draw_locations(Machine *k, uint64_t seed, uint64_t step)
     }
 }
 
-float *made_up_input(const AmdimModel *m, uint64_t seed, Fault *f)
+float *made_up_input(const Machine *k, uint64_t seed, Fault *f)
 {
+    const AmdimModel *m = k->model;
     size_t floats = (size_t)m->size * (size_t)m->size * (size_t)m->channels;
-    int images = m->views * m->batch;
-    float *x = allocate((size_t)images * floats * sizeof(float), "input", f);
-    for (int i = 0; x && i < images; i++) {
-        Random r = random_at(seed, RANDOM_BENCH, 0, (uint64_t)i, 0);
+    float *x = allocate((size_t)(m->views * k->held.count) * floats * sizeof(float), "input", f);
+    for (int i = 0; x && i < m->views * k->held.count; i++) {
+        const int view = i / k->held.count, image = k->held.first + i % k->held.count;
+        Random r = random_at(seed, RANDOM_BENCH, 0, (uint64_t)(view * m->batch + image), 0);
+        float *to = x + held_row(m, &k->held, view, image) * floats;
         for (size_t j = 0; j < floats; j++)
-            x[(size_t)i * floats + j] = (float)random_normal(&r);
+            to[j] = (float)random_normal(&r);
     }
     return x;
 }

@@ -46,8 +46,31 @@ typedef struct {
     double report_took;        /* seconds */
     bool reported_early;       /* or too late for that */
     bool report_lost;          /* it could not be written, which has been said */
+    bool is_alone;             /* in failing: the other processes know nothing of it */
+    bool has_reason;           /* to fail: of several processes, this one */
     double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
+
+/* ---- the processes of a training ----
+ *
+ * Process 0 leads: the run's folder, its files and its clock are its own. The others do the same steps, and
+ * what they must do at the same step they agree on. */
+
+typedef enum { WANTS_SAVE = 1, WANTS_STOP = 2, HAS_FAILED = 4, NOT_FINITE = 8, SIGNALS = 256 } Wish;
+
+static bool leads(const Training *t)
+{
+    return company_leads(t->machine.company);
+}
+
+/* What any process wishes. A signal to one is one to all. */
+static unsigned agree(const Training *t, unsigned wishes)
+{
+    wishes = company_agree(t->machine.company, wishes | (unsigned)signals_received() * SIGNALS);
+    if (wishes >= SIGNALS)
+        signals_follow((int)(wishes / SIGNALS));
+    return wishes;
+}
 
 /* ---- what is kept ---- */
 
@@ -91,14 +114,24 @@ static bool and_what_is_kept(const Training *t, Fault *f)
                  f->text, t->kept_step);
 }
 
+static bool keep_checkpoint(Training *t, Fault *f)
+{
+    return leads(t)
+               ? checkpoint_save(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f)
+               : checkpoint_help(t->model, &t->optimizer, f);
+}
+
 static bool save(Training *t, Fault *f)
 {
     t->saved = clock_seconds();
     flush_curves(t);
     if (t->on_disk)
         return true;
-    if (!checkpoint_save(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f))
+    if (!keep_checkpoint(t, f)) {
+        t->is_alone = true;
         return and_what_is_kept(t, f);
+    }
+    agree(t, 0); /* that it is there */
     t->on_disk = t->run.checkpoint.keep = true;
     t->kept_step = t->at.step;
     return true;
@@ -115,8 +148,9 @@ static bool are_finite(const float *value, size_t count)
 /* Moments too: a run that cannot be resumed for their sake is lost. */
 static bool weights_are_finite(const Training *t)
 {
-    return are_finite(t->machine.params, t->model->param_floats) &&
-           are_finite(t->optimizer.moments, optimizer_floats(t->model));
+    bool own = are_finite(t->machine.params, t->model->param_floats) &&
+               are_finite(t->optimizer.moments, (size_t)optimizer_moments(t->model) * t->optimizer.floats);
+    return !(agree(t, own ? 0 : NOT_FINITE) & NOT_FINITE);
 }
 
 /* Weights that are no numbers do not replace a checkpoint of ones that are: a ReLU may have kept them from
@@ -134,6 +168,8 @@ static bool save_finite(Training *t, Fault *f)
 static void draw_report(Training *t, ReportPhase phase, const char *reason, bool early)
 {
     Fault why;
+    if (!leads(t))
+        return;
     const ReportState state = {.run = t->run.folder,
                                .phase = phase,
                                .reason = reason,
@@ -182,6 +218,7 @@ static bool report_is_due(const Training *t, bool epoch_ends)
 static bool failed_but_saved(Training *t, Fault *f)
 {
     Fault second;
+    t->has_reason = true;
     if (!save_finite(t, &second))
         return fault(f, "%s (and the run could not be saved: %s)", f->text, second.text);
     return fault(f, "%s (the run is saved after step %" PRIu64 ", and --resume goes on with it)", f->text,
@@ -211,6 +248,11 @@ static bool forward_done(AmdimStep *step)
     return false;
 }
 
+static bool wants_embeddings(const AmdimStep *step)
+{
+    return !is_finite(step);
+}
+
 static size_t running_floats(const AmdimModel *m)
 {
     return m->param_floats - m->trained_floats;
@@ -222,7 +264,7 @@ static bool run_step(Training *t)
     const AmdimModel *m = t->model;
     float *running = t->machine.params + m->trained_floats;
     memcpy(t->running, running, running_floats(m) * sizeof *running);
-    m->step(&t->machine.step);
+    machine_step(&t->machine);
     if (is_finite(&t->machine.step))
         return true;
     memcpy(running, t->running, running_floats(m) * sizeof *running);
@@ -262,8 +304,13 @@ static bool train_step(Training *t, Fault *f)
     AmdimStep *step = &t->machine.step;
     double begun = clock_seconds();
     uint64_t epoch = t->at.step / t->per_epoch;
-    if (!(step->x = t->views = loader_next(t->loader, f)))
-        return signals_received() || failed_but_saved(t, f);
+    step->x = t->views = loader_next(t->loader, f);
+    const bool lacks = !t->views && !signals_received();
+    const unsigned wishes = agree(t, lacks ? HAS_FAILED : 0);
+    if (wishes & HAS_FAILED)
+        return lacks ? failed_but_saved(t, f) : save_finite(t, f) && fault(f, "another process failed");
+    if (wishes >= SIGNALS)
+        return true;
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
     t->optimizer.steps = t->at.step;
     t->optimizer.lr = optimizer_rate(&m->schedule, t->at.lr, t->at.step, epoch, t->total);
@@ -330,8 +377,12 @@ static bool probe(Training *t, Fault *f)
         return true;
     splits.step = t->at.step;
     splits.keep = t->run.probe;
-    if (!probe_splits(&t->machine, &splits, result, f))
-        return signals_received() || failed_but_saved(t, f);
+    if (!probe_splits(&t->machine, &splits, result, f)) {
+        if (signals_received())
+            return true;
+        t->is_alone = company_processes(t->machine.company) > 1; /* the others wait for its next step */
+        return t->is_alone ? and_what_is_kept(t, f) : failed_but_saved(t, f);
+    }
     t->probing.done = t->at.step;
     for (int i = 0; i < (splits.second ? 2 : 1); i++)
         tell_probe(t, &result[i]);
@@ -352,11 +403,16 @@ static bool train_steps(Training *t, Fault *f)
         report_early(t);
     if (probing_is_due(&t->probing, t->at.step) && !probe(t, f))
         return false;
-    while (t->at.step < t->total && !is_stopping(t)) {
+    bool stops = agree(t, is_stopping(t) ? WANTS_STOP : 0) != 0;
+    while (t->at.step < t->total && !stops) {
         if (!train_step(t, f))
             return false;
         bool probes = probing_is_due(&t->probing, t->at.step), told = signals_take_save();
-        if ((probes || told || save_is_due(t)) && !save_finite(t, f))
+        bool saves = probes || told || (leads(t) && save_is_due(t));
+        const unsigned wishes =
+            agree(t, (saves ? WANTS_SAVE : 0) | (leads(t) && is_stopping(t) ? WANTS_STOP : 0));
+        stops = wishes >= SIGNALS || wishes & WANTS_STOP;
+        if (wishes & WANTS_SAVE && !save_finite(t, f))
             return false;
         if (told)
             meter_progress(&t->meter, "saved after step %" PRIu64, t->at.step);
@@ -427,10 +483,10 @@ static bool agrees_with_run(const Training *t, Fault *f)
                  t->run.folder, t->at.limit);
 }
 
-static bool resume(Training *t, Fault *f)
+static bool resume(Training *t, Optimizer *to, Fault *f)
 {
     const Options *o = t->options;
-    if (checkpoint_load_newest(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f) !=
+    if (checkpoint_load_newest(t->model, &t->run.checkpoint, t->machine.params, to, &t->at, f) !=
             CHECKPOINT_LOADED ||
         !agrees_with_run(t, f))
         return false;
@@ -454,9 +510,35 @@ static bool begin(Training *t, Fault *f)
     return !o->weights || weights_load_fitting(t->model, o->weights, t->machine.params, f);
 }
 
-static bool begin_or_resume(Training *t, Fault *f)
+/* What process 0 has begun with or resumed, all have. */
+static bool follow(Training *t, Optimizer *whole)
 {
-    return t->options->resume && run_holds_weights(&t->run) ? resume(t, f) : begin(t, f);
+    const Company *c = t->machine.company;
+    company_tell(c, &t->at, sizeof t->at);
+    company_tell(c, &t->on_disk, sizeof t->on_disk);
+    company_tell(c, &t->kept_step, sizeof t->kept_step);
+    company_tell(c, t->machine.params, t->model->param_floats * sizeof *t->machine.params);
+    company_tell(c, whole->moments, optimizer_floats(t->model) * sizeof *whole->moments);
+    company_keep_moments(t->machine.company, whole);
+    t->optimizer.steps = t->at.step;
+    return true;
+}
+
+static bool begin_or_resume(Training *t, Optimizer *to, Fault *f)
+{
+    return t->options->resume && run_holds_weights(&t->run) ? resume(t, to, f) : begin(t, f);
+}
+
+/* Of several processes, the first reads: the others may not see the folder. */
+static bool begin_together(Training *t, Fault *f)
+{
+    if (company_processes(t->machine.company) == 1)
+        return begin_or_resume(t, &t->optimizer, f);
+    Optimizer whole;
+    bool ok = optimizer_new(&whole, t->model, f) && (!leads(t) || begin_or_resume(t, &whole, f)) &&
+              follow(t, &whole);
+    optimizer_free(&whole);
+    return ok;
 }
 
 /* A run goes on with the pictures that it was begun with, wherever they lie now. */
@@ -464,7 +546,8 @@ static bool check_data(Training *t, Fault *f)
 {
     char now[sizeof t->at.data];
     const char *dir = t->options->data;
-    if (!data_identity(t->data, now, sizeof now, f))
+    if (!data_identity(t->data, now, sizeof now, f) ||
+        !company_compare(t->machine.company, now, "the data", f))
         return false;
     if (t->at.data[0] != '\0' && strcmp(t->at.data, now) != 0)
         return fault(f,
@@ -484,7 +567,8 @@ static bool open_data(Training *t, Fault *f)
         f);
     if (!t->data || !check_data(t, f))
         return false;
-    t->loader = loader_new(t->model, t->data, t->at.seed, t->at.step, t->options->threads, f);
+    t->loader =
+        loader_new(t->model, &t->machine.held, t->data, t->at.seed, t->at.step, t->options->threads, f);
     if (!t->loader)
         return false;
     count_steps(t);
@@ -506,9 +590,11 @@ static void open_curves(Training *t)
 
 static bool open_run(Training *t, Fault *f)
 {
+    meter_begin(&t->meter, stderr, t->model->batch, t->total, t->per_epoch);
+    if (!leads(t))
+        return true;
     if (!run_make(&t->run, f) || !run_claim(&t->run, t->options->resume, f))
         return false;
-    meter_begin(&t->meter, stderr, t->model->batch, t->total, t->per_epoch);
     open_curves(t);
     return true;
 }
@@ -518,20 +604,22 @@ static bool new_machine(Training *t, Fault *f)
     const AmdimModel *m = t->model;
     t->running = allocate(running_floats(m) * sizeof *t->running, "the running statistics", f);
     if (!t->running || !machine_new(&t->machine, m, t->options->threads, f) ||
-        !optimizer_new(&t->optimizer, m, f))
+        !optimizer_join(&t->optimizer, m, t->machine.company, f))
         return false;
     t->machine.step.take = take_gradient;
     t->machine.step.taker = t;
     t->machine.step.forward_done = forward_done;
+    t->machine.step.wants_embeddings = wants_embeddings;
     return true;
 }
 
 static bool set_up(Training *t, Fault *f)
 {
     const Options *o = t->options;
-    return run_open(&t->run, o->out, f) && run_claim(&t->run, o->resume, f) && new_machine(t, f) &&
-           begin_or_resume(t, f) && open_data(t, f) &&
-           probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f) && open_run(t, f);
+    return run_open(&t->run, o->out, f) && new_machine(t, f) &&
+           (!leads(t) || run_claim(&t->run, o->resume, f)) && begin_together(t, f) && open_data(t, f) &&
+           (!leads(t) || probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f)) &&
+           open_run(t, f);
 }
 
 static void tear_down(Training *t)
@@ -591,9 +679,11 @@ static void say_end(const Training *t)
 
 static int say_stopped(const Training *t)
 {
-    fprintf(stderr,
-            "stopped by a signal after step %" PRIu64 "; the run is saved, and --resume goes on with it\n",
-            t->at.step);
+    if (leads(t))
+        fprintf(stderr,
+                "stopped by a signal after step %" PRIu64
+                "; the run is saved, and --resume goes on with it\n",
+                t->at.step);
     return signals_exit_code();
 }
 
@@ -617,13 +707,18 @@ static void step_aside(void)
 static int train(Training *t, Fault *f)
 {
     say_plan(t);
-    say_rate(t);
-    if (t->at.step < t->total)
+    if (leads(t))
+        say_rate(t);
+    if (t->at.step < t->total && leads(t))
         keys_note(t->model, t->total, t->per_epoch, t->at.lr);
     bool trained = train_steps(t, f);
     if (!trained)
         report(t, REPORT_FAILED, f->text); /* so that the page does not say that it runs still */
     meter_end(&t->meter);
+    if (!t->is_alone)
+        company_part();
+    if (!trained && !leads(t) && !t->is_alone && !t->has_reason)
+        f->text[0] = '\0'; /* process 0 says it */
     if (!trained)
         return 1;
     if (is_finished(t)) {

@@ -197,7 +197,7 @@ static void test_a_split_smaller_than_a_batch_says_what_it_holds(void **state)
     scratch_write("train/a/2.webp", "?", 1);
     Dataset *d = opened(SPLIT_TRAIN, 0);
     Fault f = {.error = 0};
-    assert_null(loader_new(&(AmdimModel){.batch = 2}, d, 0, 0, 1, &f));
+    assert_null(loader_new(&(AmdimModel){.batch = 2}, NULL, d, 0, 0, 1, &f));
     assert_non_null(strstr(f.text, "1 pictures (passed over: 1 .webp), fewer than a batch of 2"));
     data_close(d);
 }

@@ -45,7 +45,7 @@ static Dataset *new_set(void)
 static Loader *new_loader(const AmdimModel *m, const Dataset *d, uint64_t step, int threads)
 {
     Fault f;
-    Loader *l = loader_new(m, d, 5, step, threads, &f);
+    Loader *l = loader_new(m, NULL, d, 5, step, threads, &f);
     if (!l)
         fail_msg("%s", f.text);
     return l;
@@ -151,7 +151,7 @@ static void test_a_set_smaller_than_a_batch_is_refused(void **state)
     m.batch = COUNT_OF_SET;
     loader_free(new_loader(&m, d, 0, 1));
     m.batch = COUNT_OF_SET + 1;
-    assert_null(loader_new(&m, d, 5, 0, 1, &f));
+    assert_null(loader_new(&m, NULL, d, 5, 0, 1, &f));
     assert_non_null(strstr(f.text, "20 pictures"));
     assert_non_null(strstr(f.text, "batch of 21"));
     data_close(d);
@@ -164,7 +164,7 @@ static void test_unusable_channels_are_refused(void **state)
     AmdimModel m = new_model(2);
     Fault f;
     m.channels = 2;
-    assert_null(loader_new(&m, d, 5, 0, 2, &f));
+    assert_null(loader_new(&m, NULL, d, 5, 0, 2, &f));
     assert_non_null(strstr(f.text, "1 or 3 channels"));
     data_close(d);
 }

@@ -463,7 +463,7 @@ static void train(bool reports, float *params)
     Optimizer o;
     reporting_begin(&r, &toy_model, NULL);
     assert_true(optimizer_new(&o, &toy_model, &f));
-    Loader *l = loader_new(&toy_model, r.data, r.state.seed, 0, 2, &f);
+    Loader *l = loader_new(&toy_model, NULL, r.data, r.state.seed, 0, 2, &f);
     assert_non_null(l);
     r.machine.step.take = take;
     r.machine.step.taker = &o;
