@@ -97,8 +97,9 @@ void recompute(Graph *step, double budget);
 void cost_scratch(Graph *g); /* a value of the list for each plan's arena_floats; before plan_memory */
 size_t cost_worker_scratch(const Graph *g); /* bytes a worker needs of its own */
 double cost_op_flop(const Op *op);          /* of its products, two per multiply-add; 0 for what has none */
-double cost_step_flop(const Graph *step);   /* gflop_per_step, in FLOP: docs/program.md */
+double cost_step_flop(const Graph *step);   /* of a share's step */
 double cost_run_flop(const Graph *step);    /* with what is computed again */
+double cost_batch_flop(const Graph *step);  /* of all shares: gflop_per_step, in FLOP: docs/program.md */
 
 /* The most resident memory that a whole `train` takes, in bytes, by what holds it. */
 typedef struct {
@@ -108,6 +109,7 @@ typedef struct {
     size_t pictures;  /* two batches of views: the one in use and the one being made */
     size_t threads;   /* the stack, buffers and scratch of each */
     size_t program;   /* code, shared libraries, buffers of files */
+    size_t meetings;  /* of several ranks: what shares exchange, and what carries it */
     size_t data;      /* a data set's index, and pictures while they are decoded */
     size_t decoding;  /* of `data`, what is for decoding however large the index is */
     size_t total;     /* the sum: what the program promises */

@@ -334,7 +334,7 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
 static void say_compiling(const Command *c, const Program *p)
 {
     say_progress(stderr, "%s: %d operations a step, %.1f GFLOP; %s compiles %s/%s.c for %s", c->build.output,
-                 p->step->ops, cost_step_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir,
+                 p->step->ops, cost_batch_flop(p->step) / 1e9, c->build.cc, c->build.gen_dir,
                  p->net->spec->name.v, p->net->spec->target.march.v);
 }
 

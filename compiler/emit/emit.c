@@ -58,7 +58,7 @@ static void emit_head(Emit *e)
             "MiB, each where\n"
             " * it can while it lives (`amdimc --emit=ir` prints the plan). */\n",
             in_comment(e->arena, spec_name(e)), n->spec->name.v, n->batch, n->views, n->views > 1 ? "s" : "",
-            trained_numbers(p->params), n->shares * cost_step_flop(p->step) / 1e9,
+            trained_numbers(p->params), cost_batch_flop(p->step) / 1e9,
             (double)p->step->arena_bytes / (1 << 20));
     emit_includes(e);
     fprintf(e->out, "enum { VIEWS = %d, BATCH = %d, ", n->views, n->batch);

@@ -1,5 +1,6 @@
 /* emit_tables.c: what describes the model to the runtime: tensors, layers, scales, pairs, features, and how
  * it is trained. */
+#include "blocks.h"
 #include "emit.h"
 #include <string.h>
 
@@ -208,6 +209,12 @@ static int emit_notes(Emit *e, const Spec *s)
     return count;
 }
 
+static const char *shares_of_model(const Emit *e)
+{
+    return arena_printf(e->arena, "SHARES, .wire = &amdim_wire, .bucket = %d, .buckets = %d", SHARE_BUCKET,
+                        SHARE_BUCKETS);
+}
+
 static void emit_model_table(Emit *e, int scales)
 {
     const Program *p = e->program;
@@ -235,7 +242,7 @@ static void emit_model_table(Emit *e, int scales)
         e->out,
         "    .views = VIEWS, .batch = BATCH, .channels = %d, .size = %d, .mean = mean, .std = deviation,\n"
         "    .embedding_dim = DIM, .shares = %s,\n",
-        (int)s->input.channels.v, (int)s->input.size.v, n->shares > 1 ? "SHARES, .wire = &amdim_wire" : "1");
+        (int)s->input.channels.v, (int)s->input.size.v, n->shares > 1 ? shares_of_model(e) : "1");
     emit_mixture(e);
     emit_augment(e);
     emit_training(e);
@@ -250,7 +257,7 @@ static void emit_model_table(Emit *e, int scales)
             ".located = %d,\n",
             n->top + 1, scales, n->pairs, n->located);
     fprintf(e->out, "    .arena_bytes = %zu, .scratch_bytes = %zu, .peak_bytes = %zu, .flop_per_step = %s,\n",
-            p->peak.arena, p->peak.worker, p->peak.total, real(e, n->shares * cost_step_flop(p->step)));
+            p->peak.arena, p->peak.worker, p->peak.total, real(e, cost_batch_flop(p->step)));
     fprintf(e->out, "    .data_bytes = %zu, .decoding_bytes = %zu,\n", p->peak.data, p->peak.decoding);
     if (s->target.memory.v)
         fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);

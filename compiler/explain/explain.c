@@ -32,9 +32,9 @@ static void count_products(Explanation *e)
     const Graph *g = e->program->step;
     for (int i = 0; i < g->ops; i++) {
         const Op *op = g->op[i];
-        count_product(e, op, 1, i < e->forward_ops);
+        count_product(e, op, g->net->shares, i < e->forward_ops);
         for (int j = 0; op->chunk && j < op->chunk->ops; j++)
-            count_product(e, op->chunk->op[j], op->chunks, i < e->forward_ops);
+            count_product(e, op->chunk->op[j], g->net->shares * op->chunks, i < e->forward_ops);
     }
 }
 
@@ -54,7 +54,7 @@ static void count_implementations(Explanation *e, const Graph *g, int times)
     for (int i = 0; i < g->ops; i++) {
         const Op *op = g->op[i];
         if (op->chunk)
-            count_implementations(e, op->chunk, op->chunks);
+            count_implementations(e, op->chunk, times * op->chunks);
         if (!cost_op_flop(op))
             continue;
         Implementation *m = implementation_named(e, op_kernel_name(op));
@@ -115,7 +115,7 @@ Explanation *explain(Arena *a, const Program *p)
     e->pair = ARENA_ARRAY(a, Share, n->pairs);
     e->forward_ops = number_of_report(p->step);
     count_products(e);
-    count_implementations(e, p->step, 1);
+    count_implementations(e, p->step, p->net->shares);
     count_parameters(e);
     add_up(e);
     explain_arena(a, e);

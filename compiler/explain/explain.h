@@ -4,6 +4,7 @@
 #define EXPLAIN_H
 
 #include "amdimc.h"
+#include "blocks.h"
 
 /* Trained numbers, and FLOP of a step's products, two per multiply-add. */
 typedef struct {
@@ -44,7 +45,28 @@ typedef struct {
     size_t bytes;
     const char *note;
 } MemoryPart;
-enum { MEMORY_PARTS = 11 };
+enum { MEMORY_PARTS = 12 };
+
+/* explain_ranks.c: what each of R processes, of a share each, sends the others in a step. */
+typedef enum {
+    EXCHANGE_BATCHNORM,
+    EXCHANGE_EMBEDDINGS,
+    EXCHANGE_SCORES,
+    EXCHANGE_RETURNS,
+    EXCHANGE_GRADIENTS,
+    EXCHANGE_WEIGHTS,
+    EXCHANGE_PARTS
+} ExchangePart;
+typedef struct {
+    int meetings[EXCHANGE_PARTS]; /* or transfers */
+    double bytes[EXCHANGE_PARTS]; /* to all others together */
+    double all;
+} Exchange;
+typedef struct {
+    const char *name, *what, *when;
+} ExchangeWords;
+extern const ExchangeWords exchange_words[EXCHANGE_PARTS];
+Exchange explain_exchange(const Program *p);
 
 Explanation *explain(Arena *a, const Program *p);
 

@@ -114,6 +114,19 @@ static void json_memory(const Explanation *e, FILE *out)
     fprintf(out, "\"peak_bytes\": %zu},\n", e->program->peak.total);
 }
 
+static void json_ranks(const Explanation *e, FILE *out)
+{
+    const Net *n = e->program->net;
+    if (n->shares == 1)
+        return;
+    const Exchange x = explain_exchange(e->program);
+    fprintf(out, "  \"ranks\": {\"shares\": %d, \"images\": %d, ", n->shares, n->share);
+    for (int i = 0; i < EXCHANGE_PARTS; i++)
+        fprintf(out, "\"%s\": {\"transfers\": %d, \"bytes\": %.0f}, ", exchange_words[i].name, x.meetings[i],
+                x.bytes[i]);
+    fprintf(out, "\"sent_bytes\": %.0f},\n", x.all);
+}
+
 static void json_implementations(const Explanation *e, FILE *out)
 {
     fprintf(out, "  \"implementations\": [");
@@ -173,13 +186,14 @@ void explain_json(Arena *a, const Program *p, const LibraryMemory *library, FILE
         fprintf(stream, "  \"memory_limit_bytes\": %lld,\n", (long long)s->target.memory.v);
     fprintf(stream, "  \"schedule\": {\"chunk_images\": %d, \"gflop_computed_again\": %.15g},\n",
             p->schedule.chunk ? p->schedule.chunk : p->net->images,
-            (cost_run_flop(p->step) - cost_step_flop(p->step)) / 1e9);
+            p->net->shares * (cost_run_flop(p->step) - cost_step_flop(p->step)) / 1e9);
     json_settings(a, s, stream);
     json_layers(e, stream);
     json_scales(e, stream);
     json_pairs(e, stream);
     json_implementations(e, stream);
     json_memory(e, stream);
+    json_ranks(e, stream);
     json_library(library, stream);
     json_arena(e, stream);
     fprintf(stream, "}\n");

@@ -68,6 +68,7 @@ void explain_memory(const Explanation *e, MemoryPart part[MEMORY_PARTS])
          is_library  ? "not counted: code lies in flash"
          : is_static ? "code, file buffers"
                      : "code, shared libraries, file buffers"},
+        {"meetings", peak->meetings, "of shares: what is exchanged, MPI"},
         {"data", peak->data, is_library ? "the caller's" : "index of 100,000 files, pictures being decoded"},
     };
     for (int i = 0; i < MEMORY_PARTS; i++)

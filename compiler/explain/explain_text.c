@@ -1,6 +1,7 @@
 /* explain_text.c: --explain for people: tables and a chart, plain ASCII, at most 100 columns wide for specs
  * of usual sizes. */
 #include "explain.h"
+#include <string.h>
 
 #include <inttypes.h>
 
@@ -33,7 +34,8 @@ static const char *grouped(Arena *a, uint64_t n)
 static void text_schedule(const Explanation *e, FILE *stream)
 {
     const Program *p = e->program;
-    const double run = cost_run_flop(p->step), once = cost_step_flop(p->step);
+    const double shares = p->net->shares, run = shares * cost_run_flop(p->step),
+                 once = cost_batch_flop(p->step);
     fprintf(stream, "  schedule    %.3f GFLOP computed again to save memory, %.1f %%\n", gflop(run - once),
             percent(run - once, once));
     if (p->schedule.chunk)
@@ -222,9 +224,10 @@ static void text_memory(Arena *a, const Explanation *e, FILE *stream)
     table_begin(&t, "lrrrl");
     fprintf(t.row, "|bytes|MiB|share|\n");
     for (int i = 0; i < MEMORY_PARTS; i++)
-        fprintf(t.row, "%s|%s|%.1f|%.1f %%|%s\n", part[i].name, grouped(a, part[i].bytes),
-                mebibytes((double)part[i].bytes), percent((double)part[i].bytes, (double)total),
-                part[i].note);
+        if (part[i].bytes || strcmp(part[i].name, "meetings") != 0)
+            fprintf(t.row, "%s|%s|%.1f|%.1f %%|%s\n", part[i].name, grouped(a, part[i].bytes),
+                    mebibytes((double)part[i].bytes), percent((double)part[i].bytes, (double)total),
+                    part[i].note);
     fprintf(t.row, "peak|%s|%.1f||%s\n", grouped(a, total), mebibytes((double)total),
             e->program->net->spec->target.is_library ? "params, state and work of a step"
                                                      : "resident memory of a whole `train`, never more");
@@ -232,6 +235,25 @@ static void text_memory(Arena *a, const Explanation *e, FILE *stream)
 }
 
 /* Of memory that its caller has. */
+static void text_ranks(Arena *a, const Explanation *e, FILE *stream)
+{
+    const Net *n = e->program->net;
+    if (n->shares == 1)
+        return;
+    const Exchange x = explain_exchange(e->program);
+    Table t;
+    fprintf(stream,
+            "\nranks (%d shares of %d image%s; what each of %d processes sends to all others in a step)\n",
+            n->shares, n->share, n->share > 1 ? "s" : "", n->shares);
+    table_begin(&t, "lrrll");
+    fprintf(t.row, "|transfers|bytes||\n");
+    for (int i = 0; i < EXCHANGE_PARTS; i++)
+        fprintf(t.row, "%s|%d|%s|%s|%s\n", exchange_words[i].name, x.meetings[i],
+                grouped(a, (size_t)x.bytes[i]), exchange_words[i].what, exchange_words[i].when);
+    fprintf(t.row, "all||%s||\n", grouped(a, (size_t)x.all));
+    table_end(a, &t, stream);
+}
+
 static void text_library(Arena *a, const LibraryMemory *m, FILE *stream)
 {
     const struct {
@@ -267,6 +289,7 @@ void explain_text(Arena *a, const Program *p, const LibraryMemory *library, FILE
     text_products(a, e, stream);
     text_implementations(a, e, stream);
     text_memory(a, e, stream);
+    text_ranks(a, e, stream);
     text_library(a, library, stream);
     text_settings(a, p->net->spec, stream);
     fprintf(stream, "\narena (live bytes over the %d operations of a step)\n", p->step->ops);

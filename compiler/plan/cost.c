@@ -1,9 +1,15 @@
 /* cost.c: what operations need besides their results, and what they cost. */
 #include "amdimc.h"
+#include "blocks.h"
 
 static size_t round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;
+}
+
+static size_t ceil_divided(size_t n, size_t by)
+{
+    return (n + by - 1) / by;
 }
 
 static size_t larger(size_t a, size_t b)
@@ -75,6 +81,11 @@ double cost_run_flop(const Graph *step)
     return flop_of(step, true);
 }
 
+double cost_batch_flop(const Graph *step)
+{
+    return step->net->shares * flop_of(step, false);
+}
+
 enum { KIBIBYTE = 1 << 10 };
 
 /* The largest tensor of files: a checkpoint is written by way of a copy in PyTorch's order. */
@@ -96,6 +107,30 @@ static size_t program_bytes(const Params *p, bool openblas, bool is_static, int 
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
     return (is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) / 4 * 5 +
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
+}
+
+/* Of a process that holds one share of several: what it gives and gets in a meeting, buckets of gradients on
+ * their way (runtime/shares/gradients.c: given, of each share, summed, of all processes), a tensor's moments
+ * on their way to a checkpoint; and MPI, measured (docs/cluster.md). */
+static size_t meetings_bytes(const Graph *step, const Params *p)
+{
+    enum { MPI = 12 << 20 };
+    const size_t shares = (size_t)step->net->shares;
+    if (shares == 1)
+        return 0;
+    size_t largest = 0;
+    for (int i = 0; i < step->ops; i++) {
+        const Op *op = step->op[i];
+        if (op->kind == OP_ALL_GATHER)
+            largest = larger(largest, op->in[ALL_GATHER_X]->bytes * (shares + 1));
+        else if (op->kind == OP_REDUCE_SCATTER)
+            largest = larger(largest, 2 * op->in[REDUCE_SCATTER_X]->bytes);
+    }
+    const size_t bucket =
+                     sizeof(float) * (p->trained_floats < SHARE_BUCKET ? p->trained_floats : SHARE_BUCKET),
+                 buckets = ceil_divided(p->trained_floats, SHARE_BUCKET);
+    const size_t rooms = (buckets < SHARE_BUCKETS ? buckets : SHARE_BUCKETS) * (3 * bucket + bucket / shares);
+    return largest + rooms + largest_tensor(p) + MPI;
 }
 
 /* The index of a data set of 100,000 files takes what is set aside for it; what a smaller one leaves is for
@@ -186,14 +221,15 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
     PeakMemory m = {
         .weights =
             sizeof(float) * (2 * p->floats - p->trained_floats), /* running statistics are kept twice */
-        .optimizer = sizeof(float) * p->trained_floats * moments_of(s),
+        .optimizer = sizeof(float) * p->trained_floats * moments_of(s) / (size_t)step->net->shares,
         .arena = larger(step->arena_bytes, encode->arena_bytes),
         .pictures = 2 * step->x->bytes,
         .worker = larger(cost_worker_scratch(step), cost_worker_scratch(encode)),
         .program = program_bytes(p, openblas, s->target.is_static, threads),
+        .meetings = meetings_bytes(step, p),
     };
     m.threads = (size_t)threads * (2 * PER_THREAD + m.worker + blur_room(s));
-    m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program;
+    m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program + m.meetings;
     add_data(&m);
     return m;
 }

@@ -1,19 +1,17 @@
 /* gradients.c: weights' gradients of all shares become one, and the weights move.
  *
- * Tensors lie behind each other in the block of parameters. It is cut into buckets of whole tensors, and each
- * bucket into a slice a process. When all its gradients are there, every process sends each slice's
- * contributions to its process, which adds them in the order of the shares, moves these weights, by moments
- * that it alone holds, and sends them to all: the bytes of a ring's allreduce, and moments are held once
- * (Rajbhandari et al. 2020, ZeRO's first stage). All of that goes on behind the backward pass. What is added
- * and moved is one number at a time, so no bit depends on how the block is cut.
+ * The block of parameters is cut into buckets, wherever tensors begin and end, and each bucket into a slice a
+ * process. When all of a bucket's gradients are there, every process sends each slice's contributions to its
+ * process, which adds them in the order of the shares, moves these weights, by moments that it alone holds,
+ * and sends them to all: the bytes of a ring's allreduce, and moments are held once (Rajbhandari et al. 2020,
+ * ZeRO's first stage). All of that goes on behind the backward pass. What is added and moved is one number at
+ * a time, so no bit depends on how the block is cut.
  *
- * A process alone needs no slices, and adds and moves at once. */
+ * Without an optimizer a bucket is a tensor, whose whole gradient goes to the front. */
 #include "shares_internal.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKET = 1 << 18 };    /* floats from which on a bucket is full */
-enum { AT_ONCE = 3 };         /* buckets on their way; more wait until one of them has come */
 enum { SUM_BLOCK = 1 << 14 }; /* floats that a thread adds up at a time */
 
 typedef enum { BUCKET_FILLS, BUCKET_GOES, BUCKET_COMES, BUCKET_DONE } BucketState;
@@ -22,7 +20,8 @@ typedef struct {
     size_t begin, end; /* in the block of parameters */
     size_t slice;      /* floats of a process: the last ones may be fewer */
     size_t own;        /* where this process's moments of it begin */
-    int tensors, missing;
+    size_t floats;     /* of tensors: what pads them is nobody's */
+    size_t missing;    /* of these */
     BucketState state;
     int room;     /* of Gradients.room, while it is on its way */
     void *handle; /* of the wire */
@@ -42,77 +41,79 @@ struct Gradients {
     Optimizer *optimizer; /* NULL: whole gradients are for the front */
     int buckets;
     Bucket *bucket;
-    int *bucket_of; /* (tensors) */
+    int *first_of;  /* (tensors): the first bucket that holds some of it */
     size_t largest; /* slice */
-    Room room[AT_ONCE];
-    int *going; /* (buckets) on their way, the first of them first */
+    Room *room;     /* (AmdimModel.buckets) */
+    int *going;     /* (buckets) on their way, the first of them first */
     int first, last;
-    const Bucket *gathered[2]; /* by kind of moments: whose are in room[kind].all */
+    float *moments; /* of the largest tensor; NULL until a checkpoint asks for some */
 };
 
 /* ---- buckets ---- */
 
-/* Where the next tensor begins: a tensor is padded with zeros up to there. */
-static size_t past(const AmdimTensor *t)
+static size_t at_most(size_t a, size_t b)
 {
-    enum { ALIGNMENT = 16 };
-    return t->offset + (t->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return a < b ? a : b;
 }
 
-static void end_bucket(Gradients *g, size_t *own)
+/* Where a bucket that begins there ends. */
+static size_t end_of(const Gradients *g, size_t begin, int tensor)
 {
-    Bucket *b = &g->bucket[g->buckets - 1];
-    const size_t processes = (size_t)g->company->processes;
-    b->slice = (b->end - b->begin + processes - 1) / processes;
-    b->own = *own;
-    *own += b->slice;
-    if (b->slice > g->largest)
-        g->largest = b->slice;
+    const AmdimModel *m = g->company->model;
+    if (g->optimizer != NULL)
+        return at_most(begin + m->bucket, m->trained_floats);
+    return tensor + 1 < m->tensors && m->tensor[tensor + 1].trained ? m->tensor[tensor + 1].offset
+                                                                    : m->trained_floats;
 }
 
-/* Returns the floats of moments of one kind. */
+/* Of tensors that lie one behind the other from the first on. Returns the floats of moments of one kind. */
 static size_t cut_buckets(Gradients *g)
 {
     const AmdimModel *m = g->company->model;
+    const size_t processes = (size_t)g->company->processes;
     size_t own = 0;
-    for (int i = 0; i < m->tensors && m->tensor[i].trained; i++) {
-        const AmdimTensor *t = &m->tensor[i];
-        const Bucket *open = g->buckets > 0 ? &g->bucket[g->buckets - 1] : NULL;
-        if (open == NULL || g->optimizer == NULL || open->end - open->begin >= BUCKET) {
-            if (open != NULL)
-                end_bucket(g, &own);
-            g->bucket[g->buckets++] = (Bucket){.begin = t->offset};
-        }
-        Bucket *b = &g->bucket[g->buckets - 1];
-        g->bucket_of[i] = g->buckets - 1;
-        b->end = past(t);
-        b->tensors++;
+    for (size_t begin = 0; begin < m->trained_floats; begin = g->bucket[g->buckets - 1].end) {
+        Bucket *b = &g->bucket[g->buckets];
+        *b = (Bucket){.begin = begin, .end = end_of(g, begin, g->buckets), .room = -1};
+        b->slice = (b->end - b->begin + processes - 1) / processes;
+        b->own = own;
+        own += b->slice;
+        g->largest = b->slice > g->largest ? b->slice : g->largest;
+        g->buckets++;
     }
-    if (g->buckets > 0)
-        end_bucket(g, &own);
+    for (int i = 0, bucket = 0; i < m->tensors && m->tensor[i].trained; i++) {
+        const AmdimTensor *t = &m->tensor[i];
+        while (g->bucket[bucket].end <= t->offset)
+            bucket++;
+        g->first_of[i] = bucket;
+        for (int k = bucket; k < g->buckets && g->bucket[k].begin < t->offset + t->count; k++) {
+            const size_t first = g->bucket[k].begin > t->offset ? g->bucket[k].begin : t->offset;
+            g->bucket[k].floats += at_most(g->bucket[k].end, t->offset + t->count) - first;
+        }
+    }
+    for (int i = 0; i < g->buckets; i++)
+        g->bucket[i].missing = g->bucket[i].floats;
     return own;
 }
 
 Gradients *gradients_new(Company *c, Optimizer *o, Fault *f)
 {
-    const size_t tensors = (size_t)c->model->tensors;
+    const AmdimModel *m = c->model;
+    const size_t tensors = (size_t)m->tensors, most = tensors + m->trained_floats / m->bucket + 1;
     Gradients *g = allocate_zero(sizeof *g, "the gradients", f);
     if (g == NULL)
         return NULL;
     g->company = c;
     g->optimizer = o;
-    g->bucket = allocate_zero(tensors * sizeof *g->bucket, "the gradients", f);
-    g->bucket_of = allocate_zero(tensors * sizeof *g->bucket_of, "the gradients", f);
-    g->going = allocate_zero(tensors * sizeof *g->going, "the gradients", f);
-    if (g->bucket == NULL || g->bucket_of == NULL || g->going == NULL) {
+    g->bucket = allocate_zero(most * sizeof *g->bucket, "the gradients", f);
+    g->first_of = allocate_zero(tensors * sizeof *g->first_of, "the gradients", f);
+    g->going = allocate_zero(most * sizeof *g->going, "the gradients", f);
+    g->room = allocate_zero((size_t)m->buckets * sizeof *g->room, "the gradients", f);
+    if (g->bucket == NULL || g->first_of == NULL || g->going == NULL || g->room == NULL) {
         gradients_free(g);
         return NULL;
     }
     const size_t own = cut_buckets(g);
-    for (int i = 0; i < g->buckets; i++) {
-        g->bucket[i].missing = g->bucket[i].tensors;
-        g->bucket[i].room = -1;
-    }
     if (o != NULL)
         o->floats = own;
     return g;
@@ -132,10 +133,12 @@ void gradients_free(Gradients *g)
 {
     if (g == NULL)
         return;
-    for (int i = 0; i < AT_ONCE; i++)
+    for (int i = 0; g->room != NULL && i < g->company->model->buckets; i++)
         room_free(&g->room[i]);
+    free(g->room);
     free(g->bucket);
-    free(g->bucket_of);
+    free(g->first_of);
+    free(g->moments);
     free(g->going);
     free(g);
 }
@@ -276,7 +279,7 @@ void gradients_progress(Gradients *g)
 
 static int find_room(Gradients *g)
 {
-    for (int i = 0; i < AT_ONCE; i++)
+    for (int i = 0; i < g->company->model->buckets; i++)
         if (!g->room[i].taken)
             return i;
     return -1;
@@ -301,40 +304,51 @@ static void take_room(Gradients *g, Bucket *b)
         advance(g, true);
     Room *r = &g->room[b->room];
     r->taken = true;
-    g->gathered[0] = g->gathered[1] = NULL;
     if (r->give == NULL)
         allocate_room(g, r);
     /* What pads tensors and slices is zero. */
     memset(r->give, 0, (size_t)c->processes * (size_t)c->count * b->slice * sizeof(float));
 }
 
-/* A share's contribution, cut into slices. */
-static void put(const Gradients *g, const Bucket *b, int share, const AmdimTensor *t, const float *gradient)
+/* What of a share's gradient of t lies in the bucket, cut into slices; returns how much it is. */
+static size_t put(const Gradients *g, const Bucket *b, int share, const AmdimTensor *t, const float *gradient)
 {
     const Company *c = g->company;
     const Room *r = &g->room[b->room];
-    const size_t begin = t->offset - b->begin, end = begin + t->count;
+    const size_t begin = b->begin > t->offset ? b->begin : t->offset,
+                 end = at_most(b->end, t->offset + t->count);
     for (size_t at = begin; at < end;) {
-        const size_t process = at / b->slice, next = (process + 1) * b->slice, last = next < end ? next : end;
-        memcpy(r->give + (process * (size_t)c->count + (size_t)share) * b->slice + (at - process * b->slice),
-               gradient + (at - begin), (last - at) * sizeof(float));
+        const size_t process = (at - b->begin) / b->slice, slice = b->begin + process * b->slice,
+                     last = at_most(slice + b->slice, end);
+        memcpy(r->give + (process * (size_t)c->count + (size_t)share) * b->slice + (at - slice),
+               gradient + (at - t->offset), (last - at) * sizeof(float));
         at = last;
     }
+    return end - begin;
+}
+
+static void fill(Gradients *g, int bucket, const AmdimTensor *t)
+{
+    const Company *c = g->company;
+    Bucket *b = &g->bucket[bucket];
+    size_t came = 0;
+    if (b->room < 0)
+        take_room(g, b);
+    for (int i = 0; i < c->count; i++)
+        came = put(g, b, i, t, c->share[i].gradient);
+    b->missing -= came;
+    if (b->missing > 0)
+        return;
+    g->going[g->last++] = bucket;
+    go(g, b);
+    gradients_progress(g);
 }
 
 void gradients_take(Gradients *g, int tensor)
 {
-    const Company *c = g->company;
-    Bucket *b = &g->bucket[g->bucket_of[tensor]];
-    if (b->room < 0)
-        take_room(g, b);
-    for (int i = 0; i < c->count; i++)
-        put(g, b, i, &c->model->tensor[tensor], c->share[i].gradient);
-    if (--b->missing > 0)
-        return;
-    g->going[g->last++] = g->bucket_of[tensor];
-    go(g, b);
-    gradients_progress(g);
+    const AmdimTensor *t = &g->company->model->tensor[tensor];
+    for (int k = g->first_of[tensor]; k < g->buckets && g->bucket[k].begin < t->offset + t->count; k++)
+        fill(g, k, t);
 }
 
 void gradients_end(Gradients *g)
@@ -343,31 +357,42 @@ void gradients_end(Gradients *g)
         advance(g, true);
     g->first = g->last = 0;
     for (int i = 0; i < g->buckets; i++) {
-        g->bucket[i].missing = g->bucket[i].tensors;
+        g->bucket[i].missing = g->bucket[i].floats;
         g->bucket[i].state = BUCKET_FILLS;
     }
 }
 
 /* ---- moments ---- */
 
-/* No gradient is on its way, so the rooms for weights are free. What was gathered last stays there: a
- * tensor's kinds, and the tensors of a bucket, are asked for one after the other. */
+static size_t largest_tensor(const AmdimModel *m)
+{
+    size_t largest = 0;
+    for (int i = 0; i < m->tensors; i++)
+        largest = m->tensor[i].count > largest ? m->tensor[i].count : largest;
+    return largest;
+}
+
+/* No gradient is on its way, so that the rooms are free. */
 const float *gradients_moments(Gradients *g, int kind, int tensor)
 {
-    const Company *c = g->company;
-    const Bucket *b = &g->bucket[g->bucket_of[tensor]];
-    const size_t at = c->model->tensor[tensor].offset - b->begin;
-    const float *own = g->optimizer->moments + (size_t)kind * g->optimizer->floats + b->own;
+    Company *c = g->company;
+    const AmdimTensor *t = &c->model->tensor[tensor];
+    const float *own = g->optimizer->moments + (size_t)kind * g->optimizer->floats;
     if (c->wire == NULL)
-        return own + at;
-    Room *r = &g->room[kind];
+        return own + t->offset;
+    if (g->moments == NULL)
+        g->moments = company_allocate(c, largest_tensor(c->model) * sizeof(float), "a tensor's moments");
+    Room *r = &g->room[0];
     if (r->give == NULL)
         allocate_room(g, r);
-    if (g->gathered[kind] != b) {
-        c->wire->gather(own, r->all, b->slice * sizeof *own);
-        g->gathered[kind] = b;
+    for (int k = g->first_of[tensor]; k < g->buckets && g->bucket[k].begin < t->offset + t->count; k++) {
+        const Bucket *b = &g->bucket[k];
+        const size_t begin = b->begin > t->offset ? b->begin : t->offset,
+                     end = at_most(b->end, t->offset + t->count);
+        c->wire->gather(own + b->own, r->all, b->slice * sizeof *own);
+        memcpy(g->moments + (begin - t->offset), r->all + (begin - b->begin), (end - begin) * sizeof *own);
     }
-    return r->all + at;
+    return g->moments;
 }
 
 void gradients_keep(Gradients *g, const Optimizer *whole)

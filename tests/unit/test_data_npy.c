@@ -212,11 +212,11 @@ typedef struct {
     RowSink sink;
     const Picture *whole;
     int rows;
-} Held;
+} Kept;
 
 static size_t held_begin(RowSink *sink, int width, int height)
 {
-    const Held *h = (Held *)(void *)sink;
+    const Kept *h = (Kept *)(void *)sink;
     assert_int_equal(width, h->whole->width);
     assert_int_equal(height, h->whole->height);
     return 0;
@@ -224,7 +224,7 @@ static size_t held_begin(RowSink *sink, int width, int height)
 
 static void held_take(RowSink *sink, int y, const uint8_t *row)
 {
-    Held *h = (Held *)(void *)sink;
+    Kept *h = (Kept *)(void *)sink;
     const size_t bytes = 3 * (size_t)h->whole->width;
     assert_int_equal(y, h->rows++);
     assert_memory_equal(row, h->whole->pixels + (size_t)y * bytes, bytes);
@@ -242,7 +242,7 @@ static void test_large_pictures_come_by_rows(void **state)
         write_pictures("train.npy", order, 2, 90, 200);
         Dataset *d = opened(SPLIT_TRAIN, 0);
         Picture whole = picture_of(d, 1, 3), room = {.width = 0};
-        Held held = {.sink = {held_begin, held_take, held_end}, .whole = &whole};
+        Kept held = {.sink = {held_begin, held_take, held_end}, .whole = &whole};
         Fault f;
         if (order != GREY)
             check_picture(d, 1, 1, 3);
