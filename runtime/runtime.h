@@ -552,6 +552,8 @@ bool company_optimizes(Company *c, Optimizer *o, Fault *f);
 /* Without a company there is one process, number 0; it leads, and agrees with itself. */
 int company_process(const Company *c);
 int company_processes(const Company *c);
+/* What a process of several shares may take above AmdimModel.peak_bytes, which is one's of a share. */
+size_t company_bytes(const Company *c);
 bool company_leads(const Company *c);
 /* Of flags, those that any process gives. */
 unsigned company_agree(const Company *c, unsigned flags);

@@ -345,28 +345,36 @@ typedef struct {
     double weight[MIXTURE_MOST]; /* what each column's gradient takes, added up over the positives */
 } ShareSource;
 
-/* The positive (own image i, l). */
+/* Where s of the positive (own image i, l) by component k lies in positives, and its slope in slope. */
+INLINE size_t share_positive_at(ShareNce s, int k, int view, int i, int l)
+{
+    return (share_direction(s, k, view) * s.nce.positions + (size_t)l) * s.targets + (size_t)i;
+}
+
+INLINE Seeing share_sees(const ShareNceJob *j, const ShareSource *source, int k, size_t positive)
+{
+    return component_sees(j->positives[positive], source->negatives[k].maximum, source->negatives[k].sum);
+}
+
+/* As mixture_positive, of the positive (own image i, l). */
 INLINE void share_positive(ShareNce s, const ShareNceJob *j, int view, int i, int l, ShareSource *source,
                            NceSource *sums)
 {
-    Seeing seen[MIXTURE_MOST];
+    Seeing seen[MIXTURE_MOST], likeliest = share_sees(j, source, 0, share_positive_at(s, 0, view, i, l));
     double likelihood[MIXTURE_MOST], all = 0;
-    int likeliest = 0;
-    for (int k = 0; k < s.components; k++) {
-        const size_t at = (share_direction(s, k, view) * s.nce.positions + (size_t)l) * s.targets;
-        seen[k] = component_sees(j->positives[at + (size_t)i], source->negatives[k].maximum,
-                                 source->negatives[k].sum);
-        if (seen[k].share > seen[likeliest].share)
-            likeliest = k;
+    seen[0] = likeliest;
+    for (int k = 1; k < s.components; k++) {
+        seen[k] = share_sees(j, source, k, share_positive_at(s, k, view, i, l));
+        if (seen[k].share > likeliest.share)
+            likeliest = seen[k];
     }
     for (int k = 0; k < s.components; k++)
-        all += likelihood[k] = wide_exp(s.temperature * (seen[k].share - seen[likeliest].share));
-    sums->loss -= seen[likeliest].share + wide_log(all / s.components) / s.temperature;
-    sums->picked += seen[likeliest].wins;
+        all += likelihood[k] = wide_exp(s.temperature * (seen[k].share - likeliest.share));
+    sums->loss -= likeliest.share + wide_log(all / s.components) / s.temperature;
+    sums->picked += likeliest.wins;
     for (int k = 0; k < s.components; k++) {
-        const size_t at = (share_direction(s, k, view) * s.nce.positions + (size_t)l) * s.targets;
         const double posterior = likelihood[k] / all;
-        j->slope[at + (size_t)i] = (float)(posterior * seen[k].slope);
+        j->slope[share_positive_at(s, k, view, i, l)] = (float)(posterior * seen[k].slope);
         source->weight[k] += posterior * seen[k].weight;
     }
 }

@@ -46,6 +46,27 @@ static const char *target_lines(Arena *a, const Build *b)
 const char native_march_line[] = "MARCH := $(firstword $(foreach m,-march=native -mcpu=native,$(if $(filter "
                                  "1,$(call builds,$m)),$m)))";
 
+/* Of several ranks: MPI's flags, as its own compiler tells them, and what there is to say where that is
+ * missing. */
+static const char *mpi_lines(const Folder *f)
+{
+    if (f->net->shares == 1)
+        return "";
+    return "# Its processes speak MPI.\n"
+           "MPICC ?= mpicc\n"
+           "comma := ,\n"
+           "MPI_FLAGS := $(shell $(MPICC) -show)\n"
+           "MPI_COMPILE = -DAMDIM_MPI $(filter -I% -D%,$(MPI_FLAGS))\n"
+           "MPI_LINK = $(filter -L% -l% -Wl$(comma)% -pthread,$(MPI_FLAGS))\n"
+           "ifneq ($(MAKECMDGOALS),clean)\n"
+           "ifeq ($(MPI_FLAGS),)\n"
+           "$(error $(MPICC) cannot be run: this program needs MPI (Debian: libopenmpi-dev); MPICC=... names "
+           "another)\n"
+           "endif\n"
+           "endif\n"
+           "build/runtime/shares/mpi.o: NEEDED += $(MPI_COMPILE)\n";
+}
+
 static char *makefile(Arena *a, const Build *b, const Folder *f)
 {
     static const char openblas[] =
@@ -59,6 +80,8 @@ static char *makefile(Arena *a, const Build *b, const Folder *f)
         {"openblas", arena_printf(a, f->without_openblas ? openblas : "MODEL := %s", name)},
         {"march", is_native(f->net->spec) ? native_march_line : march_line(a, f->net->spec)},
         {"target", target_lines(a, b)},
+        {"mpi", mpi_lines(f)},
+        {"link_mpi", f->net->shares > 1 ? " $(MPI_LINK)" : ""},
         {"told", f->without_openblas ? ", with$(if $(filter 0,$(BLAS)),out) OpenBLAS" : ""},
     };
     return build_expanded(a, b, "Makefile.tmpl", fill, COUNT(fill));
@@ -102,6 +125,9 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
     static const char openblas[] =
         "| OpenBLAS | the largest products | own kernels make them (without-openblas/)"
         " | libopenblas-dev |\n";
+    static const char mpi[] =
+        "| MPI | what joins its processes | needed: `mpicc -show` tells make how | libopenmpi-dev, "
+        "openmpi-bin |\n";
     const char *march = f->net->spec->target.march.v;
     const Fill fill[] = {
         {"name", f->net->spec->name.v},
@@ -113,6 +139,7 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
                             "generate the folder with `--march sapphirerapids`."
                           : arena_printf(a, "The program runs on `%s`, as -march knows it.", march)},
         {"openblas", f->without_openblas ? openblas : ""},
+        {"mpi", f->net->shares > 1 ? mpi : ""},
         {"batch", batch_text(a, f->net)},
     };
     return build_expanded(a, b, "README.md.tmpl", fill, COUNT(fill));

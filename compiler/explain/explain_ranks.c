@@ -34,13 +34,19 @@ static void add_meeting(Exchange *x, const Graph *g, int i)
     x->bytes[part] += sent_by(op, g->net->shares);
 }
 
-/* A bucket's slices to their processes, and the weights of its own slice to all. */
+/* A bucket's slices to their processes, and the weights of its own slice to all; slices are as long as the
+ * longest. */
 static void add_weights(Exchange *x, const Program *p)
 {
-    const double shares = p->net->shares, bytes = sizeof(float) * (double)p->params->trained_floats;
-    x->meetings[EXCHANGE_GRADIENTS] = x->meetings[EXCHANGE_WEIGHTS] =
-        (int)((p->params->trained_floats + SHARE_BUCKET - 1) / SHARE_BUCKET);
-    x->bytes[EXCHANGE_GRADIENTS] = x->bytes[EXCHANGE_WEIGHTS] = bytes / shares * (shares - 1);
+    const size_t shares = (size_t)p->net->shares, all = p->params->trained_floats;
+    for (size_t begin = 0; begin < all; begin += SHARE_BUCKET) {
+        const size_t floats = all - begin < SHARE_BUCKET ? all - begin : SHARE_BUCKET;
+        x->meetings[EXCHANGE_GRADIENTS]++;
+        x->bytes[EXCHANGE_GRADIENTS] +=
+            (double)((floats + shares - 1) / shares * (shares - 1) * sizeof(float));
+    }
+    x->meetings[EXCHANGE_WEIGHTS] = x->meetings[EXCHANGE_GRADIENTS];
+    x->bytes[EXCHANGE_WEIGHTS] = x->bytes[EXCHANGE_GRADIENTS];
 }
 
 Exchange explain_exchange(const Program *p)

@@ -30,6 +30,7 @@ void library_target(const Build *b, Spec *s)
 {
     enum { BARE_PANEL = 4 }; /* of processors without vectors (templates/kernels.h) */
     s->target.is_library = true;
+    s->target.ranks.v = 1;
     s->target.is_bare = target_is_bare(b->target);
     s->target.panel = s->target.is_bare ? BARE_PANEL : 0;
     s->target.tiles = false;

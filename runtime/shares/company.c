@@ -5,6 +5,7 @@
  * give is put together in the order of the shares, by way of the wire where there are other processes, and
  * they go on. A share alone in its process needs no thread of its own: it runs in the caller's. */
 #include "shares_internal.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -411,6 +412,31 @@ int company_process(const Company *c)
 int company_processes(const Company *c)
 {
     return c != NULL ? c->processes : 1;
+}
+
+/* Buckets on their way (gradients.c), above those of a process with one share, where (3 + 1/R) are promised
+ * of each. */
+static size_t rooms_above(const Company *c)
+{
+    const AmdimModel *m = c->model;
+    const double shares = m->shares, processes = c->processes,
+                 rooms = c->wire != NULL ? 2 * shares / processes + 1 / processes + 1 : shares + 1;
+    const size_t bucket = m->trained_floats < m->bucket ? m->trained_floats : m->bucket,
+                 all = (m->trained_floats + m->bucket - 1) / m->bucket,
+                 buckets = all < (size_t)m->buckets ? all : (size_t)m->buckets;
+    return (size_t)((double)(buckets * bucket * sizeof(float)) * fmax(0, rooms - (3 + 1 / shares)));
+}
+
+size_t company_bytes(const Company *c)
+{
+    if (c == NULL || c->count == 1)
+        return 0;
+    const AmdimModel *m = c->model;
+    const size_t more = (size_t)c->count - 1, images = (size_t)(m->views * m->batch),
+                 picture = (size_t)(m->size * m->size * m->channels), share = images / (size_t)m->shares,
+                 moments = (size_t)optimizer_moments(m) * m->trained_floats / (size_t)m->shares;
+    const size_t floats = 2 * share * picture + moments + 3 * images * (size_t)m->embedding_dim;
+    return more * (m->arena_bytes + floats * sizeof(float)) + rooms_above(c);
 }
 
 bool company_leads(const Company *c)

@@ -638,6 +638,20 @@ static void tear_down(Training *t)
 
 /* ---- what is said ---- */
 
+/* "4 ranks of 16 images, 2 in each of 2 processes" */
+static void say_ranks(const Training *t)
+{
+    const AmdimModel *m = t->model;
+    const int processes = company_processes(t->machine.company);
+    if (m->shares <= 1)
+        return;
+    if (processes == 1)
+        say_progress(stderr, "%d ranks of %d images in one process", m->shares, m->batch / m->shares);
+    else
+        say_progress(stderr, "%d ranks of %d images, %d in each of %d processes, by %s", m->shares,
+                     m->batch / m->shares, m->shares / processes, processes, m->wire->name());
+}
+
 static void say_plan(const Training *t)
 {
     const AmdimModel *m = t->model;
@@ -651,8 +665,11 @@ static void say_plan(const Training *t)
     say_progress(stderr,
                  "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
                  t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
+    say_ranks(t);
     if (t->options->threads == m->threads) /* for these the promise was made */
-        snprintf(memory, sizeof memory, ", at most %.1f MiB of memory", (double)m->peak_bytes / MEBIBYTE);
+        snprintf(memory, sizeof memory, ", at most %.1f MiB of memory%s",
+                 (double)(m->peak_bytes + company_bytes(t->machine.company)) / MEBIBYTE,
+                 company_processes(t->machine.company) > 1 ? " in each process" : "");
     size_t used = strlen(memory);
     if (t->probing.every > 0)
         snprintf(memory + used, sizeof memory - used, ", and %.1f MiB while probing",
