@@ -10,7 +10,7 @@ static const char synopsis[] =
     "                    [--epochs N] [--limit N] [--holdout SHARE] [--seeds K] [--jobs N] [--run-with "
     "COMMAND]\n";
 const char sweep_usage[] =
-    "options of sweep, besides --cc and those from --batch to --memory:\n"
+    "options of sweep, besides --cc and those from --batch to --ranks:\n"
     "  --pairs LIST        a combination to try; again for each, or `each`: every n-to-m of the spec's "
     "scales;\n"
     "                      the spec's own unless given\n"
