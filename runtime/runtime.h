@@ -1,6 +1,7 @@
 /* runtime.h: the runtime's own map, one section per file, from the bottom up; each folder is a stage:
  *
- *   data/ -> augment/ -> train/ (a step, its checkpoints) -> probe/, report/; tensors/ the files; command/
+ *   data/ -> augment/ -> train/ (a step, its checkpoints) -> probe/, report/; tensors/ the files; command/;
+ *   shares/ a step of several processes
  *
  * portable/ has its own map (portable.h): arithmetic that a library of a model has, too.
  * Faults, whole files and metrics' lines are support.h's; only command.c prints a fault. Nothing here knows a
@@ -450,16 +451,13 @@ typedef struct {
     Company *company; /* whose processes hold the others; or NULL */
 } Optimizer;
 bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f);
-/* The same of one that holds the moments of what its company has it move; c may be NULL. */
-bool optimizer_join(Optimizer *o, const AmdimModel *m, Company *c, Fault *f);
+bool optimizer_allocate(Optimizer *o, Fault *f); /* moments, all 0, of o->floats of each kind */
 void optimizer_free(Optimizer *o);
 int optimizer_moments(const AmdimModel *m);   /* kinds of moments */
 size_t optimizer_floats(const AmdimModel *m); /* all of them, of the whole model */
 /* base * min(1, (step + 1) / warmup) * gamma for every milestone whose epoch has begun, or the cosine's share
  * of it in a run of `total` steps. */
 double optimizer_rate(const AmdimSchedule *s, double base, uint64_t step, uint64_t epoch, uint64_t total);
-/* A tensor's moments of one kind; of a company, see company_moments. */
-const float *optimizer_moment(const Optimizer *o, int kind, int tensor);
 /* The same bits as adam_elements, by wider vectors where the processor has them. */
 void adam_update(const AdamStep *a, size_t count, float *params, const float *gradient, float *moment,
                  float *second);
@@ -566,6 +564,13 @@ bool company_compare(const Company *c, const char *text, const char *what, Fault
 const float *company_moments(Company *c, int kind, int tensor);
 /* Keeps, of the whole model's moments, those of this process. */
 void company_keep_moments(Company *c, const Optimizer *whole);
+
+/* ---- shares/moments.c ---- */
+
+/* An optimizer that holds the moments of what its company has this process move; c may be NULL. */
+bool optimizer_join(Optimizer *o, const AmdimModel *m, Company *c, Fault *f);
+/* A tensor's moments of one kind; of a company, see company_moments. */
+const float *optimizer_moment(const Optimizer *o, int kind, int tensor);
 
 /* ---- shares/join.c ---- */
 

@@ -16,6 +16,10 @@ static void begin(Call *c, const Value *x, bool views, const char *tail)
 
 static void call_batchnorm(Call *c, const Op *op)
 {
+    if (op->in[BATCHNORM_ALL]) {
+        call_batchnorm_share(c, op);
+        return;
+    }
     c->type = "Batchnorm";
     c->moves = true;
     begin(c, op->in[BATCHNORM_X], true, op->relu ? "TAIL_RELU" : NULL);
@@ -43,6 +47,10 @@ static void call_normalize(Call *c, const Op *op)
 static void call_batchnorm_grad(Call *c, const Op *op)
 {
     const Value *y = op->in[BATCHNORM_GRAD_Y];
+    if (op->in[BATCHNORM_GRAD_ALL]) {
+        call_batchnorm_grad_share(c, op);
+        return;
+    }
     c->type = "BatchnormGrad";
     begin(c, op->in[BATCHNORM_GRAD_X], true, y ? "TAIL_MASK" : NULL);
     call_field(c, "dy", op->in[BATCHNORM_GRAD_DY]);
@@ -55,13 +63,6 @@ static void call_batchnorm_grad(Call *c, const Op *op)
     call_field(c, "dbias", op->out[2]);
 }
 
-/* A share of the batch goes on from what all shares gave (shares.c). */
-static bool has_all_rows(const Graph *g, const Op *op)
-{
-    (void)g;
-    return !op->in[op->kind == OP_BATCHNORM ? BATCHNORM_ALL : BATCHNORM_GRAD_ALL];
-}
-
-const Kernel batchnorm_by_direct = {"direct", NULL, has_all_rows, NULL, NULL, call_batchnorm};
-const Kernel batchnorm_grad_by_direct = {"direct", NULL, has_all_rows, NULL, NULL, call_batchnorm_grad};
+const Kernel batchnorm_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm};
+const Kernel batchnorm_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm_grad};
 const Kernel normalize_by_direct = {"direct", NULL, NULL, NULL, NULL, call_normalize};

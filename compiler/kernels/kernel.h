@@ -120,6 +120,11 @@ void conv_grad_x_operands(Call *c, const Op *op); /* the job's fields */
 void conv_grad_x_fields(Call *c, const Op *op);   /* and the parts: what follows name, shape and tail */
 void conv_grad_w_call(Call *c, const Op *op);
 
+/* ---- shares.c: batch normalisation where the batch is cut into shares ---- */
+
+void call_batchnorm_share(Call *c, const Op *op);
+void call_batchnorm_grad_share(Call *c, const Op *op);
+
 /* ---- what rows ask of each other ---- */
 
 bool has_tiles(const Graph *g); /* the target has matrix tiles */

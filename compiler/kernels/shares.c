@@ -7,12 +7,6 @@ static const char *const templates[] = {"shares.h", NULL};
 
 /* ---- batch normalisation ---- */
 
-static bool meets(const Graph *g, const Op *op)
-{
-    (void)g;
-    return op->in[op->kind == OP_BATCHNORM ? BATCHNORM_ALL : BATCHNORM_GRAD_ALL] != NULL;
-}
-
 /* "batchnorm_share_512_at_5"; `relu` where one follows. */
 static void begin(Call *c, const char *macro, const Value *x, const char *relu)
 {
@@ -30,7 +24,7 @@ static void call_sums(Call *c, const Op *op)
     call_result(c, "sums", op->out[0]);
 }
 
-static void call_batchnorm(Call *c, const Op *op)
+void call_batchnorm_share(Call *c, const Op *op)
 {
     const char *relu = op->relu ? "TAIL_RELU" : NULL;
     c->type = "BatchnormShare";
@@ -63,7 +57,7 @@ static void call_grad_sums(Call *c, const Op *op)
     call_result(c, "sums", op->out[0]);
 }
 
-static void call_grad(Call *c, const Op *op)
+void call_batchnorm_grad_share(Call *c, const Op *op)
 {
     const char *relu = op->in[BATCHNORM_GRAD_Y] ? "TAIL_MASK" : NULL;
     c->type = "BatchnormGradShare";
@@ -84,9 +78,7 @@ static void call_grad(Call *c, const Op *op)
 }
 
 const Kernel batchnorm_sums_by_direct = {"direct", templates, NULL, NULL, NULL, call_sums};
-const Kernel batchnorm_by_shares = {"shares", templates, meets, NULL, NULL, call_batchnorm};
 const Kernel batchnorm_grad_sums_by_direct = {"direct", templates, NULL, NULL, NULL, call_grad_sums};
-const Kernel batchnorm_grad_by_shares = {"shares", templates, meets, NULL, NULL, call_grad};
 
 /* ---- pairs ---- */
 

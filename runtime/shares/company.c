@@ -9,29 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory ---- */
-
-static _Noreturn void give_up(const Company *c, const char *what)
-{
-    fprintf(stderr, "error: out of memory for %s\n", what);
-    if (c->wire != NULL)
-        c->wire->abandon(1);
-    abort();
-}
-
-void *company_allocate(Company *c, size_t bytes, const char *what)
-{
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, bytes ? bytes : 64) != 0)
-        give_up(c, what);
-    return memory;
-}
-
-static float *grown(Company *c, float **memory, size_t *has, size_t floats)
+static float *grown(float **memory, size_t *has, size_t floats)
 {
     if (*has < floats) {
         free(*memory);
-        *memory = company_allocate(c, floats * sizeof(float), "what shares tell each other");
+        *memory = company_allocate(floats * sizeof(float), "what shares tell each other");
         *has = floats;
     }
     return *memory;
@@ -55,14 +37,14 @@ void company_gather(Company *c, const float *const *give, int blocks, size_t flo
     const size_t given = (size_t)blocks * floats, all = (size_t)c->model->shares * given;
     const float *mine = give[0];
     if (c->count > 1 || c->wire == NULL) {
-        float *put = grown(c, &c->parcel.give, &c->parcel.gives, (size_t)c->count * given);
+        float *put = grown(&c->parcel.give, &c->parcel.gives, (size_t)c->count * given);
         for (int i = 0; i < c->count; i++)
             memcpy(put + (size_t)i * given, give[i], given * sizeof *put);
         mine = put;
     }
     const float *came = mine;
     if (c->wire != NULL) {
-        float *room = grown(c, &c->parcel.get, &c->parcel.gets, all);
+        float *room = grown(&c->parcel.get, &c->parcel.gets, all);
         c->wire->gather(mine, room, (size_t)c->count * given * sizeof(float));
         came = room;
     }
@@ -77,14 +59,14 @@ static void exchange(Company *c, const float *const *give, int blocks, size_t fl
 {
     const size_t shares = (size_t)c->model->shares, count = (size_t)c->count, given = (size_t)blocks * floats;
     const size_t all = shares * count * given, part = count * count * given;
-    float *put = grown(c, &c->parcel.give, &c->parcel.gives, all), *came = put;
+    float *put = grown(&c->parcel.give, &c->parcel.gives, all), *came = put;
     for (size_t to = 0; to < shares; to++)
         for (size_t i = 0; i < count; i++)
             for (size_t block = 0; block < (size_t)blocks; block++)
                 memcpy(put + (to * count + i) * given + block * floats,
                        give[i] + (block * shares + to) * floats, floats * sizeof *put);
     if (c->wire != NULL) {
-        came = grown(c, &c->parcel.get, &c->parcel.gets, all);
+        came = grown(&c->parcel.get, &c->parcel.gets, all);
         c->wire->exchange(put, came, part * sizeof *put);
     }
     for (size_t from = 0; from < (size_t)c->processes; from++)
@@ -123,7 +105,7 @@ static void gather_embeddings(Company *c)
         const size_t image = (size_t)(m->scale[s].scale * m->scale[s].scale) * (size_t)m->embedding_dim,
                      images = (size_t)(m->batch / m->shares);
         if (c->embedding[s] == NULL)
-            c->embedding[s] = company_allocate(c, (size_t)(m->views * m->batch) * image * sizeof(float),
+            c->embedding[s] = company_allocate((size_t)(m->views * m->batch) * image * sizeof(float),
                                                "the embeddings of a batch");
         for (int i = 0; i < c->count; i++)
             c->all[i] = c->share[i].step.embedding[s];

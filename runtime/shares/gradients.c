@@ -290,11 +290,11 @@ static void allocate_room(Gradients *g, Room *r)
     static const char what[] = "the gradients on their way";
     Company *c = g->company;
     const size_t contributions = (size_t)c->processes * (size_t)c->count * g->largest * sizeof(float);
-    r->give = company_allocate(c, contributions, what);
-    r->each = c->wire == NULL ? r->give : company_allocate(c, contributions, what);
-    r->sum = company_allocate(c, g->largest * sizeof(float), what);
+    r->give = company_allocate(contributions, what);
+    r->each = c->wire == NULL ? r->give : company_allocate(contributions, what);
+    r->sum = company_allocate(g->largest * sizeof(float), what);
     if (c->wire != NULL)
-        r->all = company_allocate(c, (size_t)c->processes * g->largest * sizeof(float), what);
+        r->all = company_allocate((size_t)c->processes * g->largest * sizeof(float), what);
 }
 
 static void take_room(Gradients *g, Bucket *b)
@@ -381,7 +381,7 @@ const float *gradients_moments(Gradients *g, int kind, int tensor)
     if (c->wire == NULL)
         return own + t->offset;
     if (g->moments == NULL)
-        g->moments = company_allocate(c, largest_tensor(c->model) * sizeof(float), "a tensor's moments");
+        g->moments = company_allocate(largest_tensor(c->model) * sizeof(float), "a tensor's moments");
     Room *r = &g->room[0];
     if (r->give == NULL)
         allocate_room(g, r);

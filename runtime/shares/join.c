@@ -1,5 +1,6 @@
 /* join.c: a process finds the others of its training, and leaves them. */
 #include "shares_internal.h"
+#include <stdlib.h>
 #include <unistd.h>
 
 /* A launcher is joined once in a process's life. */
@@ -50,4 +51,16 @@ const char *company_name(void)
     gethostname(host, sizeof host - 1);
     snprintf(text, sizeof text, "rank %d on %s: ", number, host);
     return text;
+}
+
+void *company_allocate(size_t bytes, const char *what)
+{
+    enum { ALIGNMENT = 64 };
+    void *memory = NULL;
+    if (posix_memalign(&memory, ALIGNMENT, bytes > 0 ? bytes : ALIGNMENT) == 0)
+        return memory;
+    say_line(stderr, "%serror: out of memory for %s", company_name(), what);
+    if (joined != NULL)
+        joined->abandon(1);
+    exit(1);
 }

@@ -51,8 +51,11 @@ struct Company {
  * shares, floats). */
 void company_gather(Company *c, const float *const *give, int blocks, size_t floats, float *const *get,
                     int gets);
+
+/* ---- join.c ---- */
+
 /* Memory that a run cannot go on without: ends all processes where there is none. */
-void *company_allocate(Company *c, size_t bytes, const char *what);
+void *company_allocate(size_t bytes, const char *what);
 
 /* ---- gradients.c ---- */
 

@@ -21,29 +21,19 @@ size_t optimizer_floats(const AmdimModel *m)
     return (size_t)optimizer_moments(m) * m->trained_floats;
 }
 
-bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f)
+bool optimizer_allocate(Optimizer *o, Fault *f)
 {
-    return optimizer_join(o, m, NULL, f);
-}
-
-bool optimizer_join(Optimizer *o, const AmdimModel *m, Company *c, Fault *f)
-{
-    *o = (Optimizer){.model = m, .floats = m->trained_floats};
-    if (c != NULL && !company_optimizes(c, o, f))
-        return false;
-    o->company = c;
-    size_t floats = (size_t)optimizer_moments(m) * o->floats;
+    size_t floats = (size_t)optimizer_moments(o->model) * o->floats;
     if (floats == 0)
         return true;
     o->moments = allocate_zero(floats * sizeof *o->moments, "the optimizer's moments", f);
     return o->moments != NULL;
 }
 
-const float *optimizer_moment(const Optimizer *o, int kind, int tensor)
+bool optimizer_new(Optimizer *o, const AmdimModel *m, Fault *f)
 {
-    if (o->company != NULL)
-        return company_moments(o->company, kind, tensor);
-    return o->moments + (size_t)kind * o->floats + o->model->tensor[tensor].offset;
+    *o = (Optimizer){.model = m, .floats = m->trained_floats};
+    return optimizer_allocate(o, f);
 }
 
 void optimizer_free(Optimizer *o)
