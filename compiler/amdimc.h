@@ -115,6 +115,7 @@ typedef struct {
     size_t total;     /* the sum: what the program promises */
     size_t worker;    /* of `threads`, the scratch of one worker: what the step or a feature needs most */
 } PeakMemory;
+int cost_buckets(const Graph *step, const Params *p); /* of gradients, that a process has room for at once */
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas);
 /* The memory of a library's caller, in bytes. */
 typedef struct {

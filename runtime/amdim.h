@@ -265,7 +265,7 @@ typedef struct {
     int shares;              /* R that the batch is cut into, of S = B/R images; N is V*S */
     const AmdimWire *wire;   /* between processes; NULL where there is one share */
     size_t bucket;           /* floats of gradients that processes exchange at a time */
-    int buckets;             /* that are on their way at once */
+    int buckets;             /* that fill or are on their way at once */
     const float *mean, *std; /* (C) on pixels in 0..1 */
     int embedding_dim;
     AmdimMixture mixture;

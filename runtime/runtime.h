@@ -578,10 +578,18 @@ const float *optimizer_moment(const Optimizer *o, int kind, int tensor);
 bool company_join(const AmdimModel *m, int *process, int *processes, Fault *f);
 /* All processes have come to a good end: each calls it, and none goes on before all have. */
 void company_part(void);
+/* All processes have come to the same bad end: they part, and process 0 says why. Always false. */
+bool company_fails(Fault *f);
 /* The last of a program: where its processes have not parted, they do, or all end with this one's failure. */
 void company_end(int code);
 /* "rank 1 on HOST: " where there are others, else "". */
 const char *company_name(void);
+
+/* ---- shares/watch.c ---- */
+
+/* The last checkpoint is of that step, or there is none yet (0): what a process says that ends because
+ * another is gone. */
+void company_keeps(uint64_t step);
 
 /* ---- peak.c ---- */
 

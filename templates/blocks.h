@@ -70,7 +70,6 @@ enum {
     SHARE_SUM_ROWS = 3, /* of a source image: the maximum of the negatives' s that are here, the sum of exp(s)
                            relative to it; and numbers whose sum is that of all r^2 */
     SHARE_BUCKET = 1 << 17, /* floats of gradients that processes exchange at a time */
-    SHARE_BUCKETS = 8,      /* on their way at once */
     SHARE_RESULTS = 4,  /* sums over a share: of losses, of r^2, of positives that were picked, and nothing */
 };
 

@@ -212,7 +212,7 @@ static int emit_notes(Emit *e, const Spec *s)
 static const char *shares_of_model(const Emit *e)
 {
     return arena_printf(e->arena, "SHARES, .wire = &amdim_wire, .bucket = %d, .buckets = %d", SHARE_BUCKET,
-                        SHARE_BUCKETS);
+                        cost_buckets(e->program->step, e->program->params));
 }
 
 static void emit_model_table(Emit *e, int scales)

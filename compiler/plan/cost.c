@@ -109,6 +109,40 @@ static size_t program_bytes(const Params *p, bool openblas, bool is_static, int 
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
 }
 
+/* How many buckets of gradients have room at once: those that fill while tensors come in the order of the
+ * backward pass, which may be many, and a few on their way. */
+int cost_buckets(const Graph *step, const Params *p)
+{
+    enum { ON_THEIR_WAY = 4 };
+    const size_t all = ceil_divided(p->trained_floats, SHARE_BUCKET);
+    size_t *missing = ARENA_ARRAY(step->arena, size_t, all ? all : 1);
+    bool *open = ARENA_ARRAY(step->arena, bool, all ? all : 1);
+    int filling = 0, most = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->param[i]->trained)
+            for (size_t at = p->param[i]->offset, end = at + p->param[i]->count, next; at < end; at = next) {
+                next = (at / SHARE_BUCKET + 1) * SHARE_BUCKET;
+                next = next < end ? next : end;
+                missing[at / SHARE_BUCKET] += next - at;
+            }
+    for (int i = 0; i < step->ops; i++) {
+        if (step->op[i]->kind != OP_TAKE)
+            continue;
+        const Param *taken = step->op[i]->in[TAKE_PARAM]->param;
+        for (size_t at = taken->offset, end = at + taken->count, next; at < end; at = next) {
+            const size_t bucket = at / SHARE_BUCKET;
+            next = (bucket + 1) * SHARE_BUCKET;
+            next = next < end ? next : end;
+            filling += !open[bucket];
+            open[bucket] = true;
+            most = filling > most ? filling : most;
+            missing[bucket] -= next - at;
+            filling -= !missing[bucket];
+        }
+    }
+    return (size_t)(most + ON_THEIR_WAY) < all ? most + ON_THEIR_WAY : (int)(all ? all : 1);
+}
+
 /* Of a process that holds one share of several: what it gives and gets in a meeting, buckets of gradients on
  * their way (runtime/shares/gradients.c: given, of each share, summed, of all processes), a tensor's moments
  * on their way to a checkpoint; and MPI, measured (docs/cluster.md). */
@@ -126,10 +160,9 @@ static size_t meetings_bytes(const Graph *step, const Params *p)
         else if (op->kind == OP_REDUCE_SCATTER)
             largest = larger(largest, 2 * op->in[REDUCE_SCATTER_X]->bytes);
     }
-    const size_t bucket =
-                     sizeof(float) * (p->trained_floats < SHARE_BUCKET ? p->trained_floats : SHARE_BUCKET),
-                 buckets = ceil_divided(p->trained_floats, SHARE_BUCKET);
-    const size_t rooms = (buckets < SHARE_BUCKETS ? buckets : SHARE_BUCKETS) * (3 * bucket + bucket / shares);
+    const size_t floats = p->trained_floats < SHARE_BUCKET ? p->trained_floats : SHARE_BUCKET,
+                 bucket = sizeof(float) * floats,
+                 rooms = (size_t)cost_buckets(step, p) * (3 * bucket + bucket / shares);
     return largest + rooms + largest_tensor(p) + MPI;
 }
 

@@ -466,5 +466,5 @@ bool company_compare(const Company *c, const char *text, const char *what, Fault
         fault(f, "%s of rank %d is not that of rank 0: %s, and %s", what, other,
               all + (size_t)other * LONGEST, all);
     free(all);
-    return same;
+    return same || company_fails(f);
 }

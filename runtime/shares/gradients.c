@@ -43,7 +43,8 @@ struct Gradients {
     Bucket *bucket;
     int *first_of;  /* (tensors): the first bucket that holds some of it */
     size_t largest; /* slice */
-    Room *room;     /* (AmdimModel.buckets) */
+    int rooms;      /* that are used */
+    Room *room;     /* (at most a bucket, and AmdimModel.buckets) */
     int *going;     /* (buckets) on their way, the first of them first */
     int first, last;
     float *moments; /* of the largest tensor; NULL until a checkpoint asks for some */
@@ -108,7 +109,8 @@ Gradients *gradients_new(Company *c, Optimizer *o, Fault *f)
     g->bucket = allocate_zero(most * sizeof *g->bucket, "the gradients", f);
     g->first_of = allocate_zero(tensors * sizeof *g->first_of, "the gradients", f);
     g->going = allocate_zero(most * sizeof *g->going, "the gradients", f);
-    g->room = allocate_zero((size_t)m->buckets * sizeof *g->room, "the gradients", f);
+    g->rooms = m->buckets;
+    g->room = allocate_zero((most + (size_t)m->buckets) * sizeof *g->room, "the gradients", f);
     if (g->bucket == NULL || g->first_of == NULL || g->going == NULL || g->room == NULL) {
         gradients_free(g);
         return NULL;
@@ -133,7 +135,7 @@ void gradients_free(Gradients *g)
 {
     if (g == NULL)
         return;
-    for (int i = 0; g->room != NULL && i < g->company->model->buckets; i++)
+    for (int i = 0; g->room != NULL && i < g->rooms; i++)
         room_free(&g->room[i]);
     free(g->room);
     free(g->bucket);
@@ -277,12 +279,17 @@ void gradients_progress(Gradients *g)
 
 /* ---- taking ---- */
 
+/* One that is free, once one of those on their way has come. */
 static int find_room(Gradients *g)
 {
-    for (int i = 0; i < g->company->model->buckets; i++)
-        if (!g->room[i].taken)
-            return i;
-    return -1;
+    for (;;) {
+        for (int i = 0; i < g->rooms; i++)
+            if (!g->room[i].taken)
+                return i;
+        if (g->first == g->last)
+            return g->rooms++; /* all fill: more than were planned for */
+        advance(g, true);
+    }
 }
 
 static void allocate_room(Gradients *g, Room *r)
@@ -297,33 +304,52 @@ static void allocate_room(Gradients *g, Room *r)
         r->all = company_allocate((size_t)c->processes * g->largest * sizeof(float), what);
 }
 
+/* Of a share's contribution, cut into slices: where number `at` of the block of parameters goes. */
+static float *place(const Gradients *g, const Bucket *b, int share, size_t at)
+{
+    const size_t process = (at - b->begin) / b->slice;
+    return g->room[b->room].give + (process * (size_t)g->company->count + (size_t)share) * b->slice +
+           (at - b->begin - process * b->slice);
+}
+
+/* What pads tensors and slices is zero. */
+static void clear(const Gradients *g, const Bucket *b, int share, size_t begin, size_t end)
+{
+    for (size_t at = begin; at < end; at++)
+        *place(g, b, share, at) = 0;
+}
+
 static void take_room(Gradients *g, Bucket *b)
 {
     const Company *c = g->company;
-    while ((b->room = find_room(g)) < 0)
-        advance(g, true);
+    b->room = find_room(g);
     Room *r = &g->room[b->room];
     r->taken = true;
     if (r->give == NULL)
         allocate_room(g, r);
-    /* What pads tensors and slices is zero. */
-    memset(r->give, 0, (size_t)c->processes * (size_t)c->count * b->slice * sizeof(float));
+    for (int i = 0; i < c->count; i++)
+        clear(g, b, i, b->end, b->begin + (size_t)c->processes * b->slice);
 }
 
-/* What of a share's gradient of t lies in the bucket, cut into slices; returns how much it is. */
+/* Where the next tensor begins. */
+static size_t past(const AmdimTensor *t)
+{
+    enum { ALIGNMENT = 16 };
+    return t->offset + (t->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* What of a share's gradient of t lies in the bucket; returns how much it is. */
 static size_t put(const Gradients *g, const Bucket *b, int share, const AmdimTensor *t, const float *gradient)
 {
-    const Company *c = g->company;
-    const Room *r = &g->room[b->room];
     const size_t begin = b->begin > t->offset ? b->begin : t->offset,
                  end = at_most(b->end, t->offset + t->count);
     for (size_t at = begin; at < end;) {
-        const size_t process = (at - b->begin) / b->slice, slice = b->begin + process * b->slice,
-                     last = at_most(slice + b->slice, end);
-        memcpy(r->give + (process * (size_t)c->count + (size_t)share) * b->slice + (at - slice),
-               gradient + (at - t->offset), (last - at) * sizeof(float));
+        const size_t last = at_most(at + b->slice - (at - b->begin) % b->slice, end);
+        memcpy(place(g, b, share, at), gradient + (at - t->offset), (last - at) * sizeof(float));
         at = last;
     }
+    if (end == t->offset + t->count)
+        clear(g, b, share, end, at_most(past(t), b->end));
     return end - begin;
 }
 

@@ -7,39 +7,70 @@
 static const AmdimWire *joined;
 static int number, all;
 
+static bool join(const AmdimWire *wire, Fault *f)
+{
+    if (!wire->join(&number, &all))
+        return fault(f, "the other processes cannot be joined");
+    joined = wire;
+    return all == 1 || watch_begin(wire, number, all, f);
+}
+
 bool company_join(const AmdimModel *m, int *process, int *processes, Fault *f)
 {
-    if (joined == NULL && !m->wire->join(&number, &all))
-        return fault(f, "the other processes cannot be joined");
-    joined = m->wire;
+    if (joined == NULL && !join(m->wire, f))
+        return false;
     *process = number;
     *processes = all;
-    if (all > m->shares || m->shares % all != 0)
-        return fault(
+    if (all > m->shares || m->shares % all != 0) {
+        fault(
             f,
             "%d processes cannot share %d ranks evenly: start as many as divide %d, or compile with another "
             "--ranks",
             all, m->shares, m->shares);
+        return company_fails(f);
+    }
     if (number > 0)
         progress_silence();
     return true;
 }
 
+/* Who is watched no more can be missed no more: first all must have come here. */
+static void meet_last(void)
+{
+    enum { MOST = 4096 }; /* processes */
+    char here = 0, there[MOST];
+    joined->gather(&here, there, 1);
+}
+
 void company_part(void)
 {
-    if (joined != NULL)
-        joined->leave();
+    if (joined == NULL)
+        return;
+    if (all > 1)
+        meet_last();
+    watch_part();
+    joined->leave();
     joined = NULL;
+}
+
+bool company_fails(Fault *f)
+{
+    company_part();
+    if (number > 0)
+        f->text[0] = '\0';
+    return false;
 }
 
 void company_end(int code)
 {
     if (joined == NULL)
         return;
-    if (code == 0)
+    if (code == 0) {
         company_part();
-    else
-        joined->abandon(code);
+        return;
+    }
+    watch_fail(code);
+    joined->abandon(code);
 }
 
 const char *company_name(void)
@@ -60,7 +91,6 @@ void *company_allocate(size_t bytes, const char *what)
     if (posix_memalign(&memory, ALIGNMENT, bytes > 0 ? bytes : ALIGNMENT) == 0)
         return memory;
     say_line(stderr, "%serror: out of memory for %s", company_name(), what);
-    if (joined != NULL)
-        joined->abandon(1);
+    company_end(1);
     exit(1);
 }

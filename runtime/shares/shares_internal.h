@@ -57,6 +57,29 @@ void company_gather(Company *c, const float *const *give, int blocks, size_t flo
 /* Memory that a run cannot go on without: ends all processes where there is none. */
 void *company_allocate(size_t bytes, const char *what);
 
+/* ---- links.c ---- */
+
+typedef struct {
+    int socket, process;        /* which is at its other end */
+    double heard;               /* when, by clock_seconds */
+    bool has_parted, is_closed; /* it ends well; it has ended */
+    size_t filled;
+    unsigned char bytes[4]; /* of a message that is arriving */
+} Link;
+/* All processes together: process 0 gets links to all others in their order, each of the others one to
+ * process 0. Where one cannot be made, there are none, and it is false in all of them. `room` is a byte for
+ * each process. */
+bool links_make(const AmdimWire *wire, int process, int processes, Link *link, char *room);
+void links_close(Link *link, int links);
+
+/* ---- watch.c ---- */
+
+/* From here on, the end of another process ends this one, with a line; all processes together. A network that
+ * does not allow it is worth a note. */
+bool watch_begin(const AmdimWire *wire, int process, int processes, Fault *f);
+void watch_part(void);          /* no longer: all have come to a good end */
+void watch_fail(int exit_code); /* no longer: this process has said why it ends, and all are to */
+
 /* ---- gradients.c ---- */
 
 /* A program without an optimizer gives every tensor's whole gradient to the front's take. */

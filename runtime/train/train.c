@@ -134,6 +134,7 @@ static bool save(Training *t, Fault *f)
     agree(t, 0); /* that it is there */
     t->on_disk = t->run.checkpoint.keep = true;
     t->kept_step = t->at.step;
+    company_keeps(t->kept_step);
     return true;
 }
 
@@ -521,6 +522,7 @@ static bool follow(Training *t, Optimizer *whole)
     company_tell(c, whole->moments, optimizer_floats(t->model) * sizeof *whole->moments);
     company_keep_moments(t->machine.company, whole);
     t->optimizer.steps = t->at.step;
+    company_keeps(t->kept_step);
     return true;
 }
 
