@@ -28,6 +28,8 @@ CROSS_PACKAGES = gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnuea
 	gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
 BARE_PACKAGES = gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm \
 	gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
+# For programs of several ranks: Debian's Open MPI, unless there is an MPI already, such as MPICH.
+MPI_PACKAGES = libopenmpi-dev openmpi-bin
 
 SUPPORT  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard support/*.c))
 COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).o
@@ -54,9 +56,12 @@ help:
 	@echo 'make setup      install the Debian packages that are missing'
 	@echo 'make setup-cross  install cross compilers and qemu; make test-cross runs the tests that need them'
 	@echo 'make setup-bare  install compilers and qemu for machines without a system; make test-bare runs the tests that need them'
+	@echo 'make setup-mpi  install Open MPI, for programs of several ranks (docs/cluster.md)'
 	@echo 'make bench      time the programs on this machine, and with PYTORCH=PYTHON that Python'\''s PyTorch,'
 	@echo '                with ONNX=PYTHON its ONNX Runtime'
 	@echo 'make bench-memory  what budgets of memory cost'
+	@echo 'make bench-ranks  a training over several processes, with PYTORCH=PYTHON against PyTorch'\''s DDP; then how it would'
+	@echo '                grow with machines (docs/cluster.md)'
 	@echo 'make bench-bare  what a model takes of a microcontroller'
 	@echo 'make bless      rewrite the expected outputs of tests and generated/tiny/tiny.c'
 	@echo 'make asan       the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/'
@@ -92,6 +97,12 @@ test-bare:
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(BUILD)/tests/test_bare
 	@BUILD=$(BUILD) tests/run $(BUILD)/tests/test_bare
 
+# Trainings over several processes; a part of `make test`, too, where there is an MPI.
+THERE_IS_MPI = command -v mpirun && echo '\#include <mpi.h>' | mpicc -x c -E /dev/stdin
+setup-mpi:
+	@tools/setup $(PACKAGES)
+	@{ $(THERE_IS_MPI); } >/dev/null 2>&1 || tools/setup $(MPI_PACKAGES)
+
 demo:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all
@@ -117,6 +128,14 @@ bench-memory:
 	@$(MAKE) --no-print-directory setup
 	@$(MAKE) --no-print-directory -s all
 	@bench/memory $(BUILD)
+
+# A training over several processes of this machine, and what docs/cluster.md draws from such measurements.
+bench-ranks:
+	@tools/setup python3
+	@$(MAKE) --no-print-directory setup-mpi
+	@$(MAKE) --no-print-directory -s all
+	@PYTORCH=$(call quoted,$(PYTORCH)) bench/ranks $(BUILD)
+	@bench/cluster-model $(BUILD)
 
 # What specs/cortex-m7.yaml takes of a microcontroller's flash, memory and instructions.
 bench-bare:
@@ -317,5 +336,5 @@ format:
 clean:
 	rm -rf $(BUILD) build-asan build-tsan build-coverage
 
-.PHONY: all help setup setup-cross setup-bare demo test test-cross test-bare bench bench-memory bench-bare bless asan tsan coverage tidy analyze torture fuzz install uninstall format clean
+.PHONY: all help setup setup-cross setup-bare setup-mpi demo test test-cross test-bare bench bench-memory bench-ranks bench-bare bless asan tsan coverage tidy analyze torture fuzz install uninstall format clean
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
