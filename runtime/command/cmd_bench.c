@@ -153,6 +153,8 @@ static void print_profile(const Bench *b, const Figures *g)
                b->machine.model->name);
         return;
     }
+    if (b->machine.held.count > b->machine.held.share)
+        note("the operations are those of the first of this process's ranks: at its meetings the others run");
     ProfileScale scale = scale_of(b, g);
     printf("  peak             %10.1f GFLOP/s (multiply-adds of vectors in registers, here)\n",
            g->peak_gflops);

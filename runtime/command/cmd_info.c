@@ -38,6 +38,8 @@ static void print_text(const AmdimModel *m)
            m->tiles ? " with matrix tiles" : "", m->blas, m->threads);
     printf("  input       %d x %d, %d channels, %d views, batch %d\n", m->size, m->size, m->channels,
            m->views, m->batch);
+    if (m->shares > 1)
+        printf("  ranks       %d, of %d images each\n", m->shares, m->batch / m->shares);
     printf("  pairs      ");
     for (int i = 0; i < m->pairs; i++)
         printf("%s %s (weight %g)", i ? "," : "", m->pair[i].name, m->pair[i].weight);
@@ -95,9 +97,9 @@ static void print_json(const AmdimModel *m)
         printf(", ");
     }
     printf("\"tiles\": %s, \"threads\": %d, \"views\": %d, \"batch\": %d, \"channels\": %d, \"size\": %d, "
-           "\"embedding_dim\": %d, ",
+           "\"embedding_dim\": %d, \"ranks\": %d, ",
            m->tiles ? "true" : "false", m->threads, m->views, m->batch, m->channels, m->size,
-           m->embedding_dim);
+           m->embedding_dim, m->shares > 1 ? m->shares : 1);
     print_channels("mean", m->mean, m->channels);
     print_channels("std", m->std, m->channels);
     if (m->mixture.components)

@@ -124,6 +124,10 @@ static bool set_up(Selfcheck *c, Fault *f)
     const AmdimModel *m = c->model;
     if (!machine_new(&c->machine, m, c->threads, f))
         return false;
+    if (company_processes(c->machine.company) > 1) { /* how much is checked depends on a process's clock */
+        fault(f, "selfcheck is for one process, which holds all ranks: start it without a launcher");
+        return company_fails(f);
+    }
     c->x = made_up_input(&c->machine, 0, f);
     c->start = c->x ? allocate(m->param_floats * sizeof(float), "the weights", f) : NULL;
     c->gradient = c->start ? allocate_zero(m->trained_floats * sizeof(float), "the gradients", f) : NULL;

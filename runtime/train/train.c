@@ -647,6 +647,11 @@ static void say_ranks(const Training *t)
     const int processes = company_processes(t->machine.company);
     if (m->shares <= 1)
         return;
+    if (processes > 1 && leads(t) && processor_count() < t->options->threads)
+        note("%d threads of each process share %d processor%s that the launcher has bound it to; mpirun's "
+             "--bind-to none "
+             "gives them all",
+             t->options->threads, processor_count(), processor_count() > 1 ? "s" : "");
     if (processes == 1)
         say_progress(stderr, "%d ranks of %d images in one process", m->shares, m->batch / m->shares);
     else
