@@ -178,6 +178,25 @@ static const char *budget_of(const Trial *t, const char *kernel, uint64_t seed)
     return arena_printf(t->l.arena, "%zuKiB", p->peak.total / 1024 + 1);
 }
 
+static bool has_mpi(void)
+{
+    static int known = -1;
+    if (known < 0)
+        known = system("mpicc -show >/dev/null 2>&1") == 0;
+    return known;
+}
+
+/* Some number of shares that the batch can be cut into. */
+static const char *ranks_of(const Trial *t, uint64_t seed)
+{
+    uint64_t state = seed;
+    const int batch = t->l.net->batch;
+    int ranks = 1 + noise_below(&state, batch);
+    while (batch % ranks)
+        ranks--;
+    return arena_printf(t->l.arena, "%d", ranks);
+}
+
 static bool check_program(const Spec *drawn, const char *text, uint64_t seed, int *excused)
 {
     static Trial t;
@@ -188,6 +207,9 @@ static bool check_program(const Spec *drawn, const char *text, uint64_t seed, in
     if (seed % 4 < 2) {
         options[2] = "--memory";
         options[3] = budget_of(&t, kernel, seed);
+    } else if (seed % 4 == 2 && has_mpi()) {
+        options[2] = "--ranks";
+        options[3] = ranks_of(&t, seed);
     }
     bool good = trial_finish(&t, trial_compile(&t, options));
     good = good && check_replay(&t, excused);
