@@ -560,6 +560,8 @@ void company_tell(const Company *c, void *memory, size_t bytes);
 /* Whether all processes give the same text; else false with a fault that names the first which does not, and
  * what it gives. `what` is what they are to agree on. */
 bool company_compare(const Company *c, const char *text, const char *what, Fault *f);
+/* Some processes have failed, this one too if so: f gets the fault of the first, with its rank and host. */
+void company_hear(const Company *c, bool has_failed, Fault *f);
 /* Moments of one kind of a tensor, which all processes ask for together: until the next is asked for. */
 const float *company_moments(Company *c, int kind, int tensor);
 /* Keeps, of the whole model's moments, those of this process. */
@@ -576,11 +578,14 @@ const float *optimizer_moment(const Optimizer *o, int kind, int tensor);
 
 /* Joins the other processes of a model of several shares, once. */
 bool company_join(const AmdimModel *m, int *process, int *processes, Fault *f);
-/* All processes have come to a good end: each calls it, and none goes on before all have. */
-void company_part(void);
-/* All processes have come to the same bad end: they part, and process 0 says why. Always false. */
+/* How many processes a launcher says that it has started; 1 where there is none. */
+int company_launched(void);
+/* All processes come to the same end, whatever their exit code. */
+void company_ends_together(void);
+/* The same of a failure that all have found, which process 0 says. Always false. */
 bool company_fails(Fault *f);
-/* The last of a program: where its processes have not parted, they do, or all end with this one's failure. */
+/* The last of a program, when its line is said: all processes part, none before all have come here; or, where
+ * this one fails alone, all end. */
 void company_end(int code);
 /* "rank 1 on HOST: " where there are others, else "". */
 const char *company_name(void);

@@ -468,3 +468,19 @@ bool company_compare(const Company *c, const char *text, const char *what, Fault
     free(all);
     return same || company_fails(f);
 }
+
+void company_hear(const Company *c, bool has_failed, Fault *f)
+{
+    char own[sizeof f->text] = "";
+    if (company_processes(c) == 1)
+        return;
+    if (has_failed)
+        snprintf(own, sizeof own, "%s%.900s", company_name(), f->text);
+    char *all = company_allocate((size_t)c->processes * sizeof own, "what processes say");
+    c->wire->gather(own, all, sizeof own);
+    const char *first = all;
+    while (*first == '\0' && first < all + (size_t)(c->processes - 1) * sizeof own)
+        first += sizeof own;
+    fault(f, "%s", first);
+    free(all);
+}

@@ -1,11 +1,13 @@
 /* join.c: a process finds the others of its training, and leaves them. */
 #include "shares_internal.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* A launcher is joined once in a process's life. */
 static const AmdimWire *joined;
 static int number, all;
+static bool together; /* all processes come to the same end, good or bad */
 
 static bool join(const AmdimWire *wire, Fault *f)
 {
@@ -34,6 +36,19 @@ bool company_join(const AmdimModel *m, int *process, int *processes, Fault *f)
     return true;
 }
 
+int company_launched(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    int most = 1;
+    for (size_t i = 0; i < COUNT(names); i++) {
+        const char *text = getenv(names[i]);
+        const long processes = text != NULL ? strtol(text, NULL, 10) : 0;
+        if (processes > most && processes <= INT_MAX)
+            most = (int)processes;
+    }
+    return most;
+}
+
 /* Who is watched no more can be missed no more: first all must have come here. */
 static void meet_last(void)
 {
@@ -42,10 +57,8 @@ static void meet_last(void)
     joined->gather(&here, there, 1);
 }
 
-void company_part(void)
+static void part(void)
 {
-    if (joined == NULL)
-        return;
     if (all > 1)
         meet_last();
     watch_part();
@@ -53,20 +66,27 @@ void company_part(void)
     joined = NULL;
 }
 
+void company_ends_together(void)
+{
+    together = true;
+}
+
 bool company_fails(Fault *f)
 {
-    company_part();
+    company_ends_together();
     if (number > 0)
         f->text[0] = '\0';
     return false;
 }
 
+/* Launchers end all processes when one has failed. Hence those that fail together do so when process 0 has
+ * said why. */
 void company_end(int code)
 {
     if (joined == NULL)
         return;
-    if (code == 0) {
-        company_part();
+    if (code == 0 || together) {
+        part();
         return;
     }
     watch_fail(code);
@@ -77,7 +97,7 @@ const char *company_name(void)
 {
     static char text[256];
     char host[128] = "";
-    if (joined == NULL || all == 1)
+    if (joined == NULL || all == 1 || together)
         return "";
     gethostname(host, sizeof host - 1);
     snprintf(text, sizeof text, "rank %d on %s: ", number, host);

@@ -47,7 +47,6 @@ typedef struct {
     bool reported_early;       /* or too late for that */
     bool report_lost;          /* it could not be written, which has been said */
     bool is_alone;             /* in failing: the other processes know nothing of it */
-    bool has_reason;           /* to fail: of several processes, this one */
     double deadline;           /* likewise; INFINITY without --stop-after */
 } Training;
 
@@ -56,7 +55,14 @@ typedef struct {
  * Process 0 leads: the run's folder, its files and its clock are its own. The others do the same steps, and
  * what they must do at the same step they agree on. */
 
-typedef enum { WANTS_SAVE = 1, WANTS_STOP = 2, HAS_FAILED = 4, NOT_FINITE = 8, SIGNALS = 256 } Wish;
+typedef enum {
+    WANTS_SAVE = 1,
+    WANTS_STOP = 2,
+    HAS_FAILED = 4,
+    NOT_FINITE = 8,
+    IS_TOLD = 16, /* to save */
+    SIGNALS = 256
+} Wish;
 
 static bool leads(const Training *t)
 {
@@ -219,7 +225,6 @@ static bool report_is_due(const Training *t, bool epoch_ends)
 static bool failed_but_saved(Training *t, Fault *f)
 {
     Fault second;
-    t->has_reason = true;
     if (!save_finite(t, &second))
         return fault(f, "%s (and the run could not be saved: %s)", f->text, second.text);
     return fault(f, "%s (the run is saved after step %" PRIu64 ", and --resume goes on with it)", f->text,
@@ -294,8 +299,9 @@ static bool diverged(Training *t, uint64_t step, Fault *f)
 static bool leave_out(Training *t, Fault *f)
 {
     t->at.left_out++;
-    meter_say(&t->meter, "note: step %" PRIu64 " is left out: its loss is not finite: %s", t->at.step,
-              t->blame);
+    if (leads(t))
+        meter_say(&t->meter, "note: step %" PRIu64 " is left out: its loss is not finite: %s", t->at.step,
+                  t->blame);
     return t->at.left_out < LEFT_OUT_MOST || diverged(t, t->at.step, f);
 }
 
@@ -308,8 +314,10 @@ static bool train_step(Training *t, Fault *f)
     step->x = t->views = loader_next(t->loader, f);
     const bool lacks = !t->views && !signals_received();
     const unsigned wishes = agree(t, lacks ? HAS_FAILED : 0);
-    if (wishes & HAS_FAILED)
-        return lacks ? failed_but_saved(t, f) : save_finite(t, f) && fault(f, "another process failed");
+    if (wishes & HAS_FAILED) {
+        company_hear(t->machine.company, lacks, f);
+        return failed_but_saved(t, f);
+    }
     if (wishes >= SIGNALS)
         return true;
     machine_draw_locations(&t->machine, t->at.seed, t->at.step);
@@ -410,12 +418,12 @@ static bool train_steps(Training *t, Fault *f)
             return false;
         bool probes = probing_is_due(&t->probing, t->at.step), told = signals_take_save();
         bool saves = probes || told || (leads(t) && save_is_due(t));
-        const unsigned wishes =
-            agree(t, (saves ? WANTS_SAVE : 0) | (leads(t) && is_stopping(t) ? WANTS_STOP : 0));
+        const unsigned wishes = agree(t, (saves ? WANTS_SAVE : 0) | (told ? IS_TOLD : 0) |
+                                             (leads(t) && is_stopping(t) ? WANTS_STOP : 0));
         stops = wishes >= SIGNALS || wishes & WANTS_STOP;
         if (wishes & WANTS_SAVE && !save_finite(t, f))
             return false;
-        if (told)
+        if (wishes & IS_TOLD)
             meter_progress(&t->meter, "saved after step %" PRIu64, t->at.step);
         if (probes && !probe(t, f))
             return false;
@@ -551,12 +559,14 @@ static bool check_data(Training *t, Fault *f)
     if (!data_identity(t->data, now, sizeof now, f) ||
         !company_compare(t->machine.company, now, "the data", f))
         return false;
-    if (t->at.data[0] != '\0' && strcmp(t->at.data, now) != 0)
-        return fault(f,
-                     "%s is trained on %s, but %s%s: %s; give the data that it was begun with, or choose "
-                     "another folder",
-                     t->run.folder, t->at.data,
-                     dir ? "--data " : "without --data there are the built-in pictures", dir ? dir : "", now);
+    if (t->at.data[0] != '\0' && strcmp(t->at.data, now) != 0) {
+        fault(f,
+              "%s is trained on %s, but %s%s: %s; give the data that it was begun with, or choose another "
+              "folder",
+              t->run.folder, t->at.data, dir ? "--data " : "without --data there are the built-in pictures",
+              dir ? dir : "", now);
+        return company_fails(f);
+    }
     memcpy(t->at.data, now, sizeof now);
     return true;
 }
@@ -590,12 +600,26 @@ static void open_curves(Training *t)
         go_on_without_events(t, &why);
 }
 
+/* A program of one share knows nothing of others that its launcher has started. */
+static bool claim(Training *t, Fault *f)
+{
+    const int processes = company_launched();
+    if (!leads(t) || run_claim(&t->run, t->options->resume, f))
+        return true;
+    if (t->model->shares > 1 || processes == 1)
+        return false;
+    return fault(f,
+                 "%s (%d processes were started, and this program was compiled for one: --ranks %d of the "
+                 "compiler makes one for all)",
+                 f->text, processes, processes);
+}
+
 static bool open_run(Training *t, Fault *f)
 {
     meter_begin(&t->meter, stderr, t->model->batch, t->total, t->per_epoch);
     if (!leads(t))
         return true;
-    if (!run_make(&t->run, f) || !run_claim(&t->run, t->options->resume, f))
+    if (!run_make(&t->run, f) || !claim(t, f))
         return false;
     open_curves(t);
     return true;
@@ -618,8 +642,8 @@ static bool new_machine(Training *t, Fault *f)
 static bool set_up(Training *t, Fault *f)
 {
     const Options *o = t->options;
-    return run_open(&t->run, o->out, f) && new_machine(t, f) &&
-           (!leads(t) || run_claim(&t->run, o->resume, f)) && begin_together(t, f) && open_data(t, f) &&
+    return run_open(&t->run, o->out, f) && new_machine(t, f) && claim(t, f) && begin_together(t, f) &&
+           open_data(t, f) &&
            (!leads(t) || probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f)) &&
            open_run(t, f);
 }
@@ -740,8 +764,8 @@ static int train(Training *t, Fault *f)
         report(t, REPORT_FAILED, f->text); /* so that the page does not say that it runs still */
     meter_end(&t->meter);
     if (!t->is_alone)
-        company_part();
-    if (!trained && !leads(t) && !t->is_alone && !t->has_reason)
+        company_ends_together();
+    if (!trained && !leads(t) && !t->is_alone)
         f->text[0] = '\0'; /* process 0 says it */
     if (!trained)
         return 1;
