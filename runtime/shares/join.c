@@ -9,8 +9,26 @@ static const AmdimWire *joined;
 static int number, all;
 static bool together; /* all processes come to the same end, good or bad */
 
+/* Whether a launcher has started this process: all of them leave their word in the environment. Without one
+ * nothing of MPI is begun, which would take time and memory, and want a launcher's helpers to be installed.
+ */
+static bool is_launched(void)
+{
+    static const char *const names[] = {
+        "OMPI_COMM_WORLD_RANK", "PMIX_RANK",         "PMI_RANK",       "PMI_ID",
+        "SLURM_STEP_NUM_TASKS", "MPI_LOCALRANKID",   "FLUX_TASK_RANK", "PALS_RANKID",
+        "MV2_COMM_WORLD_RANK",  "JSM_NAMESPACE_RANK"};
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (getenv(names[i]) != NULL)
+            return true;
+    return false;
+}
+
 static bool join(const AmdimWire *wire, Fault *f)
 {
+    all = 1;
+    if (!is_launched())
+        return true;
     if (!wire->join(&number, &all))
         return fault(f, "the other processes cannot be joined");
     joined = wire;
@@ -19,7 +37,7 @@ static bool join(const AmdimWire *wire, Fault *f)
 
 bool company_join(const AmdimModel *m, int *process, int *processes, Fault *f)
 {
-    if (joined == NULL && !join(m->wire, f))
+    if (all == 0 && !join(m->wire, f))
         return false;
     *process = number;
     *processes = all;
