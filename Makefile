@@ -202,13 +202,14 @@ analyze:
 	@printf '%s\n' $(CHECKED) | xargs -P$(JOBS) -I'{}' gcc $(NEEDED) -Icompiler -Iruntime -Isupport -Itemplates -I$(BUILD)/messages \
 		-O1 -fanalyzer -Wno-analyzer-malloc-leak -Wno-analyzer-null-argument -Werror -c -o /dev/null '{}'
 
-# All that is tried of what goes wrong: every call failed, 200 runs killed, every byte of a checkpoint changed.
-TORTURE_TESTS = $(patsubst %,$(BUILD)/tests/test_%,torture kills damage)
+# All that is tried of what goes wrong: every call failed, 200 runs and 20 processes of several killed, every byte of a
+# checkpoint changed.
+TORTURE_TESTS = $(patsubst %,$(BUILD)/tests/test_%,torture kills ranks_faults damage)
 torture:
 	@tools/setup $(PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory -s -j$(JOBS) all $(TORTURE_TESTS)
 	@for test in $(TORTURE_TESTS); do \
-		BUILD=$(BUILD) TORTURE_MOST=1000000 TORTURE_KILLS=200 TORTURE_BYTES=1 $$test || exit 1; \
+		BUILD=$(BUILD) TORTURE_MOST=1000000 TORTURE_KILLS=200 TORTURE_RANK_KILLS=20 TORTURE_BYTES=1 $$test || exit 1; \
 	done
 
 # Any bytes through the compiler and through every reader of files, by libFuzzer; then valid specs at random, compiled

@@ -12,6 +12,7 @@
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static MPI_Comm meetings, slices, weights;
@@ -121,9 +122,10 @@ static const char *mpi_name(void)
     static char text[MPI_MAX_LIBRARY_VERSION_STRING];
     int length;
     MPI_Get_library_version(text, &length);
+    text[strcspn(text, ",\n")] = '\0';
     for (char *c = text; *c != '\0'; c++)
-        if (*c == ',' || *c == '\n')
-            *c = '\0';
+        if (*c == '\t')
+            *c = ' ';
     return text;
 }
 

@@ -26,6 +26,10 @@
 
 static const double BEAT = 2, SILENCE = 12, OVERSLEPT = 4; /* seconds */
 enum { HOST = 64, STACK = 128 * 1024 };
+/* Seconds from the line to the end where a machine is lost. Open MPI's launcher may be asked to find that out
+ * by itself (docs/cluster.md), in about as long; if processes end first, it waits a quarter of an hour for
+ * the lost machine to end its own. */
+enum { LINGER = 7 };
 
 /* What is said over a link. */
 typedef enum { HERE = 1, PARTS, FAILS, GONE } Kind;
@@ -88,9 +92,11 @@ static void tell_all(Message m)
 }
 
 /* Process 0 has said it before it passes it on; where that is what is gone, each says it. */
-static _Noreturn void end_for(const Link *l, const char *why)
+static _Noreturn void end_for(const Link *l, const char *why, unsigned linger)
 {
     say_gone(l->process, why);
+    while (linger > 0)
+        linger = sleep(linger);
     tell_all((Message){.kind = GONE, .process = (uint16_t)l->process});
     _exit(1);
 }
@@ -121,7 +127,7 @@ static bool read_some(Link *l)
         return false;
     if (n <= 0) {
         if (!l->has_parted)
-            end_for(l, "its process has ended");
+            end_for(l, "its process has ended", 0);
         l->is_closed = true;
         return false;
     }
@@ -140,7 +146,7 @@ static void look_for_silence(double now)
 {
     for (int i = 0; i < watch.links; i++)
         if (!watch.link[i].has_parted && now - watch.link[i].heard > SILENCE)
-            end_for(&watch.link[i], "nothing was heard of it for 12 seconds");
+            end_for(&watch.link[i], "nothing was heard of it for 12 seconds", LINGER);
 }
 
 static void grant_time(double now)

@@ -73,8 +73,7 @@ int signals_received(void)
 
 void signals_follow(int signal_number)
 {
-    if (!ending)
-        ending = signal_number;
+    ending = signal_number;
 }
 
 bool signals_take_save(void)

@@ -69,12 +69,15 @@ static bool leads(const Training *t)
     return company_leads(t->machine.company);
 }
 
-/* What any process wishes. A signal to one is one to all. */
+/* What any process wishes. A signal to one is one to all: signal n is bit n - 1 from SIGNALS on, and of
+ * several the lowest counts. */
 static unsigned agree(const Training *t, unsigned wishes)
 {
-    wishes = company_agree(t->machine.company, wishes | (unsigned)signals_received() * SIGNALS);
+    const int received = signals_received();
+    wishes |= received > 0 ? (unsigned)SIGNALS << (received - 1) : 0;
+    wishes = company_agree(t->machine.company, wishes);
     if (wishes >= SIGNALS)
-        signals_follow((int)(wishes / SIGNALS));
+        signals_follow(__builtin_ctz(wishes / SIGNALS) + 1);
     return wishes;
 }
 

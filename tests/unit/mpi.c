@@ -21,9 +21,21 @@
 
 static const double POLL = 0.01, PATIENCE = 30; /* seconds */
 
+/* $MPIRUN, beside $AMDIMC_MPICC, is another MPI's. */
+static const char *mpirun(void)
+{
+    const char *named = getenv("MPIRUN");
+    return named != NULL && *named != '\0' ? named : "mpirun";
+}
+
+bool mpi_is_installed(void)
+{
+    return shell("command -v ${AMDIMC_MPICC:-mpicc} && command -v %s", mpirun()) == 0;
+}
+
 void mpi_wanted(void)
 {
-    if (shell("command -v ${AMDIMC_MPICC:-mpicc} && command -v mpirun") == 0)
+    if (mpi_is_installed())
         return;
     print_message("skipped: no mpicc or no mpirun; `make setup-mpi` installs them\n");
     skip();
@@ -47,9 +59,9 @@ static void settle_environment(void)
 
 const char *mpi_launch(int processes)
 {
-    static char text[64];
+    static char text[512];
     settle_environment();
-    snprintf(text, sizeof text, "mpirun -n %d", processes);
+    snprintf(text, sizeof text, "%s -n %d", mpirun(), processes);
     return text;
 }
 

@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Skips the test, saying so, where programs of several ranks cannot be compiled or run; `make setup-mpi`
- * installs what it takes. */
+/* Whether programs of several ranks can be compiled and run here. $AMDIMC_MPICC and $MPIRUN name another MPI.
+ */
+bool mpi_is_installed(void);
+/* Skips the test, saying so, where they cannot; `make setup-mpi` installs what it takes. */
 void mpi_wanted(void);
 /* A command to put before a program's, which starts it as so many processes, on however few processors and
  * as whatever user: for shell(), too. */
