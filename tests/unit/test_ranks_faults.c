@@ -247,6 +247,7 @@ static void a_full_disk_ends_all(void **state)
     assert_int_equal(kill(mpi_process(&r, 2), SIGUSR1), 0);
     for (int i = 0; i < 1000 && !run_has("full", "last.safetensors"); i++)
         sleep_for(0.01);
+    sleep_for(0.5); /* a step or more, so that there is something new to save */
     assert_int_equal(prlimit(mpi_process(&r, 0), RLIMIT_FSIZE, &full, NULL), 0);
     assert_int_equal(kill(mpi_process(&r, 1), SIGTERM), 0);
     MpiEnd e = expect_end(&r, 1, END_WITHIN);
