@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static MPI_Comm meetings, slices, weights;
+static long eager; /* tries before the first nap */
 
 /* What MPI says of an error goes to stderr, and all processes end. */
 static int bytes_of(size_t bytes)
@@ -27,16 +29,29 @@ static int bytes_of(size_t bytes)
     return (int)bytes;
 }
 
-/* In naps, so that a process which waits for another leaves it the processor: MPI's own waiting does not. */
+/* In naps after a while, so that a process which waits for another leaves it the processor: MPI's own waiting
+ * does not. */
 static void wait_for(MPI_Request *request)
 {
-    enum { EAGER = 20000, NAP = 20000 }; /* tries; nanoseconds */
+    enum { NAP = 20000 }; /* nanoseconds */
     int there = 0;
     for (long tries = 0; !there; tries++) {
         MPI_Test(request, &there, MPI_STATUS_IGNORE);
-        if (!there && tries > EAGER)
+        if (!there && tries > eager)
             nanosleep(&(struct timespec){.tv_nsec = NAP}, NULL);
     }
+}
+
+/* Where processes outnumber processors, one that waits is in another's way at once. */
+static void settle_eagerness(void)
+{
+    enum { HAS_ITS_OWN = 20000, SHARES_ONE = 50 };
+    MPI_Comm machine;
+    int here;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+    MPI_Comm_size(machine, &here);
+    MPI_Comm_free(&machine);
+    eager = here > sysconf(_SC_NPROCESSORS_ONLN) ? SHARES_ONE : HAS_ITS_OWN;
 }
 
 static bool mpi_join(int *process, int *all)
@@ -52,6 +67,7 @@ static bool mpi_join(int *process, int *all)
     MPI_Comm_dup(MPI_COMM_WORLD, &meetings);
     MPI_Comm_dup(MPI_COMM_WORLD, &slices);
     MPI_Comm_dup(MPI_COMM_WORLD, &weights);
+    settle_eagerness();
     return true;
 }
 
