@@ -60,11 +60,8 @@ static void settle_environment(void)
 const char *mpi_launch(int processes)
 {
     static char text[512];
-    static const char *cleanup;
     settle_environment();
-    if (cleanup == NULL) /* MPICH's would kill all processes before they have said who is gone */
-        cleanup = shell("%s --version | grep -i hydra", mpirun()) == 0 ? " -disable-auto-cleanup" : "";
-    snprintf(text, sizeof text, "%s%s -n %d", mpirun(), cleanup, processes);
+    snprintf(text, sizeof text, "%s -n %d", mpirun(), processes);
     return text;
 }
 
