@@ -129,26 +129,37 @@ INLINE Seeing mixture_sees(Mixture s, const MixtureJob *j, int k, int view, int 
     return component_sees(from.score[(size_t)l * s.nce.batch + b], from.maximum[b], from.sum[b]);
 }
 
+/* What a positive comes to, as all components see it: its loss, whether its likeliest component finds it, and
+ * the components' posteriors. */
+INLINE void mixture_weigh(int components, float temperature, const Seeing *seen, double *posterior,
+                          NceSource *sums)
+{
+    Seeing likeliest = seen[0];
+    double all = 0;
+    for (int k = 1; k < components; k++)
+        if (seen[k].share > likeliest.share)
+            likeliest = seen[k];
+    for (int k = 0; k < components; k++)
+        all += posterior[k] = wide_exp(temperature * (seen[k].share - likeliest.share));
+    for (int k = 0; k < components; k++)
+        posterior[k] /= all;
+    sums->loss -= likeliest.share + wide_log(all / components) / temperature;
+    sums->picked += likeliest.wins;
+}
+
 /* The positive (b, l). */
 INLINE void mixture_positive(Mixture s, const MixtureJob *j, int view, int b, int l, NceSource *sums)
 {
-    Seeing seen[MIXTURE_MOST], likeliest = mixture_sees(s, j, 0, view, b, l);
-    double likelihood[MIXTURE_MOST], all = 0;
-    seen[0] = likeliest;
-    for (int k = 1; k < s.components; k++) {
+    Seeing seen[MIXTURE_MOST];
+    double posterior[MIXTURE_MOST];
+    seen[0] = mixture_sees(s, j, 0, view, b, l); /* there is one */
+    for (int k = 1; k < s.components; k++)
         seen[k] = mixture_sees(s, j, k, view, b, l);
-        if (seen[k].share > likeliest.share)
-            likeliest = seen[k];
-    }
-    for (int k = 0; k < s.components; k++)
-        all += likelihood[k] = wide_exp(s.temperature * (seen[k].share - likeliest.share));
-    sums->loss -= likeliest.share + wide_log(all / s.components) / s.temperature;
-    sums->picked += likeliest.wins;
+    mixture_weigh(s.components, s.temperature, seen, posterior, sums);
     for (int k = 0; k < s.components; k++) {
         const NceStatistics to = mixture_statistics(s, j, k, view);
-        const double posterior = likelihood[k] / all;
-        to.slope[(size_t)l * s.nce.batch + b] = (float)(posterior * seen[k].slope);
-        to.weight[b] += (float)(posterior * seen[k].weight);
+        to.slope[(size_t)l * s.nce.batch + b] = (float)(posterior[k] * seen[k].slope);
+        to.weight[b] += (float)(posterior[k] * seen[k].weight);
     }
 }
 

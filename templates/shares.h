@@ -360,22 +360,15 @@ INLINE Seeing share_sees(const ShareNceJob *j, const ShareSource *source, int k,
 INLINE void share_positive(ShareNce s, const ShareNceJob *j, int view, int i, int l, ShareSource *source,
                            NceSource *sums)
 {
-    Seeing seen[MIXTURE_MOST], likeliest = share_sees(j, source, 0, share_positive_at(s, 0, view, i, l));
-    double likelihood[MIXTURE_MOST], all = 0;
-    seen[0] = likeliest;
-    for (int k = 1; k < s.components; k++) {
+    Seeing seen[MIXTURE_MOST];
+    double posterior[MIXTURE_MOST];
+    seen[0] = share_sees(j, source, 0, share_positive_at(s, 0, view, i, l));
+    for (int k = 1; k < s.components; k++)
         seen[k] = share_sees(j, source, k, share_positive_at(s, k, view, i, l));
-        if (seen[k].share > likeliest.share)
-            likeliest = seen[k];
-    }
-    for (int k = 0; k < s.components; k++)
-        all += likelihood[k] = wide_exp(s.temperature * (seen[k].share - likeliest.share));
-    sums->loss -= likeliest.share + wide_log(all / s.components) / s.temperature;
-    sums->picked += likeliest.wins;
+    mixture_weigh(s.components, s.temperature, seen, posterior, sums);
     for (int k = 0; k < s.components; k++) {
-        const double posterior = likelihood[k] / all;
-        j->slope[share_positive_at(s, k, view, i, l)] = (float)(posterior * seen[k].slope);
-        source->weight[k] += posterior * seen[k].weight;
+        j->slope[share_positive_at(s, k, view, i, l)] = (float)(posterior[k] * seen[k].slope);
+        source->weight[k] += posterior[k] * seen[k].weight;
     }
 }
 
