@@ -4,14 +4,16 @@
  * passed on once, as a program that is told twice ends without saving; whoever repeats it after a while means
  * just that.
  *
- * Where this process dies, by whatever, what it started ends, too. A program is told to stop and saves. A
- * compiler runs others, which would not hear of it: between it and us stands a copy of this process that does
- * nothing but wait for either to end, and then kills the whole group. So it is with a command that runs the
- * program (`nice`, `srun`), but for the way to end: the group is told to stop, once, and waited for. */
+ * Where this process dies, by whatever, what it started ends, too. A program is told to stop and saves. Where
+ * we give up ourselves it is waited for, as the next command may want the same files. A compiler runs others,
+ * which would not hear of it: between it and us stands a copy of this process that does nothing but wait for
+ * either to end, and then kills the whole group. So it is with a command that runs the program (`nice`,
+ * `srun`), but for the way to end: the group is told to stop, once, and waited for. */
 #include "build.h"
 #include "support.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -24,6 +26,10 @@ static const int ENDS_WITHIN = 2;  /* seconds that a compiler has to end in */
 static const int SAVED_WITHIN =
     60; /* that programs have to save in, once the command that ran them is gone */
 
+static Children *busy; /* those of which one runs, or NULL */
+
+static void end_busy(void);
+
 static bool is_ignored(int number)
 {
     struct sigaction action;
@@ -33,6 +39,9 @@ static bool is_ignored(int number)
 void children_watch(Children *c)
 {
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
+    static bool ends;
+    if (!ends)
+        ends = atexit(end_busy) == 0;
     *c = (Children){0};
     signal(SIGCHLD, SIG_DFL); /* where it was ignored, nobody would be told of an end */
     sigemptyset(&c->watched);
@@ -245,6 +254,7 @@ pid_t children_start(Children *c, const Child *child)
     if (started > 0) {
         c->is_compiler[c->count] = child->is_compiler;
         c->child[c->count++] = started;
+        busy = c;
     }
     return started;
 }
@@ -279,6 +289,8 @@ static bool forget(Children *c, pid_t child)
             c->count--;
             c->is_compiler[i] = c->is_compiler[c->count];
             c->child[i] = c->child[c->count];
+            if (!c->count)
+                busy = NULL;
             return true;
         }
     return false;
@@ -326,6 +338,15 @@ Ended children_next(Children *c)
             pass_on(c, got);
         }
     }
+}
+
+/* Out of memory, say, in the midst of it. */
+static void end_busy(void)
+{
+    if (busy && !busy->signal)
+        pass_on(busy, SIGTERM);
+    while (busy)
+        children_next(busy);
 }
 
 bool child_succeeded(const Ended *e)
