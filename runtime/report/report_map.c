@@ -324,13 +324,12 @@ void report_map(Album *a, const Dataset *test)
     Map m = {.album = a, .test = test, .dims = (size_t)a->model->feature[0].channels};
     if (!load(&m))
         return;
-    page_section_begin(
-        a->stream, SECTION_WHOLE, "A map of test pictures",
-        test->unlabelled
-            ? "A dot is a picture, and lies near those that f_1 takes for similar."
-            : "A dot is a picture, and lies near those that f_1 takes for similar; its colour is "
-              "its class, which training did not see. In t-SNE's, neighbours mean something, "
-              "distances between groups and their sizes do not.");
+    page_section_begin(a->stream, SECTION_WHOLE, "A map of test pictures", NULL);
+    fprintf(
+        a->stream, "<p>A dot is a picture, and lies near those that f<sub>1</sub> takes for similar%s</p>\n",
+        test->unlabelled ? "."
+                         : "; its colour is its class, which training did not see. In t-SNE's, neighbours "
+                           "mean something, distances between groups and their sizes do not.");
     write_legend(&m);
     fputs("<div class=\"two\">\n", a->stream);
     centre(&m);
