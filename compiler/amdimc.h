@@ -71,11 +71,29 @@ Params *params_place(Arena *a, const Graph *step, const ParamPool *pool);
 
 /* ---- kernels/select.c: the table of implementations (kernels/kernel.h) ---- */
 
-/* Chooses each operation's kernel and writes its Plan; every later pass only reads it. `forced`, where not
- * NULL, names the kernel of every product that it can make, for measurements and tests; the others
- * are made by the last row that can. */
-void select_kernels(Graph *g, const char *forced);
+/* How a product is to be made, as a file of --tuned says. */
+typedef struct {
+    const char *product; /* "conv_grad_w" */
+    const char *layer;   /* the operation's label */
+    const char *kernel;  /* "winograd" */
+    int slices, outputs; /* of its Plan; 0: what the kernel takes of itself */
+} Choice;
+typedef struct {
+    const char *forced; /* the kernel of every product that it can make, for measurements and tests; the
+                           others are made by the last row that can. Or NULL */
+    int count;
+    const Choice *choice;
+} Choices;
+/* Chooses each operation's kernel and writes its Plan; every later pass only reads it. A choice that cannot
+ * be is none; `c` may be NULL. */
+void select_kernels(Graph *g, const Choices *c);
 bool kernel_is_known(const char *name);
+bool product_is_known(const char *name); /* an operation that more than one kernel can make */
+/* The operation's own plan, then the other ways that there are to make it, at most `most`; returns how many.
+ * 0 for what is not a product. */
+int kernel_choices(const Graph *g, const Op *op, Choice *into, int most);
+/* Whether the operation is made as that choice says. */
+bool choice_is_made(const Choice *c, const Op *op);
 const char *op_kernel_name(const Op *op); /* "winograd" */
 /* "winograd F(3, 3)", "sparse by dy in 4 slices"; NULL where an operation has one implementation or none. */
 const char *op_kernel_text(Arena *a, const Op *op);
@@ -187,7 +205,7 @@ void explain_layers(Arena *a, const Net *n, FILE *stream);
 /* ---- emit/pytorch.c: Net -> Python text ---- */
 
 /* The same model, loss and `replay` as one file of Python for PyTorch. The same spec gives the same bytes. */
-char *emit_pytorch(Arena *a, const Net *n, const char *forced);
+char *emit_pytorch(Arena *a, const Net *n, const char *templates);
 
 /* ---- emit/onnx.c: Net and trained weights -> ONNX ---- */
 
@@ -199,23 +217,24 @@ uint8_t *emit_onnx(Arena *a, const Net *n, const char *weights, int scale, size_
 /* ---- plan/pipeline.c, plan/compile.c, plan/schedule.c ---- */
 
 /* From the net to placed operations, for the step and every encoder, on that schedule. */
-Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule schedule);
+Program *compile_schedule(Arena *a, const Net *n, const Choices *c, Schedule schedule);
 /* On the fastest schedule there is: with target.memory, the fastest within it (schedule.c), or NULL with an
  * error that names the least that would do. */
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced);
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const Choices *c);
 /* 16 hex digits that stand for the text. */
 const char *digest_of(Arena *a, const char *text);
-Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const char *forced);
+Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c);
 /* What a step of it takes, in FLOP: those of its products and, by its chunks, what else costs as long. */
 double schedule_cost(const Program *p);
 /* The same net as if its spec said `blas: none`. */
-Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *templates);
+Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const Choices *c);
 
 /* ---- build/build.c: files, clang ---- */
 
 typedef struct {
     const char *spec;                          /* the file */
     const char *weights;                       /* a run's, or NULL */
+    const char *tuned;                         /* a file of choices, or NULL */
     const char *home;                          /* directory of templates, runtime and LICENSE */
     const char *templates, *runtime, *support; /* directories of sources */
     const char *library;                       /* libamdim.a, the runtime for this machine */

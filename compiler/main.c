@@ -1,6 +1,7 @@
 /* main.c: the command line, and the passes one after the other. */
 #include "completion.h"
 #include "sweep/sweep.h"
+#include "tune/tune.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@ static const char usage[] =
     "       amdimc --explain SPEC.yaml         layers, pairs, FLOPs, memory; --explain=json for machines\n"
     "       amdimc --emit=ir SPEC.yaml         the operations of a step, as text\n"
     "       amdimc --check SPEC.yaml           diagnostics only\n"
+    "       amdimc --tune SPEC.yaml [-o FILE]  the fastest way to make each product here, for --tuned;\n"
+    "                                          --tune=SECONDS: of a run, 1.5 unless given\n"
     "       amdimc sweep SPEC.yaml [--pairs LIST ...] [--set KEY=V1,V2 ...] --out DIR\n"
     "                                          compile, train and probe every combination, and compare them\n"
     "\n"
@@ -31,6 +34,7 @@ static const char usage[] =
     "  --blas NAME         openblas or none\n"
     "  --memory SIZE       the most the program may hold: 512MiB\n"
     "  --ranks R           equal shares of the batch, for as many as R processes of MPI\n"
+    "  --tuned FILE        make products as a file of --tune says\n"
     "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
     "says\n"
     "  --static            a program that needs no shared library\n"
@@ -59,14 +63,16 @@ typedef enum {
     MAKE_IR,
     MAKE_EXPLAIN,
     MAKE_EXPLAIN_JSON,
-    MAKE_CHECK
+    MAKE_CHECK,
+    MAKE_TUNE
 } Make;
 
 typedef struct {
     Make make;
     const char *spec;
     Overrides overrides;
-    const char *forced; /* kernel, as in select_kernels */
+    Choices choices;
+    double seconds; /* of a run of --tune */
     TrainedWeights trained;
     int scale; /* of --emit=onnx, or 0: f_1 */
     Build build;
@@ -96,7 +102,7 @@ static int parse_products(Command *c, const char *name)
                                         "masked",  "tiles",    "direct"};
     const int chosen =
         kernel_is_known(name) ? 1 : option_word("amdimc", "--products=", name, names, COUNT(names));
-    c->forced = chosen > 0 ? name : NULL;
+    c->choices.forced = chosen > 0 ? name : NULL;
     return chosen >= 0 ? EXIT_DONE : EXIT_USAGE;
 }
 
@@ -136,6 +142,35 @@ static int check_trained(Command *c)
         return usage_error("amdimc", "--weights-type says what --weights shall become: give both");
     if (c->trained.path && !c->trained.type)
         c->trained.type = WEIGHTS_FLOAT32;
+    return EXIT_DONE;
+}
+
+static int parse_tune(Command *c, const char *seconds)
+{
+    enum { LONGEST = 3600 };
+    char *end = "";
+    c->make = MAKE_TUNE;
+    c->seconds = seconds ? strtod(seconds, &end) : TUNE_SECONDS;
+    if (*end || !(c->seconds > 0 && c->seconds <= LONGEST))
+        return usage_error("amdimc", "--tune=%s is no length of a run: seconds, up to %d", seconds, LONGEST);
+    return EXIT_DONE;
+}
+
+/* What times programs has to run them; what has choices, to make products by kernels that there are to
+ * choose.
+ */
+static int check_tuned(const Command *c)
+{
+    if (c->make == MAKE_TUNE && target_is_other(&c->build))
+        return usage_error("amdimc", "--tune runs what it times: run it on the machine itself");
+    if (c->make == MAKE_TUNE && (c->build.tuned || c->choices.forced))
+        return usage_error("amdimc", "--tune finds out what %s says: give one of them",
+                           c->build.tuned ? "--tuned" : "--products");
+    if (c->build.tuned && c->choices.forced)
+        return usage_error("amdimc", "--tuned and --products both say how products are made: give one");
+    if (c->build.tuned && (c->make == MAKE_LIBRARY || c->make == MAKE_ONNX || c->make == MAKE_PYTORCH))
+        return usage_error("amdimc",
+                           "--tuned goes with a program, --emit=c, --emit=ir, --explain or --check");
     return EXIT_DONE;
 }
 
@@ -217,6 +252,8 @@ static int parse(Command *c, int argc, char **argv)
         RANKS,
         TARGET,
         STATIC,
+        TUNE,
+        TUNED,
         PRODUCTS,
         WEIGHTS,
         WEIGHTS_TYPE,
@@ -240,6 +277,8 @@ static int parse(Command *c, int argc, char **argv)
         {"ranks", required_argument, NULL, RANKS},
         {"target", required_argument, NULL, TARGET},
         {"static", no_argument, NULL, STATIC},
+        {"tune", optional_argument, NULL, TUNE},
+        {"tuned", required_argument, NULL, TUNED},
         {"explain", optional_argument, NULL, EXPLAIN},
         {"quiet", no_argument, NULL, QUIET},
         {"completion", required_argument, NULL, COMPLETION},
@@ -277,6 +316,11 @@ static int parse(Command *c, int argc, char **argv)
                 return EXIT_USAGE;
             break;
         case STATIC: c->build.is_static = true; break;
+        case TUNE:
+            if (parse_tune(c, optarg))
+                return EXIT_USAGE;
+            break;
+        case TUNED: c->build.tuned = optarg; break;
         case PRODUCTS:
             if (parse_products(c, optarg))
                 return EXIT_USAGE;
@@ -311,7 +355,7 @@ static int parse(Command *c, int argc, char **argv)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
-    if (check_trained(c))
+    if (check_trained(c) || check_tuned(c))
         return EXIT_USAGE;
     return -1;
 }
@@ -321,7 +365,7 @@ static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Progra
 {
     Folder f = {.net = p->net, .overrides = &c->overrides, .model_c = emit_model(a, p)};
     if (p->openblas) {
-        Program *own = compile_without_openblas(a, d, p->net, c->forced);
+        Program *own = compile_without_openblas(a, d, p->net, &c->choices);
         if (!own)
             return false;
         own->triple = p->triple;
@@ -371,6 +415,7 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_EXPLAIN_JSON: return print_text(described(a, c, p));
     case MAKE_C: return make_folder(a, d, c, p);
     case MAKE_LIBRARY: return library_write(a, d, &c->build, p, &c->overrides, &c->trained);
+    case MAKE_TUNE: return tune(a, &c->build, &c->overrides, p, c->seconds);
     case MAKE_PYTORCH:
     case MAKE_ONNX: break; /* need no program */
     case MAKE_PROGRAM:
@@ -392,7 +437,8 @@ static bool settle_target(Arena *a, Command *c, Spec *s)
     c->build.is_folder = c->make == MAKE_C || c->make == MAKE_LIBRARY;
     target_processor(&c->build, &c->overrides, s);
     s->target.is_static = c->build.is_static;
-    if ((c->make == MAKE_PROGRAM || c->build.is_folder) && !target_check(a, &c->build, s))
+    if ((c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->build.is_folder) &&
+        !target_check(a, &c->build, s))
         return false;
     if (c->make == MAKE_LIBRARY || (!made_in_files(c->make) && target_is_bare(c->build.target))) {
         library_target(&c->build, s);
@@ -435,12 +481,22 @@ static bool has_place(Arena *a, const Command *c)
         return build_fault(&f);
     if (c->make == MAKE_C || c->make == MAKE_LIBRARY)
         return folder_may_be_made(output, &f) || build_fault(&f);
-    return !made_in_files(c->make) || (c->make == MAKE_PROGRAM && is_beside_c(a, c)) ||
-           file_may_be_made(output, &f) || build_fault(&f);
+    return (!made_in_files(c->make) && c->make != MAKE_TUNE) ||
+           (c->make == MAKE_PROGRAM && is_beside_c(a, c)) || file_may_be_made(output, &f) || build_fault(&f);
+}
+
+static bool read_choices(Arena *a, Diagnostics *d, Command *c)
+{
+    const Choices *read = c->build.tuned ? tuned_read(a, d, c->build.tuned) : NULL;
+    if (read)
+        c->choices = *read;
+    return read || !c->build.tuned;
 }
 
 static bool compile_and_make(Arena *a, Command *c)
 {
+    if (c->make == MAKE_TUNE && !c->build.output)
+        c->build.output = tuned_path(a, c->spec);
     if (!has_place(a, c))
         return false;
     c->build.spec = c->spec;
@@ -464,16 +520,21 @@ static bool compile_and_make(Arena *a, Command *c)
     if (!build_locate(a, &c->build))
         return false;
     c->build.weights = c->trained.path;
-    if ((c->make == MAKE_PROGRAM || c->make == MAKE_PYTORCH || c->make == MAKE_ONNX) &&
+    if ((c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->make == MAKE_PYTORCH ||
+         c->make == MAKE_ONNX) &&
         !build_may_write(a, &c->build, c->build.output))
         return false;
     if (c->make == MAKE_PYTORCH)
         return build_write_text(a, &c->build, c->build.output, emit_pytorch(a, n, c->build.templates));
     if (c->make == MAKE_ONNX)
         return make_onnx(a, c, n);
-    Program *p = compile(a, &d, n, c->forced);
+    if (!read_choices(a, &d, c))
+        return false;
+    Program *p = compile(a, &d, n, &c->choices);
     if (!p)
         return false;
+    if (c->build.tuned)
+        tuned_note(&c->choices, c->build.tuned, p);
     if (c->build.target)
         p->triple = c->build.target;
     c->build.openblas = p->openblas;

@@ -52,6 +52,8 @@ typedef struct {
 void children_tell(const Children *c, int signal_number); /* all of them, and what they have started */
 Ended children_next(Children *c); /* waits for the next of them to end; there must be one */
 bool child_succeeded(const Ended *e);
+/* Tells whatever runs to end, and waits until it has; so does a process that gives up, at its exit. */
+void children_end(void);
 
 /* ---- files.c, commands.c ---- */
 

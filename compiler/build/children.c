@@ -28,8 +28,6 @@ static const int SAVED_WITHIN =
 
 static Children *busy; /* those of which one runs, or NULL */
 
-static void end_busy(void);
-
 static bool is_ignored(int number)
 {
     struct sigaction action;
@@ -41,7 +39,7 @@ void children_watch(Children *c)
     static const int stops[] = {SIGINT, SIGTERM, SIGHUP};
     static bool ends;
     if (!ends)
-        ends = atexit(end_busy) == 0;
+        ends = atexit(children_end) == 0;
     *c = (Children){0};
     signal(SIGCHLD, SIG_DFL); /* where it was ignored, nobody would be told of an end */
     sigemptyset(&c->watched);
@@ -340,8 +338,7 @@ Ended children_next(Children *c)
     }
 }
 
-/* Out of memory, say, in the midst of it. */
-static void end_busy(void)
+void children_end(void)
 {
     if (busy && !busy->signal)
         pass_on(busy, SIGTERM);

@@ -159,8 +159,10 @@ bool temporary_remove(bool good)
     return good && (removed || system_failed(path));
 }
 
+/* Once nobody is left to write there. */
 static void remove_at_exit(void)
 {
+    children_end();
     (void)temporary_remove(false);
 }
 
@@ -201,6 +203,8 @@ static bool may_overwrite(Arena *a, const Build *b, const char *path)
         return build_failed(path, is_the_spec);
     if (b->weights && file_is_same(path, b->weights))
         return build_failed(path, "is the weights that are read; give the output another name");
+    if (b->tuned && file_is_same(path, b->tuned))
+        return build_failed(path, "is the choices that are read; give the output another name");
     struct stat st;
     if (!lstat(path, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return build_failed(path, "is a FIFO or a socket, not a file");

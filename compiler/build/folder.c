@@ -91,9 +91,9 @@ const char *overrides_text(Arena *a, const Overrides *o, const Build *b)
 {
     const struct {
         const char *option, *value;
-    } all[] = {{"--pairs", o->pairs},     {"--batch", o->batch},  {"--march", o->march},
-               {"--threads", o->threads}, {"--blas", o->blas},    {"--memory", o->memory},
-               {"--ranks", o->ranks},     {"--target", b->target}};
+    } all[] = {{"--pairs", o->pairs},     {"--batch", o->batch}, {"--march", o->march},
+               {"--threads", o->threads}, {"--blas", o->blas},   {"--memory", o->memory},
+               {"--ranks", o->ranks},     {"--tuned", b->tuned}, {"--target", b->target}};
     const char *text = "";
     for (size_t i = 0; i < COUNT(all); i++)
         if (all[i].value)

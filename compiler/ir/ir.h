@@ -93,6 +93,7 @@ typedef struct {
     bool cells;           /* matrix tiles: a weight's gradient by cells of stride x stride pixels */
     int row_cuts, column_cuts; /* matrix tiles: of a weight's gradient */
     const Value *zeros;        /* sparse, masked: the operand whose zeros are skipped */
+    int asked_slices, asked_outputs; /* what a Choice asks for; 0: nothing */
 } Plan;
 
 enum { OP_INPUTS = 7, OP_OUTPUTS = 3 };

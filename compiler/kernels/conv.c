@@ -13,6 +13,8 @@ void conv_begin(Call *c, const Op *op, const char *product)
                                          : arena_printf(c->arena, "%s_%s_%s", product, k->name, shape);
     c->shape = arena_printf(c->arena, "%s%s%s%s", call_window(c, op, o.x, o.y), o.bias ? ", bias" : "",
                             o.addend ? ", sum" : "", o.mask ? ", mask" : "");
+    if (op->plan.asked_outputs)
+        c->name = arena_printf(c->arena, "%s_f%d", c->name, op->plan.outputs);
     call_shape(c, op, o.x, o.y);
     if (op->plan.outputs)
         call_constant(c, "F(%d, %d)", op->plan.outputs, op->kernel / op->stride);
@@ -83,4 +85,10 @@ void conv_grad_w_call(Call *c, const Op *op)
     call_result(c, "dw", o.weight);
     call_more(c, o.weight);
     call_scratch(c, "partial", op);
+}
+
+void conv_name_slices(Call *c, const Op *op)
+{
+    if (op->plan.asked_slices)
+        c->name = arena_printf(c->arena, "%s_in_%d", c->name, op->plan.slices);
 }

@@ -28,9 +28,8 @@ int direct_grad_w_slices(const Op *op)
     enum { SMALL = 1 << 14, MEDIUM = 1 << 18, LARGE_MAP = 4 << 20, SLICES = 8 }; /* floats */
     const Value *x = op->in[CONV_GRAD_W_X], *dw = op->out[0];
     const bool slice = value_count(dw) <= SMALL || (value_count(dw) <= MEDIUM && value_count(x) > LARGE_MAP);
-    if (!slice)
-        return 1;
-    return x->dims[0] < SLICES ? x->dims[0] : SLICES;
+    const int slices = op->plan.asked_slices ? op->plan.asked_slices : slice ? SLICES : 1;
+    return x->dims[0] < slices ? x->dims[0] : slices;
 }
 
 static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
@@ -43,6 +42,7 @@ static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
 static void call_grad_w(Call *c, const Op *op)
 {
     conv_grad_w_call(c, op);
+    conv_name_slices(c, op);
     if (op->plan.slices == 1)
         return;
     c->macro = "conv_grad_w_sliced";

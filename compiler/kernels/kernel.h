@@ -119,6 +119,7 @@ void conv_grad_x_name(Call *c, const Op *op);     /* name, shape and tail */
 void conv_grad_x_operands(Call *c, const Op *op); /* the job's fields */
 void conv_grad_x_fields(Call *c, const Op *op);   /* and the parts: what follows name, shape and tail */
 void conv_grad_w_call(Call *c, const Op *op);
+void conv_name_slices(Call *c, const Op *op); /* where they are not those that the shape has of itself */
 
 /* ---- shares.c: batch normalisation where the batch is cut into shares ---- */
 

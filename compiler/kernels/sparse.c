@@ -79,7 +79,7 @@ int sparse_slices(const Op *op, const Value *zeros)
     const int parts = ceil_div(zeros->dims[3], SPARSE_ROWS),
               blocks = ceil_div((int)map_pixels(o.y), DEPTH_BLOCK),
               fit = LARGEST_SUMS / (int)value_count(o.weight);
-    int slices = ceil_div(PARTS, parts);
+    int slices = op->plan.asked_slices ? op->plan.asked_slices : ceil_div(PARTS, parts);
     slices = slices < blocks ? slices : blocks;
     slices = slices < fit ? slices : fit;
     return slices > 1 ? slices : 1;
@@ -113,6 +113,7 @@ static void call_grad_w(Call *c, const Op *op)
 {
     const bool by_x = op->plan.zeros == op->in[CONV_GRAD_W_X];
     conv_grad_w_call(c, op);
+    conv_name_slices(c, op);
     c->name = arena_printf(c->arena, "%s_by_%s", c->name, by_x ? "x" : "dy");
     call_constant(c, "%s", by_x ? "BY_X" : "BY_DY");
     call_constant(c, "%d, %d", op->plan.slices, op->plan.parts);

@@ -48,7 +48,9 @@ int winograd_outputs(const Op *op)
     const Geometry g = geometry_of(op);
     const bool can = op->kernel % op->stride == 0 && (g.taps == 2 || g.taps == 3) && g.run % LINE == 0 &&
                      g.out % LINE == 0;
-    return !can ? 0 : products_across(g, 3) < products_across(g, 2) ? 3 : 2;
+    if (!can || op->plan.asked_outputs)
+        return can ? op->plan.asked_outputs : 0;
+    return products_across(g, 3) < products_across(g, 2) ? 3 : 2;
 }
 
 /* Transforms cost a pass over both maps and over the weight: worth it where the products are many, their

@@ -1,11 +1,11 @@
 /* compile.c: a net on the fastest schedule that its memory allows. */
 #include "amdimc.h"
 
-Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced)
+Program *compile(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
 {
     Program *p = n->spec->target.memory.v
-                     ? compile_within(a, d, n, forced)
-                     : compile_schedule(a, n, forced, (Schedule){.recompute = RECOMPUTE_BUDGET});
+                     ? compile_within(a, d, n, c)
+                     : compile_schedule(a, n, c, (Schedule){.recompute = RECOMPUTE_BUDGET});
     if (!p)
         return NULL;
     p->canonical = spec_canonical(a, n->spec);
@@ -14,13 +14,13 @@ Program *compile(Arena *a, Diagnostics *d, const Net *n, const char *forced)
     return p;
 }
 
-Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const char *forced)
+Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
 {
     Spec *s = ARENA_NEW(a, Spec);
     *s = *n->spec;
     s->target.blas.v = "none";
     const Net *same = net_build(a, d, s);
-    Program *p = same ? compile(a, d, same, forced) : NULL;
+    Program *p = same ? compile(a, d, same, c) : NULL;
     if (!p)
         diag_note(d, (Mark){0},
                   "this is the model without OpenBLAS, which the folder has for machines that lack it");

@@ -11,16 +11,16 @@ const char *digest_of(Arena *a, const char *text)
     return arena_printf(a, "%016llx", (unsigned long long)hash);
 }
 
-static void place_graph(Graph *g, const char *forced)
+static void place_graph(Graph *g, const Choices *c)
 {
-    select_kernels(g, forced);
+    select_kernels(g, c);
     cost_scratch(g);
     plan_memory(g);
     plan_check(g);
 }
 
 /* What chunks run is made ready first: the step's operation needs all its memory. */
-static void finish_chunks(const Graph *g, const char *forced)
+static void finish_chunks(const Graph *g, const Choices *c)
 {
     for (int i = 0; i < g->ops; i++) {
         Graph *chunk = g->op[i]->chunk;
@@ -28,11 +28,11 @@ static void finish_chunks(const Graph *g, const char *forced)
             continue;
         simplify(chunk);
         graph_check(chunk, "simplify");
-        place_graph(chunk, forced);
+        place_graph(chunk, c);
     }
 }
 
-static void finish_step(Graph *g, double recompute_budget, const char *forced)
+static void finish_step(Graph *g, double recompute_budget, const Choices *c)
 {
     graph_check(g, "lower");
     differentiate(g);
@@ -41,16 +41,16 @@ static void finish_step(Graph *g, double recompute_budget, const char *forced)
     graph_check(g, "simplify");
     recompute(g, recompute_budget);
     graph_check(g, "recompute");
-    finish_chunks(g, forced);
-    place_graph(g, forced);
+    finish_chunks(g, c);
+    place_graph(g, c);
 }
 
-static void finish_encoders(Graph *g, const char *forced)
+static void finish_encoders(Graph *g, const Choices *c)
 {
     graph_check(g, "lower");
     simplify(g);
     graph_check(g, "simplify");
-    place_graph(g, forced);
+    place_graph(g, c);
 }
 
 static bool is_openblas(const Op *op)
@@ -64,17 +64,17 @@ static int images_of_encoders(const Net *n, Schedule schedule)
     return n->spec->target.is_library ? 1 : schedule.chunk ? schedule.chunk : n->images;
 }
 
-Program *compile_schedule(Arena *a, const Net *n, const char *forced, Schedule schedule)
+Program *compile_schedule(Arena *a, const Net *n, const Choices *c, Schedule schedule)
 {
     Program *p = ARENA_NEW(a, Program);
     ParamPool pool = {.arena = a, .net = n};
     Graph *step = lower_step(a, n, &pool, schedule.chunk);
-    finish_step(step, schedule.recompute, forced);
+    finish_step(step, schedule.recompute, c);
     p->feature = ARENA_ARRAY(a, Feature, 2 * n->scales + 1);
     Graph *encode = lower_encoders(a, n, &pool, images_of_encoders(n, schedule), p->feature, &p->features);
     if (n->spec->target.is_library) /* f_1 alone */
         encode->results = p->features = 1;
-    finish_encoders(encode, forced);
+    finish_encoders(encode, c);
     p->net = n;
     p->step = step;
     p->encode = encode;

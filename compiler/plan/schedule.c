@@ -25,7 +25,7 @@ double schedule_cost(const Program *p)
 typedef struct {
     Arena *arena;
     const Net *net;
-    const char *forced; /* kernel, as in select_kernels */
+    const Choices *choices;
     size_t budget;
     Program *best;  /* the fastest within the budget */
     Program *least; /* the one that needs the least memory */
@@ -33,7 +33,7 @@ typedef struct {
 
 static void try(Search *s, int chunk, double budget)
 {
-    Program *p = compile_schedule(s->arena, s->net, s->forced, (Schedule){chunk, budget});
+    Program *p = compile_schedule(s->arena, s->net, s->choices, (Schedule){chunk, budget});
     if (!s->least || p->peak.total < s->least->peak.total)
         s->least = p;
     if (p->peak.total <= s->budget && (!s->best || schedule_cost(p) < schedule_cost(s->best)))
@@ -77,9 +77,9 @@ static void refuse(Diagnostics *d, const Search *s)
     diag_note(d, (Mark){0}, "a smaller batch, a narrower encoder or smaller embeddings need less");
 }
 
-Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const char *forced)
+Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
 {
-    Search s = {.arena = a, .net = n, .forced = forced, .budget = (size_t)n->spec->target.memory.v};
+    Search s = {.arena = a, .net = n, .choices = c, .budget = (size_t)n->spec->target.memory.v};
     try(&s, 0, RECOMPUTE_BUDGET);
     if (s.best)
         return s.best;

@@ -321,7 +321,7 @@ static void products_tap_by_tap_skip_nothing(void **state)
     for (size_t way = 0; way < COUNT(ways); way++) {
         Lowered l;
         lowered_begin_file(&l, "specs/amdim.yaml", PASS_RECOMPUTE);
-        select_kernels(l.step, ways[way]);
+        select_kernels(l.step, &(Choices){.forced = ways[way]});
         for (int i = 0; i < l.step->ops; i++)
             expect_sparse(l.step->op[i], NULL);
         lowered_end(&l);

@@ -101,7 +101,7 @@ static void expect_refused(const Trial *t, const char *kernel, long budget)
 static long unlimited_kib(Trial *t, const char *kernel)
 {
     const Schedule schedule = {.recompute = RECOMPUTE_BUDGET};
-    const Program *p = compile_schedule(t->l.arena, t->l.net, kernel, schedule);
+    const Program *p = compile_schedule(t->l.arena, t->l.net, &(Choices){.forced = kernel}, schedule);
     return (long)((p->peak.total + 1023) / 1024);
 }
 

@@ -1,0 +1,326 @@
+/* tune.c: one program for each of the ways that there are to make a product, and their times.
+ *
+ * Program number i makes each product in its way number i, so that there are as many programs as the product
+ * with the most ways has. What one takes is timed in the step, between the others, as it will run. Programs
+ * take turns, and the least time of each way counts; then a program of the best ways has turns with the one
+ * that amdimc makes of itself, and where it does not win, no choice is kept. */
+#include "tune.h"
+#include "processor.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROUNDS = 3, TURNS = 9, FEWEST_STEPS = 5, MOST_STEPS = 2000 };
+
+typedef struct {
+    Arena *arena;
+    const Build *build;
+    const Overrides *overrides;
+    const Program *program;
+    Products products;
+    const char *folder; /* of all that is made on the way */
+    double seconds;     /* of a run, about */
+    Children *children;
+    int steps;   /* of a run */
+    double peak; /* GFLOP/s */
+} Tuning;
+
+static const char *place_of(const Tuning *t, int number, const char *name)
+{
+    return arena_printf(t->arena, "%s/%d/%s", t->folder, number, name);
+}
+
+/* ---- the file ---- */
+
+static const char *quoted(Arena *a, const char *text)
+{
+    const char *out = "";
+    for (const char *c = text; *c && *c != '\n'; c++)
+        out = arena_printf(a, "%s%s%c", out, *c == '"' || *c == '\\' ? "\\" : "",
+                           *c >= ' ' && *c <= '~' ? *c : '?');
+    return arena_printf(a, "\"%s\"", out);
+}
+
+static const char *item_text(Arena *a, const Choice *c)
+{
+    const char *slices = c->slices ? arena_printf(a, ", slices: %d", c->slices) : "";
+    const char *outputs = c->outputs ? arena_printf(a, ", outputs: %d", c->outputs) : "";
+    return arena_printf(a, "  - {product: %s, layer: %s, by: %s%s%s}", c->product, c->layer, c->kernel,
+                        slices, outputs);
+}
+
+static const char *with_times(const Tuning *t, const Product *p, int way)
+{
+    return arena_printf(t->arena, "%s  # %.3f ms; %s %.3f\n", item_text(t->arena, &p->way[way]),
+                        1e3 * p->seconds[way], way_text(t->arena, &p->way[0]), 1e3 * p->seconds[0]);
+}
+
+/* Of each product its way number `way`, where it has one and that is not its own; -1: its best. */
+static const char *products_text(const Tuning *t, int way)
+{
+    const char *text = "";
+    for (int i = 0; i < t->products.count; i++) {
+        const Product *p = &t->products.product[i];
+        const int chosen = way < 0 ? product_best(p) : way < p->ways ? way : 0;
+        if (chosen)
+            text =
+                arena_printf(t->arena, "%s%s", text,
+                             way < 0 ? with_times(t, p, chosen)
+                                     : arena_printf(t->arena, "%s\n", item_text(t->arena, &p->way[chosen])));
+    }
+    return *text ? arena_printf(t->arena, "products:\n%s", text) : "products: []\n";
+}
+
+/* ---- programs ---- */
+
+static pid_t start_compiler(const Tuning *t, int number, const char *products)
+{
+    Arena *a = t->arena;
+    const Build *b = t->build;
+    const Overrides *o = t->overrides;
+    const char *log = place_of(t, number, "log"), *choices = place_of(t, number, "choices.yaml");
+    if (!build_directory(a, arena_printf(a, "%s/%d", t->folder, number)) ||
+        !build_write_text(a, b, choices, products))
+        return -1;
+    Words w = {.arena = a};
+    words_add(&w, "/proc/self/exe");
+    words_option(&w, "-o", place_of(t, number, "program"));
+    words_option(&w, "--gen-dir", place_of(t, number, "c"));
+    words_option(&w, "--tuned", choices);
+    words_option(&w, "--cc", b->cc);
+    words_option(&w, "--pairs", o->pairs);
+    words_option(&w, "--batch", o->batch);
+    words_option(&w, "--march", o->march);
+    words_option(&w, "--threads", o->threads);
+    words_option(&w, "--blas", o->blas);
+    words_option(&w, "--memory", o->memory);
+    words_option(&w, "--ranks", o->ranks);
+    words_add(&w, "--quiet");
+    words_add(&w, "--");
+    words_add(&w, b->spec);
+    return children_start(t->children, &(Child){.argv = words_end(&w), .log = log});
+}
+
+/* What it printed is shown where it failed; a signal is nobody's failure. */
+static bool succeeded(const Tuning *t, const Ended *e, const char *log, const char *what)
+{
+    if (t->children->signal)
+        return false;
+    if (child_succeeded(e))
+        return true;
+    const char *text = build_read(t->arena, log);
+    say_text(text ? text : "");
+    return build_failed(what, "failed; what it said stands above");
+}
+
+/* Numbers [first, last), some at once. */
+static bool compile_programs(const Tuning *t, int first, int last, int way_of_first)
+{
+    const int most = processor_count();
+    pid_t *child = ARENA_ARRAY(t->arena, pid_t, last);
+    bool good = true;
+    for (int next = first; next < last || t->children->count;) {
+        if (good && next < last && t->children->count < most && t->children->count < CHILDREN) {
+            child[next] = start_compiler(t, next, products_text(t, way_of_first + next - first));
+            good = child[next++] > 0;
+            continue;
+        }
+        if (!t->children->count)
+            break;
+        const Ended e = children_next(t->children);
+        for (int i = first; i < next; i++)
+            if (child[i] == e.child)
+                good = succeeded(t, &e, place_of(t, i, "log"), "a compile of --tune") && good;
+    }
+    return good && !t->children->signal;
+}
+
+/* One run of `bench`, whose times are taken in as those of way number `way`. */
+static bool bench(Tuning *t, int number, bool profiled, int way, double *step)
+{
+    Arena *a = t->arena;
+    const char *log = place_of(t, number, "bench");
+    Words w = {.arena = a};
+    words_add(&w, place_of(t, number, "program"));
+    words_add(&w, "bench");
+    words_add(&w, "--json");
+    if (profiled)
+        words_add(&w, "--profile");
+    words_count(&w, "--steps", t->steps);
+    unlink(log);
+    if (children_start(t->children, &(Child){.argv = words_end(&w), .log = log}) < 0)
+        return false;
+    const Ended e = children_next(t->children);
+    if (!succeeded(t, &e, log, "bench"))
+        return false;
+    const char *text = build_read(a, log), *object = text ? strstr(text, "{\"step_seconds\"") : NULL;
+    return (object && measure_take(a, arena_copy(a, object, strcspn(object, "\n")), &t->products, way, step,
+                                   &t->peak)) ||
+           build_failed(log, "is not what `bench --json` prints");
+}
+
+/* So many steps that a run takes a while. */
+static bool find_steps(Tuning *t)
+{
+    double step = 0;
+    t->steps = FEWEST_STEPS;
+    if (!bench(t, 0, false, 0, &step))
+        return false;
+    const double steps = t->seconds / step;
+    t->steps = steps < FEWEST_STEPS ? FEWEST_STEPS : steps > MOST_STEPS ? MOST_STEPS : (int)steps;
+    return true;
+}
+
+static bool time_ways(Tuning *t)
+{
+    double step;
+    for (int round = 0; round < ROUNDS; round++) {
+        say_progress(stderr, "timing %d programs, round %d of %d", t->products.most_ways, round + 1, ROUNDS);
+        for (int way = 0; way < t->products.most_ways; way++)
+            if (!bench(t, way, true, way, &step))
+                return false;
+    }
+    return true;
+}
+
+/* ---- what was gained ---- */
+
+/* Of a step's time: `median` without the choices over with them, of turns; half of them between the others.
+ */
+typedef struct {
+    double without, with; /* seconds */
+    double low, median, high;
+} Gain;
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_of(double *v)
+{
+    qsort(v, TURNS, sizeof *v, by_size);
+    return v[TURNS / 2];
+}
+
+/* Program `number` against program 0. */
+static bool compare(Tuning *t, int number, Gain *g)
+{
+    double without[TURNS], with[TURNS], ratio[TURNS];
+    for (int turn = 0; turn < TURNS; turn++) {
+        if (!bench(t, 0, false, 0, &without[turn]) || !bench(t, number, false, 0, &with[turn]))
+            return false;
+        ratio[turn] = without[turn] / with[turn];
+    }
+    *g = (Gain){.without = median_of(without), .with = median_of(with), .median = median_of(ratio)};
+    g->low = ratio[TURNS / 4];
+    g->high = ratio[TURNS - 1 - TURNS / 4];
+    return true;
+}
+
+static const char *machine_text(const Tuning *t)
+{
+    static const char key[] = "model name";
+    const char *cpuinfo = build_read(t->arena, "/proc/cpuinfo"), *name = "a processor";
+    const char *line = cpuinfo ? strstr(cpuinfo, key) : NULL;
+    if (line) {
+        line += strcspn(line, ":\n");
+        line += strspn(line, ": ");
+        name = arena_copy(t->arena, line, strcspn(line, "\n"));
+    }
+    return arena_printf(t->arena, "%s, -march=%s, %jd threads, %.0f GFLOP/s of multiply-adds", name,
+                        t->program->net->spec->target.march.v,
+                        (intmax_t)t->program->net->spec->target.threads.v, t->peak);
+}
+
+static const char *today(Arena *a)
+{
+    char text[32] = "";
+    const time_t now = time(NULL);
+    struct tm when;
+    if (localtime_r(&now, &when))
+        strftime(text, sizeof text, "%Y-%m-%d", &when);
+    return arena_copy(a, text, strlen(text));
+}
+
+static const char *file_text(const Tuning *t, const char *products, const char *gain)
+{
+    Arena *a = t->arena;
+    const char *const version[] = {t->build->cc, "--version", NULL}, *compiler = output_of(a, version);
+    return arena_printf(a,
+                        "# Products of a step that another way makes faster on this machine than the one "
+                        "that amdimc takes of\n"
+                        "# itself, by `amdimc --tune`; `amdimc SPEC --tuned THIS -o PROGRAM` makes them so.\n"
+                        "spec: %s\nmachine: %s\ncompiler: %s\nmeasured: %s\ngain: %s\n%s",
+                        t->program->net->spec->name.v, quoted(a, machine_text(t)),
+                        quoted(a, compiler ? compiler : "unknown"), quoted(a, today(a)), quoted(a, gain),
+                        products);
+}
+
+/* ---- all of it ---- */
+
+static bool write_choices(const Tuning *t, const char *products, const char *gain)
+{
+    const char *output = t->build->output;
+    return build_write_text(t->arena, t->build, output, file_text(t, products, gain)) &&
+           print_text(arena_printf(t->arena,
+                                   "%sgain: %s\n%s has the choices; `amdimc %s --tuned %s -o PROGRAM`\n",
+                                   products, gain, output, t->build->spec, output));
+}
+
+static bool choose(Tuning *t)
+{
+    Arena *a = t->arena;
+    const int last = t->products.most_ways;
+    const char *products = products_text(t, -1), none[] = "products: []\n";
+    Gain g;
+    if (!strcmp(products, none))
+        return write_choices(t, none, "none: what amdimc takes of itself is the fastest of all ways");
+    if (!compile_programs(t, last, last + 1, -1))
+        return false;
+    say_progress(stderr, "timing the fastest ways together against amdimc's own");
+    if (!compare(t, last, &g))
+        return false;
+    const char *figures =
+        arena_printf(a,
+                     "%.3f times as fast, the median of %d turns (half of them %.3f to %.3f): %.4g s "
+                     "a step without the choices, %.4g with",
+                     g.median, TURNS, g.low, g.high, g.without, g.with);
+    if (g.median > 1)
+        return write_choices(t, products, figures);
+    return write_choices(t, none, arena_printf(a, "none: together, the fastest ways were %s", figures));
+}
+
+static bool tune_products(Tuning *t)
+{
+    const int programs = t->products.most_ways;
+    if (programs < 2)
+        return write_choices(t, "products: []\n", "none: there is one way to make each product here");
+    say_progress(stderr, "%s: %d products that can be made in up to %d ways; compiling as many programs",
+                 t->program->net->spec->name.v, t->products.count, programs);
+    return compile_programs(t, 0, programs, 0) && find_steps(t) && time_ways(t) && choose(t);
+}
+
+bool tune(Arena *a, const Build *b, const Overrides *o, const Program *p, double seconds)
+{
+    Children children;
+    Tuning t = {.arena = a,
+                .build = b,
+                .overrides = o,
+                .program = p,
+                .products = products_of(a, p),
+                .folder = arena_printf(a, "%s/tuning", b->gen_dir),
+                .seconds = seconds,
+                .children = &children};
+    if (!build_directory(a, b->gen_dir) || !build_lock(b->gen_dir))
+        return false;
+    temporary_begin(t.folder, true);
+    children_watch(&children);
+    bool good = tune_products(&t);
+    children_end();
+    good = temporary_remove(good);
+    children_leave(&children);
+    return good;
+}
