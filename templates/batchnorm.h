@@ -8,6 +8,7 @@ typedef struct {
     const float *x, *weight, *bias;
     float *running_mean, *running_var;
     float *y, *statistics; /* statistics (views, 2, channels): mean, 1 / sqrt(var + eps) */
+    float *partial;        /* BATCHNORM_BY_VIEW: (views, 2, channels) of double: mean, unbiased variance */
     AmdimPool *pool;
 } BatchnormJob;
 
@@ -20,6 +21,7 @@ typedef struct {
 typedef struct {
     const float *dy, *x, *weight, *statistics, *mask; /* mask: y, where a ReLU follows */
     float *dx, *dweight, *dbias;
+    float *partial; /* BATCHNORM_GRAD_BY_VIEW: (views, 2, channels) of double: sums of dy, of dy * z */
     AmdimPool *pool;
 } BatchnormGradJob;
 
@@ -41,13 +43,22 @@ enum {
  * over its rows, x and y (views, rows, channels) (Ioffe and Szegedy, 2015, algorithm 1). Statistics are kept
  * for the gradient, running statistics are moved towards them. TAIL_RELU or TAIL_NONE. BATCHNORM_GRAD: dx,
  * dweight and dbias from dy and what was kept; with TAIL_MASK through the ReLU behind, whose result is the
- * mask. dx may be dy. NORMALIZE: y from the running statistics, for x (rows, channels). TAIL_RELU or
- * TAIL_NONE. */
+ * mask. dx may be dy. _BY_VIEW: the same numbers by parts of one view each, of which there are enough where
+ * channels are few; what all views add to comes last. NORMALIZE: y from the running statistics, for x (rows,
+ * channels). TAIL_RELU or TAIL_NONE. */
 #define BATCHNORM(name, views, rows, channels, tail)                                                         \
     BATCHNORM_FUNCTION(name, BatchnormJob, y, batchnorm_channels, views, rows, channels, (tail) == TAIL_RELU)
 #define BATCHNORM_GRAD(name, views, rows, channels, tail)                                                    \
     BATCHNORM_FUNCTION(name, BatchnormGradJob, dx, batchnorm_grad_channels, views, rows, channels,           \
                        (tail) == TAIL_MASK)
+#define BATCHNORM_BY_VIEW(name, views, rows, channels, tail)                                                 \
+    FUNCTION_OF_ROUNDS(name, BatchnormJob, y, Batchnorm, ((Batchnorm){views, rows, channels}),               \
+                       batchnorm_view(s, (tail) == TAIL_RELU, j, part), (views)*BATCHNORM_PARTS(channels),   \
+                       batchnorm_move(s, j), 1)
+#define BATCHNORM_GRAD_BY_VIEW(name, views, rows, channels, tail)                                            \
+    FUNCTION_OF_ROUNDS(name, BatchnormGradJob, dx, Batchnorm, ((Batchnorm){views, rows, channels}),          \
+                       batchnorm_grad_part(s, (tail) == TAIL_MASK, j, part),                                 \
+                       (views)*BATCHNORM_PARTS(channels), batchnorm_grad_end(s, j), 1)
 #define NORMALIZE(name, rows, channels, tail)                                                                \
     FUNCTION_OF_A_ROUND(name, NormalizeJob, y, Batchnorm, ((Batchnorm){1, rows, channels}),                  \
                         normalize_rows(s, (tail) == TAIL_RELU, j, piece(rows, part, NORMALIZE_PARTS(rows)),  \
@@ -70,25 +81,36 @@ INLINE void batchnorm_ask(const float *row, ptrdiff_t channels, int width)
         __builtin_prefetch(row + AHEAD * channels + i);
 }
 
-/* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks; `ask` goes
- * before each row. */
-#define BATCHNORM_SUM(sum, width, rows, ask, term)                                                           \
-    do {                                                                                                     \
-        for (int i = 0; i < (width); i++)                                                                    \
-            (sum)[i] = 0;                                                                                    \
-        ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK)                                 \
+/* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks, and other
+ * likewise; for channels that are no whole group of vectors. */
+#define BATCHNORM_SUMS_OF(sum, other, from, to, rows, term, other_term)                                      \
+    ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK)                                     \
+        SCALAR for (int i = (from); i < (to); i++)                                                           \
+    {                                                                                                        \
+        float part_ = 0, other_ = 0;                                                                         \
+        ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)                   \
         {                                                                                                    \
-            float part_[BATCHNORM_WIDTH] = {0};                                                              \
-            ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)               \
-            {                                                                                                \
-                ask;                                                                                         \
-                for (int i = 0; i < (width); i++)                                                            \
-                    part_[i] += (term);                                                                      \
-            }                                                                                                \
-            for (int i = 0; i < (width); i++)                                                                \
-                (sum)[i] += part_[i];                                                                        \
+            part_ += (term);                                                                                 \
+            other_ += (other_term);                                                                          \
         }                                                                                                    \
-    } while (0)
+        (sum)[i] += part_;                                                                                   \
+        (other)[i] += other_;                                                                                \
+    }
+
+/* Vectors whose sums are in registers together. */
+enum {
+    BATCHNORM_GROUP = HAS_VECTORS ? MIN_OF(BATCHNORM_WIDTH / LANES, 4) : 1,
+    GROUP_LANES = BATCHNORM_GROUP * LANES
+};
+#define EACH_OF_GROUP(v) UNROLL for (int v = 0; v < BATCHNORM_GROUP; v++)
+
+INLINE void batchnorm_add(double *to, const Vec sum[BATCHNORM_GROUP])
+{
+    float part[GROUP_LANES];
+    EACH_OF_GROUP(v) store(part + v * LANES, sum[v]);
+    for (int i = 0; i < GROUP_LANES; i++)
+        to[i] += part[i];
+}
 
 /* Of channels first .. first + width - 1 of one view: the mean, in two floats of which the second is what the
  * first cannot hold, and the sum of squared distances from it. */
@@ -98,20 +120,65 @@ typedef struct {
 } BatchnormSums;
 
 #define DISTANCE(mean, i) (x[(size_t)row * b.channels + i] - mean[i])
+/* Adds a group's sums over a block of rows. */
+INLINE void batchnorm_add_rows(const float *x, ptrdiff_t stride, int rows, double *sum)
+{
+    Vec part[BATCHNORM_GROUP];
+    EACH_OF_GROUP(v) part[v] = (Vec){0};
+    ROLLED for (int row = 0; row < rows; row++, x += stride) EACH_OF_GROUP(v) part[v] += load(x + v * LANES);
+    batchnorm_add(sum, part);
+}
+
+/* And of distances from the mean, and of their squares. */
+INLINE void batchnorm_add_distances(const float *x, ptrdiff_t stride, int rows, const float *mean,
+                                    double *sum, double *squares)
+{
+    Vec part[BATCHNORM_GROUP], square[BATCHNORM_GROUP], middle[BATCHNORM_GROUP];
+    EACH_OF_GROUP(v)
+    {
+        part[v] = square[v] = (Vec){0};
+        middle[v] = load(mean + v * LANES);
+    }
+    ROLLED for (int row = 0; row < rows; row++, x += stride) EACH_OF_GROUP(v)
+    {
+        const Vec distance = load(x + v * LANES) - middle[v];
+        part[v] += distance;
+        square[v] += distance * distance;
+    }
+    batchnorm_add(sum, part);
+    batchnorm_add(squares, square);
+}
+
 /* The sum of distances from a first mean corrects it to far below a float's last place, which matters where a
  * channel's mean is large beside its deviation. */
 INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormSums *to)
 {
-    double sum[BATCHNORM_WIDTH], drift[BATCHNORM_WIDTH];
-    BATCHNORM_SUM(sum, width, b.rows, batchnorm_ask(x + (size_t)row * b.channels, b.channels, width),
-                  x[(size_t)row * b.channels + i]);
-    for (int i = 0; i < width; i++)
+    const int whole = width / GROUP_LANES * GROUP_LANES;
+    double sum[BATCHNORM_WIDTH] = {0}, drift[BATCHNORM_WIDTH] = {0}, none[BATCHNORM_WIDTH];
+    ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
+    {
+        const float *rows = x + (size_t)block * b.channels;
+        const int count = MIN_OF(BATCHNORM_BLOCK, b.rows - block);
+        for (int row = 0; row < count; row++)
+            batchnorm_ask(rows + (size_t)row * b.channels, b.channels, width);
+        ROLLED for (int i = 0; i < whole; i += GROUP_LANES)
+            batchnorm_add_rows(rows + i, b.channels, count, sum + i);
+    }
+    BATCHNORM_SUMS_OF(sum, none, whole, width, b.rows, x[(size_t)row * b.channels + i], 0)
+    for (int i = 0; i < width; i++) {
         to->mean[i] = (float)(sum[i] / b.rows);
-    BATCHNORM_SUM(drift, width, b.rows, (void)0, DISTANCE(to->mean, i));
-    BATCHNORM_SUM(sum, width, b.rows, (void)0, DISTANCE(to->mean, i) * DISTANCE(to->mean, i));
+        to->squares[i] = 0;
+    }
+    ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
+        ROLLED for (int i = 0; i < whole; i += GROUP_LANES)
+            batchnorm_add_distances(x + (size_t)block * b.channels + i, b.channels,
+                                    MIN_OF(BATCHNORM_BLOCK, b.rows - block), to->mean + i, drift + i,
+                                    to->squares + i);
+    BATCHNORM_SUMS_OF(drift, to->squares, whole, width, b.rows, DISTANCE(to->mean, i),
+                      DISTANCE(to->mean, i) * DISTANCE(to->mean, i))
     for (int i = 0; i < width; i++) {
         to->rest[i] = drift[i] / b.rows;
-        to->squares[i] = sum[i] - drift[i] * to->rest[i];
+        to->squares[i] -= drift[i] * to->rest[i];
     }
 }
 
@@ -168,6 +235,48 @@ SHARED void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, in
         batchnorm_of(b, relu, j, first, last - first);
 }
 
+/* What the part number `part` of each view's parts owns. */
+typedef struct {
+    int view, first, width;
+} BatchnormPart;
+
+INLINE BatchnormPart batchnorm_part(Batchnorm b, int part)
+{
+    const int parts = BATCHNORM_PARTS(b.channels), first = piece(b.channels, part % parts, parts);
+    return (BatchnormPart){part / parts, first, piece(b.channels, part % parts + 1, parts) - first};
+}
+
+INLINE void batchnorm_view_of(Batchnorm b, bool relu, const BatchnormJob *j, BatchnormPart p, int width)
+{
+    BatchnormSums sums;
+    batchnorm_sums_of(b, j->x + (size_t)p.view * b.rows * b.channels + p.first, width, &sums);
+    batchnorm_apply(b, b.rows, relu, false, j, &sums, p.view, p.first, width);
+    double *mean = (double *)(void *)j->partial + (size_t)p.view * 2 * b.channels + p.first;
+    for (int i = 0; i < width; i++) {
+        mean[i] = sums.mean[i] + sums.rest[i];
+        mean[b.channels + i] = sums.squares[i] / (b.rows - 1);
+    }
+}
+
+SHARED void batchnorm_view(Batchnorm b, bool relu, const BatchnormJob *j, int part)
+{
+    const BatchnormPart p = batchnorm_part(b, part);
+    if (p.width == BATCHNORM_WIDTH)
+        batchnorm_view_of(b, relu, j, p, BATCHNORM_WIDTH);
+    else
+        batchnorm_view_of(b, relu, j, p, p.width);
+}
+
+SHARED void batchnorm_move(Batchnorm b, const BatchnormJob *j)
+{
+    const double *mean = (const double *)(const void *)j->partial;
+    for (int view = 0; view < b.views; view++, mean += 2 * (ptrdiff_t)b.channels)
+        for (int c = 0; c < b.channels; c++) {
+            j->running_mean[c] += (float)(BATCHNORM_MOMENTUM * (mean[c] - j->running_mean[c]));
+            j->running_var[c] += (float)(BATCHNORM_MOMENTUM * (mean[b.channels + c] - j->running_var[c]));
+        }
+}
+
 /* Testing: y = (x - running mean) / sqrt(running var + eps) * weight + bias. */
 SHARED void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int first, int last)
 {
@@ -212,11 +321,40 @@ INLINE BatchnormGradView batchnorm_grad_view(Batchnorm b, bool relu, const Batch
 
 #define DY(at) (relu && !(v.mask[at] > 0) ? 0 : v.dy[at])
 #define PLACE  ((size_t)row * b.channels + i)
+/* Adds a group's sums over a block of rows that begins at `at`. */
+INLINE void batchnorm_grad_add(Batchnorm b, bool relu, BatchnormGradView v, int i, int rows, size_t at,
+                               BatchnormGradSums *to)
+{
+    Vec sum[BATCHNORM_GROUP], dot[BATCHNORM_GROUP], mean[BATCHNORM_GROUP], inv[BATCHNORM_GROUP];
+    EACH_OF_GROUP(k)
+    {
+        sum[k] = dot[k] = (Vec){0};
+        mean[k] = load(v.mean + i + k * LANES);
+        inv[k] = load(v.inv + i + k * LANES);
+    }
+    ROLLED for (int row = 0; row < rows; row++, at += (size_t)b.channels) EACH_OF_GROUP(k)
+    {
+        Vec dy = load(v.dy + at + k * LANES);
+        if (relu)
+            dy = where_positive(load(v.mask + at + k * LANES), dy);
+        sum[k] += dy;
+        dot[k] += dy * (load(v.x + at + k * LANES) - mean[k]) * inv[k];
+    }
+    batchnorm_add(to->sum + i, sum);
+    batchnorm_add(to->dot + i, dot);
+}
+
 INLINE void batchnorm_grad_sums_of(Batchnorm b, bool relu, BatchnormGradView v, int width,
                                    BatchnormGradSums *to)
 {
-    BATCHNORM_SUM(to->sum, width, b.rows, (void)0, DY(PLACE));
-    BATCHNORM_SUM(to->dot, width, b.rows, (void)0, DY(PLACE) * (v.x[PLACE] - v.mean[i]) * v.inv[i]);
+    const int whole = width / GROUP_LANES * GROUP_LANES;
+    for (int i = 0; i < width; i++)
+        to->sum[i] = to->dot[i] = 0;
+    ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
+        ROLLED for (int i = 0; i < whole; i += GROUP_LANES) batchnorm_grad_add(
+            b, relu, v, i, MIN_OF(BATCHNORM_BLOCK, b.rows - block), (size_t)block * b.channels + i, to);
+    BATCHNORM_SUMS_OF(to->sum, to->dot, whole, width, b.rows, DY(PLACE),
+                      DY(PLACE) * (v.x[PLACE] - v.mean[i]) * v.inv[i])
 }
 
 /* dx = weight * inv * (dy - mean(dy) - z * mean(dy * z)), the means being over `rows` rows. */
@@ -229,9 +367,19 @@ INLINE void batchnorm_grad_apply(Batchnorm b, double rows, bool relu, BatchnormG
         shift[i] = (float)(sums->sum[i] / rows);
         slope[i] = (float)(sums->dot[i] / rows) * v.inv[i];
     }
-    for (int row = 0; row < b.rows; row++)
-        ELEMENTWISE for (int i = 0; i < width; i++) v.dx[PLACE] =
+    const int whole = width / LANES * LANES;
+    for (int row = 0; row < b.rows; row++) {
+        UNROLL for (int i = 0; i < whole; i += LANES)
+        {
+            Vec dy = load(v.dy + PLACE);
+            if (relu)
+                dy = where_positive(load(v.mask + PLACE), dy);
+            store(v.dx + PLACE, load(scale + i) * (dy - load(shift + i) -
+                                                   (load(v.x + PLACE) - load(v.mean + i)) * load(slope + i)));
+        }
+        SCALAR for (int i = whole; i < width; i++) v.dx[PLACE] =
             scale[i] * (DY(PLACE) - shift[i] - (v.x[PLACE] - v.mean[i]) * slope[i]);
+    }
 }
 #undef DY
 #undef PLACE
@@ -262,6 +410,41 @@ SHARED void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJ
         batchnorm_grad_of(b, relu, j, first, BATCHNORM_WIDTH);
     else
         batchnorm_grad_of(b, relu, j, first, last - first);
+}
+
+INLINE void batchnorm_grad_part_of(Batchnorm b, bool relu, const BatchnormGradJob *j, BatchnormPart p,
+                                   int width)
+{
+    const BatchnormGradView v = batchnorm_grad_view(b, relu, j, p.view, p.first);
+    double *to = (double *)(void *)j->partial + (size_t)p.view * 2 * b.channels + p.first;
+    BatchnormGradSums sums;
+    batchnorm_grad_sums_of(b, relu, v, width, &sums);
+    memcpy(to, sums.sum, sizeof(double) * (size_t)width);
+    memcpy(to + b.channels, sums.dot, sizeof(double) * (size_t)width);
+    batchnorm_grad_apply(b, b.rows, relu, v, j->weight + p.first, &sums, width);
+}
+
+SHARED void batchnorm_grad_part(Batchnorm b, bool relu, const BatchnormGradJob *j, int part)
+{
+    const BatchnormPart p = batchnorm_part(b, part);
+    if (p.width == BATCHNORM_WIDTH)
+        batchnorm_grad_part_of(b, relu, j, p, BATCHNORM_WIDTH);
+    else
+        batchnorm_grad_part_of(b, relu, j, p, p.width);
+}
+
+SHARED void batchnorm_grad_end(Batchnorm b, const BatchnormGradJob *j)
+{
+    const double *sum = (const double *)(const void *)j->partial;
+    for (int c = 0; c < b.channels; c++) {
+        double dbias = 0, dweight = 0;
+        for (int view = 0; view < b.views; view++) {
+            dbias += sum[(size_t)view * 2 * b.channels + c];
+            dweight += sum[((size_t)view * 2 + 1) * b.channels + c];
+        }
+        j->dbias[c] = (float)dbias;
+        j->dweight[c] = (float)dweight;
+    }
 }
 
 #endif

@@ -13,7 +13,7 @@ enum {
     PIXEL_BLOCK = 240,
     SUM_BLOCK = 128,
 
-    BATCHNORM_WIDTH = 64, /* channels that one part of a batch normalisation owns */
+    BATCHNORM_WIDTH = 32, /* channels that one part of a batch normalisation owns */
 
     STREAM_DEPTH = 128, /* rows of a panel of a streamed weight that lie in the L1 (streamed.h) */
 };

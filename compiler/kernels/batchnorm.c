@@ -1,6 +1,24 @@
 /* batchnorm.c: batch normalisation, its gradient, and with running statistics (templates/batchnorm.h). */
 #include "kernel.h"
 
+/* Parts of one view each, where there are some: twice as many parts, which matters where channels are few. A
+ * library is one thread, and memory is short. */
+static void plan(const Graph *g, const Op *op, Plan *p)
+{
+    const Value *all = op->kind == OP_BATCHNORM ? op->in[BATCHNORM_ALL] : op->in[BATCHNORM_GRAD_ALL];
+    const size_t floats_of_double = sizeof(double) / sizeof(float);
+    if (!is_library(g) && !all && g->net->views > 1)
+        p->arena_floats = floats_of_double * 2 * (size_t)g->net->views * (size_t)op->out[0]->dims[3];
+}
+
+static void call_by_view(Call *c, const Op *op)
+{
+    if (!op->scratch)
+        return;
+    c->macro = arena_printf(c->arena, "%s_by_view", c->macro);
+    call_scratch(c, "partial", op);
+}
+
 /* "batchnorm_512_at_5": views are apart, but for running statistics. */
 static void begin(Call *c, const Value *x, bool views, const char *tail)
 {
@@ -30,6 +48,7 @@ static void call_batchnorm(Call *c, const Op *op)
     call_field(c, "running_var", op->in[BATCHNORM_RUNNING_VAR]);
     call_result(c, "y", op->out[0]);
     call_field(c, "statistics", op->out[1]);
+    call_by_view(c, op);
 }
 
 static void call_normalize(Call *c, const Op *op)
@@ -61,8 +80,9 @@ static void call_batchnorm_grad(Call *c, const Op *op)
     call_result(c, "dx", op->out[0]);
     call_field(c, "dweight", op->out[1]);
     call_field(c, "dbias", op->out[2]);
+    call_by_view(c, op);
 }
 
-const Kernel batchnorm_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm};
-const Kernel batchnorm_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_batchnorm_grad};
+const Kernel batchnorm_by_direct = {"direct", NULL, NULL, NULL, plan, call_batchnorm};
+const Kernel batchnorm_grad_by_direct = {"direct", NULL, NULL, NULL, plan, call_batchnorm_grad};
 const Kernel normalize_by_direct = {"direct", NULL, NULL, NULL, NULL, call_normalize};

@@ -130,10 +130,11 @@ static void step(AmdimStep *s)
         .weight = p->encoder_3_conv2_weight, .addend = encoder_3_shortcut, .y = AT(682368), .packed = AT(401408)});
 
     OPERATION(s, "encoder.4", "batchnorm 48 at 1x1", "direct", 14, 0);
-    float *const encoder_4_statistics = AT(694656);
+    float *const encoder_4_statistics = AT(2418688);
     float *const encoder_4 = batchnorm_48_at_1(pool, (BatchnormJob){.x = encoder_3, .weight = p->encoder_4_weight,
         .bias = p->encoder_4_bias, .running_mean = RUNNING(encoder_4_running_mean),
-        .running_var = RUNNING(encoder_4_running_var), .y = AT(688512), .statistics = encoder_4_statistics});
+        .running_var = RUNNING(encoder_4_running_var), .y = AT(688512), .statistics = encoder_4_statistics,
+        .partial = AT(694656)});
 
     OPERATION(s, "embed.1.conv1", "conv 1x1, 48 at 1x1 to 32 at 1x1, ReLU", "direct", 16, 9.83e+04);
     float *const embed_1_hidden = conv_1x1_48_to_32_at_1_relu(pool, (ConvJob){.x = encoder_4,
@@ -145,10 +146,11 @@ static void step(AmdimStep *s)
     float *const embed_1_sum = conv_1x1_32_to_32_at_1_add(pool, (ConvJob){.x = embed_1_hidden,
         .weight = p->embed_1_conv2_weight, .addend = embed_1_shortcut, .y = AT(2414592), .packed = AT(401408)});
     OPERATION(s, "embed.1.bn", "batchnorm 32 at 1x1", "direct", 16, 0);
-    float *const embed_1_bn_statistics = AT(695424);
+    float *const embed_1_bn_statistics = AT(695680);
     float *const embed_1 = batchnorm_32_at_1(pool, (BatchnormJob){.x = embed_1_sum, .weight = p->embed_1_bn_weight,
         .bias = p->embed_1_bn_bias, .running_mean = RUNNING(embed_1_bn_running_mean),
-        .running_var = RUNNING(embed_1_bn_running_var), .y = AT(1802240), .statistics = embed_1_bn_statistics});
+        .running_var = RUNNING(embed_1_bn_running_var), .y = AT(1802240), .statistics = embed_1_bn_statistics,
+        .partial = AT(694656)});
     OPERATION(s, "embed.5.conv1", "conv 1x1, 32 at 5x5 to 32 at 5x5, ReLU", "direct", 16, 1.638e+06);
     float *const embed_5_hidden = conv_1x1_32_to_32_at_5_relu(pool, (ConvJob){.x = encoder_2_0,
         .weight = p->embed_5_conv1_weight, .y = AT(401408), .packed = AT(1806336)});
@@ -159,10 +161,11 @@ static void step(AmdimStep *s)
     float *const embed_5_sum = conv_1x1_32_to_32_at_5_add(pool, (ConvJob){.x = embed_5_hidden,
         .weight = p->embed_5_conv2_weight, .addend = embed_5_shortcut, .y = AT(2105344), .packed = AT(1806336)});
     OPERATION(s, "embed.5.bn", "batchnorm 32 at 5x5", "direct", 16, 0);
-    float *const embed_5_bn_statistics = AT(2418688);
+    float *const embed_5_bn_statistics = AT(2419456);
     float *const embed_5 = batchnorm_32_at_5(pool, (BatchnormJob){.x = embed_5_sum, .weight = p->embed_5_bn_weight,
         .bias = p->embed_5_bn_bias, .running_mean = RUNNING(embed_5_bn_running_mean),
-        .running_var = RUNNING(embed_5_bn_running_var), .y = AT(1699840), .statistics = embed_5_bn_statistics});
+        .running_var = RUNNING(embed_5_bn_running_var), .y = AT(1699840), .statistics = embed_5_bn_statistics,
+        .partial = AT(694656)});
     OPERATION(s, "embed.7.conv1", "conv 1x1, 32 at 7x7 to 32 at 7x7, ReLU", "direct", 16, 3.211e+06);
     float *const embed_7_hidden = conv_1x1_32_to_32_at_7_relu(pool, (ConvJob){.x = encoder_1_1,
         .weight = p->embed_7_conv1_weight, .y = AT(401408), .packed = AT(602112)});
@@ -176,14 +179,15 @@ static void step(AmdimStep *s)
     float *const embed_7_bn_statistics = AT(1814528);
     float *const embed_7 = batchnorm_32_at_7(pool, (BatchnormJob){.x = embed_7_sum, .weight = p->embed_7_bn_weight,
         .bias = p->embed_7_bn_bias, .running_mean = RUNNING(embed_7_bn_running_mean),
-        .running_var = RUNNING(embed_7_bn_running_var), .y = AT(1499136), .statistics = embed_7_bn_statistics});
+        .running_var = RUNNING(embed_7_bn_running_var), .y = AT(1499136), .statistics = embed_7_bn_statistics,
+        .partial = AT(694656)});
 
     OPERATION(s, "1-to-7", "scores 784x16 scores a direction", "direct", 20, 1.606e+06);
     float *const scores_1_to_7 = scores_at_7(pool, (ScoresJob){.a = embed_1, .t = embed_7, .r = AT(2310144),
         .packed = AT(602112)});
     OPERATION(s, "1-to-7", "nce 784x16 scores a direction", "direct", 20, 0);
     float *const statistics_1_to_7 = AT(669696);
-    float *const loss_1_to_7 = nce_1_to_7_loss(pool, (NceJob){.r = scores_1_to_7, .result = AT(695936),
+    float *const loss_1_to_7 = nce_1_to_7_loss(pool, (NceJob){.r = scores_1_to_7, .result = AT(696192),
         .statistics = statistics_1_to_7, .scratch = AT(602112)});
     OPERATION(s, "5-to-5", "gather 32 at 5x5", "direct", 20, 0);
     float *const antecedent_5_to_5 = gather_32_at_5(pool, (GatherJob){.x = embed_5, .location = location_5_to_5,
@@ -193,7 +197,7 @@ static void step(AmdimStep *s)
         .packed = AT(653312)});
     OPERATION(s, "5-to-5", "nce 400x16 scores a direction", "direct", 20, 0);
     float *const statistics_5_to_5 = AT(658176);
-    float *const loss_5_to_5 = nce_5_to_5_loss(pool, (NceJob){.r = scores_5_to_5, .result = AT(696000),
+    float *const loss_5_to_5 = nce_5_to_5_loss(pool, (NceJob){.r = scores_5_to_5, .result = AT(696256),
         .statistics = statistics_5_to_5, .scratch = AT(653312)});
 
     /* losses and embeddings are known */
@@ -230,10 +234,10 @@ static void step(AmdimStep *s)
         .packed = AT(602112)});
 
     OPERATION(s, "embed.7.bn", "batchnorm_grad 32 at 7x7", "direct", 16, 0);
-    float *const d_embed_7_bn_weight = AT(695936), *const d_embed_7_bn_bias = AT(696064);
+    float *const d_embed_7_bn_weight = AT(696192), *const d_embed_7_bn_bias = AT(602112);
     float *const d_embed_7_sum = batchnorm_grad_32_at_7(pool, (BatchnormGradJob){.dy = d_embed_7, .x = embed_7_sum,
         .weight = p->embed_7_bn_weight, .statistics = embed_7_bn_statistics, .dx = AT(1499136),
-        .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias});
+        .dweight = d_embed_7_bn_weight, .dbias = d_embed_7_bn_bias, .partial = AT(694656)});
     s->take(s, TENSOR_embed_7_bn_weight, d_embed_7_bn_weight);
     s->take(s, TENSOR_embed_7_bn_bias, d_embed_7_bn_bias);
     OPERATION(s, "embed.7.conv2", "conv_grad_w 1x1, 32 at 7x7 to 32 at 7x7", "direct in 8 slices", 16, 3.211e+06);
@@ -246,7 +250,7 @@ static void step(AmdimStep *s)
     OPERATION(s, "embed.7.shortcut", "conv_grad_w 1x1, 32 at 7x7 to 32 at 7x7", "direct in 8 slices", 16, 3.211e+06);
     float *const d_embed_7_shortcut_weight = grad_w_1x1_32_to_32_at_7(pool, (ConvGradWJob){.x = encoder_1_1,
         .dy = d_embed_7_sum, .dw = AT(638976), .partial = AT(1298432)});
-    float *const d_embed_7_shortcut_bias = memset(AT(695936), 0, sizeof(float) * 32); /* the batchnorm takes it away */
+    float *const d_embed_7_shortcut_bias = memset(AT(696192), 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_7_shortcut_bias, d_embed_7_shortcut_bias);
     OPERATION(s, "embed.7.shortcut", "conv_grad_x 1x1, 32 at 7x7 to 32 at 7x7", "direct", 16, 3.211e+06);
     float *const d_encoder_1_1 = grad_x_1x1_32_to_32_at_7(pool, (ConvGradXJob){.dy = d_embed_7_sum,
@@ -260,10 +264,10 @@ static void step(AmdimStep *s)
         .weight = p->embed_7_conv1_weight, .addend = d_encoder_1_1, .dx = AT(1298432), .packed = AT(643072)});
     s->take(s, TENSOR_embed_7_conv1_weight, d_embed_7_conv1_weight);
     OPERATION(s, "embed.5.bn", "batchnorm_grad 32 at 5x5", "direct", 16, 0);
-    float *const d_embed_5_bn_weight = AT(695936), *const d_embed_5_bn_bias = AT(696064);
+    float *const d_embed_5_bn_weight = AT(696192), *const d_embed_5_bn_bias = AT(638976);
     float *const d_embed_5_sum = batchnorm_grad_32_at_5(pool, (BatchnormGradJob){.dy = d_embed_5_2, .x = embed_5_sum,
         .weight = p->embed_5_bn_weight, .statistics = embed_5_bn_statistics, .dx = AT(2207744),
-        .dweight = d_embed_5_bn_weight, .dbias = d_embed_5_bn_bias});
+        .dweight = d_embed_5_bn_weight, .dbias = d_embed_5_bn_bias, .partial = AT(694656)});
     s->take(s, TENSOR_embed_5_bn_weight, d_embed_5_bn_weight);
     s->take(s, TENSOR_embed_5_bn_bias, d_embed_5_bn_bias);
     OPERATION(s, "embed.5.conv1", "conv 1x1, 32 at 5x5 to 32 at 5x5, ReLU, again", "direct", 16, 1.638e+06);
@@ -279,7 +283,7 @@ static void step(AmdimStep *s)
     OPERATION(s, "embed.5.shortcut", "conv_grad_w 1x1, 32 at 5x5 to 32 at 5x5", "direct in 8 slices", 16, 1.638e+06);
     float *const d_embed_5_shortcut_weight = grad_w_1x1_32_to_32_at_5(pool, (ConvGradWJob){.x = encoder_2_0,
         .dy = d_embed_5_sum, .dw = AT(638976), .partial = AT(2105344)});
-    float *const d_embed_5_shortcut_bias = memset(AT(695936), 0, sizeof(float) * 32); /* the batchnorm takes it away */
+    float *const d_embed_5_shortcut_bias = memset(AT(696192), 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_5_shortcut_bias, d_embed_5_shortcut_bias);
     OPERATION(s, "embed.5.shortcut", "conv_grad_x 1x1, 32 at 5x5 to 32 at 5x5", "direct", 16, 1.638e+06);
     float *const d_encoder_2_0 = grad_x_1x1_32_to_32_at_5(pool, (ConvGradXJob){.dy = d_embed_5_sum,
@@ -293,10 +297,10 @@ static void step(AmdimStep *s)
         .weight = p->embed_5_conv1_weight, .addend = d_encoder_2_0, .dx = AT(2105344), .packed = AT(643072)});
     s->take(s, TENSOR_embed_5_conv1_weight, d_embed_5_conv1_weight);
     OPERATION(s, "embed.1.bn", "batchnorm_grad 32 at 1x1", "direct", 16, 0);
-    float *const d_embed_1_bn_weight = AT(695936), *const d_embed_1_bn_bias = AT(696064);
+    float *const d_embed_1_bn_weight = AT(696192), *const d_embed_1_bn_bias = AT(638976);
     float *const d_embed_1_sum = batchnorm_grad_32_at_1(pool, (BatchnormGradJob){.dy = d_embed_1, .x = embed_1_sum,
         .weight = p->embed_1_bn_weight, .statistics = embed_1_bn_statistics, .dx = AT(634880),
-        .dweight = d_embed_1_bn_weight, .dbias = d_embed_1_bn_bias});
+        .dweight = d_embed_1_bn_weight, .dbias = d_embed_1_bn_bias, .partial = AT(694656)});
     s->take(s, TENSOR_embed_1_bn_weight, d_embed_1_bn_weight);
     s->take(s, TENSOR_embed_1_bn_bias, d_embed_1_bn_bias);
     OPERATION(s, "embed.1.conv2", "conv_grad_w 1x1, 32 at 1x1 to 32 at 1x1", "direct in 8 slices", 16, 6.554e+04);
@@ -309,7 +313,7 @@ static void step(AmdimStep *s)
     OPERATION(s, "embed.1.shortcut", "conv_grad_w 1x1, 48 at 1x1 to 32 at 1x1", "direct in 8 slices", 16, 9.83e+04);
     float *const d_embed_1_shortcut_weight = grad_w_1x1_48_to_32_at_1(pool, (ConvGradWJob){.x = encoder_4,
         .dy = d_embed_1_sum, .dw = AT(450560), .partial = AT(401408)});
-    float *const d_embed_1_shortcut_bias = memset(AT(695424), 0, sizeof(float) * 32); /* the batchnorm takes it away */
+    float *const d_embed_1_shortcut_bias = memset(AT(694656), 0, sizeof(float) * 32); /* the batchnorm takes it away */
     s->take(s, TENSOR_embed_1_shortcut_bias, d_embed_1_shortcut_bias);
     OPERATION(s, "embed.1.shortcut", "conv_grad_x 1x1, 48 at 1x1 to 32 at 1x1", "direct", 16, 9.83e+04);
     float *const d_encoder_4 = grad_x_1x1_48_to_32_at_1(pool, (ConvGradXJob){.dy = d_embed_1_sum,
@@ -324,10 +328,10 @@ static void step(AmdimStep *s)
     s->take(s, TENSOR_embed_1_conv1_weight, d_embed_1_conv1_weight);
 
     OPERATION(s, "encoder.4", "batchnorm_grad 48 at 1x1", "direct", 14, 0);
-    float *const d_encoder_4_weight = AT(695424), *const d_encoder_4_bias = AT(695616);
+    float *const d_encoder_4_weight = AT(690048), *const d_encoder_4_bias = AT(690240);
     float *const d_encoder_3 = batchnorm_grad_48_at_1(pool, (BatchnormGradJob){.dy = d_encoder_4_2, .x = encoder_3,
         .weight = p->encoder_4_weight, .statistics = encoder_4_statistics, .dx = AT(484352),
-        .dweight = d_encoder_4_weight, .dbias = d_encoder_4_bias});
+        .dweight = d_encoder_4_weight, .dbias = d_encoder_4_bias, .partial = AT(688512)});
     s->take(s, TENSOR_encoder_4_weight, d_encoder_4_weight);
     s->take(s, TENSOR_encoder_4_bias, d_encoder_4_bias);
 
@@ -539,16 +543,16 @@ CONV_DIRECT(conv_1x1_32_to_32_at_5_add, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL_
 CONV_DIRECT(conv_5x5_32_to_48_at_5_relu, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1), TAIL_RELU, 3)
 POOL(pool_5x5_32_to_48_at_5, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1), 8)
 CONV_DIRECT(conv_1x1_48_to_48_at_1_add, SHAPE(IMAGES, 1, 48, 1, 48, 1, 1), TAIL_ADD, 3)
-BATCHNORM(batchnorm_48_at_1, VIEWS, 16, 48, TAIL_NONE)
+BATCHNORM_BY_VIEW(batchnorm_48_at_1, VIEWS, 16, 48, TAIL_NONE)
 CONV_DIRECT(conv_1x1_48_to_32_at_1_relu, SHAPE(IMAGES, 1, 48, 1, 32, 1, 1), TAIL_RELU, 3)
 CONV_DIRECT(conv_1x1_48_to_32_at_1_bias, SHAPE(IMAGES, 1, 48, 1, 32, 1, 1), TAIL_BIAS, 3)
 CONV_DIRECT(conv_1x1_32_to_32_at_1_add, SHAPE(IMAGES, 1, 32, 1, 32, 1, 1), TAIL_ADD, 3)
-BATCHNORM(batchnorm_32_at_1, VIEWS, 16, 32, TAIL_NONE)
+BATCHNORM_BY_VIEW(batchnorm_32_at_1, VIEWS, 16, 32, TAIL_NONE)
 CONV_DIRECT(conv_1x1_32_to_32_at_5_relu, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL_RELU, 8)
 CONV_DIRECT(conv_1x1_32_to_32_at_5_bias, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL_BIAS, 8)
-BATCHNORM(batchnorm_32_at_5, VIEWS, 400, 32, TAIL_NONE)
+BATCHNORM_BY_VIEW(batchnorm_32_at_5, VIEWS, 400, 32, TAIL_NONE)
 CONV_DIRECT(conv_1x1_32_to_32_at_7_bias, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), TAIL_BIAS, 8)
-BATCHNORM(batchnorm_32_at_7, VIEWS, 784, 32, TAIL_NONE)
+BATCHNORM_BY_VIEW(batchnorm_32_at_7, VIEWS, 784, 32, TAIL_NONE)
 SCORES(scores_at_7, VIEWS, BATCH, BATCH, 7, DIM, 8)
 NCE(nce_1_to_7_loss, VIEWS, BATCH, 49, 20.0f, 0.000637755102f, 3.98596939e-06f, 16)
 GATHER(gather_32_at_5, IMAGES, 25, 32, 8)
@@ -561,23 +565,23 @@ GATHER_GRAD(gather_grad_32_at_5_add, IMAGES, 25, 32, 8)
 NCE_GRAD(nce_1_to_7_grad, VIEWS, BATCH, 49, 20.0f, 0.000637755102f, 3.98596939e-06f)
 SCORES_GRAD_A(scores_grad_a_at_7, VIEWS, BATCH, BATCH, 7, DIM, TAIL_NONE, 4)
 SCORES_GRAD_T(scores_grad_t_at_7, VIEWS, BATCH, BATCH, 7, DIM, TAIL_NONE, 8)
-BATCHNORM_GRAD(batchnorm_grad_32_at_7, VIEWS, 784, 32, TAIL_NONE)
+BATCHNORM_GRAD_BY_VIEW(batchnorm_grad_32_at_7, VIEWS, 784, 32, TAIL_NONE)
 CONV_GRAD_W_SLICED(grad_w_1x1_32_to_32_at_7, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_7_mask, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), TAIL_MASK, 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_7, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), TAIL_NONE, 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_7_add, SHAPE(IMAGES, 7, 32, 7, 32, 1, 1), TAIL_ADD, 8)
-BATCHNORM_GRAD(batchnorm_grad_32_at_5, VIEWS, 400, 32, TAIL_NONE)
+BATCHNORM_GRAD_BY_VIEW(batchnorm_grad_32_at_5, VIEWS, 400, 32, TAIL_NONE)
 CONV_GRAD_W_SLICED(grad_w_1x1_32_to_32_at_5, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_5_mask, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL_MASK, 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_5, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL_NONE, 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_5_add, SHAPE(IMAGES, 5, 32, 5, 32, 1, 1), TAIL_ADD, 8)
-BATCHNORM_GRAD(batchnorm_grad_32_at_1, VIEWS, 16, 32, TAIL_NONE)
+BATCHNORM_GRAD_BY_VIEW(batchnorm_grad_32_at_1, VIEWS, 16, 32, TAIL_NONE)
 CONV_GRAD_W_SLICED(grad_w_1x1_32_to_32_at_1, SHAPE(IMAGES, 1, 32, 1, 32, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_32_to_32_at_1_mask, SHAPE(IMAGES, 1, 32, 1, 32, 1, 1), TAIL_MASK, 3)
 CONV_GRAD_W_SLICED(grad_w_1x1_48_to_32_at_1, SHAPE(IMAGES, 1, 48, 1, 32, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_48_to_32_at_1, SHAPE(IMAGES, 1, 48, 1, 32, 1, 1), TAIL_NONE, 3)
 CONV_GRAD_X_DIRECT(grad_x_1x1_48_to_32_at_1_add, SHAPE(IMAGES, 1, 48, 1, 32, 1, 1), TAIL_ADD, 3)
-BATCHNORM_GRAD(batchnorm_grad_48_at_1, VIEWS, 16, 48, TAIL_NONE)
+BATCHNORM_GRAD_BY_VIEW(batchnorm_grad_48_at_1, VIEWS, 16, 48, TAIL_NONE)
 CONV_GRAD_W_SLICED(grad_w_1x1_48_to_48_at_1, SHAPE(IMAGES, 1, 48, 1, 48, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_48_to_48_at_1_mask, SHAPE(IMAGES, 1, 48, 1, 48, 1, 1), TAIL_MASK, 3)
 POOL_GRAD(pool_grad_5x5_32_to_48_at_5_add, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1), 8)
@@ -705,7 +709,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419200, .scratch_bytes = 18432, .peak_bytes = 11532768, .flop_per_step = 167682048,
-    .data_bytes = 3816928, .decoding_bytes = 437728,
+    .arena_bytes = 2419968, .scratch_bytes = 18432, .peak_bytes = 11533560, .flop_per_step = 167682048,
+    .data_bytes = 3816952, .decoding_bytes = 437752,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 6, .feature = features,
 };
