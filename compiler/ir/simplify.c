@@ -1,5 +1,5 @@
-/* simplify.c: drops what nothing uses, and folds a ReLU's mask into the operation that makes what it masks.
- */
+/* simplify.c: drops what nothing uses, and folds a ReLU's mask into the operation that makes what it masks,
+ * also where a batchnorm's gradient has it. */
 #include "amdimc.h"
 
 /* Operations that are wanted for what they do, not for a result. */
@@ -64,6 +64,48 @@ static void fold_masks(Graph *g)
     g->ops = g->capacity = ops;
 }
 
+/* The operand that is the ReLU's result behind a batchnorm, of a gradient, or of its sums, that reads dy; or
+ * -1. */
+static int relu_of_batchnorm(const Op *op, const Value *dy)
+{
+    if (op->kind == OP_BATCHNORM_GRAD && op->in[BATCHNORM_GRAD_DY] == dy)
+        return BATCHNORM_GRAD_Y;
+    if (op->kind == OP_BATCHNORM_GRAD_SUMS && op->in[BATCHNORM_GRAD_SUMS_DY] == dy)
+        return BATCHNORM_GRAD_SUMS_Y;
+    return -1;
+}
+
+/* Takes the ReLU from those that read dy, if all of them have it; returns its result, or NULL. */
+static Value *take_relu(Graph *g, const Value *dy)
+{
+    Value *y = NULL;
+    int readers = 0;
+    for (int i = 0; i < g->ops; i++) {
+        const int relu = relu_of_batchnorm(g->op[i], dy);
+        if (relu >= 0 && g->op[i]->in[relu]) {
+            y = g->op[i]->in[relu];
+            readers++;
+        }
+    }
+    if (!readers || uses(g, dy) != readers)
+        return NULL;
+    for (int i = 0; i < g->ops; i++)
+        if (relu_of_batchnorm(g->op[i], dy) >= 0)
+            g->op[i]->in[relu_of_batchnorm(g->op[i], dy)] = NULL;
+    return y;
+}
+
+/* A batchnorm's gradient would apply the mask in each of its passes, and a product makes less behind one. */
+static void move_masks(Graph *g)
+{
+    for (int i = 0; i < g->ops; i++) {
+        Op *op = g->op[i];
+        const int mask = op_operand(op->kind, MASK);
+        if (mask >= 0 && !op->in[mask] && op->out[0])
+            op->in[mask] = take_relu(g, op->out[0]);
+    }
+}
+
 /* Renumbers the values that are still there. */
 static void drop_values(Graph *g)
 {
@@ -90,5 +132,6 @@ void simplify(Graph *g)
 {
     drop_unused(g);
     fold_masks(g);
+    move_masks(g);
     drop_values(g);
 }

@@ -23,7 +23,7 @@
 #include <cmocka.h>
 
 /* The promise is 30 s; loaded machines get a little more before a test says that a process hangs. */
-enum { RANKS = 4, KILLS_BY_DEFAULT = 3, STEPS = 60, END_WITHIN = 30, RUN_WITHIN = 300 };
+enum { RANKS = 4, KILLS_BY_DEFAULT = 3, STEPS = 500, END_WITHIN = 30, RUN_WITHIN = 300 };
 
 static char folder[512], program[600], amdimc[PATH_MAX]; /* absolute: commands run in the folder */
 static char host[64];
@@ -54,10 +54,15 @@ static bool run_has(const char *run, const char *file)
 }
 
 /* Waits for the first steps: their metrics are there. */
+static void await_first_steps(const char *run)
+{
+    for (int i = 0; i < 30000 && !run_has(run, "metrics.jsonl"); i++)
+        sleep_for(0.001);
+}
+
 static void await_steps(const char *run)
 {
-    for (int i = 0; i < 3000 && !run_has(run, "metrics.jsonl"); i++)
-        sleep_for(0.01);
+    await_first_steps(run);
     sleep_for(0.2);
 }
 
@@ -138,7 +143,7 @@ static bool kill_one(int processes, const char *run, uint64_t *state)
     const pid_t process = mpi_process(&r, rank);
     assert_true(process > 0);
     if (draw(state) % 4 > 0)
-        await_steps(run);
+        await_first_steps(run);
     sleep_for(1e-3 * (draw(state) % 400));
     const bool was_there = mpi_left(&r) == processes;
     kill(process, SIGKILL);
@@ -169,7 +174,7 @@ static void killed_processes_end_all(void **state)
         expect_same_weights("whole", run);
     }
     print_message("%d killed, %d of them in their steps\n", kills_wanted(), in_steps);
-    assert_true(in_steps > 0);
+    assert_true(in_steps > kills_wanted() / 4);
 }
 
 /* Its sockets stay open, and it says nothing: as a machine that is gone. */
