@@ -37,6 +37,9 @@ COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) 
 MESSAGES = $(BUILD)/messages/onnx.pb-c
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
+# The kernels by each kind of vectors that this processor has, besides those of the least.
+VECTORS  := $(shell grep -qsw avx2 /proc/cpuinfo && echo haswell; grep -qsw avx512dq /proc/cpuinfo && echo skylake-avx512)
+TESTS    += $(foreach march,$(VECTORS),$(patsubst %,$(BUILD)/tests/test_%-$(march),kernels winograd sparse masked))
 # Those of python/, which need a Python with numpy.
 PYTHON_TESTS = tests/python/test_python
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/read_bytes $(BUILD)/tests/write_seeds $(BUILD)/tests/random_specs
@@ -267,6 +270,13 @@ $(BUILD)/tests/test_onnx.o: | $(MESSAGES).h
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
 	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -Itests/torture -I$(BUILD)/messages -MMD -MP -c -o $@ $<
+
+define BY_VECTORS
+$(BUILD)/tests/%-$(1).o: tests/unit/%.c | $(BUILD)/tests
+	@echo '  CC    $$< for $(1)'
+	@$$(CC) $$(NEEDED) $$(PLAIN_INLINE) $$(CFLAGS) -march=$(1) -Icompiler -Iruntime -Isupport -Itemplates -MMD -MP -c -o $$@ $$<
+endef
+$(foreach march,$(VECTORS),$(eval $(call BY_VECTORS,$(march))))
 
 $(BUILD)/tests/%.o: tests/fuzz/%.c | $(BUILD)/tests
 	@echo '  CC    $<'

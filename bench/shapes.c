@@ -291,7 +291,7 @@ static void measure_winograd(Conv c, int outputs, int rounds)
     s.outputs = outputs;
     s.points = some((size_t)square_of(w) * (depth_of(w) + PANEL) * (c.out + PANEL));
     free(s.scratch);
-    s.scratch = some((size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + c.out + PANEL));
+    s.scratch = some(LARGEST_SCRATCH + (size_t)square_of(w) * TILE_SUM_BLOCK * (depth_of(w) + c.out + PANEL));
     double forward[2], grad_x[2], grad_w[2];
     compare(&s, winograd_forward, ours_forward, forward);
     compare(&s, winograd_gradient_of_x, ours_grad_x, grad_x);
@@ -337,7 +337,8 @@ static void measure_sparse(Conv c, int every, int rounds)
     s.by_dy = c.kernel > 1 || c.out > c.in;
     s.points = some(SLICES * weight);
     free(s.scratch);
-    s.scratch = some((size_t)MAX_OF(SPARSE_SCRATCH(depth), SPARSE_GRAD_W_SCRATCH)); /* for each */
+    s.scratch =
+        some(LARGEST_SCRATCH + (size_t)MAX_OF(SPARSE_SCRATCH(depth), SPARSE_GRAD_W_SCRATCH)); /* for each */
     fill_sparse(s.x, (size_t)c.images * c.side * c.side * c.in, every);
     double forward[2] = {0}, grad_x[2], grad_w[2], by_mask[2] = {0};
     if (c.kernel == 1)

@@ -12,15 +12,20 @@ enum {
      * them. */
     PIXEL_BLOCK = 240,
     SUM_BLOCK = 128,
+    /* Tiles of a weight's gradient whose rows of x are copied together, on processors whose tiles have
+     * COPIED_ROWS rows (vectors.h); all their floats of a pixel. */
+    GRAD_W_GROUP = 16,
+    COPIED_ROWS = 6,
+    COPIED_FLOATS = GRAD_W_GROUP * COPIED_ROWS + 2 * LINE,
 
     BATCHNORM_WIDTH = 32, /* channels that one part of a batch normalisation owns */
 
     STREAM_DEPTH = 128, /* rows of a panel of a streamed weight that lie in the L1 (streamed.h) */
 };
 
-/* Of a worker's scratch for a weight's gradient by vectors: a block of packed dy, and where the patches of
- * two blocks lie, in numbers of 8 bytes. */
-#define GRAD_W_SCRATCH(panel) (SUM_BLOCK * ((panel) + 2 * 2))
+/* Of a worker's scratch for a weight's gradient by vectors: a block of packed dy, copied rows of x, where
+ * there are some, and where the patches of two blocks lie, in numbers of 8 bytes. */
+#define GRAD_W_SCRATCH(panel, copied) (SUM_BLOCK * ((panel) + (copied) + 2 * 2))
 /* For a streamed product: the rows of one panel, or sums of as many columns. */
 #define STREAM_SCRATCH(panel) (STREAM_DEPTH * (panel))
 
@@ -70,7 +75,7 @@ enum {
     SHARE_SUM_ROWS = 3, /* of a source image: the maximum of the negatives' s that are here, the sum of exp(s)
                            relative to it; and numbers whose sum is that of all r^2 */
     SHARE_BUCKET = 1 << 17, /* floats of gradients that processes exchange at a time */
-    SHARE_RESULTS = 4,  /* sums over a share: of losses, of r^2, of positives that were picked, and nothing */
+    SHARE_RESULTS = 4, /* sums over a share: of losses, of r^2, of positives that were picked, and nothing */
 };
 
 /* ---- matrix tiles (tiles.h, tile_sums.h) ---- */

@@ -324,10 +324,12 @@ SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
 
 /* Sums over `pixels` of products of x at x + at[i], `rows` of its floats, and dy, packed (pixels, PANEL): to
  * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to. What
- * lies a line behind x + ahead[i] is asked for: the caller says what will be read soon. */
+ * lies a line behind x + ahead[i] is asked for: the caller says what will be read soon. Without `at`, pixels
+ * are `step` floats apart. */
 typedef struct {
     const float *x, *dy;
     const size_t *at, *ahead;
+    ptrdiff_t step;
     int pixels, rows, width;
     float *dw;
     ptrdiff_t columns;
@@ -343,8 +345,12 @@ SHARED void grad_w_store_edge(float spilled[ROWS][PANEL], const GradWTile *t)
     }
 }
 
+/* Whether a block's rows of x are copied first. A tile of few rows uses little of each line of x that it
+ * fetches, and lines that are a power of two apart push each other out of the L1. */
+enum { COPIES_ROWS = HAS_VECTORS && (int)ROWS == (int)COPIED_ROWS };
+
 /* Of `height` rows, a constant, of which the last may be one too many: it is read as the one before, then. */
-INLINE void grad_w_tile(int height, const GradWTile *t)
+INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
 {
     /* Loops go to ROWS, which is known before inlining, so that all of them are unrolled and the sums stay in
      * registers. */
@@ -352,11 +358,13 @@ INLINE void grad_w_tile(int height, const GradWTile *t)
     const float *dy = t->dy;
     const int last = t->rows - 1;
     tile_begin(sum);
-    ROLLED for (int i = 0; i < t->pixels; i++, dy += PANEL)
+    const float *at_step = t->x;
+    ROLLED for (int i = 0; i < t->pixels; i++, dy += PANEL, at_step += t->step)
     {
-        const float *a = t->x + t->at[i];
+        const float *a = stepped ? at_step : t->x + t->at[i];
         Vec b[VECTORS];
-        __builtin_prefetch(t->x + t->ahead[i] + LINE);
+        if (!stepped)
+            __builtin_prefetch(t->x + t->ahead[i] + LINE);
         UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + v * LANES);
         UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
         {
@@ -384,7 +392,11 @@ enum { HEIGHT_STEP = ROWS > 6 ? 2 : 1 };
 #define DEFINE_HEIGHT(n)                                                                                     \
     SHARED void grad_w_rows_##n(const GradWTile *t)                                                          \
     {                                                                                                        \
-        grad_w_tile(MIN_OF(n, ROWS), t);                                                                     \
+        grad_w_tile(MIN_OF(n, ROWS), false, t);                                                              \
+    }                                                                                                        \
+    SHARED void grad_w_steps_##n(const GradWTile *t)                                                         \
+    {                                                                                                        \
+        grad_w_tile(MIN_OF(n, ROWS), true, t);                                                               \
     }
 GRAD_W_HEIGHTS(DEFINE_HEIGHT)
 
@@ -393,7 +405,9 @@ INLINE void grad_w_rows(const GradWTile *t)
 {
 #define CALL(n)                                                                                              \
     case n:                                                                                                  \
-        if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS)                                                           \
+        if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS && COPIES_ROWS && !t->at)                                  \
+            grad_w_steps_##n(t);                                                                             \
+        else if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS)                                                      \
             grad_w_rows_##n(t);                                                                              \
         break;
     switch (CEIL_DIV(t->rows, HEIGHT_STEP) * HEIGHT_STEP) {
@@ -426,25 +440,64 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
     }
 }
 
-/* The block of dw with the row tiles [tile0, tile1) and the panels [panel0, panel1), over the pixels of
- * images [first, last), blocks of pixels in order; GRAD_W_SCRATCH(PANEL) floats of scratch. Each of the
- * kernel's rows (kernel*in floats) is cut into tiles of its own, of heights that differ by one at most. */
-SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, float *dw, bool more, int tile0,
-                              int tile1, int panel0, int panel1, int first, int last)
+/* Tiles of one of the kernel's rows (kernel*in floats), which is cut into tiles of heights that differ by one
+ * at most: as many as go together. */
+typedef struct {
+    int ky, count;
+    int first[GRAD_W_GROUP + 1]; /* the first row of each, and behind the last */
+} GradWGroup;
+
+INLINE GradWGroup grad_w_group(Conv c, int tile, int end)
 {
-    const int area = c.out_side * c.out_side, run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
+    const int run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS), from = tile % tiles;
+    GradWGroup g = {.ky = tile / tiles, .count = MIN_OF(MIN_OF(tiles - from, end - tile), GRAD_W_GROUP)};
+    ROLLED for (int i = 0; i <= g.count; i++) g.first[i] = grad_w_row(run, from + i, tiles);
+    return g;
+}
+
+/* A block's rows of the group, `step` floats apart. */
+SHARED void copy_rows(const float *x, const size_t *at, int pixels, int rows, ptrdiff_t step, float *to)
+{
+    const int whole = rows / LANES * LANES;
+    ROLLED for (int i = 0; i < pixels; i++, to += step)
+    {
+        const float *from = x + at[i];
+        ROLLED for (int r = 0; r < whole; r += LANES) store(to + r, load(from + r));
+        SCALAR for (int r = whole; r < rows; r++) to[r] = from[r];
+    }
+}
+
+/* Of how many lines a copied pixel is: an odd number, so that pixels use all of the L1's sets. */
+INLINE ptrdiff_t step_of_copy(int rows)
+{
+    return (CEIL_DIV(rows, LINE) | 1) * LINE;
+}
+
+/* A block of dw: row tiles and panels, over the pixels of some images. */
+typedef struct {
+    float *dw;
+    bool more;
+    int tile0, tile1, panel0, panel1; /* [tile0, tile1), [panel0, panel1) */
+    int first, last;                  /* pixels [first, last) */
+} GradWBlock;
+
+/* Blocks of pixels in order. Each of the kernel's rows (kernel*in floats) is cut into tiles of its own, of
+ * heights that differ by one at most. */
+SHARED void grad_w_in_place(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
+{
+    const int run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS);
     float *const dy = scratch;
     size_t *const patches = (size_t *)(void *)(scratch + (size_t)SUM_BLOCK * PANEL),
                   *const at[2] = {patches,
                                   patches + SUM_BLOCK}; /* of the block's pixels and of the next's, in turn */
-    patches_at(c, first * area, SUM_BLOCK, last * area, at[0]);
+    patches_at(c, b.first, SUM_BLOCK, b.last, at[0]);
     int turn = 0;
-    ROLLED for (int block = first * area; block < last * area; block += SUM_BLOCK, turn = 1 - turn)
+    ROLLED for (int block = b.first; block < b.last; block += SUM_BLOCK, turn = 1 - turn)
     {
-        const int pixels = MIN_OF(SUM_BLOCK, last * area - block);
-        patches_at(c, MIN_OF(block + SUM_BLOCK, last * area - 1), SUM_BLOCK, last * area, at[1 - turn]);
+        const int pixels = MIN_OF(SUM_BLOCK, b.last - block);
+        patches_at(c, MIN_OF(block + SUM_BLOCK, b.last - 1), SUM_BLOCK, b.last, at[1 - turn]);
         ROLLED for (int i = 0; i < pixels; i++) __builtin_prefetch(j->x + at[turn][i]);
-        ROLLED for (int panel = panel0; panel < panel1; panel++)
+        ROLLED for (int panel = b.panel0; panel < b.panel1; panel++)
         {
             const int column = panel * PANEL;
             GradWTile t = {.dy = dy,
@@ -453,18 +506,66 @@ SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, flo
                            .pixels = pixels,
                            .width = MIN_OF(PANEL, c.out - column),
                            .columns = c.out,
-                           .first = block == first * area && !more};
+                           .first = block == b.first && !b.more};
             pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, t.width, dy);
-            ROLLED for (int tile = tile0; tile < tile1; tile++)
+            ROLLED for (int tile = b.tile0; tile < b.tile1; tile++)
             {
                 const int ky = tile / tiles, row = grad_w_row(run, tile % tiles, tiles);
                 t.x = j->x + (size_t)ky * c.side * c.in + row;
                 t.rows = grad_w_row(run, tile % tiles + 1, tiles) - row;
-                t.dw = dw + ((size_t)ky * run + (size_t)row) * c.out + column;
+                t.dw = b.dw + ((size_t)ky * run + (size_t)row) * c.out + column;
                 grad_w_rows(&t);
             }
         }
     }
+}
+
+/* The same where several panels of dy meet rows of x: these are copied, some tiles' at a time. */
+SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
+{
+    const int run = c.kernel * c.in;
+    float *const dy = scratch, *const x = dy + (size_t)SUM_BLOCK * PANEL;
+    size_t *const at = (size_t *)(void *)(x + (size_t)SUM_BLOCK * COPIED_FLOATS);
+    ROLLED for (int block = b.first; block < b.last; block += SUM_BLOCK)
+    {
+        const int pixels = MIN_OF(SUM_BLOCK, b.last - block);
+        patches_at(c, block, pixels, b.last, at);
+        ROLLED for (int tile = b.tile0, next; tile < b.tile1; tile = next)
+        {
+            const GradWGroup g = grad_w_group(c, tile, b.tile1);
+            const int rows = g.first[g.count] - g.first[0];
+            GradWTile t = {.dy = dy,
+                           .step = step_of_copy(rows),
+                           .pixels = pixels,
+                           .columns = c.out,
+                           .first = block == b.first && !b.more};
+            next = tile + g.count;
+            copy_rows(j->x + (size_t)g.ky * c.side * c.in + g.first[0], at, pixels, rows, t.step, x);
+            ROLLED for (int panel = b.panel0; panel < b.panel1; panel++)
+            {
+                const int column = panel * PANEL;
+                t.width = MIN_OF(PANEL, c.out - column);
+                pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, t.width, dy);
+                ROLLED for (int i = 0; i < g.count; i++)
+                {
+                    t.x = x + (g.first[i] - g.first[0]);
+                    t.rows = g.first[i + 1] - g.first[i];
+                    t.dw = b.dw + ((size_t)g.ky * run + (size_t)g.first[i]) * c.out + column;
+                    grad_w_rows(&t);
+                }
+            }
+        }
+    }
+}
+
+/* GRAD_W_SCRATCH(PANEL, COPIES_ROWS ? COPIED_FLOATS : 0) floats of scratch. */
+INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
+{
+    enum { FEWEST_PANELS = 2, FEWEST_ROWS = 2 * LINE };
+    if (COPIES_ROWS && b.panel1 - b.panel0 >= FEWEST_PANELS && c.kernel * c.in >= FEWEST_ROWS)
+        grad_w_copied(c, j, scratch, b);
+    else
+        grad_w_in_place(c, j, scratch, b);
 }
 
 /* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own. */
@@ -477,18 +578,26 @@ SHARED void conv_grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, flo
 SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
 {
     const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
-    conv_grad_w_block(c, j, scratch, j->dw, j->more, piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
-                      piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
-                      piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
-                      piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)), 0, c.images);
+    grad_w_block(c, j, scratch,
+                 (GradWBlock){.dw = j->dw,
+                              .more = j->more,
+                              .tile0 = piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+                              .tile1 = piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
+                              .panel0 = piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
+                              .panel1 = piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)),
+                              .last = pixels_of(c)});
 }
 
 /* Slice `slice` of the images, into its own dw. */
 SHARED void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
-    conv_grad_w_block(c, j, scratch, j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out, false,
-                      0, GRAD_W_TILES(c), 0, PANELS(c.out), piece(c.images, slice, slices),
-                      piece(c.images, slice + 1, slices));
+    const int area = c.out_side * c.out_side;
+    grad_w_block(c, j, scratch,
+                 (GradWBlock){.dw = j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out,
+                              .tile1 = GRAD_W_TILES(c),
+                              .panel1 = PANELS(c.out),
+                              .first = piece(c.images, slice, slices) * area,
+                              .last = piece(c.images, slice + 1, slices) * area});
 }
 
 #endif

@@ -506,7 +506,13 @@ SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int 
     size_t at[TILE_SUM_BLOCK];
     for (int t = 0; t < tiles; t++)
         at[t] = (size_t)t * rows;
-    GradWTile sum = {.dy = m, .at = at, .ahead = at, .pixels = tiles, .columns = out, .first = first};
+    GradWTile sum = {.dy = m,
+                     .at = COPIES_ROWS ? NULL : at,
+                     .ahead = at,
+                     .step = rows,
+                     .pixels = tiles,
+                     .columns = out,
+                     .first = first};
     ROLLED for (int column = 0; column < out; column += PANEL, sum.dy += TILE_SUM_BLOCK * PANEL)
     {
         sum.width = MIN_OF(PANEL, out - column);

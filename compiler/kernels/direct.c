@@ -35,7 +35,7 @@ int direct_grad_w_slices(const Op *op)
 static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
 {
     p->slices = is_library(g) ? 1 : direct_grad_w_slices(op); /* for one thread, slices are only memory */
-    p->worker_floats = GRAD_W_SCRATCH((size_t)panel_of(g));
+    p->worker_floats = grad_w_scratch(g);
     p->arena_floats = p->slices > 1 ? (size_t)p->slices * value_count(op->out[0]) : 0;
 }
 

@@ -76,6 +76,11 @@ int panel_of(const Graph *g)
     return panel ? panel : MAX_PANEL;
 }
 
+size_t grad_w_scratch(const Graph *g)
+{
+    return GRAD_W_SCRATCH((size_t)panel_of(g), is_bare(g) ? 0 : COPIED_FLOATS);
+}
+
 size_t packed_floats(const Graph *g, int depth, int columns)
 {
     return has_tiles(g) ? (size_t)ceil_div(columns, TILE_PAIR) * (size_t)ceil_div(depth, STEP) * PAIR_FLOATS

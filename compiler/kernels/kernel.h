@@ -92,6 +92,8 @@ bool op_is_pointwise(const Op *op); /* 1x1 at stride 1 */
 int panel_of(const Graph *g); /* columns of a panel, those of the widest that the target may have */
 bool is_library(const Graph *g);
 bool is_bare(const Graph *g);
+/* Of a worker's scratch for a weight's gradient by vectors, whichever the processor has. */
+size_t grad_w_scratch(const Graph *g);
 /* Floats of a matrix packed in panels for the target's products, vectors' or matrix tiles'. */
 size_t packed_floats(const Graph *g, int depth, int columns);
 /* Of a convolution's weight, or of its gradient of x, each tap transposed. */

@@ -56,8 +56,7 @@ static void plan_scores_grad_a(const Graph *g, const Op *op, Plan *p)
     (void)op;
     p->slices = is_library(g) ? 1 : n->share < SLICES ? n->share : SLICES;
     p->arena_floats = (size_t)n->views * p->slices * (size_t)n->batch * dim_of(n);
-    p->worker_floats =
-        has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : GRAD_W_SCRATCH((size_t)panel_of(g));
+    p->worker_floats = has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : grad_w_scratch(g);
 }
 
 static void begin_scores(Call *c, const Op *op, const Value *addend)
