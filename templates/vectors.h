@@ -346,8 +346,13 @@ SHARED void grad_w_store_edge(float spilled[ROWS][PANEL], const GradWTile *t)
 }
 
 /* Whether a block's rows of x are copied first. A tile of few rows uses little of each line of x that it
- * fetches, and lines that are a power of two apart push each other out of the L1. */
+ * fetches, and lines that are a power of two apart push each other out of the L1. A library, which does
+ * without amdim.h, has no memory to spare. */
+#ifdef AMDIM_H
 enum { COPIES_ROWS = HAS_VECTORS && (int)ROWS == (int)COPIED_ROWS };
+#else
+enum { COPIES_ROWS = 0 };
+#endif
 
 /* Of `height` rows, a constant, of which the last may be one too many: it is read as the one before, then. */
 INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)

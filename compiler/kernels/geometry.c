@@ -78,7 +78,7 @@ int panel_of(const Graph *g)
 
 size_t grad_w_scratch(const Graph *g)
 {
-    return GRAD_W_SCRATCH((size_t)panel_of(g), is_bare(g) ? 0 : COPIED_FLOATS);
+    return GRAD_W_SCRATCH((size_t)panel_of(g), is_library(g) ? 0 : COPIED_FLOATS);
 }
 
 size_t packed_floats(const Graph *g, int depth, int columns)

@@ -709,7 +709,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419968, .scratch_bytes = 18432, .peak_bytes = 11533560, .flop_per_step = 167682048,
-    .data_bytes = 3816952, .decoding_bytes = 437752,
+    .arena_bytes = 2419968, .scratch_bytes = 83968, .peak_bytes = 11668728, .flop_per_step = 167682048,
+    .data_bytes = 3821048, .decoding_bytes = 441848,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 6, .feature = features,
 };
