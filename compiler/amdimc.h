@@ -92,7 +92,7 @@ bool product_is_known(const char *name); /* an operation that more than one kern
 /* The operation's own plan, then the other ways that there are to make it, at most `most`; returns how many.
  * 0 for what is not a product. */
 int kernel_choices(const Graph *g, const Op *op, Choice *into, int most);
-/* Whether the operation is made as that choice says. */
+/* Whether the operation is made by that choice's kernel, maybe in fewer slices. */
 bool choice_is_made(const Choice *c, const Op *op);
 const char *op_kernel_name(const Op *op); /* "winograd" */
 /* "winograd F(3, 3)", "sparse by dy in 4 slices"; NULL where an operation has one implementation or none. */

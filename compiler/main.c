@@ -530,6 +530,9 @@ static bool compile_and_make(Arena *a, Command *c)
         return make_onnx(a, c, n);
     if (!read_choices(a, &d, c))
         return false;
+    if (c->make == MAKE_TUNE && !strcmp(s->target.blas.v, "openblas") &&
+        !target_has(a, &c->build, LIBRARY_OPENBLAS))
+        c->overrides.blas = s->target.blas.v = "none"; /* no way is by a library that is not here */
     Program *p = compile(a, &d, n, &c->choices);
     if (!p)
         return false;

@@ -67,11 +67,17 @@ enum {
 #define NORMALIZE_PARTS(rows) MIN_OF(rows, 16)
 
 #define BATCHNORM_FUNCTION(name, Job, result, run, views, rows, channels, relu)                              \
-    FUNCTION_OF_A_ROUND(name, Job, result, Batchnorm, ((Batchnorm){views, rows, channels}),                  \
-                        run(s, relu, j, piece(channels, part, BATCHNORM_PARTS(channels)),                    \
-                            piece(channels, part + 1, BATCHNORM_PARTS(channels))),                           \
-                        BATCHNORM_PARTS(channels))
+    FUNCTION_OF_A_ROUND(                                                                                     \
+        name, Job, result, Batchnorm, ((Batchnorm){views, rows, channels}),                                  \
+        run(s, relu, j, batchnorm_first(channels, part), batchnorm_first(channels, part + 1)),               \
+        BATCHNORM_PARTS(channels))
 #define BATCHNORM_PARTS(channels) CEIL_DIV(channels, BATCHNORM_WIDTH)
+
+/* The first channel of a part: whole vectors, where there are some. */
+INLINE int batchnorm_first(int channels, int part)
+{
+    return MIN_OF(part * BATCHNORM_WIDTH, channels);
+}
 
 /* Asks for the channels of a row to come: rows are too far apart for a processor to foresee. */
 INLINE void batchnorm_ask(const float *row, ptrdiff_t channels, int width)
@@ -81,34 +87,22 @@ INLINE void batchnorm_ask(const float *row, ptrdiff_t channels, int width)
         __builtin_prefetch(row + AHEAD * channels + i);
 }
 
-/* sum[i] = sum over rows of term(row, i), in float over blocks of rows and in double over blocks, and other
- * likewise; for channels that are no whole group of vectors. */
-#define BATCHNORM_SUMS_OF(sum, other, from, to, rows, term, other_term)                                      \
-    ROLLED for (int block = 0; block < (rows); block += BATCHNORM_BLOCK)                                     \
-        SCALAR for (int i = (from); i < (to); i++)                                                           \
-    {                                                                                                        \
-        float part_ = 0, other_ = 0;                                                                         \
-        ROLLED for (int row = block; row < MIN_OF(block + BATCHNORM_BLOCK, (rows)); row++)                   \
-        {                                                                                                    \
-            part_ += (term);                                                                                 \
-            other_ += (other_term);                                                                          \
-        }                                                                                                    \
-        (sum)[i] += part_;                                                                                   \
-        (other)[i] += other_;                                                                                \
-    }
+/* Sums go in float over blocks of rows, in double over blocks: of a group of vectors, whose sums are in
+ * registers together; of one vector at a time, where no group is left; of the last channels one by one. */
+enum { BATCHNORM_GROUP = HAS_VECTORS ? MIN_OF(BATCHNORM_WIDTH / LANES, 4) : 1 };
+#define EACH_OF_GROUP(v) UNROLL for (int v = 0; v < BATCHNORM_GROUP; v++) if (v < group)
+#define EACH_GROUP(i, width, call)                                                                           \
+    do {                                                                                                     \
+        int i = 0;                                                                                           \
+        ROLLED for (int group = BATCHNORM_GROUP; i + group * LANES <= (width); i += group * LANES) call;     \
+        ROLLED for (int group = 1; i + group * LANES <= (width); i += LANES) call;                           \
+    } while (0)
 
-/* Vectors whose sums are in registers together. */
-enum {
-    BATCHNORM_GROUP = HAS_VECTORS ? MIN_OF(BATCHNORM_WIDTH / LANES, 4) : 1,
-    GROUP_LANES = BATCHNORM_GROUP * LANES
-};
-#define EACH_OF_GROUP(v) UNROLL for (int v = 0; v < BATCHNORM_GROUP; v++)
-
-INLINE void batchnorm_add(double *to, const Vec sum[BATCHNORM_GROUP])
+INLINE void batchnorm_add(int group, double *to, const Vec sum[BATCHNORM_GROUP])
 {
-    float part[GROUP_LANES];
+    float part[BATCHNORM_GROUP * LANES];
     EACH_OF_GROUP(v) store(part + v * LANES, sum[v]);
-    for (int i = 0; i < GROUP_LANES; i++)
+    for (int i = 0; i < group * LANES; i++)
         to[i] += part[i];
 }
 
@@ -121,16 +115,16 @@ typedef struct {
 
 #define DISTANCE(mean, i) (x[(size_t)row * b.channels + i] - mean[i])
 /* Adds a group's sums over a block of rows. */
-INLINE void batchnorm_add_rows(const float *x, ptrdiff_t stride, int rows, double *sum)
+INLINE void batchnorm_add_rows(int group, const float *x, ptrdiff_t stride, int rows, double *sum)
 {
     Vec part[BATCHNORM_GROUP];
     EACH_OF_GROUP(v) part[v] = (Vec){0};
     ROLLED for (int row = 0; row < rows; row++, x += stride) EACH_OF_GROUP(v) part[v] += load(x + v * LANES);
-    batchnorm_add(sum, part);
+    batchnorm_add(group, sum, part);
 }
 
 /* And of distances from the mean, and of their squares. */
-INLINE void batchnorm_add_distances(const float *x, ptrdiff_t stride, int rows, const float *mean,
+INLINE void batchnorm_add_distances(int group, const float *x, ptrdiff_t stride, int rows, const float *mean,
                                     double *sum, double *squares)
 {
     Vec part[BATCHNORM_GROUP], square[BATCHNORM_GROUP], middle[BATCHNORM_GROUP];
@@ -145,37 +139,52 @@ INLINE void batchnorm_add_distances(const float *x, ptrdiff_t stride, int rows, 
         part[v] += distance;
         square[v] += distance * distance;
     }
-    batchnorm_add(sum, part);
-    batchnorm_add(squares, square);
+    batchnorm_add(group, sum, part);
+    batchnorm_add(group, squares, square);
 }
 
 /* The sum of distances from a first mean corrects it to far below a float's last place, which matters where a
  * channel's mean is large beside its deviation. */
 INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormSums *to)
 {
-    const int whole = width / GROUP_LANES * GROUP_LANES;
-    double sum[BATCHNORM_WIDTH] = {0}, drift[BATCHNORM_WIDTH] = {0}, none[BATCHNORM_WIDTH];
+    const int whole = width / LANES * LANES;
+    double sum[BATCHNORM_WIDTH] = {0}, drift[BATCHNORM_WIDTH] = {0};
     ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
     {
         const float *rows = x + (size_t)block * b.channels;
         const int count = MIN_OF(BATCHNORM_BLOCK, b.rows - block);
+        float last[LANES] = {0};
         for (int row = 0; row < count; row++)
             batchnorm_ask(rows + (size_t)row * b.channels, b.channels, width);
-        ROLLED for (int i = 0; i < whole; i += GROUP_LANES)
-            batchnorm_add_rows(rows + i, b.channels, count, sum + i);
+        EACH_GROUP(i, width, batchnorm_add_rows(group, rows + i, b.channels, count, sum + i));
+        ROLLED for (int row = 0; row < count; row++) for (int i = whole; i < width; i++) last[i - whole] +=
+            rows[(size_t)row * b.channels + i];
+        for (int i = whole; i < width; i++)
+            sum[i] += last[i - whole];
     }
-    BATCHNORM_SUMS_OF(sum, none, whole, width, b.rows, x[(size_t)row * b.channels + i], 0)
     for (int i = 0; i < width; i++) {
         to->mean[i] = (float)(sum[i] / b.rows);
         to->squares[i] = 0;
     }
     ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
-        ROLLED for (int i = 0; i < whole; i += GROUP_LANES)
-            batchnorm_add_distances(x + (size_t)block * b.channels + i, b.channels,
-                                    MIN_OF(BATCHNORM_BLOCK, b.rows - block), to->mean + i, drift + i,
-                                    to->squares + i);
-    BATCHNORM_SUMS_OF(drift, to->squares, whole, width, b.rows, DISTANCE(to->mean, i),
-                      DISTANCE(to->mean, i) * DISTANCE(to->mean, i))
+    {
+        const float *rows = x + (size_t)block * b.channels;
+        const int count = MIN_OF(BATCHNORM_BLOCK, b.rows - block);
+        float last[LANES] = {0}, square[LANES] = {0};
+        EACH_GROUP(i, width,
+                   batchnorm_add_distances(group, rows + i, b.channels, count, to->mean + i, drift + i,
+                                           to->squares + i));
+        ROLLED for (int row = 0; row < count; row++) for (int i = whole; i < width; i++)
+        {
+            const float distance = rows[(size_t)row * b.channels + i] - to->mean[i];
+            last[i - whole] += distance;
+            square[i - whole] += distance * distance;
+        }
+        for (int i = whole; i < width; i++) {
+            drift[i] += last[i - whole];
+            to->squares[i] += square[i - whole];
+        }
+    }
     for (int i = 0; i < width; i++) {
         to->rest[i] = drift[i] / b.rows;
         to->squares[i] -= drift[i] * to->rest[i];
@@ -242,8 +251,8 @@ typedef struct {
 
 INLINE BatchnormPart batchnorm_part(Batchnorm b, int part)
 {
-    const int parts = BATCHNORM_PARTS(b.channels), first = piece(b.channels, part % parts, parts);
-    return (BatchnormPart){part / parts, first, piece(b.channels, part % parts + 1, parts) - first};
+    const int parts = BATCHNORM_PARTS(b.channels), first = batchnorm_first(b.channels, part % parts);
+    return (BatchnormPart){part / parts, first, batchnorm_first(b.channels, part % parts + 1) - first};
 }
 
 INLINE void batchnorm_view_of(Batchnorm b, bool relu, const BatchnormJob *j, BatchnormPart p, int width)
@@ -322,8 +331,8 @@ INLINE BatchnormGradView batchnorm_grad_view(Batchnorm b, bool relu, const Batch
 #define DY(at) (relu && !(v.mask[at] > 0) ? 0 : v.dy[at])
 #define PLACE  ((size_t)row * b.channels + i)
 /* Adds a group's sums over a block of rows that begins at `at`. */
-INLINE void batchnorm_grad_add(Batchnorm b, bool relu, BatchnormGradView v, int i, int rows, size_t at,
-                               BatchnormGradSums *to)
+INLINE void batchnorm_grad_add(int group, Batchnorm b, bool relu, BatchnormGradView v, int i, int rows,
+                               size_t at, BatchnormGradSums *to)
 {
     Vec sum[BATCHNORM_GROUP], dot[BATCHNORM_GROUP], mean[BATCHNORM_GROUP], inv[BATCHNORM_GROUP];
     EACH_OF_GROUP(k)
@@ -340,21 +349,33 @@ INLINE void batchnorm_grad_add(Batchnorm b, bool relu, BatchnormGradView v, int 
         sum[k] += dy;
         dot[k] += dy * (load(v.x + at + k * LANES) - mean[k]) * inv[k];
     }
-    batchnorm_add(to->sum + i, sum);
-    batchnorm_add(to->dot + i, dot);
+    batchnorm_add(group, to->sum + i, sum);
+    batchnorm_add(group, to->dot + i, dot);
 }
 
 INLINE void batchnorm_grad_sums_of(Batchnorm b, bool relu, BatchnormGradView v, int width,
                                    BatchnormGradSums *to)
 {
-    const int whole = width / GROUP_LANES * GROUP_LANES;
+    const int whole = width / LANES * LANES;
     for (int i = 0; i < width; i++)
         to->sum[i] = to->dot[i] = 0;
     ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
-        ROLLED for (int i = 0; i < whole; i += GROUP_LANES) batchnorm_grad_add(
-            b, relu, v, i, MIN_OF(BATCHNORM_BLOCK, b.rows - block), (size_t)block * b.channels + i, to);
-    BATCHNORM_SUMS_OF(to->sum, to->dot, whole, width, b.rows, DY(PLACE),
-                      DY(PLACE) * (v.x[PLACE] - v.mean[i]) * v.inv[i])
+    {
+        const int count = MIN_OF(BATCHNORM_BLOCK, b.rows - block);
+        float sum[LANES] = {0}, dot[LANES] = {0};
+        EACH_GROUP(i, width,
+                   batchnorm_grad_add(group, b, relu, v, i, count, (size_t)block * b.channels + i, to));
+        ROLLED for (int row = block; row < block + count; row++) for (int i = whole; i < width; i++)
+        {
+            const float dy = v.dy[PLACE], gate = v.mask[PLACE], kept = relu && !(gate > 0) ? 0 : dy;
+            sum[i - whole] += kept;
+            dot[i - whole] += kept * (v.x[PLACE] - v.mean[i]) * v.inv[i];
+        }
+        for (int i = whole; i < width; i++) {
+            to->sum[i] += sum[i - whole];
+            to->dot[i] += dot[i - whole];
+        }
+    }
 }
 
 /* dx = weight * inv * (dy - mean(dy) - z * mean(dy * z)), the means being over `rows` rows. */

@@ -18,7 +18,7 @@ enum {
     COPIED_ROWS = 6,
     COPIED_FLOATS = GRAD_W_GROUP * COPIED_ROWS + 2 * LINE,
 
-    BATCHNORM_WIDTH = 32, /* channels that one part of a batch normalisation owns */
+    BATCHNORM_WIDTH = 64, /* channels that one part of a batch normalisation owns */
 
     STREAM_DEPTH = 128, /* rows of a panel of a streamed weight that lie in the L1 (streamed.h) */
 };

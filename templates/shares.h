@@ -100,8 +100,8 @@ typedef struct {
 
 INLINE ShareChannels share_channels(Batchnorm b, int part)
 {
-    const int parts = BATCHNORM_PARTS(b.channels), first = piece(b.channels, part, parts);
-    return (ShareChannels){first, piece(b.channels, part + 1, parts) - first};
+    const int first = batchnorm_first(b.channels, part);
+    return (ShareChannels){first, batchnorm_first(b.channels, part + 1) - first};
 }
 
 SHARED void share_batchnorm_sums(Batchnorm b, const BatchnormSumsJob *j, int part)

@@ -25,6 +25,7 @@ typedef struct {
     sigset_t before, watched; /* the signals that were blocked before; those that are waited for */
     int signal;               /* the first that asked to stop, or 0 */
     double asked;             /* when the last did, by clock_seconds */
+    bool told;                /* all have been told to end */
     int count;
     pid_t child[CHILDREN];
     bool is_compiler[CHILDREN];
@@ -49,8 +50,8 @@ typedef struct {
     int status;        /* as wait's */
     size_t peak_bytes; /* of resident memory */
 } Ended;
-void children_tell(const Children *c, int signal_number); /* all of them, and what they have started */
-Ended children_next(Children *c); /* waits for the next of them to end; there must be one */
+void children_tell(Children *c, int signal_number); /* all of them, and what they have started */
+Ended children_next(Children *c);                   /* waits for the next of them to end; there must be one */
 bool child_succeeded(const Ended *e);
 /* Tells whatever runs to end, and waits until it has; so does a process that gives up, at its exit. */
 void children_end(void);

@@ -259,8 +259,9 @@ pid_t children_start(Children *c, const Child *child)
 
 /* ---- waiting for it ---- */
 
-void children_tell(const Children *c, int signal_number)
+void children_tell(Children *c, int signal_number)
 {
+    c->told |= signal_number == SIGTERM;
     for (int i = 0; i < c->count; i++)
         kill(-c->child[i], signal_number);
 }
@@ -340,7 +341,7 @@ Ended children_next(Children *c)
 
 void children_end(void)
 {
-    if (busy && !busy->signal)
+    if (busy && !busy->signal && !busy->told)
         pass_on(busy, SIGTERM);
     while (busy)
         children_next(busy);

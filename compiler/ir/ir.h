@@ -91,8 +91,8 @@ typedef struct {
     size_t worker_floats; /* of each worker's own scratch */
     int outputs;          /* Winograd: of a tile, along a side */
     bool cells;           /* matrix tiles: a weight's gradient by cells of stride x stride pixels */
-    int row_cuts, column_cuts; /* matrix tiles: of a weight's gradient */
-    const Value *zeros;        /* sparse, masked: the operand whose zeros are skipped */
+    int row_cuts, column_cuts;       /* matrix tiles: of a weight's gradient */
+    const Value *zeros;              /* sparse, masked: the operand whose zeros are skipped */
     int asked_slices, asked_outputs; /* what a Choice asks for; 0: nothing */
 } Plan;
 

@@ -115,9 +115,7 @@ void select_kernels(Graph *g, const Choices *c)
 
 bool choice_is_made(const Choice *c, const Op *op)
 {
-    const Plan *p = &op->plan;
-    return p->kernel && !strcmp(p->kernel->name, c->kernel) && (!c->slices || c->slices == p->slices) &&
-           (!c->outputs || c->outputs == p->outputs);
+    return op->plan.kernel && !strcmp(op->plan.kernel->name, c->kernel);
 }
 
 /* Ways to make one operation, as they are found. */
@@ -166,7 +164,8 @@ static void add_ways(Ways *w, const Kernel *k)
         add_way(w, k, 0, p.outputs == 2 ? 3 : 2);
     if (w->op->kind != OP_CONV_GRAD_W || p.outputs || !strcmp(k->name, "openblas"))
         return;
-    add_way(w, k, 1, 0);
+    if (p.slices > 1)
+        add_way(w, k, 1, 0);
     add_way(w, k, p.slices > 1 ? (p.slices + 1) / 2 : MANY, 0);
     add_way(w, k, 2 * p.slices, 0);
 }

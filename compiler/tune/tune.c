@@ -6,8 +6,10 @@
  * that amdimc makes of itself, and where it does not win, no choice is kept. */
 #include "tune.h"
 #include "processor.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@ typedef struct {
     const Program *program;
     Products products;
     const char *folder; /* of all that is made on the way */
+    bool *there;        /* (programs) which could be compiled */
     double seconds;     /* of a run, about */
     Children *children;
     int steps;   /* of a run */
@@ -103,25 +106,26 @@ static pid_t start_compiler(const Tuning *t, int number, const char *products)
 }
 
 /* What it printed is shown where it failed; a signal is nobody's failure. */
-static bool succeeded(const Tuning *t, const Ended *e, const char *log, const char *what)
+static bool succeeded(const Tuning *t, const Ended *e, const char *log)
 {
-    if (t->children->signal)
-        return false;
-    if (child_succeeded(e))
-        return true;
+    if (child_succeeded(e) || t->children->signal)
+        return !t->children->signal;
     const char *text = build_read(t->arena, log);
     say_text(text ? text : "");
-    return build_failed(what, "failed; what it said stands above");
+    return false;
 }
 
-/* Numbers [first, last), some at once. */
+/* Numbers [first, last), some at once. One that cannot be, as it needs more memory than there may be, is left
+ * out.
+ */
 static bool compile_programs(const Tuning *t, int first, int last, int way_of_first)
 {
     const int most = processor_count();
     pid_t *child = ARENA_ARRAY(t->arena, pid_t, last);
     bool good = true;
     for (int next = first; next < last || t->children->count;) {
-        if (good && next < last && t->children->count < most && t->children->count < CHILDREN) {
+        if (good && !t->children->signal && next < last && t->children->count < most &&
+            t->children->count < CHILDREN) {
             child[next] = start_compiler(t, next, products_text(t, way_of_first + next - first));
             good = child[next++] > 0;
             continue;
@@ -131,9 +135,25 @@ static bool compile_programs(const Tuning *t, int first, int last, int way_of_fi
         const Ended e = children_next(t->children);
         for (int i = first; i < next; i++)
             if (child[i] == e.child)
-                good = succeeded(t, &e, place_of(t, i, "log"), "a compile of --tune") && good;
+                t->there[i] = succeeded(t, &e, place_of(t, i, "log"));
     }
     return good && !t->children->signal;
+}
+
+/* The program that amdimc makes of itself, at least, and others, some of which may be missing. */
+static bool compile_ways(const Tuning *t, int programs)
+{
+    if (!compile_programs(t, 0, programs, 0))
+        return false;
+    if (!t->there[0])
+        return build_failed("--tune", "cannot compile the spec; what was said stands above");
+    for (int i = 1; i < programs; i++)
+        if (!t->there[i])
+            say("amdimc: note: the ways of program %d of %d are not timed, for it cannot be compiled; what "
+                "was "
+                "said stands above",
+                i + 1, programs);
+    return true;
 }
 
 /* One run of `bench`, whose times are taken in as those of way number `way`. */
@@ -152,8 +172,8 @@ static bool bench(Tuning *t, int number, bool profiled, int way, double *step)
     if (children_start(t->children, &(Child){.argv = words_end(&w), .log = log}) < 0)
         return false;
     const Ended e = children_next(t->children);
-    if (!succeeded(t, &e, log, "bench"))
-        return false;
+    if (!succeeded(t, &e, log))
+        return t->children->signal ? false : build_failed("bench", "failed; what it said stands above");
     const char *text = build_read(a, log), *object = text ? strstr(text, "{\"step_seconds\"") : NULL;
     return (object && measure_take(a, arena_copy(a, object, strcspn(object, "\n")), &t->products, way, step,
                                    &t->peak)) ||
@@ -178,7 +198,7 @@ static bool time_ways(Tuning *t)
     for (int round = 0; round < ROUNDS; round++) {
         say_progress(stderr, "timing %d programs, round %d of %d", t->products.most_ways, round + 1, ROUNDS);
         for (int way = 0; way < t->products.most_ways; way++)
-            if (!bench(t, way, true, way, &step))
+            if (t->there[way] && !bench(t, way, true, way, &step))
                 return false;
     }
     return true;
@@ -280,6 +300,9 @@ static bool choose(Tuning *t)
         return write_choices(t, none, "none: what amdimc takes of itself is the fastest of all ways");
     if (!compile_programs(t, last, last + 1, -1))
         return false;
+    if (!t->there[last])
+        return write_choices(
+            t, none, "none: the fastest ways together cannot be compiled; what was said stands above");
     say_progress(stderr, "timing the fastest ways together against amdimc's own");
     if (!compare(t, last, &g))
         return false;
@@ -288,7 +311,7 @@ static bool choose(Tuning *t)
                      "%.3f times as fast, the median of %d turns (half of them %.3f to %.3f): %.4g s "
                      "a step without the choices, %.4g with",
                      g.median, TURNS, g.low, g.high, g.without, g.with);
-    if (g.median > 1)
+    if (g.low > 1)
         return write_choices(t, products, figures);
     return write_choices(t, none, arena_printf(a, "none: together, the fastest ways were %s", figures));
 }
@@ -300,7 +323,21 @@ static bool tune_products(Tuning *t)
         return write_choices(t, "products: []\n", "none: there is one way to make each product here");
     say_progress(stderr, "%s: %d products that can be made in up to %d ways; compiling as many programs",
                  t->program->net->spec->name.v, t->products.count, programs);
-    return compile_programs(t, 0, programs, 0) && find_steps(t) && time_ways(t) && choose(t);
+    t->there = ARENA_ARRAY(t->arena, bool, programs + 1);
+    return compile_ways(t, programs) && find_steps(t) && time_ways(t) && choose(t);
+}
+
+/* What is made on the way lies in a folder of its own, which an earlier run that was killed may have left. */
+static bool make_folder(const Tuning *t)
+{
+    const char *marker = arena_printf(t->arena, "%s/made-by-amdimc-tune", t->folder);
+    struct stat st;
+    if (mkdir(t->folder, 0777) && (errno != EEXIST || stat(marker, &st)))
+        return errno == EEXIST || errno == ENOENT
+                   ? build_failed(t->folder, "is in the way; remove it, or choose another --gen-dir")
+                   : system_failed(t->folder);
+    temporary_begin(t->folder, true);
+    return build_write_text(t->arena, t->build, marker, "");
 }
 
 bool tune(Arena *a, const Build *b, const Overrides *o, const Program *p, double seconds)
@@ -316,9 +353,8 @@ bool tune(Arena *a, const Build *b, const Overrides *o, const Program *p, double
                 .children = &children};
     if (!build_directory(a, b->gen_dir) || !build_lock(b->gen_dir))
         return false;
-    temporary_begin(t.folder, true);
     children_watch(&children);
-    bool good = tune_products(&t);
+    bool good = make_folder(&t) && tune_products(&t);
     children_end();
     good = temporary_remove(good);
     children_leave(&children);

@@ -351,8 +351,8 @@ static int count_sparse(const char *spec, OpKind kind)
     return count;
 }
 
-/* A gradient that came through a batchnorm has no zeros, unlike what goes forward. The mask of the ReLU behind
- * the batchnorm is the product's that makes its gradient. */
+/* A gradient that came through a batchnorm has no zeros, unlike what goes forward. The mask of the ReLU
+ * behind the batchnorm is the product's that makes its gradient. */
 static void gradients_behind_a_batchnorm_have_no_zeros(void **state)
 {
     (void)state;

@@ -68,6 +68,85 @@ static void batchnorm_keeps_its_digits(void **state)
     single_end(&s);
 }
 
+/* By views the same numbers come of it as of all views at once, bit for bit, whatever channels are left over
+ * by groups and by vectors, dx in dy's place, and the parts in any order. */
+static void check_views(int channels, bool relu)
+{
+    enum { VIEWS = 2, ROWS_OF_VIEW = 37 };
+    const Batchnorm b = {VIEWS, ROWS_OF_VIEW, channels};
+    const size_t count = (size_t)VIEWS * ROWS_OF_VIEW * (size_t)channels;
+    float *x = new_floats(count), *dy[2], *y[2], *numbers[2], *statistics[2];
+    double *partial = calloc((size_t)VIEWS * 2 * (size_t)channels, sizeof *partial);
+    assert_non_null(partial);
+    for (size_t i = 0; i < count; i++)
+        x[i] = (float)((i * 2654435761u) % 1000) / 500 - 1;
+    for (int way = 0; way < 2; way++) {
+        dy[way] = new_floats(count);
+        y[way] = new_floats(count);
+        numbers[way] =
+            new_floats((size_t)channels * 6); /* weight, bias, running mean and variance, dweight, dbias */
+        statistics[way] = new_floats((size_t)VIEWS * 2 * (size_t)channels);
+        for (size_t i = 0; i < count; i++)
+            dy[way][i] = (float)((i * 40503u) % 1000) / 500 - 1;
+        for (int i = 0; i < 6 * channels; i++)
+            numbers[way][i] = 1 + (float)(i % 7) / 8;
+        float *const n = numbers[way];
+        const BatchnormJob j = {.x = x,
+                                .weight = n,
+                                .bias = n + channels,
+                                .running_mean = n + 2 * channels,
+                                .running_var = n + 3 * channels,
+                                .y = y[way],
+                                .statistics = statistics[way],
+                                .partial = (float *)(void *)partial};
+        const BatchnormGradJob g = {.dy = dy[way],
+                                    .x = x,
+                                    .weight = n,
+                                    .statistics = statistics[way],
+                                    .mask = y[way],
+                                    .dx = dy[way],
+                                    .dweight = n + 4 * channels,
+                                    .dbias = n + 5 * channels,
+                                    .partial = (float *)(void *)partial};
+        const int parts = BATCHNORM_PARTS(channels);
+        for (int part = 0; part < parts && way == 0; part++)
+            batchnorm_channels(b, relu, &j, batchnorm_first(channels, part),
+                               batchnorm_first(channels, part + 1));
+        for (int part = 0; part < parts && way == 0; part++)
+            batchnorm_grad_channels(b, relu, &g, batchnorm_first(channels, part),
+                                    batchnorm_first(channels, part + 1));
+        for (int part = VIEWS * parts; part-- > 0 && way == 1;)
+            batchnorm_view(b, relu, &j, part);
+        if (way == 1)
+            batchnorm_move(b, &j);
+        for (int part = VIEWS * parts; part-- > 0 && way == 1;)
+            batchnorm_grad_part(b, relu, &g, part);
+        if (way == 1)
+            batchnorm_grad_end(b, &g);
+    }
+    assert_memory_equal(y[0], y[1], count * sizeof(float));
+    assert_memory_equal(dy[0], dy[1], count * sizeof(float));
+    assert_memory_equal(numbers[0], numbers[1], (size_t)channels * 6 * sizeof(float));
+    for (int way = 0; way < 2; way++) {
+        free(dy[way]);
+        free(y[way]);
+        free(numbers[way]);
+        free(statistics[way]);
+    }
+    free(partial);
+    free(x);
+}
+
+static void batchnorm_by_views_is_the_same(void **state)
+{
+    (void)state;
+    static const int channels[] = {1, 5, 16, 20, 32, 40, 64, 72, 96, 131};
+    for (size_t i = 0; i < COUNT(channels); i++) {
+        check_views(channels[i], false);
+        check_views(channels[i], true);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -75,6 +154,7 @@ int main(void)
         cmocka_unit_test(convolutions_gradients_of_x),
         cmocka_unit_test(convolutions_gradients_of_weights),
         cmocka_unit_test(batchnorm_keeps_its_digits),
+        cmocka_unit_test(batchnorm_by_views_is_the_same),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }

@@ -29,8 +29,8 @@ static const char spec[] = "name: kernels\ninput: {size: 13}\nbatch: 12\n"
 
 /* The kernels whose loops are looked at, by how the names of their functions begin. */
 static const char *const kernels[] = {
-    "tile_of_rows",         "tile_of_patches", "grad_w_rows_",       "sparse_",
-    "masked_rows_by_depth", "batchnorm_view",  "batchnorm_grad_part"};
+    "tile_of_rows", "tile_of_patches",      "grad_w_rows_",   "grad_w_steps_",
+    "sparse_",      "masked_rows_by_depth", "batchnorm_view", "batchnorm_grad_part"};
 
 enum { FEWEST_ADDS = 4, LONGEST_LOOP = 400 }; /* instructions */
 
