@@ -390,7 +390,7 @@ INLINE void batchnorm_grad_apply(Batchnorm b, double rows, bool relu, BatchnormG
     }
     const int whole = width / LANES * LANES;
     for (int row = 0; row < b.rows; row++) {
-        UNROLL for (int i = 0; i < whole; i += LANES)
+        ROLLED for (int i = 0; i < whole; i += LANES)
         {
             Vec dy = load(v.dy + PLACE);
             if (relu)

@@ -116,8 +116,7 @@ static bool succeeded(const Tuning *t, const Ended *e, const char *log)
 }
 
 /* Numbers [first, last), some at once. One that cannot be, as it needs more memory than there may be, is left
- * out.
- */
+ * out. */
 static bool compile_programs(const Tuning *t, int first, int last, int way_of_first)
 {
     const int most = processor_count();
@@ -149,9 +148,7 @@ static bool compile_ways(const Tuning *t, int programs)
         return build_failed("--tune", "cannot compile the spec; what was said stands above");
     for (int i = 1; i < programs; i++)
         if (!t->there[i])
-            say("amdimc: note: the ways of program %d of %d are not timed, for it cannot be compiled; what "
-                "was "
-                "said stands above",
+            say("amdimc: note: program %d of %d cannot be compiled, as said above; its ways are not timed",
                 i + 1, programs);
     return true;
 }
