@@ -54,7 +54,7 @@ enum {
 #define BATCHNORM_BY_VIEW(name, views, rows, channels, tail)                                                 \
     FUNCTION_OF_ROUNDS(name, BatchnormJob, y, Batchnorm, ((Batchnorm){views, rows, channels}),               \
                        batchnorm_view(s, (tail) == TAIL_RELU, j, part), (views)*BATCHNORM_PARTS(channels),   \
-                       batchnorm_move(s, j), 1)
+                       batchnorm_end(s, j), 1)
 #define BATCHNORM_GRAD_BY_VIEW(name, views, rows, channels, tail)                                            \
     FUNCTION_OF_ROUNDS(name, BatchnormGradJob, dx, Batchnorm, ((Batchnorm){views, rows, channels}),          \
                        batchnorm_grad_part(s, (tail) == TAIL_MASK, j, part),                                 \
@@ -191,10 +191,25 @@ INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormS
     }
 }
 
-/* y of one view from the sums over `rows` rows, of which b.rows are here. Statistics are kept; with `moves`,
- * running statistics go towards them (unbiased variance). What of the mean no float holds goes into the
- * shift. */
-INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, bool moves, const BatchnormJob *j,
+/* A channel's running statistics go towards a view's, of which the variance is unbiased. */
+INLINE void batchnorm_move(const BatchnormJob *j, int channel, double mean, double var)
+{
+    float *running_mean = j->running_mean + channel, *running_var = j->running_var + channel;
+    *running_mean += (float)(BATCHNORM_MOMENTUM * (mean - *running_mean));
+    *running_var += (float)(BATCHNORM_MOMENTUM * (var - *running_var));
+}
+
+/* Those of a part's channels, from the sums over `rows` rows. */
+INLINE void batchnorm_move_part(const BatchnormJob *j, double rows, const BatchnormSums *sums, int first,
+                                int width)
+{
+    for (int i = 0; i < width; i++)
+        batchnorm_move(j, first + i, sums->mean[i] + sums->rest[i], sums->squares[i] / (rows - 1));
+}
+
+/* y of one view from the sums over `rows` rows, of which b.rows are here. Statistics are kept. What of the
+ * mean no float holds goes into the shift. */
+INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, const BatchnormJob *j,
                             const BatchnormSums *sums, int view, int first, int width)
 {
     const float *x = j->x + (size_t)view * b.rows * b.channels + first;
@@ -202,15 +217,8 @@ INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, bool moves, con
     float *kept = j->statistics + (size_t)view * 2 * b.channels + first;
     float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH];
     for (int i = 0; i < width; i++) {
-        const double exact = sums->mean[i] + sums->rest[i];
-        const double var = sums->squares[i] / rows, unbiased = sums->squares[i] / (rows - 1);
-        if (moves) {
-            float *running_mean = j->running_mean + first + i, *running_var = j->running_var + first + i;
-            *running_mean += (float)(BATCHNORM_MOMENTUM * (exact - *running_mean));
-            *running_var += (float)(BATCHNORM_MOMENTUM * (unbiased - *running_var));
-        }
-        kept[i] = (float)exact;
-        kept[b.channels + i] = over_root(1, var + BATCHNORM_EPS);
+        kept[i] = (float)(sums->mean[i] + sums->rest[i]);
+        kept[b.channels + i] = over_root(1, sums->squares[i] / rows + BATCHNORM_EPS);
         scale[i] = kept[b.channels + i] * j->weight[first + i];
         shift[i] = (float)(j->bias[first + i] - sums->rest[i] * scale[i]);
     }
@@ -225,26 +233,25 @@ INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, bool moves, con
 }
 #undef DISTANCE
 
+/* Some channels of one view. */
+SHARED void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int view, int first, int width,
+                         BatchnormSums *sums)
+{
+    batchnorm_sums_of(b, j->x + (size_t)view * b.rows * b.channels + first, width, sums);
+    batchnorm_apply(b, b.rows, relu, j, sums, view, first, width);
+}
+
 /* Training: statistics of each view of its own; running statistics take the views in turn. */
-INLINE void batchnorm_of(Batchnorm b, bool relu, const BatchnormJob *j, int first, int width)
+SHARED void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
 {
     for (int view = 0; view < b.views; view++) {
         BatchnormSums sums;
-        batchnorm_sums_of(b, j->x + (size_t)view * b.rows * b.channels + first, width, &sums);
-        batchnorm_apply(b, b.rows, relu, true, j, &sums, view, first, width);
+        batchnorm_of(b, relu, j, view, first, last - first, &sums);
+        batchnorm_move_part(j, b.rows, &sums, first, last - first);
     }
 }
 
-/* A part of the usual width has it as a constant. */
-SHARED void batchnorm_channels(Batchnorm b, bool relu, const BatchnormJob *j, int first, int last)
-{
-    if (last - first == BATCHNORM_WIDTH)
-        batchnorm_of(b, relu, j, first, BATCHNORM_WIDTH);
-    else
-        batchnorm_of(b, relu, j, first, last - first);
-}
-
-/* What the part number `part` of each view's parts owns. */
+/* What the part number `part` of all views' parts owns. */
 typedef struct {
     int view, first, width;
 } BatchnormPart;
@@ -255,35 +262,24 @@ INLINE BatchnormPart batchnorm_part(Batchnorm b, int part)
     return (BatchnormPart){part / parts, first, batchnorm_first(b.channels, part % parts + 1) - first};
 }
 
-INLINE void batchnorm_view_of(Batchnorm b, bool relu, const BatchnormJob *j, BatchnormPart p, int width)
+SHARED void batchnorm_view(Batchnorm b, bool relu, const BatchnormJob *j, int part)
 {
-    BatchnormSums sums;
-    batchnorm_sums_of(b, j->x + (size_t)p.view * b.rows * b.channels + p.first, width, &sums);
-    batchnorm_apply(b, b.rows, relu, false, j, &sums, p.view, p.first, width);
+    const BatchnormPart p = batchnorm_part(b, part);
     double *mean = (double *)(void *)j->partial + (size_t)p.view * 2 * b.channels + p.first;
-    for (int i = 0; i < width; i++) {
+    BatchnormSums sums;
+    batchnorm_of(b, relu, j, p.view, p.first, p.width, &sums);
+    for (int i = 0; i < p.width; i++) {
         mean[i] = sums.mean[i] + sums.rest[i];
         mean[b.channels + i] = sums.squares[i] / (b.rows - 1);
     }
 }
 
-SHARED void batchnorm_view(Batchnorm b, bool relu, const BatchnormJob *j, int part)
-{
-    const BatchnormPart p = batchnorm_part(b, part);
-    if (p.width == BATCHNORM_WIDTH)
-        batchnorm_view_of(b, relu, j, p, BATCHNORM_WIDTH);
-    else
-        batchnorm_view_of(b, relu, j, p, p.width);
-}
-
-SHARED void batchnorm_move(Batchnorm b, const BatchnormJob *j)
+SHARED void batchnorm_end(Batchnorm b, const BatchnormJob *j)
 {
     const double *mean = (const double *)(const void *)j->partial;
     for (int view = 0; view < b.views; view++, mean += 2 * (ptrdiff_t)b.channels)
-        for (int c = 0; c < b.channels; c++) {
-            j->running_mean[c] += (float)(BATCHNORM_MOMENTUM * (mean[c] - j->running_mean[c]));
-            j->running_var[c] += (float)(BATCHNORM_MOMENTUM * (mean[b.channels + c] - j->running_var[c]));
-        }
+        for (int c = 0; c < b.channels; c++)
+            batchnorm_move(j, c, mean[c], mean[b.channels + c]);
 }
 
 /* Testing: y = (x - running mean) / sqrt(running var + eps) * weight + bias. */
@@ -405,19 +401,26 @@ INLINE void batchnorm_grad_apply(Batchnorm b, double rows, bool relu, BatchnormG
 #undef DY
 #undef PLACE
 
-/* A view at a time. */
-INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int width)
+/* dx of some channels of one view, and its sums. */
+SHARED void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j, int view, int first,
+                              int width, BatchnormGradSums *sums)
 {
+    const BatchnormGradView v = batchnorm_grad_view(b, relu, j, view, first);
+    batchnorm_grad_sums_of(b, relu, v, width, sums);
+    batchnorm_grad_apply(b, b.rows, relu, v, j->weight + first, sums, width);
+}
+
+SHARED void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
+{
+    const int width = last - first;
     double dweight[BATCHNORM_WIDTH] = {0}, dbias[BATCHNORM_WIDTH] = {0};
     for (int view = 0; view < b.views; view++) {
-        const BatchnormGradView v = batchnorm_grad_view(b, relu, j, view, first);
         BatchnormGradSums sums;
-        batchnorm_grad_sums_of(b, relu, v, width, &sums);
+        batchnorm_grad_of(b, relu, j, view, first, width, &sums);
         for (int i = 0; i < width; i++) {
             dbias[i] += sums.sum[i];
             dweight[i] += sums.dot[i];
         }
-        batchnorm_grad_apply(b, b.rows, relu, v, j->weight + first, &sums, width);
     }
     for (int i = 0; i < width; i++) {
         j->dweight[first + i] = (float)dweight[i];
@@ -425,33 +428,14 @@ INLINE void batchnorm_grad_of(Batchnorm b, bool relu, const BatchnormGradJob *j,
     }
 }
 
-SHARED void batchnorm_grad_channels(Batchnorm b, bool relu, const BatchnormGradJob *j, int first, int last)
-{
-    if (last - first == BATCHNORM_WIDTH)
-        batchnorm_grad_of(b, relu, j, first, BATCHNORM_WIDTH);
-    else
-        batchnorm_grad_of(b, relu, j, first, last - first);
-}
-
-INLINE void batchnorm_grad_part_of(Batchnorm b, bool relu, const BatchnormGradJob *j, BatchnormPart p,
-                                   int width)
-{
-    const BatchnormGradView v = batchnorm_grad_view(b, relu, j, p.view, p.first);
-    double *to = (double *)(void *)j->partial + (size_t)p.view * 2 * b.channels + p.first;
-    BatchnormGradSums sums;
-    batchnorm_grad_sums_of(b, relu, v, width, &sums);
-    memcpy(to, sums.sum, sizeof(double) * (size_t)width);
-    memcpy(to + b.channels, sums.dot, sizeof(double) * (size_t)width);
-    batchnorm_grad_apply(b, b.rows, relu, v, j->weight + p.first, &sums, width);
-}
-
 SHARED void batchnorm_grad_part(Batchnorm b, bool relu, const BatchnormGradJob *j, int part)
 {
     const BatchnormPart p = batchnorm_part(b, part);
-    if (p.width == BATCHNORM_WIDTH)
-        batchnorm_grad_part_of(b, relu, j, p, BATCHNORM_WIDTH);
-    else
-        batchnorm_grad_part_of(b, relu, j, p, p.width);
+    double *to = (double *)(void *)j->partial + (size_t)p.view * 2 * b.channels + p.first;
+    BatchnormGradSums sums;
+    batchnorm_grad_of(b, relu, j, p.view, p.first, p.width, &sums);
+    memcpy(to, sums.sum, sizeof(double) * (size_t)p.width);
+    memcpy(to + b.channels, sums.dot, sizeof(double) * (size_t)p.width);
 }
 
 SHARED void batchnorm_grad_end(Batchnorm b, const BatchnormGradJob *j)

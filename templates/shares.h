@@ -147,7 +147,9 @@ SHARED void share_batchnorm(Batchnorm b, int shares, bool relu, const BatchnormS
     for (int view = 0; view < b.views; view++) {
         BatchnormSums sums;
         share_batchnorm_meet(b, shares, j->all, view, c, &sums);
-        batchnorm_apply(b, (double)b.rows * shares, relu, j->moves, &j->of, &sums, view, c.first, c.width);
+        batchnorm_apply(b, (double)b.rows * shares, relu, &j->of, &sums, view, c.first, c.width);
+        if (j->moves)
+            batchnorm_move_part(&j->of, (double)b.rows * shares, &sums, c.first, c.width);
     }
 }
 

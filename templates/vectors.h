@@ -325,7 +325,7 @@ SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
 /* Sums over `pixels` of products of x at x + at[i], `rows` of its floats, and dy, packed (pixels, PANEL): to
  * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to. What
  * lies a line behind x + ahead[i] is asked for: the caller says what will be read soon. Without `at`, pixels
- * are `step` floats apart. */
+ * are `step` floats apart, and the line behind is each pixel's own. */
 typedef struct {
     const float *x, *dy;
     const size_t *at, *ahead;
@@ -368,8 +368,7 @@ INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
     {
         const float *a = stepped ? at_step : t->x + t->at[i];
         Vec b[VECTORS];
-        if (!stepped)
-            __builtin_prefetch(t->x + t->ahead[i] + LINE);
+        __builtin_prefetch(stepped ? a + LINE : t->x + t->ahead[i] + LINE);
         UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + v * LANES);
         UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
         {
@@ -410,7 +409,7 @@ INLINE void grad_w_rows(const GradWTile *t)
 {
 #define CALL(n)                                                                                              \
     case n:                                                                                                  \
-        if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS && COPIES_ROWS && !t->at)                                  \
+        if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS && !t->at)                                                 \
             grad_w_steps_##n(t);                                                                             \
         else if ((n) % HEIGHT_STEP == 0 && (n) <= ROWS)                                                      \
             grad_w_rows_##n(t);                                                                              \

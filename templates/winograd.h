@@ -503,16 +503,7 @@ INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, i
 SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int out, float *dw, bool first)
 {
     const int row_tiles = CEIL_DIV(rows, ROWS);
-    size_t at[TILE_SUM_BLOCK];
-    for (int t = 0; t < tiles; t++)
-        at[t] = (size_t)t * rows;
-    GradWTile sum = {.dy = m,
-                     .at = COPIES_ROWS ? NULL : at,
-                     .ahead = at,
-                     .step = rows,
-                     .pixels = tiles,
-                     .columns = out,
-                     .first = first};
+    GradWTile sum = {.dy = m, .step = rows, .pixels = tiles, .columns = out, .first = first};
     ROLLED for (int column = 0; column < out; column += PANEL, sum.dy += TILE_SUM_BLOCK * PANEL)
     {
         sum.width = MIN_OF(PANEL, out - column);

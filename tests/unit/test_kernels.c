@@ -118,7 +118,7 @@ static void check_views(int channels, bool relu)
         for (int part = VIEWS * parts; part-- > 0 && way == 1;)
             batchnorm_view(b, relu, &j, part);
         if (way == 1)
-            batchnorm_move(b, &j);
+            batchnorm_end(b, &j);
         for (int part = VIEWS * parts; part-- > 0 && way == 1;)
             batchnorm_grad_part(b, relu, &g, part);
         if (way == 1)
