@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { ROUNDS = 3, TURNS = 9, FEWEST_STEPS = 5, MOST_STEPS = 2000 };
@@ -22,7 +21,7 @@ typedef struct {
     const Program *program;
     Products products;
     const char *folder; /* of all that is made on the way */
-    bool *there;        /* (programs) which could be compiled */
+    bool *compiled;     /* (programs) which could be */
     double seconds;     /* of a run, about */
     Children *children;
     int steps;   /* of a run */
@@ -34,63 +33,22 @@ static const char *place_of(const Tuning *t, int number, const char *name)
     return arena_printf(t->arena, "%s/%d/%s", t->folder, number, name);
 }
 
-/* ---- the file ---- */
-
-static const char *quoted(Arena *a, const char *text)
-{
-    const char *out = "";
-    for (const char *c = text; *c && *c != '\n'; c++)
-        out = arena_printf(a, "%s%s%c", out, *c == '"' || *c == '\\' ? "\\" : "",
-                           *c >= ' ' && *c <= '~' ? *c : '?');
-    return arena_printf(a, "\"%s\"", out);
-}
-
-static const char *item_text(Arena *a, const Choice *c)
-{
-    const char *slices = c->slices ? arena_printf(a, ", slices: %d", c->slices) : "";
-    const char *outputs = c->outputs ? arena_printf(a, ", outputs: %d", c->outputs) : "";
-    return arena_printf(a, "  - {product: %s, layer: %s, by: %s%s%s}", c->product, c->layer, c->kernel,
-                        slices, outputs);
-}
-
-static const char *with_times(const Tuning *t, const Product *p, int way)
-{
-    return arena_printf(t->arena, "%s  # %.3f ms; %s %.3f\n", item_text(t->arena, &p->way[way]),
-                        1e3 * p->seconds[way], way_text(t->arena, &p->way[0]), 1e3 * p->seconds[0]);
-}
-
-/* Of each product its way number `way`, where it has one and that is not its own; -1: its best. */
-static const char *products_text(const Tuning *t, int way)
-{
-    const char *text = "";
-    for (int i = 0; i < t->products.count; i++) {
-        const Product *p = &t->products.product[i];
-        const int chosen = way < 0 ? product_best(p) : way < p->ways ? way : 0;
-        if (chosen)
-            text =
-                arena_printf(t->arena, "%s%s", text,
-                             way < 0 ? with_times(t, p, chosen)
-                                     : arena_printf(t->arena, "%s\n", item_text(t->arena, &p->way[chosen])));
-    }
-    return *text ? arena_printf(t->arena, "products:\n%s", text) : "products: []\n";
-}
-
 /* ---- programs ---- */
 
-static pid_t start_compiler(const Tuning *t, int number, const char *products)
+static pid_t start_compiler(const Tuning *t, int number, const char *choices)
 {
     Arena *a = t->arena;
     const Build *b = t->build;
     const Overrides *o = t->overrides;
-    const char *log = place_of(t, number, "log"), *choices = place_of(t, number, "choices.yaml");
+    const char *log = place_of(t, number, "log"), *path = place_of(t, number, "choices.yaml");
     if (!build_directory(a, arena_printf(a, "%s/%d", t->folder, number)) ||
-        !build_write_text(a, b, choices, products))
+        !build_write_text(a, b, path, choices))
         return -1;
     Words w = {.arena = a};
     words_add(&w, "/proc/self/exe");
     words_option(&w, "-o", place_of(t, number, "program"));
     words_option(&w, "--gen-dir", place_of(t, number, "c"));
-    words_option(&w, "--tuned", choices);
+    words_option(&w, "--tuned", path);
     words_option(&w, "--cc", b->cc);
     words_option(&w, "--pairs", o->pairs);
     words_option(&w, "--batch", o->batch);
@@ -115,9 +73,9 @@ static bool succeeded(const Tuning *t, const Ended *e, const char *log)
     return false;
 }
 
-/* Numbers [first, last), some at once. One that cannot be, as it needs more memory than there may be, is left
- * out. */
-static bool compile_programs(const Tuning *t, int first, int last, int way_of_first)
+/* Numbers [first, last), each by its choices, some at once. One that cannot be, as it needs more memory than
+ * there may be, is left out. */
+static bool compile_programs(const Tuning *t, int first, int last, const char *const *choices)
 {
     const int most = processor_count();
     pid_t *child = ARENA_ARRAY(t->arena, pid_t, last);
@@ -125,7 +83,7 @@ static bool compile_programs(const Tuning *t, int first, int last, int way_of_fi
     for (int next = first; next < last || t->children->count;) {
         if (good && !t->children->signal && next < last && t->children->count < most &&
             t->children->count < CHILDREN) {
-            child[next] = start_compiler(t, next, products_text(t, way_of_first + next - first));
+            child[next] = start_compiler(t, next, choices[next - first]);
             good = child[next++] > 0;
             continue;
         }
@@ -134,7 +92,7 @@ static bool compile_programs(const Tuning *t, int first, int last, int way_of_fi
         const Ended e = children_next(t->children);
         for (int i = first; i < next; i++)
             if (child[i] == e.child)
-                t->there[i] = succeeded(t, &e, place_of(t, i, "log"));
+                t->compiled[i] = succeeded(t, &e, place_of(t, i, "log"));
     }
     return good && !t->children->signal;
 }
@@ -142,12 +100,15 @@ static bool compile_programs(const Tuning *t, int first, int last, int way_of_fi
 /* The program that amdimc makes of itself, at least, and others, some of which may be missing. */
 static bool compile_ways(const Tuning *t, int programs)
 {
-    if (!compile_programs(t, 0, programs, 0))
+    const char **choices = ARENA_ARRAY(t->arena, const char *, programs);
+    for (int way = 0; way < programs; way++)
+        choices[way] = choices_of_way(t->arena, &t->products, way);
+    if (!compile_programs(t, 0, programs, choices))
         return false;
-    if (!t->there[0])
+    if (!t->compiled[0])
         return build_failed("--tune", "cannot compile the spec; what was said stands above");
     for (int i = 1; i < programs; i++)
-        if (!t->there[i])
+        if (!t->compiled[i])
             say("amdimc: note: program %d of %d cannot be compiled, as said above; its ways are not timed",
                 i + 1, programs);
     return true;
@@ -195,7 +156,7 @@ static bool time_ways(Tuning *t)
     for (int round = 0; round < ROUNDS; round++) {
         say_progress(stderr, "timing %d programs, round %d of %d", t->products.most_ways, round + 1, ROUNDS);
         for (int way = 0; way < t->products.most_ways; way++)
-            if (t->there[way] && !bench(t, way, true, way, &step))
+            if (t->compiled[way] && !bench(t, way, true, way, &step))
                 return false;
     }
     return true;
@@ -203,7 +164,7 @@ static bool time_ways(Tuning *t)
 
 /* ---- what was gained ---- */
 
-/* Of a step's time: `median` without the choices over with them, of turns; half of them between the others.
+/* A step's time without the choices over that with them: of turns the median, between which half of them are.
  */
 typedef struct {
     double without, with; /* seconds */
@@ -237,90 +198,50 @@ static bool compare(Tuning *t, int number, Gain *g)
     return true;
 }
 
-static const char *machine_text(const Tuning *t)
-{
-    static const char key[] = "model name";
-    const char *cpuinfo = build_read(t->arena, "/proc/cpuinfo"), *name = "a processor";
-    const char *line = cpuinfo ? strstr(cpuinfo, key) : NULL;
-    if (line) {
-        line += strcspn(line, ":\n");
-        line += strspn(line, ": ");
-        name = arena_copy(t->arena, line, strcspn(line, "\n"));
-    }
-    return arena_printf(t->arena, "%s, -march=%s, %jd threads, %.0f GFLOP/s of multiply-adds", name,
-                        t->program->net->spec->target.march.v,
-                        (intmax_t)t->program->net->spec->target.threads.v, t->peak);
-}
-
-static const char *today(Arena *a)
-{
-    char text[32] = "";
-    const time_t now = time(NULL);
-    struct tm when;
-    if (localtime_r(&now, &when))
-        strftime(text, sizeof text, "%Y-%m-%d", &when);
-    return arena_copy(a, text, strlen(text));
-}
-
-static const char *file_text(const Tuning *t, const char *products, const char *gain)
-{
-    Arena *a = t->arena;
-    const char *const version[] = {t->build->cc, "--version", NULL}, *compiler = output_of(a, version);
-    return arena_printf(a,
-                        "# Products of a step that another way makes faster on this machine than the one "
-                        "that amdimc takes of\n"
-                        "# itself, by `amdimc --tune`; `amdimc SPEC --tuned THIS -o PROGRAM` makes them so.\n"
-                        "spec: %s\nmachine: %s\ncompiler: %s\nmeasured: %s\ngain: %s\n%s",
-                        t->program->net->spec->name.v, quoted(a, machine_text(t)),
-                        quoted(a, compiler ? compiler : "unknown"), quoted(a, today(a)), quoted(a, gain),
-                        products);
-}
-
 /* ---- all of it ---- */
 
-static bool write_choices(const Tuning *t, const char *products, const char *gain)
+static bool finish(const Tuning *t, const char *choices, const char *gain)
 {
-    const char *output = t->build->output;
-    return build_write_text(t->arena, t->build, output, file_text(t, products, gain)) &&
+    const Build *b = t->build;
+    const char *text = tuned_text(t->arena, t->program, b->cc, t->peak, choices, gain);
+    return build_write_text(t->arena, b, b->output, text) &&
            print_text(arena_printf(t->arena,
                                    "%sgain: %s\n%s has the choices; `amdimc %s --tuned %s -o PROGRAM`\n",
-                                   products, gain, output, t->build->spec, output));
+                                   choices, gain, b->output, b->spec, b->output));
 }
 
 static bool choose(Tuning *t)
 {
-    Arena *a = t->arena;
     const int last = t->products.most_ways;
-    const char *products = products_text(t, -1), none[] = "products: []\n";
+    const char *best = choices_of_best(t->arena, &t->products);
     Gain g;
-    if (!strcmp(products, none))
-        return write_choices(t, none, "none: what amdimc takes of itself is the fastest of all ways");
-    if (!compile_programs(t, last, last + 1, -1))
+    if (best == no_choices)
+        return finish(t, no_choices, "none: what amdimc takes of itself is the fastest of all ways");
+    if (!compile_programs(t, last, last + 1, &best))
         return false;
-    if (!t->there[last])
-        return write_choices(
-            t, none, "none: the fastest ways together cannot be compiled; what was said stands above");
+    if (!t->compiled[last])
+        return finish(t, no_choices, "none: the fastest ways together cannot be compiled, as said above");
     say_progress(stderr, "timing the fastest ways together against amdimc's own");
     if (!compare(t, last, &g))
         return false;
     const char *figures =
-        arena_printf(a,
-                     "%.3f times as fast, the median of %d turns (half of them %.3f to %.3f): %.4g s "
-                     "a step without the choices, %.4g with",
+        arena_printf(t->arena,
+                     "%.3f times as fast, the median of %d turns (half of them %.3f to %.3f): "
+                     "%.4g s a step without the choices, %.4g with",
                      g.median, TURNS, g.low, g.high, g.without, g.with);
     if (g.low > 1)
-        return write_choices(t, products, figures);
-    return write_choices(t, none, arena_printf(a, "none: together, the fastest ways were %s", figures));
+        return finish(t, best, figures);
+    return finish(t, no_choices, arena_printf(t->arena, "none: together, the fastest ways were %s", figures));
 }
 
 static bool tune_products(Tuning *t)
 {
     const int programs = t->products.most_ways;
     if (programs < 2)
-        return write_choices(t, "products: []\n", "none: there is one way to make each product here");
+        return finish(t, no_choices, "none: there is one way to make each product here");
     say_progress(stderr, "%s: %d products that can be made in up to %d ways; compiling as many programs",
                  t->program->net->spec->name.v, t->products.count, programs);
-    t->there = ARENA_ARRAY(t->arena, bool, programs + 1);
+    t->compiled = ARENA_ARRAY(t->arena, bool, programs + 1);
     return compile_ways(t, programs) && find_steps(t) && time_ways(t) && choose(t);
 }
 
