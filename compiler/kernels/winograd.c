@@ -58,7 +58,7 @@ int winograd_outputs(const Op *op)
  * what it saves. */
 bool winograd_pays(const Op *op)
 {
-    enum { LEAST_CHANNELS = 64, LEAST_ROWS = 96, LARGEST = 1 << 24 /* floats of the weight's points */ };
+    enum { LEAST_CHANNELS = 64, LEAST_ROWS = 64, LARGEST = 1 << 24 /* floats of the weight's points */ };
     const Geometry g = geometry_of(op);
     const int outputs = winograd_outputs(op);
     if (!outputs)
