@@ -40,6 +40,8 @@ TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test
 # The kernels by vectors that this processor has and that no program is compiled for here, whose own are wider.
 VECTORS  := $(shell grep -qsw avx512f /proc/cpuinfo && echo haswell)
 TESTS    += $(foreach march,$(VECTORS),$(patsubst %,$(BUILD)/tests/test_%-$(march),kernels winograd sparse masked))
+# Matrix tiles of precision bfloat16x3.
+TESTS    += $(BUILD)/tests/test_tiles-x3
 # Those of python/, which need a Python with numpy.
 PYTHON_TESTS = tests/python/test_python
 FUZZERS  = $(BUILD)/tests/spec_to_c $(BUILD)/tests/read_bytes $(BUILD)/tests/write_seeds $(BUILD)/tests/random_specs
@@ -270,6 +272,10 @@ $(BUILD)/tests/test_onnx.o: | $(MESSAGES).h
 $(BUILD)/tests/%.o: tests/unit/%.c | $(BUILD)/tests
 	@echo '  CC    $<'
 	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -Icompiler -Iruntime -Isupport -Itemplates -Itests/fuzz -Itests/torture -I$(BUILD)/messages -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%-x3.o: tests/unit/%.c | $(BUILD)/tests
+	@echo '  CC    $< for bfloat16x3'
+	@$(CC) $(NEEDED) $(PLAIN_INLINE) $(CFLAGS) -DPARTS_OF_FLOAT=2 -Icompiler -Iruntime -Isupport -Itemplates -MMD -MP -c -o $@ $<
 
 define BY_VECTORS
 $(BUILD)/tests/%-$(1).o: tests/unit/%.c | $(BUILD)/tests

@@ -171,7 +171,7 @@ typedef struct {
     double recompute; /* of the step's products, what may be spent on activations computed again */
 } Schedule;
 
-typedef struct {
+typedef struct Program {
     const Net *net;
     const Params *params;
     const Graph *step, *encode;
@@ -183,10 +183,16 @@ typedef struct {
     const char *canonical, *digest; /* of the spec: which runs the program may resume */
     const char *triple;             /* the target's; "native" unless given */
     bool openblas;                  /* some product is OpenBLAS's */
+    /* Of precision bfloat16 the same model in float32, by own kernels: what `selfcheck` compares with. NULL
+     * in every other program, that one among them. */
+    const struct Program *reference;
+    bool is_reference;
 } Program;
 
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
 char *emit_model(Arena *a, const Program *p);
+/* That of its reference, a file of its own; NULL where there is none. */
+char *emit_reference(Arena *a, const Program *p);
 
 /* ---- emit/ir_text.c ---- */
 
@@ -251,7 +257,7 @@ typedef struct {
  * (PREFIX/bin). */
 bool build_locate(Arena *a, Build *b);
 /* Writes NAME.c and the headers it includes to gen_dir; a file whose bytes are the same is left alone. */
-bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c);
+bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c, const char *reference_c);
 /* An output is never one of the inputs, and can be put where it shall go: else false, before anything is
  * made. */
 bool build_may_write(Arena *a, const Build *b, const char *path);
@@ -297,6 +303,7 @@ typedef struct {
     const Net *net;
     const Overrides *overrides;   /* for the README */
     const char *model_c;          /* the model's source */
+    const char *reference_c;      /* its reference's, or NULL */
     const char *without_openblas; /* the same with own kernels alone; NULL where model_c is that itself */
 } Folder;
 

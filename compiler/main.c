@@ -33,6 +33,7 @@ static const char usage[] =
     "  --threads N         threads of the program, unless it is told otherwise\n"
     "  --blas NAME         openblas or none\n"
     "  --memory SIZE       the most the program may hold: 512MiB\n"
+    "  --precision NAME    float32, bfloat16x3 or bfloat16: of products, and of activations in memory\n"
     "  --ranks R           equal shares of the batch, for as many as R processes of MPI\n"
     "  --tuned FILE        make products as a file of --tune says\n"
     "  --target TRIPLE     for another machine, as clang's --target; of the least processor unless --march "
@@ -249,6 +250,7 @@ static int parse(Command *c, int argc, char **argv)
         THREADS,
         BLAS,
         MEMORY,
+        PRECISION,
         RANKS,
         TARGET,
         STATIC,
@@ -274,6 +276,7 @@ static int parse(Command *c, int argc, char **argv)
         {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},
         {"memory", required_argument, NULL, MEMORY},
+        {"precision", required_argument, NULL, PRECISION},
         {"ranks", required_argument, NULL, RANKS},
         {"target", required_argument, NULL, TARGET},
         {"static", no_argument, NULL, STATIC},
@@ -310,6 +313,7 @@ static int parse(Command *c, int argc, char **argv)
         case THREADS: c->overrides.threads = optarg; break;
         case BLAS: c->overrides.blas = optarg; break;
         case MEMORY: c->overrides.memory = optarg; break;
+        case PRECISION: c->overrides.precision = optarg; break;
         case RANKS: c->overrides.ranks = optarg; break;
         case TARGET:
             if (parse_target(c, optarg))
@@ -363,7 +367,10 @@ static int parse(Command *c, int argc, char **argv)
 /* Where some product is OpenBLAS's, with a second model for machines that lack it. */
 static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Program *p)
 {
-    Folder f = {.net = p->net, .overrides = &c->overrides, .model_c = emit_model(a, p)};
+    Folder f = {.net = p->net,
+                .overrides = &c->overrides,
+                .model_c = emit_model(a, p),
+                .reference_c = emit_reference(a, p)};
     if (p->openblas) {
         Program *own = compile_without_openblas(a, d, p->net, &c->choices);
         if (!own)
@@ -383,10 +390,11 @@ static void say_compiling(const Command *c, const Program *p)
 }
 
 /* The C of a program, for clang. */
-static bool generate(Arena *a, const Build *b, const Spec *s, const char *model_c)
+static bool generate(Arena *a, const Build *b, const Spec *s, const Program *p)
 {
     return build_directory(a, b->gen_dir) && build_lock(b->gen_dir) &&
-           !build_is_generated(a, b, s, b->output) && build_write(a, b, s, model_c);
+           !build_is_generated(a, b, s, b->output) &&
+           build_write(a, b, s, emit_model(a, p), emit_reference(a, p));
 }
 
 /* Whole in memory, so that a failed write is told with its own reason. */
@@ -419,7 +427,7 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_PYTORCH:
     case MAKE_ONNX: break; /* need no program */
     case MAKE_PROGRAM:
-        if (!generate(a, &c->build, s, emit_model(a, p)))
+        if (!generate(a, &c->build, s, p))
             return false;
         say_compiling(c, p);
         if (!build_program(a, &c->build, s))

@@ -247,7 +247,7 @@ typedef struct {
     const float *(*run)(AmdimPool *pool, char *arena, const float *params, const float *x);
 } AmdimFeature;
 
-typedef struct {
+typedef struct AmdimModel {
     const char *name;   /* the spec's */
     const char *spec;   /* file name the spec was compiled from */
     const char *digest; /* 16 hex digits over the canonical spec: what must match to resume a run */
@@ -260,6 +260,9 @@ typedef struct {
     const char *compiler; /* amdimc's version */
     const char *cc;       /* the back end's version string */
     const char *march, *target, *blas;
+    const char *precision; /* "float32" */
+    /* Of precision bfloat16 the same model in float32, whose step `selfcheck` compares with; else NULL. */
+    const struct AmdimModel *reference;
 
     int views, batch, channels, size;
     int shares;              /* R that the batch is cut into, of S = B/R images; N is V*S */

@@ -5,29 +5,34 @@
 #include "kernels.h"
 
 typedef struct {
-    const float *x, *weight, *bias;
+    const Activation *x;
+    const float *weight, *bias;
     float *running_mean, *running_var;
-    float *y, *statistics; /* statistics (views, 2, channels): mean, 1 / sqrt(var + eps) */
-    float *partial;        /* BATCHNORM_BY_VIEW: (views, 2, channels) of double: mean, unbiased variance */
+    Activation *y;
+    float *statistics; /* statistics (views, 2, channels): mean, 1 / sqrt(var + eps) */
+    float *partial;    /* BATCHNORM_BY_VIEW: (views, 2, channels) of double: mean, unbiased variance */
     AmdimPool *pool;
 } BatchnormJob;
 
 typedef struct {
-    const float *x, *weight, *bias, *running_mean, *running_var;
-    float *y;
+    const Activation *x;
+    const float *weight, *bias, *running_mean, *running_var;
+    Activation *y;
     AmdimPool *pool;
 } NormalizeJob;
 
 typedef struct {
-    const float *dy, *x, *weight, *statistics, *mask; /* mask: y, where a ReLU follows */
-    float *dx, *dweight, *dbias;
+    const Activation *dy, *x, *mask; /* mask: y, where a ReLU follows */
+    const float *weight, *statistics;
+    Activation *dx;
+    float *dweight, *dbias;
     float *partial; /* BATCHNORM_GRAD_BY_VIEW: (views, 2, channels) of double: sums of dy, of dy * z */
     AmdimPool *pool;
 } BatchnormGradJob;
 
-typedef float *BatchnormFunction(AmdimPool *pool, BatchnormJob job);
-typedef float *NormalizeFunction(AmdimPool *pool, NormalizeJob job);
-typedef float *BatchnormGradFunction(AmdimPool *pool, BatchnormGradJob job);
+typedef Activation *BatchnormFunction(AmdimPool *pool, BatchnormJob job);
+typedef Activation *NormalizeFunction(AmdimPool *pool, NormalizeJob job);
+typedef Activation *BatchnormGradFunction(AmdimPool *pool, BatchnormGradJob job);
 
 typedef struct {
     int views, rows, channels; /* x (views, rows, channels); a view's rows are its images' positions */
@@ -80,7 +85,7 @@ INLINE int batchnorm_first(int channels, int part)
 }
 
 /* Asks for the channels of a row to come: rows are too far apart for a processor to foresee. */
-INLINE void batchnorm_ask(const float *row, ptrdiff_t channels, int width)
+INLINE void batchnorm_ask(const Activation *row, ptrdiff_t channels, int width)
 {
     enum { AHEAD = 16 }; /* rows */
     for (int i = 0; i < width; i += LINE)
@@ -113,19 +118,20 @@ typedef struct {
     double rest[BATCHNORM_WIDTH], squares[BATCHNORM_WIDTH];
 } BatchnormSums;
 
-#define DISTANCE(mean, i) (x[(size_t)row * b.channels + i] - mean[i])
+#define DISTANCE(mean, i) (activation(x[(size_t)row * b.channels + i]) - mean[i])
 /* Adds a group's sums over a block of rows. */
-INLINE void batchnorm_add_rows(int group, const float *x, ptrdiff_t stride, int rows, double *sum)
+INLINE void batchnorm_add_rows(int group, const Activation *x, ptrdiff_t stride, int rows, double *sum)
 {
     Vec part[BATCHNORM_GROUP];
     EACH_OF_GROUP(v) part[v] = (Vec){0};
-    ROLLED for (int row = 0; row < rows; row++, x += stride) EACH_OF_GROUP(v) part[v] += load(x + v * LANES);
+    ROLLED for (int row = 0; row < rows; row++, x += stride) EACH_OF_GROUP(v) part[v] +=
+        load_activations(x + v * LANES);
     batchnorm_add(group, sum, part);
 }
 
 /* And of distances from the mean, and of their squares. */
-INLINE void batchnorm_add_distances(int group, const float *x, ptrdiff_t stride, int rows, const float *mean,
-                                    double *sum, double *squares)
+INLINE void batchnorm_add_distances(int group, const Activation *x, ptrdiff_t stride, int rows,
+                                    const float *mean, double *sum, double *squares)
 {
     Vec part[BATCHNORM_GROUP], square[BATCHNORM_GROUP], middle[BATCHNORM_GROUP];
     EACH_OF_GROUP(v)
@@ -135,7 +141,7 @@ INLINE void batchnorm_add_distances(int group, const float *x, ptrdiff_t stride,
     }
     ROLLED for (int row = 0; row < rows; row++, x += stride) EACH_OF_GROUP(v)
     {
-        const Vec distance = load(x + v * LANES) - middle[v];
+        const Vec distance = load_activations(x + v * LANES) - middle[v];
         part[v] += distance;
         square[v] += distance * distance;
     }
@@ -145,20 +151,20 @@ INLINE void batchnorm_add_distances(int group, const float *x, ptrdiff_t stride,
 
 /* The sum of distances from a first mean corrects it to far below a float's last place, which matters where a
  * channel's mean is large beside its deviation. */
-INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormSums *to)
+INLINE void batchnorm_sums_of(Batchnorm b, const Activation *x, int width, BatchnormSums *to)
 {
     const int whole = width / LANES * LANES;
     double sum[BATCHNORM_WIDTH] = {0}, drift[BATCHNORM_WIDTH] = {0};
     ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
     {
-        const float *rows = x + (size_t)block * b.channels;
+        const Activation *rows = x + (size_t)block * b.channels;
         const int count = MIN_OF(BATCHNORM_BLOCK, b.rows - block);
         float last[LANES] = {0};
         for (int row = 0; row < count; row++)
             batchnorm_ask(rows + (size_t)row * b.channels, b.channels, width);
         EACH_GROUP(i, width, batchnorm_add_rows(group, rows + i, b.channels, count, sum + i));
         ROLLED for (int row = 0; row < count; row++) for (int i = whole; i < width; i++) last[i - whole] +=
-            rows[(size_t)row * b.channels + i];
+            activation(rows[(size_t)row * b.channels + i]);
         for (int i = whole; i < width; i++)
             sum[i] += last[i - whole];
     }
@@ -168,7 +174,7 @@ INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormS
     }
     ROLLED for (int block = 0; block < b.rows; block += BATCHNORM_BLOCK)
     {
-        const float *rows = x + (size_t)block * b.channels;
+        const Activation *rows = x + (size_t)block * b.channels;
         const int count = MIN_OF(BATCHNORM_BLOCK, b.rows - block);
         float last[LANES] = {0}, square[LANES] = {0};
         EACH_GROUP(i, width,
@@ -176,7 +182,7 @@ INLINE void batchnorm_sums_of(Batchnorm b, const float *x, int width, BatchnormS
                                            to->squares + i));
         ROLLED for (int row = 0; row < count; row++) for (int i = whole; i < width; i++)
         {
-            const float distance = rows[(size_t)row * b.channels + i] - to->mean[i];
+            const float distance = activation(rows[(size_t)row * b.channels + i]) - to->mean[i];
             last[i - whole] += distance;
             square[i - whole] += distance * distance;
         }
@@ -212,8 +218,8 @@ INLINE void batchnorm_move_part(const BatchnormJob *j, double rows, const Batchn
 INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, const BatchnormJob *j,
                             const BatchnormSums *sums, int view, int first, int width)
 {
-    const float *x = j->x + (size_t)view * b.rows * b.channels + first;
-    float *y = j->y + (size_t)view * b.rows * b.channels + first;
+    const Activation *x = j->x + (size_t)view * b.rows * b.channels + first;
+    Activation *y = j->y + (size_t)view * b.rows * b.channels + first;
     float *kept = j->statistics + (size_t)view * 2 * b.channels + first;
     float scale[BATCHNORM_WIDTH], shift[BATCHNORM_WIDTH];
     for (int i = 0; i < width; i++) {
@@ -227,7 +233,7 @@ INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, const Batchnorm
         ELEMENTWISE for (int i = 0; i < width; i++)
         {
             const float value = DISTANCE(sums->mean, i) * scale[i] + shift[i];
-            y[(size_t)row * b.channels + i] = relu && !(value > 0) ? 0 : value;
+            y[(size_t)row * b.channels + i] = activation_of(relu && !(value > 0) ? 0 : value);
         }
     }
 }
@@ -294,8 +300,9 @@ SHARED void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int fi
             ELEMENTWISE for (int i = 0; i < width; i++)
             {
                 const size_t at = (size_t)row * b.channels + c + i;
-                const float value = (j->x[at] - j->running_mean[c + i]) * scale[i] + j->bias[c + i];
-                j->y[at] = relu && !(value > 0) ? 0 : value;
+                const float value =
+                    (activation(j->x[at]) - j->running_mean[c + i]) * scale[i] + j->bias[c + i];
+                j->y[at] = activation_of(relu && !(value > 0) ? 0 : value);
             }
     }
 }
@@ -307,15 +314,17 @@ typedef struct {
 
 /* One view of the operands, from channel `first` on. */
 typedef struct {
-    const float *x, *dy, *mask, *mean, *inv;
-    float *dx;
+    const Activation *x, *dy, *mask;
+    const float *mean, *inv;
+    Activation *dx;
 } BatchnormGradView;
 
 INLINE BatchnormGradView batchnorm_grad_view(Batchnorm b, bool relu, const BatchnormGradJob *j, int view,
                                              int first)
 {
     const size_t begin = (size_t)view * b.rows * b.channels + first;
-    const float *mean = j->statistics + (size_t)view * 2 * b.channels + first, *dy = j->dy + begin;
+    const float *mean = j->statistics + (size_t)view * 2 * b.channels + first;
+    const Activation *dy = j->dy + begin;
     return (BatchnormGradView){.x = j->x + begin,
                                .dy = dy,
                                .mask = relu ? j->mask + begin : dy,
@@ -324,7 +333,7 @@ INLINE BatchnormGradView batchnorm_grad_view(Batchnorm b, bool relu, const Batch
                                .dx = j->dx ? j->dx + begin : NULL};
 }
 
-#define DY(at) (relu && !(v.mask[at] > 0) ? 0 : v.dy[at])
+#define DY(at) (relu && !(activation(v.mask[at]) > 0) ? 0 : activation(v.dy[at]))
 #define PLACE  ((size_t)row * b.channels + i)
 /* Adds a group's sums over a block of rows that begins at `at`. */
 INLINE void batchnorm_grad_add(int group, Batchnorm b, bool relu, BatchnormGradView v, int i, int rows,
@@ -339,11 +348,11 @@ INLINE void batchnorm_grad_add(int group, Batchnorm b, bool relu, BatchnormGradV
     }
     ROLLED for (int row = 0; row < rows; row++, at += (size_t)b.channels) EACH_OF_GROUP(k)
     {
-        Vec dy = load(v.dy + at + k * LANES);
+        Vec dy = load_activations(v.dy + at + k * LANES);
         if (relu)
-            dy = where_positive(load(v.mask + at + k * LANES), dy);
+            dy = where_positive(load_activations(v.mask + at + k * LANES), dy);
         sum[k] += dy;
-        dot[k] += dy * (load(v.x + at + k * LANES) - mean[k]) * inv[k];
+        dot[k] += dy * (load_activations(v.x + at + k * LANES) - mean[k]) * inv[k];
     }
     batchnorm_add(group, to->sum + i, sum);
     batchnorm_add(group, to->dot + i, dot);
@@ -363,9 +372,10 @@ INLINE void batchnorm_grad_sums_of(Batchnorm b, bool relu, BatchnormGradView v, 
                    batchnorm_grad_add(group, b, relu, v, i, count, (size_t)block * b.channels + i, to));
         ROLLED for (int row = block; row < block + count; row++) for (int i = whole; i < width; i++)
         {
-            const float dy = v.dy[PLACE], gate = v.mask[PLACE], kept = relu && !(gate > 0) ? 0 : dy;
+            const float dy = activation(v.dy[PLACE]), gate = activation(v.mask[PLACE]),
+                        kept = relu && !(gate > 0) ? 0 : dy;
             sum[i - whole] += kept;
-            dot[i - whole] += kept * (v.x[PLACE] - v.mean[i]) * v.inv[i];
+            dot[i - whole] += kept * (activation(v.x[PLACE]) - v.mean[i]) * v.inv[i];
         }
         for (int i = whole; i < width; i++) {
             to->sum[i] += sum[i - whole];
@@ -388,14 +398,16 @@ INLINE void batchnorm_grad_apply(Batchnorm b, double rows, bool relu, BatchnormG
     for (int row = 0; row < b.rows; row++) {
         ROLLED for (int i = 0; i < whole; i += LANES)
         {
-            Vec dy = load(v.dy + PLACE);
+            Vec dy = load_activations(v.dy + PLACE);
             if (relu)
-                dy = where_positive(load(v.mask + PLACE), dy);
-            store(v.dx + PLACE, load(scale + i) * (dy - load(shift + i) -
-                                                   (load(v.x + PLACE) - load(v.mean + i)) * load(slope + i)));
+                dy = where_positive(load_activations(v.mask + PLACE), dy);
+            store_activations(v.dx + PLACE,
+                              load(scale + i) *
+                                  (dy - load(shift + i) -
+                                   (load_activations(v.x + PLACE) - load(v.mean + i)) * load(slope + i)));
         }
-        SCALAR for (int i = whole; i < width; i++) v.dx[PLACE] =
-            scale[i] * (DY(PLACE) - shift[i] - (v.x[PLACE] - v.mean[i]) * slope[i]);
+        SCALAR for (int i = whole; i < width; i++) v.dx[PLACE] = activation_of(
+            scale[i] * (DY(PLACE) - shift[i] - (activation(v.x[PLACE]) - v.mean[i]) * slope[i]));
     }
 }
 #undef DY

@@ -23,6 +23,14 @@ enum {
     STREAM_DEPTH = 128, /* rows of a panel of a streamed weight that lie in the L1 (streamed.h) */
 };
 
+/* ---- maps of bfloat16 (bfloat16.h) ---- */
+
+/* Floats of what a part takes, x and y: half of a small L2. Of dx by Winograd, whose products want many
+ * tiles. And of the images that a weight's gradient takes together: of a last cache. */
+enum { BFLOAT16_BLOCK = 1 << 16, BFLOAT16_SUMS = 1 << 18, BFLOAT16_SUM_BLOCK = 3 << 19 };
+/* Floats up to a whole line. */
+#define ROUNDED_UP(floats) (((floats) + LINE - 1) / LINE * LINE)
+
 /* Of a worker's scratch for a weight's gradient by vectors: a block of packed dy, copied rows of x, where
  * there are some, and where the patches of two blocks lie, in numbers of 8 bytes. */
 #define GRAD_W_SCRATCH(panel, copied) (SUM_BLOCK * ((panel) + (copied) + 2 * 2))
@@ -81,12 +89,12 @@ enum {
 /* ---- matrix tiles (tiles.h, tile_sums.h) ---- */
 
 enum {
-    TILE = 16,          /* rows of a tile, and columns of its sums */
-    TILE_PAIR = 32,     /* rows, or columns, of a pair of tiles: a panel */
-    STEP = 32,          /* numbers of a row that one product of the unit takes */
-    PARTS_OF_FLOAT = 3, /* bfloat16 numbers whose sum is a float */
-    PAIR_FLOATS = PARTS_OF_FLOAT * TILE_PAIR * STEP / 2, /* of a step of a pair, numbers of two bytes */
+    TILE = 16,      /* rows of a tile, and columns of its sums */
+    TILE_PAIR = 32, /* rows, or columns, of a pair of tiles: a panel */
+    STEP = 32,      /* numbers of a row that one product of the unit takes */
 };
+/* Of a step of a pair, whose floats are so many parts of two bytes. */
+#define PAIR_FLOATS(parts) ((parts)*TILE_PAIR * STEP / 2)
 
 /* Products: the most pixels of a block and the most steps whose parts lie in a cache at once, and the panels
  * whose sums wait there for further steps. */

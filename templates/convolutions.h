@@ -68,7 +68,7 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 #define CONV_GRAD_X_WINOGRAD(name, shape, by, tail, parts)                                                   \
     FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Winograd, ((Winograd){shape, by}),                            \
                        winograd_pack_transposed(s, j->weight, part, j->packed), PANELS(depth_of(s)),         \
-                       winograd_grad_x(s, j, amdim_scratch(j->pool, worker), tail,                           \
+                       winograd_grad_x(s, j, j->dy, amdim_scratch(j->pool, worker), tail,                    \
                                        piece(s.c.images, part, parts), piece(s.c.images, part + 1, parts)),  \
                        parts)
 
@@ -165,7 +165,7 @@ typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
  * ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    const float *dy;
+    const Activation *dy;
     float *db, *partial; /* partial: (slices, channels) of double */
     bool more;           /* added to what db holds */
     AmdimPool *pool;
@@ -178,17 +178,17 @@ typedef float *BiasGradFunction(AmdimPool *pool, BiasGradJob job);
                        slices, bias_grad_end(s, j, slices), 1)
 
 /* total += the sums of some vectors' channels over pixels that are `channels` apart. */
-INLINE void bias_grad_vectors(const float *dy, int pixels, int channels, int vectors, double *total)
+INLINE void bias_grad_vectors(const Activation *dy, int pixels, int channels, int vectors, double *total)
 {
     Vec sum[4] = {(Vec){0}};
     for (int p = 0; p < pixels; p++, dy += channels)
-        UNROLL for (int v = 0; v < vectors; v++) sum[v] += load(dy + v * LANES);
+        UNROLL for (int v = 0; v < vectors; v++) sum[v] += load_activations(dy + v * LANES);
     for (int v = 0; v < vectors; v++)
         for (int i = 0; i < LANES; i++)
             total[v * LANES + i] += ELEMENT(sum[v], i);
 }
 
-INLINE void bias_grad_block(const float *dy, int pixels, int channels, double *total)
+INLINE void bias_grad_block(const Activation *dy, int pixels, int channels, double *total)
 {
     const int fours = channels / (4 * LANES) * (4 * LANES), whole = channels / LANES * LANES;
     for (int c = 0; c < fours; c += 4 * LANES)
@@ -198,7 +198,7 @@ INLINE void bias_grad_block(const float *dy, int pixels, int channels, double *t
     for (int c = whole; c < channels; c++) {
         float sum = 0;
         for (int p = 0; p < pixels; p++)
-            sum += dy[(ptrdiff_t)p * channels + c];
+            sum += activation(dy[(ptrdiff_t)p * channels + c]);
         total[c] += sum;
     }
 }

@@ -124,6 +124,98 @@ INLINE void store(float *p, Vec v)
     *(Vec *)p = v;
 }
 
+/* ---- numbers of maps ---- */
+
+/* What activations and their gradients are, which a program says (precision bfloat16). Operations that read
+ * them as they come do so by these. */
+#ifndef MAPS_ARE_BFLOAT16
+#define MAPS_ARE_BFLOAT16 0
+#endif
+#if MAPS_ARE_BFLOAT16
+/* A float's first 16 bits, 8 of its mantissa's 24. */
+typedef struct {
+    uint16_t bits;
+} Bfloat16;
+
+INLINE float float_of(Bfloat16 number)
+{
+    const uint32_t bits = (uint32_t)number.bits << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The nearest, of two the even one; what is no number stays so. */
+INLINE Bfloat16 bfloat16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (Bfloat16){(uint16_t)(x == x ? rounded : bits >> 16 | 0x40)};
+}
+
+typedef Bfloat16 Activation;
+
+INLINE float activation(Activation a)
+{
+    return float_of(a);
+}
+
+INLINE Activation activation_of(float x)
+{
+    return bfloat16_of(x);
+}
+
+#if HAS_VECTORS
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+
+INLINE Vec load_activations(const Activation *p)
+{
+    return (Vec)(__builtin_convertvector(*(const Halves *)(const void *)p, Words) << 16);
+}
+
+INLINE void store_activations(Activation *p, Vec v)
+{
+    const Words bits = (Words)v, rounded = bits + 0x7fff + (bits >> 16 & 1), is_number = (Words)(v == v);
+    *(Halves *)(void *)p =
+        __builtin_convertvector(((rounded & is_number) | ((bits | 0x400000) & ~is_number)) >> 16, Halves);
+}
+#else
+INLINE Vec load_activations(const Activation *p)
+{
+    return float_of(*p);
+}
+
+INLINE void store_activations(Activation *p, Vec v)
+{
+    *p = bfloat16_of(v);
+}
+#endif
+#else
+typedef float Activation;
+
+INLINE float activation(Activation a)
+{
+    return a;
+}
+
+INLINE Activation activation_of(float x)
+{
+    return x;
+}
+
+INLINE Vec load_activations(const Activation *p)
+{
+    return load(p);
+}
+
+INLINE void store_activations(Activation *p, Vec v)
+{
+    store(p, v);
+}
+#endif
+
 /* v where gate > 0, else 0. */
 INLINE Vec where_positive(Vec gate, Vec v)
 {
@@ -192,7 +284,7 @@ INLINE float over_root(float x, double square)
 /* A function of one round, in `parts` parts; it returns the job's `result`. */
 #define FUNCTION_OF_A_ROUND(name, Job, result, Shape, shape, run, parts)                                     \
     ROUND(name##_part, Job, Shape, shape, run)                                                               \
-    FUNCTION float *name(AmdimPool *pool, Job job)                                                           \
+    FUNCTION __typeof__(((Job *)0)->result) name(AmdimPool *pool, Job job)                                   \
     {                                                                                                        \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_part, &job, parts);                                                      \
@@ -203,7 +295,7 @@ INLINE float over_root(float x, double square)
 #define FUNCTION_OF_ROUNDS(name, Job, result, Shape, shape, first, firsts, second, seconds)                  \
     ROUND(name##_first, Job, Shape, shape, first)                                                            \
     ROUND(name##_second, Job, Shape, shape, second)                                                          \
-    FUNCTION float *name(AmdimPool *pool, Job job)                                                           \
+    FUNCTION __typeof__(((Job *)0)->result) name(AmdimPool *pool, Job job)                                   \
     {                                                                                                        \
         const Shape s = shape;                                                                               \
         (void)s;                                                                                             \
@@ -365,8 +457,41 @@ typedef struct {
     const float *x, *dy;
     float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
     bool more;           /* added to what dw holds */
+    bool narrow;         /* x and dy are numbers of bfloat16: what a kernel copies it takes to floats */
     AmdimPool *pool;
 } ConvGradWJob;
+
+/* The same on maps as a program has them, which some kernels read and write as they come. */
+#if MAPS_ARE_BFLOAT16
+typedef struct {
+    const Bfloat16 *x, *addend;
+    const float *weight, *bias;
+    Bfloat16 *y;
+    float *packed;
+    AmdimPool *pool;
+} Bfloat16ConvJob;
+
+typedef struct {
+    const Bfloat16 *dy, *addend, *mask;
+    const float *weight;
+    Bfloat16 *dx;
+    float *packed;
+    AmdimPool *pool;
+} Bfloat16ConvGradXJob;
+
+typedef struct {
+    const Bfloat16 *x, *dy;
+    float *dw, *partial;
+    bool more;
+    AmdimPool *pool;
+} Bfloat16ConvGradWJob;
+
+typedef Bfloat16ConvJob MapConvJob;
+typedef Bfloat16ConvGradWJob MapConvGradWJob;
+#else
+typedef ConvJob MapConvJob;
+typedef ConvGradWJob MapConvGradWJob;
+#endif
 
 /* Of which factor a weight's gradient skips zeros. */
 enum { BY_X, BY_DY };

@@ -28,7 +28,8 @@ enum { TENSOR_ALIGNMENT = 16 }; /* floats */
 
 /* Temporaries lie in one arena, each at the place that the compiler planned for it while it lives: so many
  * bytes from its beginning, `arena` in the function at hand. */
-#define AT(bytes) ((float *)(void *)(arena + (bytes)))
+#define AT(bytes)     ((float *)(void *)(arena + (bytes)))
+#define MAP_AT(bytes) ((Activation *)(void *)(arena + (bytes)))
 
 /* A running statistic that the step moves. */
 #define RUNNING(field) (p->field)

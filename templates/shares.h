@@ -44,7 +44,7 @@ static inline float *reduce_shares(AmdimStep *s, int shares, const float *give, 
 /* ---- batch normalisation ---- */
 
 typedef struct {
-    const float *x;
+    const Activation *x;
     float
         *sums; /* (views, BATCHNORM_SUM_ROWS, channels): mean, what of it no float holds, squares about it */
     AmdimPool *pool;
@@ -54,7 +54,7 @@ typedef struct {
     BatchnormJob of;
     const float *all; /* (shares, views, BATCHNORM_SUM_ROWS, channels) */
     bool moves;       /* the running statistics: of a process's shares, the first does */
-    float *y;
+    Activation *y;
     AmdimPool *pool;
 } BatchnormShareJob;
 
@@ -67,14 +67,14 @@ typedef struct {
 typedef struct {
     BatchnormGradJob of;
     const float *sums, *all; /* its own; (shares, views, 2, channels) */
-    float *dx;
+    Activation *dx;
     AmdimPool *pool;
 } BatchnormGradShareJob;
 
 typedef float *BatchnormSumsFunction(AmdimPool *pool, BatchnormSumsJob job);
-typedef float *BatchnormShareFunction(AmdimPool *pool, BatchnormShareJob job);
+typedef Activation *BatchnormShareFunction(AmdimPool *pool, BatchnormShareJob job);
 typedef float *BatchnormGradSumsFunction(AmdimPool *pool, BatchnormGradSumsJob job);
-typedef float *BatchnormGradShareFunction(AmdimPool *pool, BatchnormGradShareJob job);
+typedef Activation *BatchnormGradShareFunction(AmdimPool *pool, BatchnormGradShareJob job);
 
 /* BATCHNORM_SUMS, BATCHNORM_SHARE: batchnorm.h's BATCHNORM in two, between which shares meet; likewise its
  * gradient, whose dweight and dbias are the share's own. `rows` are a share's, of one view. */

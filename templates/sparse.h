@@ -48,10 +48,10 @@ INLINE uint64_t nonzero_of_64(const float *x)
 
 /* ---- rows of a product ---- */
 
-/* What will be read soon: `lines` lines of each of some pixels, `step` floats apart. A little of it is
+/* What will be read soon: `lines` lines of each of some pixels, `step` numbers apart. A little of it is
  * asked for with each row, so that it arrives without holding them up. */
 typedef struct {
-    const float *at;
+    const Activation *at;
     ptrdiff_t step;
     int lines;
     int share; /* pixels a row, in 1/65536 */
@@ -305,14 +305,15 @@ INLINE void sparse_grad_x(Conv c, const ConvGradXJob *j, float *scratch, int tai
  * or transposed by dy. A part has up to SPARSE_ROWS of these rows and a slice of the pixels; slices add up
  * afterwards, in their order. */
 typedef struct {
-    const float *left, *right; /* (pixels, rows), the one with zeros; and the map of the other's patches */
+    const Activation *left,
+        *right; /* (pixels, rows), the one with zeros; and the map of the other's patches */
     int rows;
     Conv of; /* right is its x, a patch `columns` long */
     int columns, slices;
     float *partial; /* (slices, rows, columns) */
 } SparseSum;
 
-INLINE SparseSum sparse_sum_by(int factor, Conv c, const ConvGradWJob *j, int slices)
+INLINE SparseSum sparse_sum_by(int factor, Conv c, const MapConvGradWJob *j, int slices)
 {
     if (factor == BY_DY)
         return (SparseSum){j->dy, j->x, c.out, c, depth_of_patch(c), slices, j->partial};
@@ -327,7 +328,8 @@ typedef struct {
 } SparseBlock;
 
 /* A line of each of up to 32 pixels, `step` apart; in bit i of set[k]: number k of pixel i is not zero. */
-INLINE void sparse_copy_line(const float *from, ptrdiff_t step, int pixels, float *to, uint32_t set[LINE])
+INLINE void sparse_copy_line(const Activation *from, ptrdiff_t step, int pixels, float *to,
+                             uint32_t set[LINE])
 {
     typedef uint32_t Set __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
     Set sum[LINE / LANES], bit = {0};
@@ -336,7 +338,7 @@ INLINE void sparse_copy_line(const float *from, ptrdiff_t step, int pixels, floa
     for (int i = 0; i < pixels; i++, bit += bit)
         UNROLL for (int v = 0; v < LINE / LANES; v++)
         {
-            const Vec x = load(from + i * step + v * LANES);
+            const Vec x = load_activations(from + i * step + v * LANES);
             store(to + i * SPARSE_STEP + v * LANES, x);
             sum[v] |= (Set)(x != (Vec){0}) & bit;
         }
@@ -344,7 +346,7 @@ INLINE void sparse_copy_line(const float *from, ptrdiff_t step, int pixels, floa
 }
 
 /* `rows` numbers of each pixel, from which on, and where they are not zero. */
-INLINE void sparse_block_rows(const float *from, ptrdiff_t step, int pixels, int rows, SparseBlock *b)
+INLINE void sparse_block_rows(const Activation *from, ptrdiff_t step, int pixels, int rows, SparseBlock *b)
 {
     for (int row = 0; row < rows; row += LINE) {
         uint32_t low[LINE], high[LINE];
@@ -380,9 +382,11 @@ INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixe
     const int run = s->of.kernel * s->of.in; /* floats of a patch that lie together */
     for (int panel = 0; panel < GROUP; panel++) {
         const int at = column + panel * PANEL;
-        const float *right = s->right + (size_t)(at / run) * s->of.side * s->of.in + at % run;
+        const Activation *right = s->right + (size_t)(at / run) * s->of.side * s->of.in + at % run;
         for (int i = 0; i < pixels; i++)
-            memcpy(b->panels + (panel * DEPTH_BLOCK + i) * PANEL, right + from[i], sizeof(float) * PANEL);
+            UNROLL for (int v = 0; v < VECTORS; v++)
+                store(b->panels + (panel * DEPTH_BLOCK + i) * PANEL + v * LANES,
+                      load_activations(right + from[i] + v * LANES));
     }
 }
 
@@ -404,7 +408,7 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
         const int begin = block * DEPTH_BLOCK, count = MIN_OF(DEPTH_BLOCK, pixels - begin);
         size_t from[DEPTH_BLOCK];
         patches_at(s->of, begin, count, pixels, from);
-        const float *left = s->left + (size_t)begin * s->rows + row;
+        const Activation *left = s->left + (size_t)begin * s->rows + row;
         sparse_block_rows(left, s->rows, count, rows, &b);
         const int share = DEPTH_BLOCK * 65536 / rows;
         SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, rows / LINE, share};
@@ -439,14 +443,14 @@ INLINE int sparse_grad_w_parts(Conv c, int factor, int slices)
     return CEIL_DIV(factor == BY_DY ? c.out : c.in, SPARSE_ROWS) * slices;
 }
 
-INLINE void sparse_grad_w(Conv c, const ConvGradWJob *j, float *scratch, int factor, int slices, int part)
+INLINE void sparse_grad_w(Conv c, const MapConvGradWJob *j, float *scratch, int factor, int slices, int part)
 {
     const SparseSum sum = sparse_sum_by(factor, c, j, slices);
     sparse_sum(&sum, scratch, part);
 }
 
 /* Part `part` of `parts` of dw from the slices. */
-INLINE void sparse_grad_w_end(Conv c, const ConvGradWJob *j, int factor, int slices, int part, int parts)
+INLINE void sparse_grad_w_end(Conv c, const MapConvGradWJob *j, int factor, int slices, int part, int parts)
 {
     if (factor == BY_DY)
         sum_transposed(j->partial, slices, depth_of_patch(c), c.out, j->more, j->dw, part, parts);

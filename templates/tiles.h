@@ -6,6 +6,11 @@
  *
  *   first . last + first . middle + middle . middle + middle . first + first . first + last . first
  *
+ * With PARTS_OF_FLOAT of 2 they are rounded, a float is their sum but for 2^-17 of it, and three products are
+ * made (precision bfloat16x3):
+ *
+ *   first . last + last . first + first . first
+ *
  * What is left out is less than 2^-23 of a product, about what float rounds off each; sums come out nearer to
  * the exact ones than those of fused multiply-adds one after the other (docs/performance-notebook.md). Six of
  * these products take less than half of the time of vectors. So here every product is made whole: what other
@@ -26,6 +31,10 @@
 #include "kernels.h"
 #include <stdatomic.h>
 
+#ifndef PARTS_OF_FLOAT
+#define PARTS_OF_FLOAT 3 /* numbers of bfloat16 that stand for a float */
+#endif
+
 /* Numbers of bfloat16: of a tile, and of a step of a pair. */
 enum {
     TILE_NUMBERS = TILE * STEP,
@@ -34,7 +43,8 @@ enum {
 };
 _Static_assert((int)PANEL == (int)TILE_PAIR && (int)TILE_PAIR == 2 * (int)TILE && (int)LANES == (int)TILE,
                "a panel is a pair of tiles, a vector a tile's row");
-_Static_assert((int)PAIR_NUMBERS == 2 * (int)PAIR_FLOATS, "memory is planned for numbers of two bytes");
+_Static_assert((int)PAIR_NUMBERS == 2 * PAIR_FLOATS(PARTS_OF_FLOAT),
+               "memory is planned for numbers of two bytes");
 
 #define STEPS(depth) CEIL_DIV(depth, STEP)
 
@@ -87,6 +97,15 @@ INLINE void tiles_end(void)
 #define OPAQUE(v) (void)(v)
 #endif
 
+/* Of a float that has no third part, the nearest number of bfloat16, of two the even one, in place of its
+ * first bits: what is left is half as large. */
+INLINE Vec round_part(Vec v)
+{
+    typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+    const Words bits = (Words)v;
+    return PARTS_OF_FLOAT < 3 ? (Vec)(bits + 0x7fff + (bits >> 16 & 1)) : v;
+}
+
 /* A step of a row: numbers 0 to 15 and 16 to 31, to the same row of a tile of each part, which lie `apart`
  * numbers from each other. */
 INLINE void split(Vec low, Vec high, Part *row, ptrdiff_t apart)
@@ -95,11 +114,12 @@ INLINE void split(Vec low, Vec high, Part *row, ptrdiff_t apart)
     const Words first = (Words){0} + 0xffff0000u;
     UNROLL for (int part = 0; part < PARTS_OF_FLOAT; part++)
     {
-        Words upper = (Words)low >> 16;
+        const Words l = (Words)round_part(low), h = (Words)round_part(high);
+        Words upper = l >> 16;
         OPAQUE(upper);
-        *(Words *)(void *)(row + part * apart) = upper | ((Words)high & first);
-        low -= (Vec)((Words)low & first);
-        high -= (Vec)((Words)high & first);
+        *(Words *)(void *)(row + part * apart) = upper | (h & first);
+        low -= (Vec)(l & first);
+        high -= (Vec)(h & first);
     }
 }
 
@@ -261,7 +281,7 @@ INLINE int last_share(Shares *s)
 
 /* ---- a step ---- */
 
-enum { PRODUCTS = 6 }; /* of parts, for one of floats */
+enum { PRODUCTS = PARTS_OF_FLOAT == 3 ? 6 : 3 }; /* of parts, for one of floats */
 
 /* Tiles 4 to 7 for product `number` of a step; what the one before has left there stays. `line`: numbers from
  * a tile of the right factor to the next. */
@@ -273,6 +293,7 @@ INLINE void load_factors(int number, const Part *left, const Part *right, ptrdif
 #define RIGHT(part)                                                                                          \
     TILE_LOAD(6, right + (part)*2 * line, 64);                                                               \
     TILE_LOAD(7, right + ((part)*2 + 1) * line, 64)
+#if PARTS_OF_FLOAT == 3
     switch (number) {
     case 0:
         LEFT(0);
@@ -284,6 +305,19 @@ INLINE void load_factors(int number, const Part *left, const Part *right, ptrdif
     case 4: LEFT(0); break;
     case 5: LEFT(2); break;
     }
+#else
+    switch (number) {
+    case 0:
+        LEFT(0);
+        RIGHT(1);
+        break;
+    case 1:
+        LEFT(1);
+        RIGHT(0);
+        break;
+    case 2: LEFT(0); break;
+    }
+#endif
 #undef LEFT
 #undef RIGHT
 }

@@ -427,6 +427,14 @@ INLINE int grad_w_row(int rows, int tile, int tiles)
     return MIN_OF(HEIGHT_STEP * piece(CEIL_DIV(rows, HEIGHT_STEP), tile, tiles), rows);
 }
 
+/* `count` numbers of a map, which are of bfloat16 or floats; whole vectors of them first. */
+INLINE void copy_activations(const Activation *from, int count, float *to)
+{
+    const int whole = count / LANES * LANES;
+    ROLLED for (int i = 0; i < whole; i += LANES) store(to + i, load_activations(from + i));
+    SCALAR for (int i = whole; i < count; i++) to[i] = activation(from[i]);
+}
+
 /* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */
 SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, float *packed)
 {
@@ -444,8 +452,20 @@ SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, flo
     }
 }
 
+/* The same of a map's. */
+SHARED void pack_activations(const Activation *dy, int pixels, int columns, int width, float *packed)
+{
+    ROLLED for (int i = 0; i < pixels; i++, packed += PANEL)
+    {
+        __builtin_prefetch(dy + (size_t)i * columns + PANEL);
+        copy_activations(dy + (size_t)i * columns, width, packed);
+        SCALAR for (int k = width; k < PANEL; k++) packed[k] = 0;
+    }
+}
+
 /* Tiles of one of the kernel's rows (kernel*in floats), which is cut into tiles of heights that differ by one
  * at most: as many as go together. */
+enum { GROUP_TILES = GRAD_W_GROUP * MIN_OF((int)COPIED_ROWS, ROWS) / ROWS };
 typedef struct {
     int ky, count;
     int first[GRAD_W_GROUP + 1]; /* the first row of each, and behind the last */
@@ -454,7 +474,7 @@ typedef struct {
 INLINE GradWGroup grad_w_group(Conv c, int tile, int end)
 {
     const int run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS), from = tile % tiles;
-    GradWGroup g = {.ky = tile / tiles, .count = MIN_OF(MIN_OF(tiles - from, end - tile), GRAD_W_GROUP)};
+    GradWGroup g = {.ky = tile / tiles, .count = MIN_OF(MIN_OF(tiles - from, end - tile), GROUP_TILES)};
     ROLLED for (int i = 0; i <= g.count; i++) g.first[i] = grad_w_row(run, from + i, tiles);
     return g;
 }
@@ -469,6 +489,22 @@ SHARED void copy_rows(const float *x, const size_t *at, int pixels, int rows, pt
         ROLLED for (int r = 0; r < whole; r += LANES) store(to + r, load(from + r));
         SCALAR for (int r = whole; r < rows; r++) to[r] = from[r];
     }
+}
+
+/* The same of a map's. */
+SHARED void copy_rows_of_map(const Activation *x, const size_t *at, int pixels, int rows, ptrdiff_t step,
+                             float *to)
+{
+    ROLLED for (int i = 0; i < pixels; i++, to += step) copy_activations(x + at[i], rows, to);
+}
+
+/* Whether a job's maps are numbers of bfloat16. */
+#define IS_NARROW(j) (MAPS_ARE_BFLOAT16 && (j)->narrow)
+
+/* Number `at` of a map of a job that says what its numbers are. */
+INLINE const Activation *in_map(const float *map, size_t at)
+{
+    return (const Activation *)(const void *)map + at;
 }
 
 /* Of how many lines a copied pixel is: an odd number, so that pixels use all of the L1's sets. */
@@ -544,12 +580,20 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
                            .columns = c.out,
                            .first = block == b.first && !b.more};
             next = tile + g.count;
-            copy_rows(j->x + (size_t)g.ky * c.side * c.in + g.first[0], at, pixels, rows, t.step, x);
+            const size_t row = (size_t)g.ky * c.side * c.in + g.first[0];
+            if (IS_NARROW(j))
+                copy_rows_of_map(in_map(j->x, row), at, pixels, rows, t.step, x);
+            else
+                copy_rows(j->x + row, at, pixels, rows, t.step, x);
             ROLLED for (int panel = b.panel0; panel < b.panel1; panel++)
             {
                 const int column = panel * PANEL;
                 t.width = MIN_OF(PANEL, c.out - column);
-                pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, t.width, dy);
+                const size_t first = (size_t)block * c.out + column;
+                if (IS_NARROW(j))
+                    pack_activations(in_map(j->dy, first), pixels, c.out, t.width, dy);
+                else
+                    pack_pixels(j->dy + first, pixels, c.out, t.width, dy);
                 ROLLED for (int i = 0; i < g.count; i++)
                 {
                     t.x = x + (g.first[i] - g.first[0]);
@@ -562,11 +606,12 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
     }
 }
 
-/* GRAD_W_SCRATCH(PANEL, COPIES_ROWS ? COPIED_FLOATS : 0) floats of scratch. */
+/* GRAD_W_SCRATCH(PANEL, COPIED_FLOATS) floats of scratch, or without copied ones where no row is copied. */
 INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
 {
     enum { FEWEST_PANELS = 2, FEWEST_ROWS = 2 * LINE };
-    if (COPIES_ROWS && b.panel1 - b.panel0 >= FEWEST_PANELS && c.kernel * c.in >= FEWEST_ROWS)
+    if (IS_NARROW(j) ||
+        (COPIES_ROWS && b.panel1 - b.panel0 >= FEWEST_PANELS && c.kernel * c.in >= FEWEST_ROWS))
         grad_w_copied(c, j, scratch, b);
     else
         grad_w_in_place(c, j, scratch, b);

@@ -106,27 +106,29 @@ INLINE void store_more(bool more, float *to, Vec v)
     store(to, more ? (Vec)(load(to) + v) : v);
 }
 
-/* A function for a matrix M (rows, columns), or the transposed of one, BY_COLUMN. */
-#define DEFINE_TRANSFORM(name, order, matrix, rows, columns)                                                 \
+/* A function for a matrix M (rows, columns), or the transposed of one, BY_COLUMN, of what lies as numbers of
+ * a type. */
+#define DEFINE_TRANSFORM(name, Number, load_numbers, order, matrix, rows, columns)                           \
     SHARED void name(const Place *from, const Place *to, int channels, bool more)                            \
     {                                                                                                        \
         const Place in = *from, out = *to; /* for all a compiler knows, vectors are stored in them */        \
         ROLLED for (int c = 0; c < channels; c += LANES)                                                     \
         {                                                                                                    \
             Vec square[(columns) * (columns)], half[(rows) * (columns)], result[(rows) * (rows)];            \
-            const float *source = in.at + c;                                                                 \
+            const Number *source = (const Number *)(const void *)in.at + c;                                  \
             float *target = out.at + c;                                                                      \
             if (in.height >= (columns) && in.width >= (columns))                                             \
                 UNROLL for (int i = 0; i < (columns); i++, source += in.row_step)                            \
                 {                                                                                            \
                     OPAQUE_POINTER(source);                                                                  \
                     UNROLL for (int k = 0; k < (columns); k++) square[i * (columns) + k] =                   \
-                        load(source + k * in.step);                                                          \
+                        load_numbers(source + k * in.step);                                                  \
                 }                                                                                            \
             else                                                                                             \
                 EACH_OF(columns, columns, i, k)                                                              \
-            square[i * (columns) + k] =                                                                      \
-                i < in.height && k < in.width ? load(source + i * in.row_step + k * in.step) : (Vec){0};     \
+            square[i * (columns) + k] = i < in.height && k < in.width                                        \
+                                            ? load_numbers(source + i * in.row_step + k * in.step)           \
+                                            : (Vec){0};                                                      \
             EACH_OF(rows, columns, i, k)                                                                     \
             COMBINE(half[i * (columns) + k], order(matrix, i, l), square[l * (columns) + k], columns);       \
             EACH_OF(rows, rows, i, k)                                                                        \
@@ -153,12 +155,15 @@ typedef struct {
 } Transforms;
 
 #define DEFINE_TRANSFORMS(m, r)                                                                              \
-    DEFINE_TRANSFORM(cells_to_points_##m##_##r, BY_ROW, INPUT_##m##_##r, m + r - 1, m + r - 1)               \
-    DEFINE_TRANSFORM(points_to_cells_##m##_##r, BY_COLUMN, INPUT_##m##_##r, m + r - 1, m + r - 1)            \
-    DEFINE_TRANSFORM(taps_to_points_##m##_##r, BY_ROW, FILTER_##m##_##r, m + r - 1, r)                       \
-    DEFINE_TRANSFORM(points_to_taps_##m##_##r, BY_COLUMN, FILTER_##m##_##r, r, m + r - 1)                    \
-    DEFINE_TRANSFORM(points_to_outputs_##m##_##r, BY_ROW, OUTPUT_##m##_##r, m, m + r - 1)                    \
-    DEFINE_TRANSFORM(outputs_to_points_##m##_##r, BY_COLUMN, OUTPUT_##m##_##r, m + r - 1, m)                 \
+    DEFINE_TRANSFORM(cells_to_points_##m##_##r, Activation, load_activations, BY_ROW, INPUT_##m##_##r,       \
+                     m + r - 1, m + r - 1)                                                                   \
+    DEFINE_TRANSFORM(points_to_cells_##m##_##r, float, load, BY_COLUMN, INPUT_##m##_##r, m + r - 1,          \
+                     m + r - 1)                                                                              \
+    DEFINE_TRANSFORM(taps_to_points_##m##_##r, float, load, BY_ROW, FILTER_##m##_##r, m + r - 1, r)          \
+    DEFINE_TRANSFORM(points_to_taps_##m##_##r, float, load, BY_COLUMN, FILTER_##m##_##r, r, m + r - 1)       \
+    DEFINE_TRANSFORM(points_to_outputs_##m##_##r, float, load, BY_ROW, OUTPUT_##m##_##r, m, m + r - 1)       \
+    DEFINE_TRANSFORM(outputs_to_points_##m##_##r, Activation, load_activations, BY_COLUMN, OUTPUT_##m##_##r, \
+                     m + r - 1, m)                                                                           \
     __attribute__((unused)) static const Transforms TRANSFORMS_##m##_##r = {                                 \
         r,                                                                                                   \
         cells_to_points_##m##_##r,                                                                           \
@@ -281,13 +286,13 @@ INLINE Channels channels_from(Winograd w, int k)
 }
 
 /* Points of the cells' channels [first, last) of one tile. */
-SHARED void points_of_cells(const Winograd *w, const float *x, const Tile *tile, int first, int last,
+SHARED void points_of_cells(const Winograd *w, const Activation *x, const Tile *tile, int first, int last,
                             float *to, ptrdiff_t point_step)
 {
     ROLLED for (int k = first, run; k < last; k += run)
     {
         const Channels c = channels_from(*w, k);
-        const Place cells = place_at(tile->cells, x + tile->cell + c.at),
+        const Place cells = place_at(tile->cells, (const void *)(x + tile->cell + c.at)),
                     points = place(to + (k - first), points_of(*w) * point_step, point_step);
         run = MIN_OF(c.left, last - k);
         w->by->cells_to_points(&cells, &points, run, false);
@@ -295,10 +300,11 @@ SHARED void points_of_cells(const Winograd *w, const float *x, const Tile *tile,
 }
 
 /* Points of `channels` of one tile of dy. */
-SHARED void points_of_outputs(const Winograd *w, const float *dy, const Tile *tile, int channel, int channels,
-                              float *to, ptrdiff_t point_step)
+SHARED void points_of_outputs(const Winograd *w, const Activation *dy, const Tile *tile, int channel,
+                              int channels, float *to, ptrdiff_t point_step)
 {
-    const Place outputs = place_at(tile->outputs, dy + tile->pixel * (size_t)w->c.out + channel),
+    const Place outputs =
+                    place_at(tile->outputs, (const void *)(dy + tile->pixel * (size_t)w->c.out + channel)),
                 points = place(to, points_of(*w) * point_step, point_step);
     w->by->outputs_to_points(&outputs, &points, channels, false);
 }
@@ -384,10 +390,10 @@ INLINE Conv point_product(Winograd w)
 }
 
 /* A tile's outputs, from where they lie at m, rows `row_step` apart; then the tail. */
-SHARED void store_outputs(const Winograd *w, const ConvJob *j, int tail, const Tile *tile, const Place *m)
+SHARED void store_outputs(const Winograd *w, const MapConvJob *j, int tail, const Tile *tile, const Place *m)
 {
     const Place s = tile->outputs;
-    const ConvJob job = *j; /* for all a compiler knows, vectors are stored in it */
+    const MapConvJob job = *j; /* for all a compiler knows, vectors are stored in it */
     const int out = w->c.out;
     ROLLED for (int i = 0; i < s.height; i++) ROLLED for (int k = 0; k < s.width; k++)
     {
@@ -396,15 +402,21 @@ SHARED void store_outputs(const Winograd *w, const ConvJob *j, int tail, const T
         ROLLED for (int channel = 0; channel < out; channel += LANES)
         {
             const size_t to = at + (size_t)channel;
-            tail_vector(tail, job.y + to, load(from + channel), tail & TAIL_BIAS ? job.bias + channel : NULL,
-                        tail & TAIL_ADD ? job.addend + to : NULL, NULL);
+            Vec sum = load(from + channel);
+            if (tail & TAIL_BIAS)
+                sum += load(job.bias + channel);
+            if (tail & TAIL_ADD)
+                sum += load_activations(job.addend + to);
+            if (tail & TAIL_RELU)
+                sum = where_positive(sum, sum);
+            store_activations(job.y + to, sum);
         }
     }
 }
 
 /* Tiles [first, last) of a kind. Scratch: TILE_BLOCK tiles' points of the cells, then of the outputs, whose
  * place the outputs take. */
-SHARED void conv_kind(const Winograd *w, const ConvJob *j, float *scratch, int tail, int kind, int first,
+SHARED void conv_kind(const Winograd *w, const MapConvJob *j, float *scratch, int tail, int kind, int first,
                       int last)
 {
     const int depth = depth_of(*w), side = points_of(*w), square = side * side, out = w->c.out;
@@ -440,7 +452,7 @@ SHARED void conv_kind(const Winograd *w, const ConvJob *j, float *scratch, int t
 }
 
 /* Tiles [first, last) of all. */
-INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail, int first, int last)
+INLINE void winograd_conv(Winograd w, const MapConvJob *j, float *scratch, int tail, int first, int last)
 {
     ROLLED for (int kind = 0, begin = 0, end; kind < TILE_KINDS; kind++, begin = end)
     {
@@ -449,9 +461,9 @@ INLINE void winograd_conv(Winograd w, const ConvJob *j, float *scratch, int tail
     }
 }
 
-/* What tiles [first, last) of a kind add to dx. Scratch as for winograd_conv. */
-SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, float *scratch, int kind, int first,
-                        int last)
+/* What tiles [first, last) of a kind add to dx, in floats. Scratch as for winograd_conv. */
+SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, const Activation *dy, float *scratch,
+                        int kind, int first, int last)
 {
     const int depth = depth_of(*w), side = points_of(*w), square = side * side, out = w->c.out;
     const ptrdiff_t v_step = (ptrdiff_t)TILE_BLOCK * depth, m_step = (ptrdiff_t)TILE_BLOCK * out,
@@ -463,7 +475,7 @@ SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, float *scratch
         ROLLED for (int t = 0; t < tiles; t++)
         {
             const Tile tile = tile_at(*w, kind, block + t);
-            points_of_outputs(w, j->dy, &tile, 0, out, m + (ptrdiff_t)t * out, m_step);
+            points_of_outputs(w, dy, &tile, 0, out, m + (ptrdiff_t)t * out, m_step);
         }
         ROLLED for (int p = 0; p < square; p++)
         {
@@ -489,12 +501,13 @@ SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, float *scratch
     }
 }
 
-/* dx of images [first, last). */
-INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+/* dx of images [first, last), in floats, from dy as it comes. */
+INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, const Activation *dy, float *scratch, int tail,
+                            int first, int last)
 {
     conv_grad_x_begin(w.c, j, tail, first, last);
     ROLLED for (int kind = 0; kind < TILE_KINDS; kind++)
-        grad_x_kind(&w, j, scratch, kind, first * tiles_of_kind(w, kind), last * tiles_of_kind(w, kind));
+        grad_x_kind(&w, j, dy, scratch, kind, first * tiles_of_kind(w, kind), last * tiles_of_kind(w, kind));
     conv_grad_x_end(w.c, j, tail, first, last);
 }
 
@@ -520,7 +533,7 @@ SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int 
 
 /* Adds the tiles of a kind to rows [row0, row1) of every point's dw, points[point][depth][out]: sums over
  * blocks of tiles, in order. begun[point]: something is there already. */
-SHARED void grad_w_kind(const Winograd *w, const ConvGradWJob *j, float *scratch, int kind, int row0,
+SHARED void grad_w_kind(const Winograd *w, const MapConvGradWJob *j, float *scratch, int kind, int row0,
                         int row1, bool begun[MAX_SQUARE])
 {
     const int square = square_of(*w), all = w->c.images * tiles_of_kind(*w, kind), rows = row1 - row0,
@@ -553,7 +566,7 @@ SHARED void grad_w_kind(const Winograd *w, const ConvGradWJob *j, float *scratch
 /* The points of part `part` of `parts` of dw, cut by the cells' channels. Each makes the points of all of dy
  * anew. A point that no kind of tile has is zero. Scratch: TILE_SUM_BLOCK tiles' points of the part's
  * channels of the cells, and of dy in panels. */
-SHARED void grad_w_points(const Winograd *w, const ConvGradWJob *j, float *scratch, int part, int parts)
+SHARED void grad_w_points(const Winograd *w, const MapConvGradWJob *j, float *scratch, int part, int parts)
 {
     const int lines = depth_of(*w) / LINE, row0 = LINE * piece(lines, part, parts),
               row1 = LINE * piece(lines, part + 1, parts), out = w->c.out;
@@ -566,7 +579,7 @@ SHARED void grad_w_points(const Winograd *w, const ConvGradWJob *j, float *scrat
 }
 
 /* That part of dw = G' points G. */
-SHARED void grad_w_taps(const Winograd *w, const ConvGradWJob *j, int part, int parts)
+SHARED void grad_w_taps(const Winograd *w, const MapConvGradWJob *j, int part, int parts)
 {
     const int lines = depth_of(*w) / LINE, out = w->c.out;
     const ptrdiff_t point_step = (ptrdiff_t)depth_of(*w) * out;
@@ -578,12 +591,12 @@ SHARED void grad_w_taps(const Winograd *w, const ConvGradWJob *j, int part, int 
     }
 }
 
-INLINE void winograd_grad_w(Winograd w, const ConvGradWJob *j, float *scratch, int part, int parts)
+INLINE void winograd_grad_w(Winograd w, const MapConvGradWJob *j, float *scratch, int part, int parts)
 {
     grad_w_points(&w, j, scratch, part, parts);
 }
 
-INLINE void winograd_grad_w_end(Winograd w, const ConvGradWJob *j, int part, int parts)
+INLINE void winograd_grad_w_end(Winograd w, const MapConvGradWJob *j, int part, int parts)
 {
     grad_w_taps(&w, j, part, parts);
 }

@@ -61,11 +61,22 @@ static bool copy_included(Words *copied, const Build *b, const char *text)
     return true;
 }
 
-bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c)
+static bool write_model(Arena *a, const Build *b, const Spec *s, const char *folder, const char *model_c)
 {
-    return build_directory(a, b->gen_dir) &&
-           build_write_text(a, b, arena_printf(a, "%s/%s.c", b->gen_dir, s->name.v), model_c) &&
-           copy_included(&(Words){.arena = a}, b, model_c) &&
+    return build_directory(a, folder) &&
+           build_write_text(a, b, arena_printf(a, "%s/%s.c", folder, s->name.v), model_c) &&
+           copy_included(&(Words){.arena = a}, b, model_c);
+}
+
+static const char *reference_folder(Arena *a, const Build *b)
+{
+    return arena_printf(a, "%s/float32", b->gen_dir);
+}
+
+bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c, const char *reference_c)
+{
+    return write_model(a, b, s, b->gen_dir, model_c) &&
+           (!reference_c || write_model(a, b, s, reference_folder(a, b), reference_c)) &&
            build_copy(a, b, b->runtime, b->gen_dir, "amdim.h");
 }
 
@@ -137,6 +148,11 @@ static void add_model(Words *w, const Build *b, const Spec *s, const char *linke
     words_add(w, "-o");
     words_add(w, linked);
     words_add(w, as_operand(w->arena, arena_printf(w->arena, "%s/%s.c", b->gen_dir, s->name.v)));
+    if (s->target.precision != PRECISION_BFLOAT16)
+        return;
+    words_add(w, arena_printf(w->arena, "-I%s", as_operand(w->arena, b->gen_dir)));
+    words_add(
+        w, as_operand(w->arena, arena_printf(w->arena, "%s/%s.c", reference_folder(w->arena, b), s->name.v)));
 }
 
 /* The C files of a folder, and its headers' folder. */

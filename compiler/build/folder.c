@@ -82,6 +82,7 @@ static char *makefile(Arena *a, const Build *b, const Folder *f)
         {"target", target_lines(a, b)},
         {"mpi", mpi_lines(f)},
         {"link_mpi", f->net->shares > 1 ? " $(MPI_LINK)" : ""},
+        {"reference", f->reference_c ? arena_printf(a, " build/float32/%s.o", name) : ""},
         {"told", f->without_openblas ? ", with$(if $(filter 0,$(BLAS)),out) OpenBLAS" : ""},
     };
     return build_expanded(a, b, "Makefile.tmpl", fill, COUNT(fill));
@@ -91,9 +92,10 @@ const char *overrides_text(Arena *a, const Overrides *o, const Build *b)
 {
     const struct {
         const char *option, *value;
-    } all[] = {{"--pairs", o->pairs},     {"--batch", o->batch}, {"--march", o->march},
-               {"--threads", o->threads}, {"--blas", o->blas},   {"--memory", o->memory},
-               {"--ranks", o->ranks},     {"--tuned", b->tuned}, {"--target", b->target}};
+    } all[] = {{"--pairs", o->pairs},         {"--batch", o->batch}, {"--march", o->march},
+               {"--threads", o->threads},     {"--blas", o->blas},   {"--memory", o->memory},
+               {"--precision", o->precision}, {"--ranks", o->ranks}, {"--tuned", b->tuned},
+               {"--target", b->target}};
     const char *text = "";
     for (size_t i = 0; i < COUNT(all); i++)
         if (all[i].value)
@@ -150,7 +152,8 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
 /* The names of files that the folder has of its own. */
 static bool name_is_free(Diagnostics *d, Text name)
 {
-    static const char *const taken[] = {"build", "clean", "runtime", "support", "without-openblas"};
+    static const char *const taken[] = {"build",  "clean", "runtime", "support", "without-openblas",
+                                        "float32"};
     for (size_t i = 0; i < COUNT(taken); i++)
         if (!strcmp(name.v, taken[i])) {
             diag_error(d, name.at, "a folder of C has a `%s` of its own: name the model something else",
@@ -222,7 +225,7 @@ static bool write_all(Arena *a, const Build *b, const void *what)
     const Spec *s = f->net->spec;
     return build_write_text(a, b, arena_printf(a, "%s/Makefile", folder), makefile(a, b, f)) &&
            build_write_text(a, b, arena_printf(a, "%s/README.md", folder), readme(a, b, f)) &&
-           build_copy(a, b, b->home, folder, "LICENSE") && build_write(a, b, s, f->model_c) &&
+           build_copy(a, b, b->home, folder, "LICENSE") && build_write(a, b, s, f->model_c, f->reference_c) &&
            (!f->without_openblas || write_model_without_openblas(a, b, f)) &&
            copy_sources(a, b, b->runtime, runtime) &&
            copy_sources(a, b, b->support, arena_printf(a, "%s/support", folder)) &&

@@ -30,10 +30,16 @@ static void emit_includes(Emit *e)
     fprintf(e->out, "#define MATRIX_TILES %d /* %s */\n", p->net->spec->target.tiles,
             p->net->spec->target.tiles ? "products are made by the processor's unit for them"
                                        : "products are made by vectors");
+    if (p->net->spec->target.tiles && parts_of_float(p->step) != 3)
+        fprintf(e->out, "#define PARTS_OF_FLOAT %d /* numbers of bfloat16 that stand for a float */\n",
+                parts_of_float(p->step));
+    if (activation_number(p->net->spec) == NUMBER_BFLOAT16)
+        fprintf(e->out, "#define MAPS_ARE_BFLOAT16 1 /* activations and their gradients */\n");
     for (size_t i = 0; i < COUNT(all); i++)
         if (graph_includes(p->step, all[i]) || graph_includes(p->encode, all[i]))
             fprintf(e->out, "#include \"%s\"\n", all[i]);
-    fprintf(e->out, "#include \"model.h\"\n\n");
+    fprintf(e->out, "#include \"model.h\"\n%s\n",
+            activation_number(p->net->spec) == NUMBER_BFLOAT16 ? "#include \"bfloat16.h\"\n" : "");
 }
 
 static void emit_head(Emit *e)
@@ -87,6 +93,11 @@ static void emit_all(Emit *e)
     emit_functions(e);
     fputc('\n', e->out);
     emit_tables(e);
+}
+
+char *emit_reference(Arena *a, const Program *p)
+{
+    return p->reference ? emit_model(a, p->reference) : NULL;
 }
 
 char *emit_model(Arena *a, const Program *p)

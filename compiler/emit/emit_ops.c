@@ -159,7 +159,7 @@ static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
     emit_more_results(e, g->op[i]);
     int column = fprintf(e->out, "    ");
     if (result && result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
-        column += fprintf(e->out, "float *const %s = ", result->name);
+        column += fprintf(e->out, "%s *const %s = ", value_type(result), result->name);
     column += fprintf(e->out, "%s(pool, (%sJob){", c->name, c->type);
     emit_fields(e->out, c->fields, column);
     fprintf(e->out, "});\n");
@@ -168,7 +168,7 @@ static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
 /* The same fields with the result by its name, where it has one. */
 static const char *with_named_result(Arena *a, const char *fields, const Value *result)
 {
-    const char *place = arena_printf(a, "AT(%zu)", result->offset), *at = strstr(fields, place);
+    const char *place = value_place(a, result), *at = strstr(fields, place);
     if (!at)
         return fields;
     return arena_printf(a, "%.*s%s%s", (int)(at - fields), fields, result->name, at + strlen(place));
@@ -181,7 +181,8 @@ static void emit_run(Emit *e, const Graph *g, int i, int end, const Call *c)
     const char *fields = c->fields;
     emit_more_results(e, g->op[i]);
     if (result && result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end)) {
-        fprintf(e->out, "    float *const %s = AT(%zu);\n", result->name, result->offset);
+        fprintf(e->out, "    %s *const %s = %s;\n", value_type(result), result->name,
+                value_place(e->arena, result));
         fields = with_named_result(e->arena, fields, result);
     }
     int column = fprintf(e->out, "    RUN(%s, %sJob, ", c->name, c->type);
@@ -213,7 +214,8 @@ static void emit_report(Emit *e, const Op *op)
 static void emit_buffer(Emit *e, const Op *op)
 {
     const Value *v = op->out[0];
-    fprintf(e->out, "    float *const %s = AT(%zu); /* %s: a buffer for ", v->name, v->offset, op->label);
+    fprintf(e->out, "    %s *const %s = %s; /* %s: a buffer for ", value_type(v), v->name,
+            value_place(e->arena, v), op->label);
     for (int i = 0; i < v->rank; i++)
         fprintf(e->out, "%s%d", i ? "x" : "", v->dims[i]);
     fprintf(e->out, " */\n");

@@ -1,6 +1,7 @@
 /* emit_step.c: the functions that run a list of operations: the training step with its chunks, and the
  * encoders. */
 #include "emit.h"
+#include "kernels/kernel.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +27,8 @@ static bool reads_params(const Graph *g)
 /* Where a chunk's value lies in the step's memory: whole, or the chunk's images of it. */
 static void emit_outer(Emit *e, const Value *v)
 {
-    fprintf(e->out, "    float *const %s = (float *)(void *)(s->arena + %zu)", v->name, v->outer->offset);
+    fprintf(e->out, "    %s *const %s = (%s *)(void *)(s->arena + %zu)", value_type(v), v->name,
+            value_type(v), v->outer->offset);
     if (v->outer->dims[0] != v->dims[0])
         fprintf(e->out, " + (size_t)chunk * %zu", value_count(v));
     fprintf(e->out, ";\n");
@@ -143,6 +145,8 @@ static const char *segment_name(Arena *a, const Graph *g, int first, int end)
     if (sscanf(from, "encoder.%d", &low) == 1 && sscanf(to, "encoder.%d", &high) == 1)
         return low == high ? arena_printf(a, "encoder_layer_%d", low)
                            : arena_printf(a, "encoder_layers_%d_to_%d", low, high);
+    if (sscanf(from, "features.%d", &low) == 1)
+        return arena_printf(a, "features_of_%d", low);
     if (sscanf(from, "embed.%d", &low) == 1)
         return arena_printf(a, "head_of_%d", low);
     if (sscanf(from, "encoder.%d", &low) == 1)
@@ -160,7 +164,8 @@ static void emit_earlier(Emit *e, const Graph *g, int first, int end)
             for (int j = 0; j < g->op[i]->inputs; j++)
                 read |= g->op[i]->in[j] == value;
         if (read && value->kind == VALUE_TEMPORARY && value->first < first)
-            fprintf(e->out, "    const float *const %s = AT(%zu);\n", value->name, value->offset);
+            fprintf(e->out, "    const %s *const %s = %s;\n", value_type(value), value->name,
+                    value_place(e->arena, value));
     }
 }
 

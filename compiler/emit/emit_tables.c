@@ -229,8 +229,13 @@ static void emit_model_table(Emit *e, int scales)
         fprintf(e->out, "};\n");
     }
     const int settings = emit_settings(e, p->canonical), keys = emit_keys(e, s), notes = emit_notes(e, s);
-    fprintf(e->out, "\nconst AmdimModel amdim_model = {\n    .name = \"%s\", .spec = %s, .digest = \"%s\",\n",
-            s->name.v, quoted(e->arena, spec_name(e)), p->digest);
+    if (p->reference)
+        fprintf(e->out, "\nextern const AmdimModel amdim_reference; /* float32/%s.c */\n", s->name.v);
+    if (p->is_reference)
+        fprintf(e->out, "\nextern const AmdimModel amdim_reference;");
+    fprintf(e->out, "\nconst AmdimModel %s = {\n    .name = \"%s\", .spec = %s, .digest = \"%s\",\n",
+            p->is_reference ? "amdim_reference" : "amdim_model", s->name.v, quoted(e->arena, spec_name(e)),
+            p->digest);
     fprintf(e->out, "    .settings = %d, .setting = settings, .keys = %d, .key = keys,\n", settings, keys);
     if (notes)
         fprintf(e->out, "    .notes = %d, .note = notes,\n", notes);
@@ -238,6 +243,8 @@ static void emit_model_table(Emit *e, int scales)
             "    .compiler = \"amdimc " AMDIMC_VERSION
             "\", .cc = COMPILER, .march = MARCH_OF(%s), .target = TARGET_OF(%s), .blas = \"%s\",\n",
             quoted(e->arena, s->target.march.v), quoted(e->arena, p->triple), s->target.blas.v);
+    fprintf(e->out, "    .precision = \"%s\",%s\n", precision_names[s->target.precision],
+            p->reference ? " .reference = &amdim_reference," : "");
     fprintf(
         e->out,
         "    .views = VIEWS, .batch = BATCH, .channels = %d, .size = %d, .mean = mean, .std = deviation,\n"

@@ -20,7 +20,8 @@ typedef struct {
 
 static Value *like(Reverse *r, const Value *v)
 {
-    return graph_value(r->g, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", v->name), v->rank, v->dims);
+    return graph_value_of(r->g, v->number, VALUE_TEMPORARY, arena_printf(r->g->arena, "d_%s", v->name),
+                          v->rank, v->dims);
 }
 
 static Op *op_like(Reverse *r, OpKind kind, const Op *forward)
@@ -222,6 +223,15 @@ static void grad_batchnorm(Reverse *r, const Op *f, Value *dy)
     take(r, f, op->out[2], bias);
 }
 
+static void grad_convert(Reverse *r, const Op *f, Value *dy)
+{
+    Value *x = f->in[CONVERT_X];
+    Op *op = op_like(r, OP_CONVERT, f);
+    op->in[CONVERT_X] = dy;
+    op->out[0] = like(r, x);
+    contribute_alias(r, op->out[0], x, f);
+}
+
 static void grad_gather(Reverse *r, const Op *f, Value *dy)
 {
     Op *op = op_like(r, OP_GATHER_GRAD, f);
@@ -376,6 +386,7 @@ static void reverse_op(Reverse *r, const Op *f)
     case OP_POOL: grad_pool(r, f, dy); break;
     case OP_MAX_POOL: grad_max_pool(r, f, dy); break;
     case OP_BATCHNORM: grad_batchnorm(r, f, dy); break;
+    case OP_CONVERT: grad_convert(r, f, dy); break;
     case OP_GATHER: grad_gather(r, f, dy); break;
     case OP_SCORES: grad_scores(r, f, dy); break;
     case OP_COMPONENT: grad_component(r, f, dy); break;

@@ -53,7 +53,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } numbers[NUMBERS] = {
-    [NUMBER_FLOAT32] = {"float32", sizeof(float)}, [NUMBER_INT32] = {"int32", sizeof(int32_t)}};
+    [NUMBER_FLOAT32] = {"float32", sizeof(float)},
+    [NUMBER_BFLOAT16] = {"bfloat16", sizeof(uint16_t)},
+    [NUMBER_INT32] = {"int32", sizeof(int32_t)},
+};
 
 size_t number_bytes(Number n)
 {
@@ -135,14 +138,29 @@ Value *graph_outer(Graph *g, const Value *whole, const char *name)
         dims[i] = whole->dims[i];
     if (whole->rank == 4)
         dims[0] = g->net->images;
-    Value *v = graph_value(g, VALUE_OUTER, name, whole->rank, dims);
+    Value *v = graph_value_of(g, whole->number, VALUE_OUTER, name, whole->rank, dims);
     v->outer = whole;
     return v;
 }
 
+static Value *map_of(Graph *g, Number number, const char *name, int side, int channels)
+{
+    return graph_value_of(g, number, VALUE_TEMPORARY, name, 4, (int[]){g->net->images, side, side, channels});
+}
+
 Value *graph_map(Graph *g, const char *name, int side, int channels)
 {
-    return graph_value(g, VALUE_TEMPORARY, name, 4, (int[]){g->net->images, side, side, channels});
+    return map_of(g, activation_number(g->net->spec), name, side, channels);
+}
+
+Value *graph_float_map(Graph *g, const char *name, int side, int channels)
+{
+    return map_of(g, NUMBER_FLOAT32, name, side, channels);
+}
+
+Number activation_number(const Spec *s)
+{
+    return s->target.precision == PRECISION_BFLOAT16 ? NUMBER_BFLOAT16 : NUMBER_FLOAT32;
 }
 
 Op *graph_op(Graph *g, OpKind kind, Mark at, const char *label)

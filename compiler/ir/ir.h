@@ -40,9 +40,10 @@ typedef enum {
 } ValueKind;
 
 /* The type of a value's numbers. */
-typedef enum { NUMBER_FLOAT32, NUMBER_INT32, NUMBERS } Number;
+typedef enum { NUMBER_FLOAT32, NUMBER_BFLOAT16, NUMBER_INT32, NUMBERS } Number;
 size_t number_bytes(Number n);
-const char *number_name(Number n); /* "float32" */
+const char *number_name(Number n);       /* "float32" */
+Number activation_number(const Spec *s); /* of maps, and their gradients */
 
 typedef enum { INIT_ZERO, INIT_ONE, INIT_UNIFORM, INIT_SHORTCUT } Init;
 
@@ -91,8 +92,9 @@ typedef struct {
     size_t worker_floats; /* of each worker's own scratch */
     int outputs;          /* Winograd: of a tile, along a side */
     bool cells;           /* matrix tiles: a weight's gradient by cells of stride x stride pixels */
-    int row_cuts, column_cuts;       /* matrix tiles: of a weight's gradient */
-    const Value *zeros;              /* sparse, masked: the operand whose zeros are skipped */
+    int row_cuts, column_cuts; /* matrix tiles: of a weight's gradient */
+    int block;                 /* a weight's gradient by maps of bfloat16: images that are taken together */
+    const Value *zeros;        /* sparse, masked: the operand whose zeros are skipped */
     int asked_slices, asked_outputs; /* what a Choice asks for; 0: nothing */
 } Plan;
 
@@ -138,8 +140,11 @@ struct Graph {
 Graph *graph_new(Arena *a, const Net *n, const char *name);
 Value *graph_value(Graph *g, ValueKind kind, const char *name, int rank, const int *dims);
 Value *graph_value_of(Graph *g, Number number, ValueKind kind, const char *name, int rank, const int *dims);
-Value *graph_map(Graph *g, const char *name, int side, int channels); /* a temporary (N, S, S, C) */
-Op *graph_op(Graph *g, OpKind kind, Mark at, const char *label);      /* appended; OP_INPUTS empty inputs */
+/* A temporary (N, S, S, C): an activation of the encoder and the heads, in the spec's precision; and in
+ * floats. */
+Value *graph_map(Graph *g, const char *name, int side, int channels);
+Value *graph_float_map(Graph *g, const char *name, int side, int channels);
+Op *graph_op(Graph *g, OpKind kind, Mark at, const char *label); /* appended; OP_INPUTS empty inputs */
 Op *graph_op_wide(Graph *g, OpKind kind, Mark at, const char *label, int inputs);
 Value *graph_param(Graph *g,
                    Param *p); /* its value in this list: weights as (k*k*in, out), vectors as they are */

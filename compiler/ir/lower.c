@@ -85,6 +85,32 @@ static Value *pad(Lower *l, Value *x, int amount, bool reflect, Mark at, const c
     return op->out[0] = graph_map(l->g, identifier(l, label, "_padded"), x->dims[1] + 2 * amount, x->dims[3]);
 }
 
+/* x as numbers of that type; x itself where it is. Nothing is converted twice. */
+static Value *convert(Lower *l, Value *x, Number number, Mark at, const char *label, const char *name)
+{
+    if (x->number == number)
+        return x;
+    for (int i = 0; i < l->g->ops; i++)
+        if (l->g->op[i]->kind == OP_CONVERT && l->g->op[i]->in[CONVERT_X] == x)
+            return l->g->op[i]->out[0];
+    Op *op = graph_op(l->g, OP_CONVERT, at, label);
+    op->in[CONVERT_X] = x;
+    return op->out[0] = graph_value_of(l->g, number, VALUE_TEMPORARY, name, x->rank, x->dims);
+}
+
+/* As losses and files want it. */
+static Value *as_floats(Lower *l, Value *x, Mark at, const char *label)
+{
+    return convert(l, x, NUMBER_FLOAT32, at, label, arena_printf(l->g->arena, "%s_float32", x->name));
+}
+
+/* The input as the encoder's activations are. */
+static Value *encoder_input(Lower *l)
+{
+    return convert(l, l->g->x, activation_number(l->g->net->spec), l->g->net->layer[0].spec->at, "encoder.0",
+                   "x_bfloat16");
+}
+
 /* y = conv(x) + bias + addend, then ReLU; bias and addend may be NULL. x is already padded. */
 static Value *conv(Lower *l, Value *x, Value *weight, Value *bias, Value *addend, int kernel, int stride,
                    bool relu, Mark at, const char *label, const char *result)
@@ -241,7 +267,7 @@ static Value **lower_encoder(Lower *l, int top)
 {
     const Net *n = l->g->net;
     Value **result = ARENA_ARRAY(l->g->arena, Value *, n->layers);
-    Value *x = l->g->x;
+    Value *x = encoder_input(l);
     for (int i = 0; i <= top; i++)
         result[i] = x = lower_layer(l, &n->layer[i], x);
     return result;
@@ -278,6 +304,13 @@ static Value *lower_head(Lower *l, const NetScale *s, Value *features)
     return batchnorm(l, sum, false, at, join(l, label, "bn"), identifier(l, label, ""));
 }
 
+/* What losses and files read of a head. */
+static Value *as_embedding(Lower *l, const NetScale *s, Value *head)
+{
+    return as_floats(l, head, l->g->net->spec->embedding.dim.at,
+                     arena_printf(l->pool->arena, "embed.%d", s->scale));
+}
+
 static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
 {
     if (pair->located < 0)
@@ -292,7 +325,7 @@ static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
     op->in[GATHER_X] = embedding;
     op->in[GATHER_LOCATION] = location;
     name = arena_printf(l->g->arena, "antecedent_%d_to_%d", pair->from->scale, pair->to->scale);
-    return op->out[0] = graph_map(l->g, name, 1, embedding->dims[3]);
+    return op->out[0] = graph_float_map(l->g, name, 1, embedding->dims[3]);
 }
 
 /* The components phi_1 + W2_j relu(W1 phi_1) of a mixture (section 3.6; docs/language.md, "Mixtures"). */
@@ -306,14 +339,16 @@ static Value **lower_components(Lower *l, Value *phi)
     Value *w2 = conv_weight(l, join(l, conv2, "weight"), components * dim, hidden, 1, INIT_UNIFORM,
                             fan_in_bound(hidden, 1));
     Value *x = conv(l, phi, w1, NULL, NULL, 1, 1, true, m->at, conv1, identifier(l, label, "_hidden"));
-    x = conv(l, x, w2, NULL, NULL, 1, 1, false, m->at, conv2, identifier(l, label, ""));
+    x = as_floats(l, conv(l, x, w2, NULL, NULL, 1, 1, false, m->at, conv2, identifier(l, label, "")), m->at,
+                  label);
     Value **component = ARENA_ARRAY(l->g->arena, Value *, components);
     for (int j = 0; j < components; j++) {
         Op *op = graph_op(l->g, OP_COMPONENT, m->at, label);
         op->component = j;
         op->in[COMPONENT_X] = x;
-        op->in[COMPONENT_PHI] = phi;
-        op->out[0] = component[j] = graph_map(l->g, arena_printf(l->g->arena, "component_%d", j), 1, dim);
+        op->in[COMPONENT_PHI] = as_floats(l, phi, m->at, label);
+        op->out[0] = component[j] =
+            graph_float_map(l->g, arena_printf(l->g->arena, "component_%d", j), 1, dim);
     }
     return component;
 }
@@ -563,12 +598,14 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk)
 {
     Lower l = lower_begin(a, n, pool, "step", true);
     Value **layer = lower_layers(&l, chunk);
-    Value **embedding = ARENA_ARRAY(a, Value *, n->scales);
+    Value **head = ARENA_ARRAY(a, Value *, n->scales), **embedding = ARENA_ARRAY(a, Value *, n->scales);
     for (int i = 0; i < n->scales; i++)
-        if (n->scale[i].trained)
-            embedding[i] = lower_head(&l, &n->scale[i], layer[n->scale[i].layer->number]);
+        if (n->scale[i].trained) {
+            head[i] = lower_head(&l, &n->scale[i], layer[n->scale[i].layer->number]);
+            embedding[i] = as_embedding(&l, &n->scale[i], head[i]);
+        }
     Value **component =
-        n->spec->embedding.mixture.on ? lower_components(&l, embedding[net_scale(n, 1) - n->scale]) : NULL;
+        n->spec->embedding.mixture.on ? lower_components(&l, head[net_scale(n, 1) - n->scale]) : NULL;
     Value **loss = ARENA_ARRAY(a, Value *, n->pairs);
     for (int i = 0; i < n->pairs; i++) {
         const NetPair *pair = &n->pair[i];
@@ -601,13 +638,20 @@ static Value *mean_of_positions(Lower *l, Value *features, Mark at)
     return op->out[0] = graph_map(l->g, "mean", 1, features->dims[3]);
 }
 
+static const char *features_label(Lower *l, int scale)
+{
+    return arena_printf(l->pool->arena, "features.%d", scale);
+}
+
 /* f_d, where it is not the representation, and phi_d; returns how many. */
 static int lower_features(Lower *l, const NetScale *s, Value *x, Feature *to)
 {
     int count = 0;
     if (s->scale > 1)
-        to[count++] = (Feature){.scale = s->scale, .raw = true, .result = x};
-    to[count++] = (Feature){.scale = s->scale, .result = lower_head(l, s, x)};
+        to[count++] = (Feature){.scale = s->scale,
+                                .raw = true,
+                                .result = as_floats(l, x, s->layer->spec->at, features_label(l, s->scale))};
+    to[count++] = (Feature){.scale = s->scale, .result = as_embedding(l, s, lower_head(l, s, x))};
     return count;
 }
 
@@ -616,12 +660,13 @@ Graph *lower_encoders(Arena *a, const Net *n, ParamPool *pool, int images, Featu
 {
     Lower l = lower_begin(a, net_of_images(a, n, images), pool, "encoders", false);
     const int represented = represented_layer(n);
-    Value *x = l.g->x;
+    Value *x = encoder_input(&l);
     *features = 1;
     for (int i = 0; i <= n->top; i++) {
         x = lower_layer(&l, &n->layer[i], x);
         if (i == represented)
-            feature[0] = (Feature){.result = mean_of_positions(&l, x, n->layer[i].spec->at)};
+            feature[0] = (Feature){.result = as_floats(&l, mean_of_positions(&l, x, n->layer[i].spec->at),
+                                                       n->layer[i].spec->at, features_label(&l, 1))};
         for (int s = 0; s < n->scales; s++)
             if (n->scale[s].trained && n->scale[s].layer->number == i)
                 *features += lower_features(&l, &n->scale[s], x, feature + *features);

@@ -29,6 +29,16 @@ void call_tail(Call *c, const char *first, const char *second, const char *third
     call_constant(c, "%s", *tail ? tail : "TAIL_NONE");
 }
 
+const char *value_type(const Value *v)
+{
+    return v->number == NUMBER_BFLOAT16 ? "Bfloat16" : "float";
+}
+
+const char *value_place(Arena *a, const Value *v)
+{
+    return arena_printf(a, "%s(%zu)", v->number == NUMBER_BFLOAT16 ? "MAP_AT" : "AT", v->offset);
+}
+
 static void add_field(Call *c, const char *field, const char *value)
 {
     c->fields = arena_printf(c->arena, "%s%s.%s = %s", c->fields, *c->fields ? ", " : "", field, value);
@@ -71,7 +81,7 @@ void call_scale(Call *c, const Value *weight)
 
 void call_result(Call *c, const char *field, const Value *v)
 {
-    add_field(c, field, v->kind == VALUE_TEMPORARY ? arena_printf(c->arena, "AT(%zu)", v->offset) : v->name);
+    add_field(c, field, v->kind == VALUE_TEMPORARY ? value_place(c->arena, v) : v->name);
 }
 
 /* A library encodes one. */

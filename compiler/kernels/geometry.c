@@ -70,6 +70,12 @@ bool by_vectors(const Graph *g, const Op *op)
     return !has_tiles(g);
 }
 
+int parts_of_float(const Graph *g)
+{
+    enum { EXACT = 3 };
+    return g->net->spec->target.precision == PRECISION_BFLOAT16X3 ? EXACT - 1 : EXACT;
+}
+
 int panel_of(const Graph *g)
 {
     const int panel = g->net->spec->target.panel;
@@ -83,7 +89,8 @@ size_t grad_w_scratch(const Graph *g)
 
 size_t packed_floats(const Graph *g, int depth, int columns)
 {
-    return has_tiles(g) ? (size_t)ceil_div(columns, TILE_PAIR) * (size_t)ceil_div(depth, STEP) * PAIR_FLOATS
+    return has_tiles(g) ? (size_t)ceil_div(columns, TILE_PAIR) * (size_t)ceil_div(depth, STEP) *
+                              PAIR_FLOATS((size_t)parts_of_float(g))
                         : (size_t)depth * next_multiple((size_t)columns, (size_t)panel_of(g));
 }
 

@@ -26,6 +26,10 @@ typedef struct {
     bool moves;            /* it writes running statistics */
 } Call;
 
+/* Of a temporary in C: "float", and where it lies, "AT(512)". */
+const char *value_type(const Value *v);
+const char *value_place(Arena *a, const Value *v);
+
 void call_constant(Call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void call_float(Call *c, double v); /* as a literal that reads back to the same float */
 /* The bits of a tail (templates/kernels.h) that are there; NULL where one is not. */
@@ -89,7 +93,8 @@ typedef struct {
 ConvOperands conv_operands(const Op *op);
 bool op_is_pointwise(const Op *op); /* 1x1 at stride 1 */
 
-int panel_of(const Graph *g); /* columns of a panel, those of the widest that the target may have */
+int parts_of_float(const Graph *g); /* numbers of bfloat16, where matrix tiles make the products */
+int panel_of(const Graph *g);       /* columns of a panel, those of the widest that the target may have */
 bool is_library(const Graph *g);
 bool is_bare(const Graph *g);
 /* Of a worker's scratch for a weight's gradient by vectors, whichever the processor has. */
@@ -128,6 +133,15 @@ void conv_name_slices(Call *c, const Op *op); /* where they are not those that t
 void call_batchnorm_share(Call *c, const Op *op);
 void call_batchnorm_grad_share(Call *c, const Op *op);
 
+/* ---- bfloat16.c: operations on maps of bfloat16, by the rows of those on floats ---- */
+
+/* Whether an operation takes blocks of its maps to floats, for its kernel (templates/bfloat16.h). */
+bool takes_blocks(const Op *op);
+/* The kernel's plan, and what the blocks need besides. */
+void plan_blocks(const Graph *g, Op *op);
+/* The kernel's call as one on maps of bfloat16. */
+void call_blocks(Call *c, const Op *op);
+
 /* ---- what rows ask of each other ---- */
 
 bool has_tiles(const Graph *g); /* the target has matrix tiles */
@@ -135,8 +149,8 @@ bool has_tiles(const Graph *g); /* the target has matrix tiles */
 bool by_tiles(const Graph *g, const Op *op);
 bool by_vectors(const Graph *g, const Op *op);
 /* Of a worker's scratch for a product of rows of `depth` by `columns`, and for sums over pixels. */
-size_t tiles_product_floats(int depth, int columns);
-size_t tiles_sum_floats(int rows, int columns);
+size_t tiles_product_floats(const Graph *g, int depth, int columns);
+size_t tiles_sum_floats(const Graph *g, int rows, int columns);
 bool has_pixels_for_blocks(ConvOperands o); /* enough for blocks of the weight that are fetched to the L1 */
 /* The operand that holds zeros of a ReLU, or of a gradient behind its mask, and by which the product can be
  * made; or NULL. */
@@ -149,7 +163,8 @@ int64_t winograd_filled_tiles(const Op *op, int images);
 /* The rest of the plan for tiles of p->outputs. */
 void winograd_plan(const Graph *g, const Op *op, Plan *p);
 int winograd_grad_w_parts(const Op *op, int outputs, int threads);
-size_t tiles_cells_floats(const Op *op); /* of a worker's scratch, for a weight's gradient by cells */
+size_t tiles_cells_floats(const Graph *g,
+                          const Op *op); /* of a worker's scratch, for a weight's gradient by cells */
 int direct_grad_w_slices(const Op *op);  /* of the images; 1: none */
 
 #endif

@@ -200,6 +200,21 @@ static void call_numbers(Call *c, const Op *op)
     call_result(c, "y", op->out[0]);
 }
 
+static void call_convert(Call *c, const Op *op)
+{
+    const Value *x = op->in[CONVERT_X];
+    const bool widens = x->number == NUMBER_BFLOAT16;
+    const size_t count = value_count(x);
+    c->type = widens ? "Widen" : "Narrow";
+    c->macro = widens ? "widen" : "narrow";
+    c->name = arena_printf(c->arena, "%s_%zu", c->macro, count);
+    c->shape = call_map(c, x);
+    call_constant(c, "%zu", count);
+    call_field(c, "x", x);
+    call_result(c, "y", op->out[0]);
+}
+
+const Kernel convert_by_direct = {"direct", NULL, NULL, NULL, NULL, call_convert};
 const Kernel relu_grad_by_direct = {"direct", NULL, NULL, NULL, NULL, call_numbers};
 const Kernel add_by_direct = {"direct", NULL, NULL, NULL, NULL, call_numbers};
 

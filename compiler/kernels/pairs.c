@@ -37,7 +37,7 @@ static void plan_scores(const Graph *g, const Op *op, Plan *p)
     const Net *n = g->net;
     p->parts = target_parts(n, op);
     p->arena_floats = (size_t)n->views * packed_floats(g, dim_of(n), n->batch);
-    p->worker_floats = has_tiles(g) ? tiles_product_floats(dim_of(n), n->batch) : 0;
+    p->worker_floats = has_tiles(g) ? tiles_product_floats(g, dim_of(n), n->batch) : 0;
 }
 
 static void plan_scores_grad_t(const Graph *g, const Op *op, Plan *p)
@@ -45,7 +45,7 @@ static void plan_scores_grad_t(const Graph *g, const Op *op, Plan *p)
     const Net *n = g->net;
     p->parts = target_parts(n, op);
     p->arena_floats = (size_t)n->views * packed_floats(g, n->batch, dim_of(n));
-    p->worker_floats = has_tiles(g) ? tiles_product_floats(n->batch, dim_of(n)) : 0;
+    p->worker_floats = has_tiles(g) ? tiles_product_floats(g, n->batch, dim_of(n)) : 0;
 }
 
 /* Sums over a direction's target images: over slices of them first. */
@@ -56,7 +56,7 @@ static void plan_scores_grad_a(const Graph *g, const Op *op, Plan *p)
     (void)op;
     p->slices = is_library(g) ? 1 : n->share < SLICES ? n->share : SLICES;
     p->arena_floats = (size_t)n->views * p->slices * (size_t)n->batch * dim_of(n);
-    p->worker_floats = has_tiles(g) ? tiles_sum_floats(n->batch, dim_of(n)) : grad_w_scratch(g);
+    p->worker_floats = has_tiles(g) ? tiles_sum_floats(g, n->batch, dim_of(n)) : grad_w_scratch(g);
 }
 
 static void begin_scores(Call *c, const Op *op, const Value *addend)

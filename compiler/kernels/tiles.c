@@ -13,18 +13,19 @@ static size_t smaller(size_t a, size_t b)
 /* ---- products of maps ---- */
 
 /* Two blocks of rows' parts, and sums that wait for further steps. */
-static size_t product_floats(int depth, int panels)
+static size_t product_floats(const Graph *g, int depth, int panels)
 {
     const int steps = ceil_div(depth, STEP);
     const size_t pixels = (size_t)tile_pixels(steps, panels),
                  waiting = steps > MOST_STEPS ? smaller((size_t)panels, MOST_PANELS) : 0;
-    return 2 * (pixels / TILE_PAIR) * smaller((size_t)steps, MOST_STEPS) * PAIR_FLOATS +
+    return 2 * (pixels / TILE_PAIR) * smaller((size_t)steps, MOST_STEPS) *
+               PAIR_FLOATS((size_t)parts_of_float(g)) +
            waiting * TILE_PAIR * pixels;
 }
 
-size_t tiles_product_floats(int depth, int columns)
+size_t tiles_product_floats(const Graph *g, int depth, int columns)
 {
-    return product_floats(depth, ceil_div(columns, TILE_PAIR));
+    return product_floats(g, depth, ceil_div(columns, TILE_PAIR));
 }
 
 static void plan_conv(const Graph *g, const Op *op, Plan *p)
@@ -32,7 +33,7 @@ static void plan_conv(const Graph *g, const Op *op, Plan *p)
     const Value *w = op->in[CONV_WEIGHT];
     p->parts = row_parts(map_pixels(op->out[0]), PIXEL_BLOCK);
     p->arena_floats = packed_weight_floats(g, op);
-    p->worker_floats = tiles_product_floats(w->dims[0], w->dims[1]);
+    p->worker_floats = tiles_product_floats(g, w->dims[0], w->dims[1]);
 }
 
 /* Parts of the images, as patches may overlap; of the pixels where there are none. */
@@ -44,7 +45,7 @@ static void plan_conv_grad_x(const Graph *g, const Op *op, Plan *p)
                    ? row_parts(map_pixels(dy), PIXEL_BLOCK)
                    : filled_image_parts(op, dy->dims[0], dy->dims[1] * dy->dims[2], filled_pixels);
     p->arena_floats = packed_weight_floats(g, op);
-    p->worker_floats = product_floats(w->dims[1], taps * ceil_div(w->dims[0] / taps, TILE_PAIR));
+    p->worker_floats = product_floats(g, w->dims[1], taps * ceil_div(w->dims[0] / taps, TILE_PAIR));
 }
 
 /* tiles.h offers vectors.h's functions under the same names. */
@@ -62,20 +63,25 @@ static void call_grad_x(Call *c, const Op *op)
 
 /* ---- sums over pixels: gradients of weights ---- */
 
-/* Of what keeps the two tiles of a panel apart; parts are numbers of two bytes. */
-enum { APART_FLOATS = PARTS_OF_FLOAT * 2 * SUM_APART / 2 };
+/* Parts of the floats of so many steps, numbers of two bytes, and what keeps the two tiles of each panel
+ * apart. */
+static size_t parts_floats(const Graph *g, size_t steps, size_t panels)
+{
+    const size_t parts = (size_t)parts_of_float(g);
+    return steps * PAIR_FLOATS(parts) + panels * parts * 2 * SUM_APART / 2;
+}
 
 /* Of so many pairs by panels: parts of two blocks of pixels, and the sums. */
-static size_t sum_floats(int pairs, int panels)
+static size_t sum_floats(const Graph *g, int pairs, int panels)
 {
     const size_t rows = smaller((size_t)pairs, SUM_PAIRS), columns = smaller((size_t)panels, SUM_PAIRS),
                  steps = smaller(SUM_CACHED, (rows + columns) * MOST_SUM_STEPS);
-    return 2 * (steps * PAIR_FLOATS + columns * APART_FLOATS) + rows * columns * TILE_PAIR * TILE_PAIR;
+    return 2 * parts_floats(g, steps, columns) + rows * columns * TILE_PAIR * TILE_PAIR;
 }
 
-size_t tiles_sum_floats(int rows, int columns)
+size_t tiles_sum_floats(const Graph *g, int rows, int columns)
 {
-    return sum_floats(ceil_div(rows, TILE_PAIR), ceil_div(columns, TILE_PAIR));
+    return sum_floats(g, ceil_div(rows, TILE_PAIR), ceil_div(columns, TILE_PAIR));
 }
 
 static int row_pairs_of(const Op *op)
@@ -95,13 +101,13 @@ static bool has_cells(const Op *op)
 }
 
 /* Under each quarter of the kernel; and zeros for a pixel of dy. */
-size_t tiles_cells_floats(const Op *op)
+size_t tiles_cells_floats(const Graph *g, const Op *op)
 {
     const int out = op->in[CONV_GRAD_W_DY]->dims[3],
               panels = pairs_of_rows(op->stride, op->in[CONV_GRAD_W_X]->dims[3]);
     const size_t rows = smaller((size_t)ceil_div(out, TILE_PAIR), SUM_PAIRS),
                  columns = smaller((size_t)panels, SUM_PAIRS);
-    return 2 * ((rows + columns) * MOST_SUM_STEPS * PAIR_FLOATS + columns * APART_FLOATS) +
+    return 2 * parts_floats(g, (rows + columns) * MOST_SUM_STEPS, columns) +
            QUARTERS * rows * columns * TILE_PAIR * TILE_PAIR + (size_t)out;
 }
 
@@ -133,7 +139,7 @@ static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
     p->row_cuts = outputs ? few : cuts(row_pairs_of(op));
     p->column_cuts = outputs ? 1 : cuts(panels);
     p->arena_floats = p->slices > 1 || p->cells ? (size_t)p->slices * value_count(dw) : 0;
-    p->worker_floats = p->cells ? tiles_cells_floats(op) : sum_floats(row_pairs_of(op), panels);
+    p->worker_floats = p->cells ? tiles_cells_floats(g, op) : sum_floats(g, row_pairs_of(op), panels);
 }
 
 static void call_grad_w(Call *c, const Op *op)

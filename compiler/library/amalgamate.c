@@ -300,6 +300,37 @@ static Span without_tiles(Arena *a, Span text)
 
 static void split(Sources *s, const char *at, const char *end, bool is_source, int inside);
 
+/* What stands between `#else` and `#endif` of the conditional here. */
+static Span else_of(const char *at)
+{
+    int depth = 0;
+    Span other = {NULL, NULL};
+    for (; *at; at = *at == '#' ? directive_end(at) : token_end(at)) {
+        if (*at != '#')
+            continue;
+        depth += is_directive(at, "if") || is_directive(at, "ifdef") || is_directive(at, "ifndef");
+        if (depth == 1 && is_directive(at, "else"))
+            other.begin = directive_end(at);
+        depth -= is_directive(at, "endif");
+        other.end = at;
+        if (!depth)
+            return other;
+    }
+    bug("a conditional without an end");
+}
+
+/* A library's maps are of floats: of `#if MAPS_ARE_BFLOAT16` the other block, which is there without it. */
+static bool take_block_of_floats(Sources *s, Span text, bool is_source, int inside)
+{
+    static const char maps[] = "#if MAPS_ARE_BFLOAT16\n";
+    if (strncmp(text.begin, maps, strlen(maps)) != 0)
+        return false;
+    const Span other = else_of(text.begin);
+    if (other.begin)
+        split(s, other.begin, other.end, is_source, inside);
+    return true;
+}
+
 static const char *take_directive(Sources *s, const char *at, Span comment, bool is_source, int inside)
 {
     const bool is_block = is_directive(at, "if") || is_directive(at, "ifdef") || is_directive(at, "ifndef");
@@ -308,6 +339,8 @@ static const char *take_directive(Sources *s, const char *at, Span comment, bool
     if (is_directive(at, "define")) {
         const int item = inside >= 0 ? inside : begin_item(s, ITEM_MACRO, comment, text, is_source);
         add_name(s, macro_name(text), item);
+    } else if (is_block && take_block_of_floats(s, text, is_source, inside)) {
+        return behind;
     } else if (is_block) {
         text = inside < 0 ? without_tiles(s->arena, text) : text;
         const int item = inside >= 0 ? inside : begin_item(s, ITEM_BLOCK, comment, text, is_source);

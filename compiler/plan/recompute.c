@@ -105,8 +105,8 @@ static Op *copy_op(Recompute *r, const Op *op)
     for (int j = 0; j < op->inputs; j++)
         copy->in[j] = op->in[j];
     const Value *v = op->out[0];
-    copy->out[0] =
-        graph_value(g, VALUE_TEMPORARY, arena_printf(g->arena, "%s_again", v->name), v->rank, v->dims);
+    copy->out[0] = graph_value_of(g, v->number, VALUE_TEMPORARY, arena_printf(g->arena, "%s_again", v->name),
+                                  v->rank, v->dims);
     return copy;
 }
 

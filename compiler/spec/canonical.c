@@ -103,6 +103,15 @@ static void put_training(FILE *out, const Spec *s)
     put_real(out, "gamma", s->schedule.gamma);
 }
 
+/* Nothing where they are as ever, so that such runs go on with programs of versions that knew neither. */
+static void put_target(FILE *out, const Spec *s)
+{
+    if (s->target.precision != PRECISION_FLOAT32)
+        fprintf(out, "precision %s\n", precision_names[s->target.precision]);
+    if (s->target.ranks.v > 1)
+        put_int(out, "ranks", s->target.ranks);
+}
+
 char *spec_canonical(Arena *a, const Spec *s)
 {
     TextStream t;
@@ -113,5 +122,6 @@ char *spec_canonical(Arena *a, const Spec *s)
     put_loss(out, s);
     put_augment(out, s);
     put_training(out, s);
+    put_target(out, s);
     return text_stream_close(a, &t);
 }

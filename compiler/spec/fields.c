@@ -71,6 +71,7 @@ static const char *deeper(const char *path, const char *key)
         "target.threads",
         "target.blas",
         "target.memory",
+        "target.precision",
         "target.ranks",
     };
     const size_t above = strlen(path);

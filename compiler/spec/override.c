@@ -93,7 +93,8 @@ void override_tree(Reader *r, Node *root, const Overrides *o)
     } scalar[] = {
         {"--batch", NULL, "batch", o->batch},           {"--march", "target", "march", o->march},
         {"--threads", "target", "threads", o->threads}, {"--blas", "target", "blas", o->blas},
-        {"--memory", "target", "memory", o->memory},    {"--ranks", "target", "ranks", o->ranks},
+        {"--memory", "target", "memory", o->memory},    {"--precision", "target", "precision", o->precision},
+        {"--ranks", "target", "ranks", o->ranks},
     };
     if (root->kind != NODE_MAPPING)
         return;

@@ -86,6 +86,8 @@ bool read_int(Reader *r, const Node *n, const char *path, int64_t low, int64_t h
 bool read_real(Reader *r, const Node *n, const char *path, const Range *range, Real *into);
 bool read_flag(Reader *r, const Node *n, const char *path, Flag *into);
 bool read_reals(Reader *r, const Node *n, const char *path, int count, const Range *range, Real *into);
+/* One of some words: its number, or 0. */
+int read_one_of(Reader *r, const Node *n, const char *path, const char *const *words, int count);
 /* One of two words; *second says which. */
 void read_either(Reader *r, const Node *n, const char *path, const char *one, const char *other,
                  bool *second);

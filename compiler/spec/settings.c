@@ -223,6 +223,7 @@ static void add_target(Settings *k, const Spec *s)
         add_word(k, "memory", (Text){memory_text(k->arena, s->target.memory.v), s->target.memory.at});
     else
         add_off(k, "memory");
+    add_word(k, "precision", (Text){precision_names[s->target.precision], s->target.precision_at});
     add_int(k, "ranks", s->target.ranks);
 }
 

@@ -24,6 +24,10 @@ typedef struct {
     Mark at;
 } Text;
 
+/* Of products, and of what they are made of. */
+typedef enum { PRECISION_FLOAT32, PRECISION_BFLOAT16X3, PRECISION_BFLOAT16, PRECISIONS } Precision;
+extern const char *const precision_names[PRECISIONS];
+
 typedef enum { LAYER_CONV, LAYER_RESIDUAL, LAYER_BLOCK, LAYER_POOL, LAYER_BATCHNORM } LayerKind;
 typedef struct {
     LayerKind kind;
@@ -106,7 +110,9 @@ typedef struct {
         Int threads;
         bool all_processors; /* the threads are as many as this machine has */
         Int memory;          /* bytes; 0: no limit */
-        Int ranks;           /* shares that the batch is cut into */
+        Precision precision;
+        Mark precision_at;
+        Int ranks; /* shares that the batch is cut into */
         /* What target_processor and the form that is made know: */
         bool tiles;         /* the processor multiplies by matrix tiles */
         bool is_static;     /* a program without shared libraries */
@@ -126,7 +132,7 @@ typedef struct {
 
 /* What the command line changes; NULL or 0 where it does not. */
 typedef struct {
-    const char *pairs, *march, *blas, *memory, *batch, *threads, *ranks;
+    const char *pairs, *march, *blas, *memory, *batch, *threads, *precision, *ranks;
     int settings;
     const Setting *setting; /* each is put over what those before it have made */
 } Overrides;
@@ -146,7 +152,8 @@ const char *layer_text(Arena *a, const SpecLayer *layer);
 /* Pixels that the widest blur reaches: its Gaussian is cut off there (gaussian_radius in runtime/portable/).
  */
 int blur_radius(const Spec *s);
-/* A canonical text of all that decides what is trained (all but name and target): equal for equal runs. */
+/* A canonical text of all that decides what is trained (all but name and, of the target, what is not
+ * precision or ranks): equal for equal runs. */
 char *spec_canonical(Arena *a, const Spec *s);
 
 /* ---- settings.c, notes.c: what a spec comes to ---- */

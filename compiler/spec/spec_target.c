@@ -1,7 +1,10 @@
-/* spec_target.c: the section about the machine, or the machines: none of it changes what is trained. */
+/* spec_target.c: the section about the machine, or the machines. Of it precision and ranks change what is
+ * trained, in last places. */
 #include "reader.h"
 
 #include <string.h>
+
+const char *const precision_names[PRECISIONS] = {"float32", "bfloat16x3", "bfloat16"};
 
 enum { THREAD_LIMIT = 1024, RANK_LIMIT = 65536, MARCH_LIMIT = 64 };
 
@@ -23,6 +26,13 @@ static void read_blas(Reader *r, const Node *n, const char *path, void *record)
     bool none;
     read_either(r, n, path, "openblas", "none", &none);
     ((Spec *)record)->target.blas = (Text){none ? "none" : "openblas", n->at};
+}
+
+static void read_precision(Reader *r, const Node *n, const char *path, void *record)
+{
+    Spec *s = record;
+    s->target.precision = (Precision)read_one_of(r, n, path, precision_names, PRECISIONS);
+    s->target.precision_at = n->at;
 }
 
 /* Bytes of "512MiB" and the like; 0 where it is no such text. */
@@ -56,6 +66,7 @@ static const Field TARGET[] = {
     INT_FIELD("threads", false, Spec, target.threads, 1, THREAD_LIMIT),
     OTHER_FIELD("blas", false, read_blas),
     OTHER_FIELD("memory", false, read_memory),
+    OTHER_FIELD("precision", false, read_precision),
     INT_FIELD("ranks", false, Spec, target.ranks, 1, RANK_LIMIT),
 };
 const Fields TARGET_FIELDS = FIELDS(TARGET);

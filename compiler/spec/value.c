@@ -197,21 +197,35 @@ bool read_reals(Reader *r, const Node *n, const char *path, int count, const Ran
 
 /* ---- words ---- */
 
-void read_either(Reader *r, const Node *n, const char *path, const char *one, const char *other, bool *second)
+/* "one, two or three" */
+static const char *any_of(Arena *a, const char *const *words, int count)
 {
-    bool known = n->kind == NODE_SCALAR && (node_is(n, one) || node_is(n, other));
-    *second = known && node_is(n, other);
-    if (known)
-        return;
-    problem_unwanted(r, n, path, arena_printf(r->arena, "%s or %s", one, other));
+    const char *text = words[0];
+    for (int i = 1; i < count; i++)
+        text = arena_printf(a, "%s%s%s", text, i + 1 < count ? ", " : " or ", words[i]);
+    return text;
+}
+
+int read_one_of(Reader *r, const Node *n, const char *path, const char *const *words, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (n->kind == NODE_SCALAR && node_is(n, words[i]))
+            return i;
+    problem_unwanted(r, n, path, any_of(r->arena, words, count));
     if (n->kind != NODE_SCALAR || n->at.source == r->source)
-        return; /* in a spec there is the line to look at */
+        return 0; /* in a spec there is the line to look at */
     Nearest nearest;
     nearest_begin(&nearest, n->text, strlen(n->text));
-    nearest_try(&nearest, one);
-    nearest_try(&nearest, other);
+    for (int i = 0; i < count; i++)
+        nearest_try(&nearest, words[i]);
     if (nearest.word)
         problem_note(r, (Mark){0}, "did you mean %s?", nearest.word);
+    return 0;
+}
+
+void read_either(Reader *r, const Node *n, const char *path, const char *one, const char *other, bool *second)
+{
+    *second = read_one_of(r, n, path, (const char *const[]){one, other}, 2);
 }
 
 bool read_flag(Reader *r, const Node *n, const char *path, Flag *into)

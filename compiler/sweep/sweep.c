@@ -66,6 +66,7 @@ static int parse(Sweep *s, int argc, char **argv)
         THREADS,
         BLAS,
         MEMORY,
+        PRECISION,
         RANKS,
         QUIET,
         HELP,
@@ -88,6 +89,7 @@ static int parse(Sweep *s, int argc, char **argv)
         {"threads", required_argument, NULL, THREADS},
         {"blas", required_argument, NULL, BLAS},
         {"memory", required_argument, NULL, MEMORY},
+        {"precision", required_argument, NULL, PRECISION},
         {"ranks", required_argument, NULL, RANKS},
         {"quiet", no_argument, NULL, QUIET},
         {"help", no_argument, NULL, HELP},
@@ -147,6 +149,7 @@ static int parse(Sweep *s, int argc, char **argv)
         case THREADS: s->overrides.threads = optarg; break;
         case BLAS: s->overrides.blas = optarg; break;
         case MEMORY: s->overrides.memory = optarg; break;
+        case PRECISION: s->overrides.precision = optarg; break;
         case RANKS: s->overrides.ranks = optarg; break;
         case 'q':
         case QUIET: progress_silence(); break;

@@ -141,11 +141,12 @@ static bool sets(const Combination *c, const char *section)
  * drawn by seed and place in the table of tensors, in which the encoder comes first. */
 static const char *untrained_folder(Arena *a, const Combination *c, const Spec *spec)
 {
-    if (!sets(c, "input") && !sets(c, "encoder") && !sets(c, "views"))
+    if (!sets(c, "input") && !sets(c, "encoder") && !sets(c, "views") && !sets(c, "target"))
         return arena_printf(a, "%d", c->layer);
     Spec encoder = *spec;
     encoder.batch.v = encoder.schedule.epochs.v = 0;
     encoder.layers = c->layer + 1;
+    encoder.target.ranks.v = 1;
     encoder.loss.pairs = encoder.schedule.milestones = 0;
     memset(&encoder.embedding, 0, sizeof encoder.embedding);
     memset(&encoder.augment, 0, sizeof encoder.augment);

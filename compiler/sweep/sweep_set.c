@@ -150,6 +150,7 @@ static int check_others(const Sweep *s)
         {"target.threads", "--threads", s->overrides.threads},
         {"target.blas", "--blas", s->overrides.blas},
         {"target.memory", "--memory", s->overrides.memory},
+        {"target.precision", "--precision", s->overrides.precision},
         {"target.ranks", "--ranks", s->overrides.ranks},
     };
     for (size_t i = 0; i < COUNT(other); i++) {

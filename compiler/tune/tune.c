@@ -56,6 +56,7 @@ static pid_t start_compiler(const Tuning *t, int number, const char *choices)
     words_option(&w, "--threads", o->threads);
     words_option(&w, "--blas", o->blas);
     words_option(&w, "--memory", o->memory);
+    words_option(&w, "--precision", o->precision);
     words_option(&w, "--ranks", o->ranks);
     words_add(&w, "--quiet");
     words_add(&w, "--");

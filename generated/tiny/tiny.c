@@ -700,6 +700,7 @@ const AmdimModel amdim_model = {
     .name = "tiny", .spec = "tiny.yaml", .digest = "f8c1e7322ea9023b",
     .settings = 33, .setting = settings, .keys = 29, .key = keys,
     .compiler = "amdimc 0.2.0", .cc = COMPILER, .march = MARCH_OF("native"), .target = TARGET_OF("native"), .blas = "openblas",
+    .precision = "float32",
     .views = VIEWS, .batch = BATCH, .channels = 3, .size = 16, .mean = mean, .std = deviation,
     .embedding_dim = DIM, .shares = 1,
     .augment = {.flip = 0.5, .grayscale = 0,

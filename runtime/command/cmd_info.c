@@ -34,8 +34,8 @@ static void print_text(const AmdimModel *m)
     printf("%s\n", m->name);
     printf("  spec        %s, digest %s\n", m->spec, m->digest);
     printf("  compiled    by %s and %s\n", m->compiler, m->cc);
-    printf("  for         %s, march %s%s, blas %s, %d threads\n", m->target, m->march,
-           m->tiles ? " with matrix tiles" : "", m->blas, m->threads);
+    printf("  for         %s, march %s%s, blas %s, precision %s, %d threads\n", m->target, m->march,
+           m->tiles ? " with matrix tiles" : "", m->blas, m->precision, m->threads);
     printf("  input       %d x %d, %d channels, %d views, batch %d\n", m->size, m->size, m->channels,
            m->views, m->batch);
     if (m->shares > 1)
@@ -87,8 +87,9 @@ static void print_json(const AmdimModel *m)
 {
     const struct {
         const char *key, *text;
-    } texts[] = {{"name", m->name}, {"spec", m->spec},   {"digest", m->digest}, {"compiler", m->compiler},
-                 {"cc", m->cc},     {"march", m->march}, {"target", m->target}, {"blas", m->blas}};
+    } texts[] = {{"name", m->name},         {"spec", m->spec}, {"digest", m->digest},
+                 {"compiler", m->compiler}, {"cc", m->cc},     {"march", m->march},
+                 {"target", m->target},     {"blas", m->blas}, {"precision", m->precision}};
 
     printf("{");
     for (size_t i = 0; i < COUNT(texts); i++) {

@@ -7,7 +7,10 @@
  * A tensor is moved by +h and -h, signs drawn for every number. For an error e of the gradient, the
  * differences are off by 2h times something of variance |e|^2, so their mean square over several draws
  * estimates |e|. Kinks of ReLUs spoil some differences and rounding those of small h, so several h are tried
- * and the best counts. */
+ * and the best counts.
+ *
+ * A step on maps of bfloat16 is rounded far more than differences are small: it is held against the same
+ * model's step in float32. */
 #include "runtime.h"
 #include <math.h>
 #include <stdlib.h>
@@ -22,6 +25,8 @@ static const double NOISE_MARGIN = 8;   /* rounding of two losses over what was 
 /* A tensor's gradient is off by a share of its own norm and of this much of the whole's, to which float32 is
  * held where terms cancel. */
 static const double WHOLE_SHARE = 1e-3;
+/* What a step on maps of bfloat16 may differ by from one of floats: of the gradient's norm, of the loss. */
+static const double BFLOAT16_GRADIENT = 0.2, BFLOAT16_LOSS = 0.02;
 /* What a tensor is moved by, in units of its root mean square: where rounding begins to matter little, and
  * around there, in the order they are tried. */
 static const double SMALLEST_REACH = 0x1p-12, LARGEST_REACH = 0x1p-5;
@@ -366,6 +371,89 @@ static void say_groups(Selfcheck *c)
         say_progress(stdout, "no time was left for %d tensors by themselves", left_out);
 }
 
+/* ---- against float32 ---- */
+
+/* The squares of a group's gradient in float32, and of what this step's differs by. */
+typedef struct {
+    double of, off;
+} Squares;
+
+typedef struct {
+    const Selfcheck *check;
+    Squares *tensor; /* (tensors) */
+} Comparison;
+
+static void compare_gradient(AmdimStep *step, int tensor, const float *gradient)
+{
+    Comparison *c = step->taker;
+    const AmdimTensor *t = &c->check->model->tensor[tensor];
+    const float *ours = c->check->gradient + t->offset;
+    Squares *s = &c->tensor[tensor];
+    for (size_t i = 0; i < t->count; i++) {
+        const double off = (double)ours[i] - gradient[i];
+        s->of += (double)gradient[i] * gradient[i];
+        s->off += off * off;
+    }
+}
+
+static double difference(Squares s)
+{
+    return s.of > 0 ? sqrt(s.off / s.of) : s.off > 0 ? INFINITY : 0;
+}
+
+static Squares sum_of(const Squares *s, int count)
+{
+    Squares sum = {0};
+    for (int i = 0; i < count; i++) {
+        sum.of += s[i].of;
+        sum.off += s[i].off;
+    }
+    return sum;
+}
+
+static void say_differences(Selfcheck *c, const Squares *s, double loss, double reference)
+{
+    const AmdimModel *m = c->model;
+    for (int first = 0, end; first < m->tensors && m->tensor[first].trained; first = end) {
+        for (end = first + 1; end < m->tensors && m->tensor[end].trained &&
+                              same_group(m->tensor[first].name, m->tensor[end].name);)
+            end++;
+        say_progress(stdout, "%-12.*s %d tensors: within %.2g %% of float32's gradient",
+                     (int)group_length(m->tensor[first].name), m->tensor[first].name, end - first,
+                     100 * difference(sum_of(s + first, end - first)));
+    }
+    const double whole = difference(sum_of(s, m->tensors)), off = fabs(loss - reference) / fabs(reference);
+    say_progress(stdout, "all tensors: within %.2g %%; the loss: within %.2g %%", 100 * whole, 100 * off);
+    if (!(whole <= BFLOAT16_GRADIENT))
+        fails(c, "the gradient of all tensors at once,", "against float32,", whole);
+    else if (!(off <= BFLOAT16_LOSS) && !*c->failure)
+        snprintf(c->failure, sizeof c->failure, "the loss is %.6g, and %.6g in float32", loss, reference);
+}
+
+/* The reference's step on the same weights, views and locations; both have the same tensors. */
+static bool check_reference(Selfcheck *c, Fault *f)
+{
+    const AmdimModel *m = c->model->reference;
+    Machine reference;
+    Comparison with = {.check = c,
+                       .tensor = allocate_zero((size_t)m->tensors * sizeof *with.tensor, "the checks", f)};
+    if (!with.tensor)
+        return false;
+    const bool ok = machine_new(&reference, m, c->threads, f);
+    if (ok) {
+        memcpy(reference.params, c->start, m->param_floats * sizeof(float));
+        machine_draw_locations(&reference, 0, 0);
+        reference.step.x = c->x;
+        reference.step.take = compare_gradient;
+        reference.step.taker = &with;
+        machine_step(&reference);
+        say_differences(c, with.tensor, c->machine.step.loss, reference.step.loss);
+    }
+    machine_free(&reference);
+    free(with.tensor);
+    return ok;
+}
+
 /* ---- repeatability ---- */
 
 static void check_repeat(Selfcheck *c, AmdimPool *pool, const char *how)
@@ -401,7 +489,13 @@ static bool check_everything(Selfcheck *c, Fault *f)
     c->begun = clock_seconds();
     if (!set_up(c, f))
         return false;
-    if (measure(c)) {
+    if (c->model->reference) {
+        if (measure(c)) {
+            step_from_start(c);
+            if (!check_reference(c, f))
+                return false;
+        }
+    } else if (measure(c)) {
         c->deadline = INFINITY;
         check_all_at_once(c);
         c->deadline = c->begun + SECONDS - c->step_seconds * (2 + c->threads); /* what repeating takes */

@@ -286,5 +286,8 @@ Spec *draw_spec(Arena *a, uint64_t seed)
     s->target.threads.v = between(&d, 1, 3);
     s->target.blas.v = once_in(&d, 2) ? "openblas" : "none";
     s->target.memory.v = once_in(&d, 3) ? (int64_t)1 << 30 : 0;
+    s->target.precision = once_in(&d, 3)   ? PRECISION_BFLOAT16
+                          : once_in(&d, 4) ? PRECISION_BFLOAT16X3
+                                           : PRECISION_FLOAT32;
     return s;
 }

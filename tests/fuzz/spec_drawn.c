@@ -108,8 +108,8 @@ static void write_training(FILE *out, const Spec *s)
 static void write_target(FILE *out, const Spec *s)
 {
     static const char *const unit[] = {"KiB", "MiB", "GiB"};
-    fprintf(out, "target:\n  march: \"%s\"\n  threads: %jd\n  blas: %s\n", s->target.march.v,
-            (intmax_t)s->target.threads.v, s->target.blas.v);
+    fprintf(out, "target:\n  march: \"%s\"\n  threads: %jd\n  blas: %s\n  precision: %s\n", s->target.march.v,
+            (intmax_t)s->target.threads.v, s->target.blas.v, precision_names[s->target.precision]);
     if (s->target.memory.v == 0)
         return;
     int64_t count = s->target.memory.v >> 10;
@@ -148,5 +148,6 @@ bool spec_equal(Arena *a, const Spec *left, const Spec *right)
            strcmp(left->target.march.v, right->target.march.v) == 0 &&
            strcmp(left->target.blas.v, right->target.blas.v) == 0 &&
            left->target.threads.v == right->target.threads.v &&
+           left->target.precision == right->target.precision &&
            left->target.memory.v == right->target.memory.v;
 }

@@ -327,6 +327,7 @@ static void run_op(Interpreter *r, const Op *op)
         interpret_tail(r, out[0], in[POOL_GRAD_ADDEND], NULL);
         break;
     case OP_BATCHNORM_GRAD: batchnorm_grad(r, op); break;
+    case OP_CONVERT: interpret_tail(r, out[0], in[CONVERT_X], NULL); break;
     case OP_ADD:
         interpret_tail(r, out[0], in[ADD_A], NULL);
         interpret_tail(r, out[0], in[ADD_B], NULL);
@@ -334,6 +335,51 @@ static void run_op(Interpreter *r, const Op *op)
     case OP_TAKE: r->gradient[in[TAKE_PARAM]->id] = r->value[in[TAKE_GRADIENT]->id]; break;
     default: interpret_pair_op(r, op);
     }
+}
+
+/* ---- bfloat16 ---- */
+
+static void round_numbers(double *number, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float x = (float)number[i];
+        uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+        float rounded;
+        memcpy(&rounded, &bits, sizeof rounded);
+        number[i] = isfinite(x) ? rounded : x;
+    }
+}
+
+/* A product by a weight on maps of bfloat16 is made of a rounded copy of it. */
+static const Value *rounded_weight(const Op *op)
+{
+    const Value *map = op->out[0];
+    const int weight = op->kind == OP_CONV          ? CONV_WEIGHT
+                       : op->kind == OP_CONV_GRAD_X ? CONV_GRAD_X_WEIGHT
+                                                    : -1;
+    return weight >= 0 && map->number == NUMBER_BFLOAT16 ? op->in[weight] : NULL;
+}
+
+/* As a program does: operands of products before, results once. */
+static void run_rounded(Interpreter *r, const Op *op)
+{
+    const Value *weight = rounded_weight(op);
+    double *kept = weight ? r->value[weight->id] : NULL;
+    if (weight) {
+        r->value[weight->id] = ARENA_ARRAY(r->g->arena, double, value_count(weight));
+        memcpy(r->value[weight->id], kept, value_count(weight) * sizeof *kept);
+        round_numbers(r->value[weight->id], value_count(weight));
+    }
+    run_op(r, op);
+    if (r->after)
+        r->after(r, op);
+    if (weight)
+        r->value[weight->id] = kept;
+    for (int j = 0; j < OP_OUTPUTS; j++)
+        if (op->out[j] && op->out[j]->number == NUMBER_BFLOAT16)
+            round_numbers(r->value[op->out[j]->id], value_count(op->out[j]));
 }
 
 static void run_until(Interpreter *r, bool forward_only)
@@ -344,9 +390,7 @@ static void run_until(Interpreter *r, bool forward_only)
         for (int j = 0; j < OP_OUTPUTS; j++)
             if (op->out[j])
                 memset(r->value[op->out[j]->id], 0, value_count(op->out[j]) * sizeof(double));
-        run_op(r, op);
-        if (r->after)
-            r->after(r, op);
+        run_rounded(r, op);
         if (forward_only && op->kind == OP_REPORT)
             return;
     }

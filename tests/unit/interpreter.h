@@ -19,7 +19,8 @@ struct Interpreter {
     uint64_t
         relu_pattern; /* a hash of which ReLUs of the forward pass let through: equal within a linear piece */
 
-    /* Called, if not NULL, after every operation, whose results it may change. */
+    /* Called, if not NULL, after every operation, whose results it may change before they are rounded to
+     * bfloat16, where they are. */
     void (*after)(Interpreter *r, const Op *op);
     uint64_t state; /* for `after` */
 };

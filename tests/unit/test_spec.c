@@ -495,7 +495,7 @@ static void settings_say_where_they_are_from(void **state)
                                         "target: {memory: 1536MiB, blas: none}\n");
     const KeyValue *all = spec_settings(r.arena, s, true, &target);
     spec_settings(r.arena, s, false, &count);
-    assert_int_equal(target, count + 5);
+    assert_int_equal(target, count + 6);
     assert_string_equal(find_setting(all, target, "augment.jitter.hue")->value, "0.1");
     assert_non_null(find_setting(all, target, "augment.jitter.hue")->at.source);
     assert_null(find_setting(all, target, "augment.jitter.p")->at.source);

@@ -16,7 +16,7 @@
 
 #include <math.h>
 
-/* A float's three parts add up to it, whatever its exponent. */
+/* A float's three parts add up to it, whatever its exponent; of two it is 2^-17 off at most. */
 static void parts_are_exact(void **state)
 {
     (void)state;
@@ -31,7 +31,8 @@ static void parts_are_exact(void **state)
             double sum = 0;
             for (int part = 0; part < PARTS_OF_FLOAT; part++)
                 sum += (double)plain_number(pair[part * 2 * TILE_NUMBERS + 2 * (i % TILE) + i / TILE]);
-            assert_true(sum == (double)number[i]);
+            assert_true(fabs(sum - (double)number[i]) <=
+                        (PARTS_OF_FLOAT == 3 ? 0 : ldexp(1, -17) * fabsf(number[i])));
         }
     }
 }
@@ -149,7 +150,7 @@ static void check_cells(Conv c, const char *what)
     const size_t count = value_count(op->out[0]);
     float *x = floats_of(&s, op->in[CONV_GRAD_W_X]), *dy = floats_of(&s, op->in[CONV_GRAD_W_DY]),
           *dw = new_floats(count), *partial = new_floats((size_t)slices * count),
-          *scratch = new_floats(tiles_cells_floats(op));
+          *scratch = new_floats(tiles_cells_floats(s.g, op));
     ConvGradWJob j = {.x = x, .dy = dy, .dw = dw, .partial = partial};
     for (int time = 0; time < 2; time++) {
         j.more = time > 0;

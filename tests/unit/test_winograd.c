@@ -85,7 +85,7 @@ static void check_winograd_grad_x(Winograd w, const char *what)
     for (int panel = 0; panel < PANELS(depth_of(w)); panel++)
         winograd_pack_transposed(w, weight, panel, packed);
     for (int part = 0; part < 2; part++)
-        winograd_grad_x(w, &j, scratch, TAIL_ADD | TAIL_MASK, part ? 1 : 0, part ? c.images : 1);
+        winograd_grad_x(w, &j, dy, scratch, TAIL_ADD | TAIL_MASK, part ? 1 : 0, part ? c.images : 1);
     expect_within(WINOGRAD_TOLERANCE, &s, op->out[0], dx, what);
     free(dy);
     free(weight);

@@ -1,0 +1,219 @@
+/* test_precision.c: precisions: maps of bfloat16 agree with an interpreter that rounds as they do, by every
+ * kernel; what selfcheck holds them against; runs are of one precision. */
+#include "samples.h"
+#include "shell.h"
+#include "trial.h"
+
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char amdimc[PATH_MAX];
+
+/* ---- agreement ---- */
+
+typedef struct {
+    const char *name, *text; /* the text without its name and precision */
+    const char *wanted;      /* in the C */
+    const char *options[3];
+} Case;
+
+/* Small products are made by Winograd or OpenBLAS where they are made to. */
+static const char pairs_of_all_kinds[] =
+    "input: {size: 16}\nbatch: 6\n"
+    "encoder:\n"
+    "  - conv: {out: 32, kernel: 3}\n"
+    "  - block: {out: 64, kernel: 2, stride: 2, depth: 2}\n"
+    "  - residual: {out: 64, kernel: 3}\n"
+    "  - residual: {out: 80, kernel: 5}\n"
+    "  - batchnorm: {}\n"
+    "embedding: {dim: 20}\nloss: {pairs: [1-to-5, 1-to-7, {pair: 5-to-5, weight: 0.5}, 7-to-1, 1-to-1]}\n";
+
+static const Case cases[] = {
+    {"direct", pairs_of_all_kinds, "BFLOAT16_CONV_DIRECT", {"--products", "direct", NULL}},
+    {"winograd", pairs_of_all_kinds, "BFLOAT16_CONV_GRAD_X_WINOGRAD", {"--products", "winograd", NULL}},
+    {"openblas", pairs_of_all_kinds, "CONV_GRAD_W_OPENBLAS", {"--products", "openblas", NULL}},
+    {"zeros-and-masks",
+     "input: {size: 18}\nbatch: 12\n"
+     "encoder:\n"
+     "  - conv: {out: 64, kernel: 3}\n"
+     "  - residual: {out: 64, kernel: 1}\n"
+     "  - block: {out: 64, kernel: 2, stride: 2, depth: 2}\n"
+     "  - residual: {out: 64, kernel: 8}\n"
+     "embedding: {dim: 64}\nloss: {pairs: [1-to-8, 8-to-8]}\n",
+     "BFLOAT16_CONV_GRAD_W_SPARSE",
+     {NULL}},
+    {"batchnorm-everywhere",
+     "input: {size: 12}\nbatch: 8\n"
+     "encoder:\n"
+     "  - conv: {out: 6, kernel: 3, pad: 1, batchnorm: true}\n"
+     "  - conv: {out: 7, kernel: 3, pad: 1, pad_mode: reflect, batchnorm: true}\n"
+     "  - block: {out: 13, kernel: 4, stride: 2, depth: 2, batchnorm: true}\n"
+     "  - residual: {out: 20, kernel: 3, batchnorm: true}\n"
+     "  - residual: {out: 23, kernel: 3, batchnorm: true}\n"
+     "  - batchnorm: {}\n"
+     "embedding: {dim: 8, batchnorm: true}\nloss: {pairs: [1-to-3, 3-to-5], penalty: 0.5}\n",
+     "BFLOAT16_PAD_GRAD",
+     {NULL}},
+    {"one-view-and-pools",
+     "input: {size: 22, channels: 1}\nviews: 1\nbatch: 8\n"
+     "encoder:\n"
+     "  - pool: {kernel: 2, stride: 1, kind: max}\n"
+     "  - conv: {out: 20, kernel: 3, pad: 1}\n"
+     "  - pool: {kernel: 3, stride: 2, pad: 1, kind: max}\n"
+     "  - residual: {out: 25, kernel: 3, stride: 2}\n"
+     "  - residual: {out: 30, kernel: 5}\n"
+     "embedding: {dim: 30}\nloss: {pairs: [1-to-5, 5-to-11], clip: 0}\n",
+     "BFLOAT16_MAX_POOL_GRAD",
+     {NULL}},
+    {"mixtures",
+     "input: {size: 12}\nbatch: 8\n"
+     "encoder:\n"
+     "  - conv: {out: 6, kernel: 4, stride: 2}\n"
+     "  - residual: {out: 9, kernel: 3}\n"
+     "  - residual: {out: 37, kernel: 3}\n"
+     "embedding: {dim: 37, mixture: {components: 5, hidden: 50, temperature: 0.4}}\n"
+     "loss: {pairs: [1-to-3, {pair: 1-to-5, weight: 0.3}, 3-to-1, 1-to-1], clip: 6}\n",
+     "WIDEN(",
+     {NULL}},
+};
+
+/* Of what the interpreter's are, which rounds as the program does. A number near the middle of two goes the
+ * other way where a sum in float is off by its last place, and so do then some of those that come of it: half
+ * of what rounding itself does to these gradients. What is wrong is off by far more. */
+#define LOSSES   2e-3
+#define GRADIENT 5e-2
+
+typedef struct {
+    const Case *of;
+    const TensorFile *file;
+    double squares, off;
+} Compared;
+
+static void compare(void *job, const char *name, const double *want, size_t count, double size)
+{
+    Compared *c = job;
+    const double error = trial_error(c->file, name, want, count, 1);
+    if (!strncmp(name, "loss", 4) || !strcmp(name, "penalty")) {
+        if (!(error <= LOSSES * size))
+            fail_msg("%s: %s is off by %.2e", c->of->name, name, error / size);
+    } else if (!strncmp(name, "grad.", 5)) {
+        c->off += error * error;
+        for (size_t i = 0; i < count; i++)
+            c->squares += want[i] * want[i];
+    }
+}
+
+static void agrees_with_the_interpreter(const Case *c, uint64_t seed)
+{
+    Trial t;
+    TensorFile one, two;
+    char text[2048];
+    snprintf(text, sizeof text, "name: %s\n%starget: {precision: bfloat16}\n", c->name, c->text);
+    trial_begin(&t, c->name, text, seed);
+    assert_true(trial_finish(&t, trial_compile(&t, c->options)));
+    assert_int_equal(shell("grep -q -F '%s' '%s/%s.c'", c->wanted, t.generated, t.name), 0);
+    assert_true(trial_replay(&t, "1", &one) && trial_replay(&t, "2", &two));
+    Compared compared = {.of = c, .file = &one};
+    trial_each(&t, t.want, compare, &compared);
+    if (!(sqrt(compared.off / compared.squares) <= GRADIENT))
+        fail_msg("%s: the gradient is off by %.2e", c->name, sqrt(compared.off / compared.squares));
+    print_message("%s: gradient within %.1e\n", c->name, sqrt(compared.off / compared.squares));
+    assert_true(one.count == two.count && !memcmp(one.bytes, two.bytes, one.count));
+    free(one.bytes);
+    free(two.bytes);
+    trial_end(&t);
+}
+
+static void maps_are_rounded(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        agrees_with_the_interpreter(&cases[i], 500 + i);
+}
+
+/* ---- programs ---- */
+
+static int set_up(void **state)
+{
+    (void)state;
+    scratch_begin();
+    assert_non_null(realpath(amdimc_path(), amdimc));
+    return shell("cp specs/tiny.yaml '%s'", scratch_path("tiny.yaml"));
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    scratch_end();
+    return 0;
+}
+
+static void compile_tiny(const char *precision)
+{
+    assert_int_equal(shell("cd '%s' && '%s' tiny.yaml --precision %s -o %s --gen-dir %s-c -q",
+                           scratch_path(""), amdimc, precision, precision, precision),
+                     0);
+}
+
+static void expect_said(const char *command, int code, const char *said)
+{
+    assert_int_equal(shell("cd '%s' && %s >said 2>&1", scratch_path(""), command), code);
+    if (shell("grep -q -F -- '%s' '%s'", said, scratch_path("said"))) {
+        shell("cat '%s' >&2", scratch_path("said"));
+        fail_msg("`%s` does not say: %s", command, said);
+    }
+}
+
+static void programs_know_their_precision(void **state)
+{
+    (void)state;
+    compile_tiny("float32");
+    compile_tiny("bfloat16");
+    compile_tiny("bfloat16x3");
+    expect_said("./bfloat16 info", 0, "precision bfloat16,");
+    expect_said("./bfloat16x3 info --json", 0, "\"precision\": \"bfloat16x3\"");
+    expect_said("./bfloat16 selfcheck", 0, "float32");
+    expect_said("./bfloat16x3 selfcheck", 0, "selfcheck: passed");
+}
+
+/* A run goes on in its own precision, bit for bit. */
+static void runs_are_of_one_precision(void **state)
+{
+    (void)state;
+    expect_said("./bfloat16 train --steps 8 --out whole", 0, "trained 8 steps");
+    expect_said("./bfloat16 train --steps 5 --out run --threads 1", 0, "trained 5 steps");
+    expect_said("./float32 train --steps 8 --out run --resume", 1,
+                "with `precision bfloat16` where this one");
+    expect_said("./bfloat16x3 train --steps 8 --out run --resume", 1, "has `precision bfloat16x3`");
+    expect_said("./bfloat16 train --steps 8 --out run --resume --threads 2", 0, "trained 8 steps");
+    expect_said("cmp run/last.safetensors whole/last.safetensors && echo the same", 0, "the same");
+    expect_said("./float32 train --steps 5 --out floats", 0, "trained 5 steps");
+    expect_said("./bfloat16 train --steps 8 --out floats --resume", 1, "has `precision bfloat16`");
+}
+
+static void wrong_names_are_told(void **state)
+{
+    (void)state;
+    char command[2 * PATH_MAX];
+    snprintf(command, sizeof command, "'%s' --check tiny.yaml --precision bfloat", amdimc);
+    expect_said(command, 1, "float32, bfloat16x3 or bfloat16");
+    snprintf(command, sizeof command, "'%s' --check tiny.yaml --precision bfloat", amdimc);
+    expect_said(command, 1, "did you mean bfloat16?");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(maps_are_rounded),
+        cmocka_unit_test(programs_know_their_precision),
+        cmocka_unit_test(runs_are_of_one_precision),
+        cmocka_unit_test(wrong_names_are_told),
+    };
+    return cmocka_run_group_tests_name("precision", tests, set_up, tear_down);
+}
