@@ -140,7 +140,7 @@ static void winograd_gradient_of_x(const Shape *s)
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->points};
     for (int panel = 0; panel < PANELS(depth_of(w)); panel++)
         winograd_pack_transposed(w, s->w, panel, s->points);
-    winograd_grad_x(w, &j, s->scratch, TAIL_MASK, 0, w.c.images);
+    winograd_grad_x(w, &j, j.dy, s->scratch, TAIL_MASK, 0, w.c.images);
 }
 
 static void winograd_gradient_of_w(const Shape *s)
