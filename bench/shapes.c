@@ -157,20 +157,20 @@ static void winograd_gradient_of_w(const Shape *s)
 static void sparse_forward(const Shape *s)
 {
     const ConvJob j = {.x = s->x, .y = s->y, .packed = s->packed};
-    sparse_conv(s->c, &j, s->scratch, TAIL_RELU, 0, s->c.images * s->c.out_side * s->c.out_side);
+    sparse_conv(s->c, &j, j.x, s->scratch, TAIL_RELU, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
 static void sparse_gradient_of_x(const Shape *s)
 {
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
-    sparse_grad_x(s->c, &j, s->scratch, TAIL_MASK, 0, s->c.images * s->c.out_side * s->c.out_side);
+    sparse_grad_x(s->c, &j, j.dy, s->scratch, TAIL_MASK, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
 /* A ReLU's mask, of which half is zero, of a residual's second convolution. */
 static void masked_grad_x(const Shape *s)
 {
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
-    masked_product(s->c, &j, s->scratch, 0, s->c.images * s->c.out_side * s->c.out_side);
+    masked_product(s->c, &j, j.dy, s->scratch, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
 /* As the compiler has it: SLICES parts at least. */

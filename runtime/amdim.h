@@ -116,11 +116,13 @@ struct AmdimStep {
     void *company; /* for gather and exchange */
 
     /* What the step leaves behind, written before the first gradient is taken. */
-    double loss;             /* the objective: sum of weight * pair's loss, + penalty weight * sum of P */
-    double penalty;          /* sum of P over pairs, unweighted */
-    double *pair_loss;       /* (pairs) unweighted */
-    double *pair_accuracy;   /* (pairs) share of the positives that score above all their negatives */
-    const float **embedding; /* (scales) where each phi_d lies, (N, d, d, R), during forward_done */
+    double loss;           /* the objective: sum of weight * pair's loss, + penalty weight * sum of P */
+    double penalty;        /* sum of P over pairs, unweighted */
+    double *pair_loss;     /* (pairs) unweighted */
+    double *pair_accuracy; /* (pairs) share of the positives that score above all their negatives */
+    const void *
+        *embedding; /* (scales) where each phi_d lies, (N, d, d, R), during forward_done: floats, or */
+    bool narrow_embeddings; /* numbers of bfloat16, as the step says */
     /* Asked, if not NULL, before forward_done, of a model of several shares: whether the embeddings of all of
      * them are to be there then. Losses are. */
     bool (*wants_embeddings)(const AmdimStep *step);

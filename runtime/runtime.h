@@ -900,6 +900,11 @@ typedef struct {
 /* Pictures that cannot be read are no fault: the page says so in their place. */
 bool report_write(const AmdimModel *m, const ReportState *state, Fault *f);
 
+/* ---- embedding.c ---- */
+
+/* Numbers [first, first + count) of the embeddings of a scale, as floats. During forward_done. */
+void step_embedding(const AmdimStep *step, int scale, size_t first, size_t count, float *to);
+
 /* ---- mixture.c: antecedents outside of a step ---- */
 
 /* How many antecedents a pair has at a location: a mixture's components, or 1. */

@@ -18,46 +18,6 @@
 
 /* ---- numbers ---- */
 
-SHARED void widen(const Bfloat16 *from, size_t count, float *to)
-{
-    ELEMENTWISE for (size_t i = 0; i < count; i++) to[i] = float_of(from[i]);
-}
-
-SHARED void narrow(const float *from, size_t count, Bfloat16 *to)
-{
-    ELEMENTWISE for (size_t i = 0; i < count; i++) to[i] = bfloat16_of(from[i]);
-}
-
-/* to = tail(sum), of TAIL_ADD, TAIL_RELU and TAIL_MASK. */
-INLINE void narrow_if(bool add, bool relu, bool mask, const float *sum, const Bfloat16 *addend,
-                      const Bfloat16 *gate, size_t count, Bfloat16 *to)
-{
-    ELEMENTWISE for (size_t i = 0; i < count; i++)
-    {
-        float y = sum[i];
-        if (add)
-            y += float_of(addend[i]);
-        if (relu)
-            y = y > 0 ? y : 0;
-        if (mask)
-            y = float_of(gate[i]) > 0 ? y : 0;
-        to[i] = bfloat16_of(y);
-    }
-}
-
-SHARED void narrow_tail(int tail, const float *sum, const Bfloat16 *addend, const Bfloat16 *gate,
-                        size_t count, Bfloat16 *to)
-{
-    switch (tail) {
-    case TAIL_NONE: narrow(sum, count, to); break;
-    case TAIL_ADD: narrow_if(true, false, false, sum, addend, gate, count, to); break;
-    case TAIL_RELU: narrow_if(false, true, false, sum, addend, gate, count, to); break;
-    case TAIL_ADD | TAIL_RELU: narrow_if(true, true, false, sum, addend, gate, count, to); break;
-    case TAIL_MASK: narrow_if(false, false, true, sum, addend, gate, count, to); break;
-    default: narrow_if(true, false, true, sum, addend, gate, count, to); break; /* TAIL_ADD | TAIL_MASK */
-    }
-}
-
 /* Part `part` of the weight's numbers, rounded. */
 enum { ROUNDING_PARTS = 16 };
 SHARED void round_weight(const float *weight, size_t count, float *to, int part)
@@ -144,7 +104,7 @@ INLINE size_t numbers_of_weight(Conv c)
 /* ---- y of a convolution, and dx ----
  *
  * Of the arena (the job's `packed`): the rounded weight, then what the kernel packs it into. Of a worker's
- * scratch: the block's x and y, for a masked product its mask too, then the kernel's own. */
+ * scratch: the block's x and y, then the kernel's own. */
 
 typedef Bfloat16 *Bfloat16ConvFunction(AmdimPool *pool, Bfloat16ConvJob job);
 typedef Bfloat16 *Bfloat16ConvGradXFunction(AmdimPool *pool, Bfloat16ConvGradXJob job);
@@ -192,8 +152,8 @@ SHARED void conv_end(Conv s, const Bfloat16ConvJob *j, int tail, int part, int p
                 j->y + at);
 }
 
-SHARED ConvGradXJob grad_x_begin(Conv s, const Bfloat16ConvGradXJob *j, bool masked, int part, int parts,
-                                 float *scratch, float **rest)
+SHARED ConvGradXJob grad_x_begin(Conv s, const Bfloat16ConvGradXJob *j, int part, int parts, float *scratch,
+                                 float **rest)
 {
     const Conv c = block_of(s, part, parts);
     ConvGradXJob f = grad_x_of_floats(s, j);
@@ -202,11 +162,6 @@ SHARED ConvGradXJob grad_x_begin(Conv s, const Bfloat16ConvGradXJob *j, bool mas
     *rest = f.dx + lines_of(numbers_of_x(c));
     s.images = piece(s.images, part, parts);
     widen(j->dy + numbers_of_y(s), numbers_of_y(c), scratch);
-    if (masked) {
-        widen(j->mask + numbers_of_x(s), numbers_of_x(c), *rest);
-        f.mask = *rest;
-        *rest += lines_of(numbers_of_x(c));
-    }
     return f;
 }
 
@@ -253,30 +208,88 @@ SHARED void grad_x_end(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part
     BFLOAT16_CONV(name, shape, tail, parts,                                                                  \
                   pack_panel(f->weight, depth_of_patch(s), s.out, 1, part, f->packed), PANELS(s.out),        \
                   conv_pixels(c, f, rest, KERNEL_TAIL(tail), 0, pixels_of(c)))
-#define BFLOAT16_CONV_SPARSE(name, shape, tail, parts)                                                       \
-    BFLOAT16_CONV(name, shape, tail, parts, pack_panel(f->weight, s.in, s.out, 1, part, f->packed),          \
-                  PANELS(s.out), sparse_conv(c, f, rest, KERNEL_TAIL(tail), 0, pixels_of(c)))
 #define BFLOAT16_CONV_OPENBLAS(name, shape, tail, parts)                                                     \
     BFLOAT16_CONV(name, shape, tail, parts, (void)0, 0,                                                      \
                   conv_blas(c, f, rest, KERNEL_TAIL(tail), 0, pixels_of(c)))
 
-#define BFLOAT16_CONV_GRAD_X(name, shape, tail, masked, parts, pack, packs, run)                             \
+#define BFLOAT16_CONV_GRAD_X(name, shape, tail, parts, pack, packs, run)                                     \
     BFLOAT16_FUNCTION(name, Bfloat16ConvGradXJob, dx, shape, grad_x_of_floats, pack, packs,                  \
-                      grad_x_begin(s, j, masked, part, parts, amdim_scratch(j->pool, worker), &rest), run,   \
+                      grad_x_begin(s, j, part, parts, amdim_scratch(j->pool, worker), &rest), run,           \
                       grad_x_end(s, j, tail, part, parts, f->dx), parts)
 
 #define BFLOAT16_CONV_GRAD_X_DIRECT(name, shape, tail, parts)                                                \
-    BFLOAT16_CONV_GRAD_X(name, shape, tail, false, parts, pack_tap(s, f, part), TAP_PANELS(s),               \
+    BFLOAT16_CONV_GRAD_X(name, shape, tail, parts, pack_tap(s, f, part), TAP_PANELS(s),                      \
                          conv_grad_x_part(c, f, rest, TAIL_NONE, 0, 1))
-#define BFLOAT16_CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                \
-    BFLOAT16_CONV_GRAD_X(name, shape, tail, false, parts, pack_tap(s, f, part), TAP_PANELS(s),               \
-                         sparse_grad_x(c, f, rest, TAIL_NONE, 0, pixels_of(c)))
-#define BFLOAT16_CONV_GRAD_X_MASKED(name, shape, parts)                                                      \
-    BFLOAT16_CONV_GRAD_X(name, shape, TAIL_NONE, true, parts, masked_pack(s, f->weight, part, f->packed),    \
-                         masked_packs(s), masked_product(c, f, rest, 0, pixels_of(c)))
 #define BFLOAT16_CONV_GRAD_X_OPENBLAS(name, shape, tail, parts)                                              \
-    BFLOAT16_CONV_GRAD_X(name, shape, tail, false, parts, (void)0, 0,                                        \
+    BFLOAT16_CONV_GRAD_X(name, shape, tail, parts, (void)0, 0,                                               \
                          conv_grad_x_blas(c, f, rest, TAIL_NONE, 0, c.images))
+
+/* ---- by zeros and by a mask: the left factor as floats, the result as it goes ---- */
+
+#define BFLOAT16_OF_LEFT(name, Job, result, shape, pack, packs, run, parts)                                  \
+    ROUND(name##_rounded, Job, Conv, shape, round_weight(j->weight, numbers_of_weight(s), j->packed, part))  \
+    ROUND(name##_packed, Job, Conv, shape, Job rounded = *j; rounded.weight = j->packed;                     \
+          rounded.packed = packed_of(s, j->packed); const Job *const f = &rounded; pack)                     \
+    ROUND(name##_block, Job, Conv, in_pieces(shape), run)                                                    \
+    BFLOAT16_ROUNDS(name, Job, result, shape, packs, parts)
+
+#define BFLOAT16_CONV_SPARSE(name, shape, tail, parts)                                                       \
+    BFLOAT16_OF_LEFT(name, Bfloat16ConvJob, y, shape,                                                        \
+                     pack_panel(f->weight, s.in, s.out, 1, part, f->packed), PANELS(s.out),                  \
+                     bfloat16_sparse_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
+#define BFLOAT16_CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                \
+    BFLOAT16_OF_LEFT(name, Bfloat16ConvGradXJob, dx, shape, pack_tap(s, f, part), TAP_PANELS(s),             \
+                     bfloat16_sparse_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
+#define BFLOAT16_CONV_GRAD_X_MASKED(name, shape, parts)                                                      \
+    BFLOAT16_OF_LEFT(name, Bfloat16ConvGradXJob, dx, shape, masked_pack(s, f->weight, part, f->packed),      \
+                     masked_packs(s), bfloat16_masked(s, j, part, parts, amdim_scratch(j->pool, worker)),    \
+                     parts)
+
+#ifdef SPARSE_H
+SHARED void bfloat16_sparse_conv(Conv s, const Bfloat16ConvJob *j, int tail, int part, int parts,
+                                 float *scratch)
+{
+    const Conv c = block_of(s, part, parts), before = with_images(s, piece(s.images, part, parts));
+    Bfloat16ConvJob f = *j;
+    f.packed = packed_of(s, j->packed);
+    f.y += numbers_of_y(before);
+    f.addend = j->addend ? j->addend + numbers_of_y(before) : NULL;
+    widen(j->x + numbers_of_x(before), numbers_of_x(c), scratch);
+    sparse_conv(c, &f, scratch, scratch + lines_of(numbers_of_x(c)), tail, 0, pixels_of(c));
+}
+
+/* A part's job, dy of which is widened. */
+SHARED Bfloat16ConvGradXJob grad_x_of_part(Conv s, const Bfloat16ConvGradXJob *j, int part, int parts,
+                                           float *dy)
+{
+    const Conv c = block_of(s, part, parts), before = with_images(s, piece(s.images, part, parts));
+    const size_t at = numbers_of_x(before);
+    Bfloat16ConvGradXJob f = *j;
+    f.packed = packed_of(s, j->packed);
+    f.dx += at;
+    f.addend = j->addend ? j->addend + at : NULL;
+    f.mask = j->mask ? j->mask + at : NULL;
+    widen(j->dy + numbers_of_y(before), numbers_of_y(c), dy);
+    return f;
+}
+
+SHARED void bfloat16_sparse_grad_x(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part, int parts,
+                                   float *scratch)
+{
+    const Conv c = block_of(s, part, parts);
+    const Bfloat16ConvGradXJob f = grad_x_of_part(s, j, part, parts, scratch);
+    sparse_grad_x(c, &f, scratch, scratch + lines_of(numbers_of_y(c)), tail, 0, pixels_of(c));
+}
+#endif
+
+#ifdef MASKED_H
+SHARED void bfloat16_masked(Conv s, const Bfloat16ConvGradXJob *j, int part, int parts, float *scratch)
+{
+    const Conv c = block_of(s, part, parts);
+    const Bfloat16ConvGradXJob f = grad_x_of_part(s, j, part, parts, scratch);
+    masked_product(c, &f, scratch, scratch + lines_of(numbers_of_y(c)), 0, pixels_of(c));
+}
+#endif
 
 /* ---- by Winograd, whose transforms read and write maps as they come ----
  *
@@ -334,7 +347,8 @@ INLINE ConvGradWJob grad_w_of(const Bfloat16ConvGradWJob *j)
                           .dw = j->dw,
                           .partial = j->partial,
                           .more = j->more,
-                          .narrow = true};
+                          .narrow_x = true,
+                          .narrow_dy = true};
 }
 
 #define BFLOAT16_CONV_GRAD_W_DIRECT(name, shape)                                                             \
@@ -503,6 +517,50 @@ SHARED void bfloat16_max_pool_grad(MaxPool s, const Bfloat16MaxPoolGradJob *j, f
         max_pool_grad_image(s, &f, 0);
         narrow(dx, count, j->dx + at);
     }
+}
+
+/* GATHER of a map of bfloat16, and GATHER_GRAD: antecedents are floats. */
+typedef struct {
+    const Bfloat16 *x;
+    const int32_t *location;
+    float *y;
+    AmdimPool *pool;
+} Bfloat16GatherJob;
+
+typedef struct {
+    const float *x;
+    const Bfloat16 *addend;
+    const int32_t *location;
+    Bfloat16 *y;
+    AmdimPool *pool;
+} Bfloat16GatherGradJob;
+
+typedef float *Bfloat16GatherFunction(AmdimPool *pool, Bfloat16GatherJob job);
+typedef Bfloat16 *Bfloat16GatherGradFunction(AmdimPool *pool, Bfloat16GatherGradJob job);
+
+#define BFLOAT16_GATHER(name, images, positions, channels, parts)                                            \
+    FUNCTION_OF_IMAGES(name, Bfloat16GatherJob, y, Positions, ((Positions){images, positions, channels}),    \
+                       bfloat16_gather_image, parts)
+#define BFLOAT16_GATHER_GRAD(name, images, positions, channels, parts)                                       \
+    FUNCTION_OF_IMAGES(name, Bfloat16GatherGradJob, y, Positions,                                            \
+                       ((Positions){images, positions, channels}), bfloat16_gather_grad_image, parts)
+
+SHARED void bfloat16_gather_image(Positions p, const Bfloat16GatherJob *j, int image)
+{
+    widen(j->x + ((size_t)image * p.positions + (size_t)j->location[image]) * p.channels, (size_t)p.channels,
+          j->y + (size_t)image * p.channels);
+}
+
+SHARED void bfloat16_gather_grad_image(Positions p, const Bfloat16GatherGradJob *j, int image)
+{
+    const size_t count = numbers_of_positions(p), at = (size_t)image * count;
+    Bfloat16 *const there = j->y + at + (size_t)j->location[image] * p.channels;
+    const float *da = j->x + (size_t)image * p.channels;
+    if (!j->addend)
+        memset(j->y + at, 0, count * sizeof *j->y);
+    else if (j->y != j->addend)
+        memcpy(j->y + at, j->addend + at, count * sizeof *j->y);
+    ELEMENTWISE for (int i = 0; i < p.channels; i++) there[i] = bfloat16_of(float_of(there[i]) + da[i]);
 }
 
 /* ---- every number ---- */

@@ -28,6 +28,8 @@ enum {
 /* Floats of what a part takes, x and y: half of a small L2. Of dx by Winograd, whose products want many
  * tiles. And of the images that a weight's gradient takes together: of a last cache. */
 enum { BFLOAT16_BLOCK = 1 << 16, BFLOAT16_SUMS = 1 << 18, BFLOAT16_SUM_BLOCK = 3 << 19 };
+/* Rows of consequents that scores take to floats together: a whole number of any tiles. */
+enum { SCORES_ROWS = 120 };
 /* Floats up to a whole line. */
 #define ROUNDED_UP(floats) (((floats) + LINE - 1) / LINE * LINE)
 

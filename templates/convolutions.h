@@ -39,7 +39,7 @@ typedef float *ConvFunction(AmdimPool *pool, ConvJob job);
 #define CONV_SPARSE(name, shape, tail, parts)                                                                \
     FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape,                                                        \
                        pack_panel(j->weight, s.in, s.out, 1, part, j->packed), PANELS(s.out),                \
-                       sparse_conv(s, j, amdim_scratch(j->pool, worker), tail,                               \
+                       sparse_conv(s, j, j->x, amdim_scratch(j->pool, worker), tail,                         \
                                    tile_piece(pixels_of(s), part, parts),                                    \
                                    tile_piece(pixels_of(s), part + 1, parts)),                               \
                        parts)
@@ -75,7 +75,7 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 /* By dy's numbers that are not zero, of a kernel as large as its stride. */
 #define CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                         \
     FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),             \
-                       sparse_grad_x(s, j, amdim_scratch(j->pool, worker), tail,                             \
+                       sparse_grad_x(s, j, j->dy, amdim_scratch(j->pool, worker), tail,                      \
                                      tile_piece(pixels_of(s), part, parts),                                  \
                                      tile_piece(pixels_of(s), part + 1, parts)),                             \
                        parts)
@@ -84,7 +84,7 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 #define CONV_GRAD_X_MASKED(name, shape, parts)                                                               \
     FUNCTION_OF_ROUNDS(                                                                                      \
         name, ConvGradXJob, dx, Conv, shape, masked_pack(s, j->weight, part, j->packed), masked_packs(s),    \
-        masked_product(s, j, amdim_scratch(j->pool, worker), tile_piece(pixels_of(s), part, parts),          \
+        masked_product(s, j, j->dy, amdim_scratch(j->pool, worker), tile_piece(pixels_of(s), part, parts),   \
                        tile_piece(pixels_of(s), part + 1, parts)),                                           \
         parts)
 

@@ -14,6 +14,9 @@
 #include <float.h>
 #include <math.h>
 #include <string.h>
+#if defined MAPS_ARE_BFLOAT16 && MAPS_ARE_BFLOAT16 && defined __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 #if defined __clang__
 #define COMPILER __VERSION__
@@ -145,13 +148,13 @@ INLINE float float_of(Bfloat16 number)
     return x;
 }
 
-/* The nearest, of two the even one; what is no number stays so. */
+/* The nearest, of two the even one. What arithmetic makes of no number stays one: its bits are not all set.
+ */
 INLINE Bfloat16 bfloat16_of(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (Bfloat16){(uint16_t)(x == x ? rounded : bits >> 16 | 0x40)};
+    return (Bfloat16){(uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
 
 typedef Bfloat16 Activation;
@@ -175,11 +178,16 @@ INLINE Vec load_activations(const Activation *p)
     return (Vec)(__builtin_convertvector(*(const Halves *)(const void *)p, Words) << 16);
 }
 
+/* The same of a vector; AVX512_BF16 takes denormal numbers as zero. */
 INLINE void store_activations(Activation *p, Vec v)
 {
-    const Words bits = (Words)v, rounded = bits + 0x7fff + (bits >> 16 & 1), is_number = (Words)(v == v);
-    *(Halves *)(void *)p =
-        __builtin_convertvector(((rounded & is_number) | ((bits | 0x400000) & ~is_number)) >> 16, Halves);
+#if defined __AVX512BF16__
+    _Static_assert(LANES == 16, "a vector is as wide as the instruction's");
+    *(Halves *)(void *)p = (Halves)_mm512_cvtneps_pbh((__m512)v);
+#else
+    const Words bits = (Words)v;
+    *(Halves *)(void *)p = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves);
+#endif
 }
 #else
 INLINE Vec load_activations(const Activation *p)
@@ -329,6 +337,21 @@ INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const fl
     store(y, sum);
 }
 
+/* The same of a map's. */
+INLINE void tail_activations(int tail, Activation *y, Vec sum, const float *bias, const Activation *addend,
+                             const Activation *mask)
+{
+    if (tail & TAIL_BIAS)
+        sum += load(bias);
+    if (tail & TAIL_ADD)
+        sum += load_activations(addend);
+    if (tail & TAIL_RELU)
+        sum = where_positive(sum, sum);
+    if (tail & TAIL_MASK)
+        sum = where_positive(load_activations(mask), sum);
+    store_activations(y, sum);
+}
+
 /* The same for one number, of which what the tail does not have is 0. */
 INLINE float tail_number(int tail, float sum, float bias, float addend, float mask)
 {
@@ -337,6 +360,47 @@ INLINE float tail_number(int tail, float sum, float bias, float addend, float ma
         sum = sum > 0 ? sum : 0;
     return tail & TAIL_MASK && !(mask > 0) ? 0 : sum;
 }
+
+#if MAPS_ARE_BFLOAT16
+SHARED void widen(const Bfloat16 *from, size_t count, float *to)
+{
+    ELEMENTWISE for (size_t i = 0; i < count; i++) to[i] = float_of(from[i]);
+}
+
+/* to = tail(sum), of TAIL_ADD, TAIL_RELU and TAIL_MASK. */
+INLINE void narrow_if(int tail, const float *sum, const Bfloat16 *addend, const Bfloat16 *gate, size_t count,
+                      Bfloat16 *to)
+{
+    const size_t whole = count / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES)
+        tail_activations(tail, to + i, load(sum + i), NULL, tail & TAIL_ADD ? addend + i : NULL,
+                         tail & TAIL_MASK ? gate + i : NULL);
+    for (size_t i = whole; i < count; i++)
+        to[i] = bfloat16_of(tail_number(tail, sum[i], 0, tail & TAIL_ADD ? float_of(addend[i]) : 0,
+                                        tail & TAIL_MASK ? float_of(gate[i]) : 0));
+}
+
+SHARED void narrow(const float *from, size_t count, Bfloat16 *to)
+{
+    narrow_if(TAIL_NONE, from, NULL, NULL, count, to);
+}
+
+SHARED void narrow_tail(int tail, const float *sum, const Bfloat16 *addend, const Bfloat16 *gate,
+                        size_t count, Bfloat16 *to)
+{
+#define OF(n)                                                                                                \
+    case n: narrow_if(n, sum, addend, gate, count, to); break;
+    switch (tail) {
+        OF(TAIL_NONE)
+        OF(TAIL_ADD)
+        OF(TAIL_RELU)
+        OF(TAIL_ADD | TAIL_RELU)
+        OF(TAIL_MASK)
+        OF(TAIL_ADD | TAIL_MASK)
+    }
+#undef OF
+}
+#endif
 
 /* ---- convolution ---- */
 
@@ -457,7 +521,8 @@ typedef struct {
     const float *x, *dy;
     float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
     bool more;           /* added to what dw holds */
-    bool narrow;         /* x and dy are numbers of bfloat16: what a kernel copies it takes to floats */
+    bool narrow_x,
+        narrow_dy; /* they are numbers of bfloat16, which a kernel that copies them takes to floats */
     AmdimPool *pool;
 } ConvGradWJob;
 
@@ -487,9 +552,11 @@ typedef struct {
 } Bfloat16ConvGradWJob;
 
 typedef Bfloat16ConvJob MapConvJob;
+typedef Bfloat16ConvGradXJob MapConvGradXJob;
 typedef Bfloat16ConvGradWJob MapConvGradWJob;
 #else
 typedef ConvJob MapConvJob;
+typedef ConvGradXJob MapConvGradXJob;
 typedef ConvGradWJob MapConvGradWJob;
 #endif
 

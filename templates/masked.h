@@ -93,7 +93,7 @@ typedef struct {
     ptrdiff_t left_step;
     const float *block; /* (MASK_BITS, depth) */
     float *sum;         /* of row i, sum + i * MASK_BITS: those wanted, one behind the other */
-    float *dx;          /* where row i goes, dx + i * dx_step, if this is the `last` of its blocks */
+    Activation *dx;     /* where row i goes, dx + i * dx_step, if this is the `last` of its blocks */
     ptrdiff_t dx_step;
     bool more, last; /* more: there are sums of blocks before */
 } MaskedRows;
@@ -114,11 +114,12 @@ INLINE void masked_rows(const MaskedRows *r, int depth, bool more, bool last)
 {
     for (int row = 0; row < r->rows; row++) {
         const float *dy = r->left + row * r->left_step;
-        float *sum = r->sum + row * MASK_BITS, *dx = r->dx + row * r->dx_step;
+        float *sum = r->sum + row * MASK_BITS;
+        Activation *dx = r->dx + row * r->dx_step;
         Vec left[MASKED_VECTORS];
         UNROLL for (int v = 0; v < MASKED_VECTORS; v++) if (v < depth / LANES) left[v] = load(dy + v * LANES);
         if (last)
-            UNROLL for (int v = 0; v < MASK_BITS / LANES; v++) store(dx + v * LANES, (Vec){0});
+            UNROLL for (int v = 0; v < MASK_BITS / LANES; v++) store_activations(dx + v * LANES, (Vec){0});
         for (uint64_t set = r->set[row * r->set_step]; set; sum += 4) {
             int k[4];
             next_four(&set, k);
@@ -128,7 +129,7 @@ INLINE void masked_rows(const MaskedRows *r, int depth, bool more, bool last)
             if (!last)
                 *(Four *)sum = four;
             else
-                UNROLL for (int i = 0; i < 4; i++) dx[k[i]] = four[i];
+                UNROLL for (int i = 0; i < 4; i++) dx[k[i]] = activation_of(four[i]);
         }
     }
 }
@@ -169,9 +170,10 @@ SHARED void masked_pack(Conv c, const float *weight, int block, float *packed)
         memcpy(to + row * depth, from + (size_t)row * out, sizeof(float) * (size_t)depth);
 }
 
-/* dx of pixels [first, last), where the mask, a ReLU's result, is not zero; else 0.
+/* dx of pixels [first, last), from dy as floats, where the mask, a ReLU's result, is not zero; else 0.
  * Scratch (SPARSE_SCRATCH): sums of a block's pixels, and behind them the bits of their masks. */
-SHARED void masked_product(Conv c, const ConvGradXJob *j, float *scratch, int first, int last)
+SHARED void masked_product(Conv c, const MapConvGradXJob *j, const float *dy, float *scratch, int first,
+                           int last)
 {
     const int depth = masked_depth(c.out), sets = c.in / MASK_BITS;
     uint64_t *const set = (uint64_t *)(void *)(scratch + MASKED_SUMS);
@@ -184,12 +186,12 @@ SHARED void masked_product(Conv c, const ConvGradXJob *j, float *scratch, int fi
                         .sum = scratch,
                         .dx_step = c.in};
         for (int i = 0; i < r.rows * sets; i++)
-            set[i] = nonzero_of_64(j->mask + (size_t)begin * c.in + (size_t)i * MASK_BITS);
+            set[i] = nonzero_of_map(j->mask + (size_t)begin * c.in + (size_t)i * MASK_BITS);
         for (int i = 0; i < sets; i++) {
             r.set = set + i;
             r.dx = j->dx + (size_t)begin * c.in + i * MASK_BITS;
             for (int k = 0; k < c.out; k += depth, r.block += MASK_BITS * depth) {
-                r.left = j->dy + (size_t)begin * c.out + k;
+                r.left = dy + (size_t)begin * c.out + k;
                 r.more = k > 0;
                 r.last = k + depth == c.out;
                 masked_rows_by_depth(&r);

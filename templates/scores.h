@@ -12,20 +12,32 @@
 
 #include "kernels.h"
 
+/* Consequents are a map's, of which matrix tiles want floats. */
+#define CONSEQUENTS_ARE_NARROW (MAPS_ARE_BFLOAT16 && !MATRIX_TILES)
+#if CONSEQUENTS_ARE_NARROW
+typedef Bfloat16 Consequent;
+#else
+typedef float Consequent;
+#endif
+
 typedef struct {
-    const float *a, *t; /* of all views, one behind the other, as everything here */
-    float *r;           /* scores, or their gradient */
-    float *da, *dt;
-    const float *addend; /* to da or dt */
-    float *packed;       /* a in panels; or the slices of da */
+    const float *a; /* of all views, one behind the other, as everything here */
+    const Consequent *t;
+    float *r; /* scores, or their gradient */
+    float *da;
+    Consequent *dt;
+    const float *addend; /* to da */
+    const Consequent *dt_addend;
+    float *packed; /* a in panels; or the slices of da */
     AmdimPool *pool;
-} ScoresJob;
+} ScoresJob, ScoresGradTJob;
 
 typedef struct {
     int views, batch, targets, side, dim;
 } Scores;
 
 typedef float *ScoresFunction(AmdimPool *pool, ScoresJob job);
+typedef Consequent *ScoresGradTFunction(AmdimPool *pool, ScoresJob job);
 
 /* SCORES: r, which is overwritten. A part is a piece of a direction's target images. */
 #define SCORES(name, views, batch, targets, side, dim, parts)                                                \
@@ -83,22 +95,47 @@ INLINE void scores_pack(Scores s, const ScoresJob *j, int part)
                           j->packed + view * panels * PANEL_FLOATS(s.dim));
 }
 
+/* Rows of a part's target images: [first, last). */
+typedef struct {
+    int first, last;
+} ScoresRows;
+
+INLINE ScoresRows scores_rows(Scores s, int part, int parts)
+{
+    const int area = s.side * s.side;
+    return (ScoresRows){area * piece(s.targets, part % parts, parts),
+                        area * piece(s.targets, part % parts + 1, parts)};
+}
+
 INLINE void scores_part(Scores s, const ScoresJob *j, float *scratch, int part, int parts)
 {
-    const int view = part / parts, other = s.views - 1 - view, area = s.side * s.side;
-    const ConvJob product = {.x = j->t + consequents_at(s, other),
-                             .y = j->r + scores_at(s, view),
-                             .packed = j->packed + view * PANELS(s.batch) * PANEL_FLOATS(s.dim)};
-    conv_pixels(scores_product(s, s.dim, s.batch), &product, scratch, TAIL_NONE,
-                area * piece(s.targets, part % parts, parts),
-                area * piece(s.targets, part % parts + 1, parts));
+    const int view = part / parts, other = s.views - 1 - view;
+    const ScoresRows rows = scores_rows(s, part, parts);
+    const Consequent *t = j->t + consequents_at(s, other);
+    ConvJob product = {.y = j->r + scores_at(s, view),
+                       .packed = j->packed + view * PANELS(s.batch) * PANEL_FLOATS(s.dim)};
+#if CONSEQUENTS_ARE_NARROW
+    float *const to = product.y;
+    product.x = scratch;
+    ROLLED for (int row = rows.first, count; row < rows.last; row += count)
+    {
+        count = MIN_OF(SCORES_ROWS, rows.last - row);
+        copy_activations(t + (size_t)row * s.dim, count * s.dim, scratch);
+        product.y = to + (size_t)row * s.batch;
+        conv_pixels(scores_product(s, s.dim, s.batch), &product, NULL, TAIL_NONE, 0, count);
+    }
+#else
+    product.x = t;
+    conv_pixels(scores_product(s, s.dim, s.batch), &product, scratch, TAIL_NONE, rows.first, rows.last);
+#endif
 }
 
 INLINE void scores_grad_a_slice(Scores s, const ScoresJob *j, float *scratch, int part, int slices)
 {
     const int view = part / slices, other = s.views - 1 - view;
     const ConvGradWJob product = {.x = j->r + scores_at(s, view),
-                                  .dy = j->t + consequents_at(s, other),
+                                  .dy = (const void *)(j->t + consequents_at(s, other)),
+                                  .narrow_dy = CONSEQUENTS_ARE_NARROW,
                                   .partial = j->packed + slices * antecedents_at(s, view)};
     conv_grad_w_slice(scores_product(s, s.batch, s.dim), &product, scratch, part % slices, slices);
 }
@@ -121,15 +158,28 @@ INLINE void scores_grad_t_pack(Scores s, const ScoresJob *j, int part)
 
 INLINE void scores_grad_t_part(Scores s, const ScoresJob *j, float *scratch, int tail, int part, int parts)
 {
-    const int view = part / parts, other = s.views - 1 - view, area = s.side * s.side;
+    const int view = part / parts, other = s.views - 1 - view;
+    const ScoresRows rows = scores_rows(s, part, parts);
     const size_t target = consequents_at(s, other);
-    const ConvJob product = {.x = j->r + scores_at(s, view),
-                             .y = j->dt + target,
-                             .addend = tail == TAIL_ADD ? j->addend + target : NULL,
-                             .packed = j->packed + view * PANELS(s.dim) * PANEL_FLOATS(s.batch)};
-    conv_pixels(scores_product(s, s.batch, s.dim), &product, scratch, tail,
-                area * piece(s.targets, part % parts, parts),
-                area * piece(s.targets, part % parts + 1, parts));
+    ConvJob product = {.x = j->r + scores_at(s, view),
+                       .packed = j->packed + view * PANELS(s.dim) * PANEL_FLOATS(s.batch)};
+#if CONSEQUENTS_ARE_NARROW
+    const float *const from = product.x;
+    product.y = scratch;
+    ROLLED for (int row = rows.first, count; row < rows.last; row += count)
+    {
+        const size_t at = target + (size_t)row * s.dim;
+        count = MIN_OF(SCORES_ROWS, rows.last - row);
+        product.x = from + (size_t)row * s.batch;
+        conv_pixels(scores_product(s, s.batch, s.dim), &product, NULL, TAIL_NONE, 0, count);
+        narrow_tail(tail, scratch, tail == TAIL_ADD ? j->dt_addend + at : NULL, NULL, (size_t)count * s.dim,
+                    j->dt + at);
+    }
+#else
+    product.y = j->dt + target;
+    product.addend = tail == TAIL_ADD ? j->dt_addend + target : NULL;
+    conv_pixels(scores_product(s, s.batch, s.dim), &product, scratch, tail, rows.first, rows.last);
+#endif
 }
 
 #endif

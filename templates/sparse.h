@@ -25,15 +25,16 @@ _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 
 /* ---- which numbers are not zero ---- */
 
-/* Bit i of the result: x[i] is not zero, i < 32. */
-INLINE uint32_t nonzero_of_32(const float *x)
+/* Bit i of the result: x[i] is not zero, i < 32; of floats, or of a map's numbers. */
+INLINE uint32_t nonzero_of_32(const float *x, const Activation *map)
 {
     Bits set = {0};
     UNROLL for (int v = 0; v < 32 / LANES; v++)
     {
         Bits bit;
         UNROLL for (int lane = 0; lane < LANES; lane++) bit[lane] = (int32_t)(1u << (v * LANES + lane));
-        set |= (load(x + v * LANES) != (Vec){0}) & bit;
+        const Vec numbers = x ? load(x + v * LANES) : load_activations(map + v * LANES);
+        set |= (numbers != (Vec){0}) & bit;
     }
     uint32_t all = 0;
     for (int lane = 0; lane < LANES; lane++)
@@ -43,7 +44,12 @@ INLINE uint32_t nonzero_of_32(const float *x)
 
 INLINE uint64_t nonzero_of_64(const float *x)
 {
-    return nonzero_of_32(x) | (uint64_t)nonzero_of_32(x + 32) << 32;
+    return nonzero_of_32(x, NULL) | (uint64_t)nonzero_of_32(x + 32, NULL) << 32;
+}
+
+INLINE uint64_t nonzero_of_map(const Activation *map)
+{
+    return nonzero_of_32(NULL, map) | (uint64_t)nonzero_of_32(NULL, map + 32) << 32;
 }
 
 /* ---- rows of a product ---- */
@@ -159,7 +165,15 @@ SHARED void sparse_sums_of_rows(const SparseRows *r)
     sparse_sums(r, 1);
 }
 
-INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Target t, const size_t *at)
+/* Where rows go, in a map, and what is like it. */
+typedef struct {
+    Activation *y;
+    const float *bias;
+    const Activation *addend, *mask;
+} SparseTarget;
+
+INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, SparseTarget t,
+                           const size_t *at)
 {
     Vec sum[2][GROUP_VECTORS];
     UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < GROUP_COLUMNS; line += LINE)
@@ -175,13 +189,13 @@ INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Ta
     UNROLL for (int i = 0; i < 2; i++) if (i < count) UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
     {
         const size_t to = at[row + i] + (size_t)(v * LANES);
-        tail_vector(tail, t.y + to, sum[i][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
-                    tail & TAIL_ADD ? t.addend + to : NULL, tail & TAIL_MASK ? t.mask + to : NULL);
+        tail_activations(tail, t.y + to, sum[i][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
+                         tail & TAIL_ADD ? t.addend + to : NULL, tail & TAIL_MASK ? t.mask + to : NULL);
     }
 }
 
 /* The last block: the sums, then the tail; row i goes to y + at[i]. at[] goes TOGETHER rows further. */
-INLINE void sparse_ends(const SparseRows *r, int tail, Target t, const size_t *at)
+INLINE void sparse_ends(const SparseRows *r, int tail, SparseTarget t, const size_t *at)
 {
     int row = 0;
     for (; row + TOGETHER <= r->rows; row += TOGETHER)
@@ -192,13 +206,13 @@ INLINE void sparse_ends(const SparseRows *r, int tail, Target t, const size_t *a
 
 /* One function for each tail, as for tiles. */
 #define DEFINE_SPARSE_ENDS(tail)                                                                             \
-    SHARED void sparse_ends_##tail(const SparseRows *r, const Target *t, const size_t *at)                   \
+    SHARED void sparse_ends_##tail(const SparseRows *r, const SparseTarget *t, const size_t *at)             \
     {                                                                                                        \
         sparse_ends(r, tail, *t, at);                                                                        \
     }
 EACH_TAIL(DEFINE_SPARSE_ENDS)
 
-typedef void SparseEnds(const SparseRows *r, const Target *t, const size_t *at);
+typedef void SparseEnds(const SparseRows *r, const SparseTarget *t, const size_t *at);
 
 INLINE SparseEnds *sparse_ends_of(int tail)
 {
@@ -216,8 +230,9 @@ INLINE SparseEnds *sparse_ends_of(int tail)
 /* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail. `to` says where pixel and
  * column lie in y: column over the taps of a kernel that is as large as its stride, as in a gradient of x. */
 typedef struct {
-    const float *left, *packed, *bias, *addend, *mask;
-    float *y;
+    const float *left, *packed, *bias;
+    const Activation *addend, *mask;
+    Activation *y;
     int depth;
     Conv to; /* y is its x */
     SparseEnds *ends;
@@ -248,10 +263,10 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
         patches_at(to, begin, pixels + TOGETHER, last, at);
         for (int column = 0; column < columns_of(to); column += GROUP_COLUMNS) {
             const ptrdiff_t shift = tap_at(to, column / to.in) + column % to.in;
-            const Target t = {.y = s->y + shift,
-                              .bias = s->bias ? s->bias + column : NULL,
-                              .addend = s->addend ? s->addend + shift : NULL,
-                              .mask = s->mask ? s->mask + shift : NULL};
+            const SparseTarget t = {.y = s->y + shift,
+                                    .bias = s->bias ? s->bias + column : NULL,
+                                    .addend = s->addend ? s->addend + shift : NULL,
+                                    .mask = s->mask ? s->mask + shift : NULL};
             SparseRows r = {.rows = pixels,
                             .set = sets,
                             .set_step = blocks,
@@ -273,9 +288,11 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
     }
 }
 
-INLINE void sparse_conv(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last)
+/* y of pixels [first, last), from x as floats. */
+INLINE void sparse_conv(Conv c, const MapConvJob *j, const float *x, float *scratch, int tail, int first,
+                        int last)
 {
-    const SparseProduct product = {.left = j->x,
+    const SparseProduct product = {.left = x,
                                    .packed = j->packed,
                                    .bias = j->bias,
                                    .addend = j->addend,
@@ -286,9 +303,11 @@ INLINE void sparse_conv(Conv c, const ConvJob *j, float *scratch, int tail, int 
     sparse_product(&product, scratch, first, last);
 }
 
-INLINE void sparse_grad_x(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+/* dx, from dy as floats. */
+INLINE void sparse_grad_x(Conv c, const MapConvGradXJob *j, const float *dy, float *scratch, int tail,
+                          int first, int last)
 {
-    const SparseProduct product = {.left = j->dy,
+    const SparseProduct product = {.left = dy,
                                    .packed = j->packed,
                                    .addend = j->addend,
                                    .mask = j->mask,

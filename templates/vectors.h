@@ -498,8 +498,8 @@ SHARED void copy_rows_of_map(const Activation *x, const size_t *at, int pixels, 
     ROLLED for (int i = 0; i < pixels; i++, to += step) copy_activations(x + at[i], rows, to);
 }
 
-/* Whether a job's maps are numbers of bfloat16. */
-#define IS_NARROW(j) (MAPS_ARE_BFLOAT16 && (j)->narrow)
+/* Whether what a job says to be so is of bfloat16. */
+#define IS_NARROW(said) (MAPS_ARE_BFLOAT16 && (said))
 
 /* Number `at` of a map of a job that says what its numbers are. */
 INLINE const Activation *in_map(const float *map, size_t at)
@@ -581,7 +581,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
                            .first = block == b.first && !b.more};
             next = tile + g.count;
             const size_t row = (size_t)g.ky * c.side * c.in + g.first[0];
-            if (IS_NARROW(j))
+            if (IS_NARROW(j->narrow_x))
                 copy_rows_of_map(in_map(j->x, row), at, pixels, rows, t.step, x);
             else
                 copy_rows(j->x + row, at, pixels, rows, t.step, x);
@@ -590,7 +590,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
                 const int column = panel * PANEL;
                 t.width = MIN_OF(PANEL, c.out - column);
                 const size_t first = (size_t)block * c.out + column;
-                if (IS_NARROW(j))
+                if (IS_NARROW(j->narrow_dy))
                     pack_activations(in_map(j->dy, first), pixels, c.out, t.width, dy);
                 else
                     pack_pixels(j->dy + first, pixels, c.out, t.width, dy);
@@ -610,7 +610,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
 INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
 {
     enum { FEWEST_PANELS = 2, FEWEST_ROWS = 2 * LINE };
-    if (IS_NARROW(j) ||
+    if (IS_NARROW(j->narrow_dy) ||
         (COPIES_ROWS && b.panel1 - b.panel0 >= FEWEST_PANELS && c.kernel * c.in >= FEWEST_ROWS))
         grad_w_copied(c, j, scratch, b);
     else

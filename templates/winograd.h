@@ -402,14 +402,9 @@ SHARED void store_outputs(const Winograd *w, const MapConvJob *j, int tail, cons
         ROLLED for (int channel = 0; channel < out; channel += LANES)
         {
             const size_t to = at + (size_t)channel;
-            Vec sum = load(from + channel);
-            if (tail & TAIL_BIAS)
-                sum += load(job.bias + channel);
-            if (tail & TAIL_ADD)
-                sum += load_activations(job.addend + to);
-            if (tail & TAIL_RELU)
-                sum = where_positive(sum, sum);
-            store_activations(job.y + to, sum);
+            tail_activations(tail, job.y + to, load(from + channel),
+                             tail & TAIL_BIAS ? job.bias + channel : NULL,
+                             tail & TAIL_ADD ? job.addend + to : NULL, NULL);
         }
     }
 }

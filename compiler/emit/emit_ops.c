@@ -192,6 +192,14 @@ static void emit_run(Emit *e, const Graph *g, int i, int end, const Call *c)
 
 /* ---- operations that are statements of their own ---- */
 
+static bool reports_bfloat16(const Net *n, const Op *op)
+{
+    for (int i = 0; i < n->scales; i++)
+        if (n->scale[i].trained && op->in[n->pairs + i]->number == NUMBER_BFLOAT16)
+            return true;
+    return false;
+}
+
 static void emit_report(Emit *e, const Op *op)
 {
     const Net *n = e->program->net;
@@ -208,6 +216,8 @@ static void emit_report(Emit *e, const Op *op)
     for (int i = 0, scale = 0; i < n->scales; i++)
         if (n->scale[i].trained)
             fprintf(e->out, "    s->embedding[%d] = %s;\n", scale++, op->in[n->pairs + i]->name);
+    if (reports_bfloat16(n, op))
+        fprintf(e->out, "    s->narrow_embeddings = true;\n");
     fprintf(e->out, "    if (s->forward_done && !s->forward_done(s))\n        return;\n");
 }
 

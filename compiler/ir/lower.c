@@ -304,17 +304,24 @@ static Value *lower_head(Lower *l, const NetScale *s, Value *features)
     return batchnorm(l, sum, false, at, join(l, label, "bn"), identifier(l, label, ""));
 }
 
-/* What losses and files read of a head. */
+/* What files read of a head. */
 static Value *as_embedding(Lower *l, const NetScale *s, Value *head)
 {
     return as_floats(l, head, l->g->net->spec->embedding.dim.at,
                      arena_printf(l->pool->arena, "embed.%d", s->scale));
 }
 
+/* Consequents, of which there are many, are read as they come; products by matrix tiles want floats. */
+static Value *as_consequents(Lower *l, const NetScale *s, Value *head)
+{
+    return l->g->net->spec->target.tiles ? as_embedding(l, s, head) : head;
+}
+
+/* Antecedents are floats. */
 static Value *gather(Lower *l, const NetPair *pair, Value *embedding)
 {
     if (pair->located < 0)
-        return embedding;
+        return as_floats(l, embedding, pair->spec->at, pair->name);
     const Net *n = l->g->net;
     const char *name =
         identifier(l, arena_printf(l->g->arena, "location_%d_to_%d", pair->from->scale, pair->to->scale), "");
@@ -341,12 +348,13 @@ static Value **lower_components(Lower *l, Value *phi)
     Value *x = conv(l, phi, w1, NULL, NULL, 1, 1, true, m->at, conv1, identifier(l, label, "_hidden"));
     x = as_floats(l, conv(l, x, w2, NULL, NULL, 1, 1, false, m->at, conv2, identifier(l, label, "")), m->at,
                   label);
+    phi = as_floats(l, phi, m->at, label);
     Value **component = ARENA_ARRAY(l->g->arena, Value *, components);
     for (int j = 0; j < components; j++) {
         Op *op = graph_op(l->g, OP_COMPONENT, m->at, label);
         op->component = j;
         op->in[COMPONENT_X] = x;
-        op->in[COMPONENT_PHI] = as_floats(l, phi, m->at, label);
+        op->in[COMPONENT_PHI] = phi;
         op->out[0] = component[j] =
             graph_float_map(l->g, arena_printf(l->g->arena, "component_%d", j), 1, dim);
     }
@@ -602,7 +610,7 @@ Graph *lower_step(Arena *a, const Net *n, ParamPool *pool, int chunk)
     for (int i = 0; i < n->scales; i++)
         if (n->scale[i].trained) {
             head[i] = lower_head(&l, &n->scale[i], layer[n->scale[i].layer->number]);
-            embedding[i] = as_embedding(&l, &n->scale[i], head[i]);
+            embedding[i] = as_consequents(&l, &n->scale[i], head[i]);
         }
     Value **component =
         n->spec->embedding.mixture.on ? lower_components(&l, head[net_scale(n, 1) - n->scale]) : NULL;

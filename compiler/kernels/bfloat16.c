@@ -61,8 +61,9 @@ static void plan_product(const Op *op, Plan *p)
     const size_t x = value_count(o.x) / (size_t)pieces, y = value_count(o.y) / (size_t)pieces;
     p->parts = block_parts(pieces, x + y, BFLOAT16_BLOCK);
     const size_t most = (size_t)ceil_div(pieces, p->parts);
-    p->worker_floats +=
-        ROUNDED_UP(most * x) + ROUNDED_UP(most * y) + (is_by(op, "masked") ? ROUNDED_UP(most * x) : 0);
+    const bool goes_as_it_is = is_by(op, "sparse") || is_by(op, "masked"); /* the result */
+    const size_t left = op->kind == OP_CONV ? x : y, result = op->kind == OP_CONV ? y : x;
+    p->worker_floats += ROUNDED_UP(most * left) + (goes_as_it_is ? 0 : ROUNDED_UP(most * result));
 }
 
 /* Winograd's reads and writes maps as they come, but for dx. */

@@ -149,6 +149,10 @@ static void call_gather(Call *c, const Op *op)
     call_field(c, "location", op->in[grad ? GATHER_GRAD_LOCATION : GATHER_LOCATION]);
     call_field(c, "addend", addend);
     call_result(c, "y", op->out[0]);
+    if (map->number == NUMBER_BFLOAT16) {
+        c->macro = arena_printf(c->arena, "bfloat16_%s", c->macro);
+        c->type = grad ? "Bfloat16GatherGrad" : "Bfloat16Gather";
+    }
 }
 
 const Kernel gather_by_direct = {"direct", NULL, NULL, NULL, plan_gather, call_gather};

@@ -31,13 +31,19 @@ static int target_parts(const Net *n, const Op *op)
     return image_parts(n->share, (size_t)positions_of(op) * (size_t)dim_of(n));
 }
 
+/* Rows of consequents of bfloat16, as floats. */
+static size_t rows_floats(const Net *n)
+{
+    return activation_number(n->spec) == NUMBER_BFLOAT16 ? (size_t)SCORES_ROWS * (size_t)dim_of(n) : 0;
+}
+
 /* A view's antecedents, packed as the right factor. */
 static void plan_scores(const Graph *g, const Op *op, Plan *p)
 {
     const Net *n = g->net;
     p->parts = target_parts(n, op);
     p->arena_floats = (size_t)n->views * packed_floats(g, dim_of(n), n->batch);
-    p->worker_floats = has_tiles(g) ? tiles_product_floats(g, dim_of(n), n->batch) : 0;
+    p->worker_floats = has_tiles(g) ? tiles_product_floats(g, dim_of(n), n->batch) : rows_floats(n);
 }
 
 static void plan_scores_grad_t(const Graph *g, const Op *op, Plan *p)
@@ -45,7 +51,7 @@ static void plan_scores_grad_t(const Graph *g, const Op *op, Plan *p)
     const Net *n = g->net;
     p->parts = target_parts(n, op);
     p->arena_floats = (size_t)n->views * packed_floats(g, n->batch, dim_of(n));
-    p->worker_floats = has_tiles(g) ? tiles_product_floats(g, n->batch, dim_of(n)) : 0;
+    p->worker_floats = has_tiles(g) ? tiles_product_floats(g, n->batch, dim_of(n)) : rows_floats(n);
 }
 
 /* Sums over a direction's target images: over slices of them first. */
@@ -96,8 +102,9 @@ static void call_scores_grad_t(Call *c, const Op *op)
     begin_scores(c, op, op->in[SCORES_GRAD_T_ADDEND]);
     call_constant(c, "%d", op->plan.parts);
     call_field(c, "r", op->in[SCORES_GRAD_T_DR]);
+    c->type = "ScoresGradT";
     call_field(c, "a", op->in[SCORES_GRAD_T_A]);
-    call_field(c, "addend", op->in[SCORES_GRAD_T_ADDEND]);
+    call_field(c, "dt_addend", op->in[SCORES_GRAD_T_ADDEND]);
     call_result(c, "dt", op->out[0]);
     call_scratch(c, "packed", op);
 }

@@ -67,10 +67,10 @@ static ConvFunction conv_3x3_3_to_16_at_16_bias_relu, conv_2x2_stride2_16_to_32_
 static MapFunction pool_2x2_stride2_16_to_32_at_14, pool_3x3_32_to_32_at_7, pool_5x5_32_to_48_at_5,
     pool_grad_5x5_32_to_48_at_5_add, pool_grad_3x3_32_to_32_at_7_add, pool_grad_2x2_stride2_16_to_32_at_14;
 static BatchnormFunction batchnorm_48_at_1, batchnorm_32_at_1, batchnorm_32_at_5, batchnorm_32_at_7;
-static ScoresFunction scores_at_7, scores_at_5, scores_grad_a_at_5, scores_grad_t_at_5, scores_grad_a_at_7,
-    scores_grad_t_at_7;
+static ScoresFunction scores_at_7, scores_at_5, scores_grad_a_at_5, scores_grad_a_at_7;
 static NceFunction nce_1_to_7_loss, nce_5_to_5_loss, nce_5_to_5_grad, nce_1_to_7_grad;
 static GatherFunction gather_32_at_5, gather_grad_32_at_5_add;
+static ScoresGradTFunction scores_grad_t_at_5, scores_grad_t_at_7;
 static BatchnormGradFunction batchnorm_grad_32_at_7, batchnorm_grad_32_at_5, batchnorm_grad_32_at_1,
     batchnorm_grad_48_at_1;
 static ConvGradWFunction grad_w_1x1_32_to_32_at_7, grad_w_1x1_32_to_32_at_5, grad_w_1x1_32_to_32_at_1,
@@ -218,7 +218,7 @@ static void step(AmdimStep *s)
     float *const d_antecedent_5_to_5 = scores_grad_a_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .t = embed_5,
         .da = AT(1810432), .packed = AT(653312)});
     OPERATION(s, "5-to-5", "scores_grad_t 400x16 scores a direction", "direct", 20, 8.192e+05);
-    float *const d_embed_5 = scores_grad_t_at_5(pool, (ScoresJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5,
+    float *const d_embed_5 = scores_grad_t_at_5(pool, (ScoresGradTJob){.r = d_scores_5_to_5, .a = antecedent_5_to_5,
         .dt = AT(2207744), .packed = AT(653312)});
     OPERATION(s, "5-to-5", "gather_grad 32 at 5x5", "direct", 20, 0);
     float *const d_embed_5_2 = gather_grad_32_at_5_add(pool, (GatherJob){.x = d_antecedent_5_to_5,
@@ -230,8 +230,8 @@ static void step(AmdimStep *s)
     float *const d_embed_1 = scores_grad_a_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .t = embed_7, .da = AT(634880),
         .packed = AT(602112)});
     OPERATION(s, "1-to-7", "scores_grad_t 784x16 scores a direction", "direct", 20, 1.606e+06);
-    float *const d_embed_7 = scores_grad_t_at_7(pool, (ScoresJob){.r = d_scores_1_to_7, .a = embed_1, .dt = AT(1499136),
-        .packed = AT(602112)});
+    float *const d_embed_7 = scores_grad_t_at_7(pool, (ScoresGradTJob){.r = d_scores_1_to_7, .a = embed_1,
+        .dt = AT(1499136), .packed = AT(602112)});
 
     OPERATION(s, "embed.7.bn", "batchnorm_grad 32 at 7x7", "direct", 16, 0);
     float *const d_embed_7_bn_weight = AT(696192), *const d_embed_7_bn_bias = AT(602112);

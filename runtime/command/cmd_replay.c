@@ -15,6 +15,7 @@ typedef struct {
     float *x;         /* (N, H, W, C) */
     float *gradients; /* of all trained tensors, at their offsets, in PyTorch's order */
     float *planes;    /* one image's or embedding's, channels first */
+    float *pixels;    /* an embedding's, as they lie */
     TensorWriter out;
     Fault *fault;
     bool ok;
@@ -185,14 +186,15 @@ static bool give_losses(Replay *r, const AmdimStep *step)
     return ok && give_scalar(r, step->penalty);
 }
 
-static bool give_embedding(Replay *r, int scale, const float *embedding)
+static bool give_embedding(Replay *r, int scale, const AmdimStep *step)
 {
     const AmdimModel *m = r->model;
     int pixels = m->scale[scale].scale * m->scale[scale].scale;
     size_t floats = (size_t)pixels * (size_t)m->embedding_dim;
     bool ok = true;
     for (int n = 0; ok && n < m->views * m->batch; n++) {
-        planes_from_pixels(embedding + (size_t)n * floats, pixels, m->embedding_dim, r->planes);
+        step_embedding(step, scale, (size_t)n * floats, floats, r->pixels);
+        planes_from_pixels(r->pixels, pixels, m->embedding_dim, r->planes);
         ok = writer_give(&r->out, r->planes, floats * sizeof(float), r->fault);
     }
     return ok;
@@ -205,7 +207,7 @@ static bool forward_done(AmdimStep *step)
         return true;
     r->ok = give_losses(r, step);
     for (int s = 0; r->ok && s < r->model->scales; s++)
-        r->ok = give_embedding(r, s, step->embedding[s]);
+        r->ok = give_embedding(r, s, step);
     return r->ok;
 }
 
@@ -250,12 +252,13 @@ static bool replay_new(Replay *r, const AmdimModel *m, int threads, Fault *f)
     r->x = allocate((size_t)(m->views * m->batch) * picture * sizeof(float), "the batch", f);
     r->gradients = allocate_zero(m->trained_floats * sizeof(float), "the gradients", f);
     r->planes = allocate(largest_embedding(m) * sizeof(float), "an embedding", f);
+    r->pixels = allocate(largest_embedding(m) * sizeof(float), "an embedding", f);
     r->machine.step.x = r->x;
     r->machine.step.taker = r;
     r->machine.step.take = keep_gradient;
     r->machine.step.forward_done = forward_done;
     r->machine.step.wants_embeddings = wants_embeddings;
-    return r->x && r->gradients && r->planes;
+    return r->x && r->gradients && r->planes && r->pixels;
 }
 
 static void replay_free(Replay *r)
@@ -264,6 +267,7 @@ static void replay_free(Replay *r)
     free(r->x);
     free(r->gradients);
     free(r->planes);
+    free(r->pixels);
 }
 
 static bool replay_step(Replay *r, const char *path, Fault *f)

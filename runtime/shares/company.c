@@ -107,11 +107,18 @@ static void gather_embeddings(Company *c)
         if (c->embedding[s] == NULL)
             c->embedding[s] = company_allocate((size_t)(m->views * m->batch) * image * sizeof(float),
                                                "the embeddings of a batch");
-        for (int i = 0; i < c->count; i++)
-            c->all[i] = c->share[i].step.embedding[s];
+        const size_t own = (size_t)m->views * images * image;
+        float *floats =
+            company_allocate((size_t)c->count * own * sizeof *floats, "the embeddings of its shares");
+        for (int i = 0; i < c->count; i++) {
+            c->all[i] = floats + (size_t)i * own;
+            step_embedding(&c->share[i].step, s, 0, own, floats + (size_t)i * own);
+        }
         company_gather(c, c->all, m->views, images * image, &c->embedding[s], 1);
+        free(floats);
         c->front->embedding[s] = c->embedding[s];
     }
+    c->front->narrow_embeddings = false;
 }
 
 /* All shares know the losses of the whole batch, so all processes take the same way. */

@@ -5,9 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* The rows of one scale's embeddings. */
+/* One scale's embeddings, (N, locations, R). */
 typedef struct {
-    const float *value; /* (N, locations, R) */
+    const AmdimStep *step;
+    int row; /* of the model's scales */
     int locations;
 } Embedding;
 
@@ -16,13 +17,17 @@ static Embedding embedding_of(const AmdimModel *m, const AmdimStep *step, int sc
     int row = 0;
     while (m->scale[row].scale != scale)
         row++;
-    return (Embedding){step->embedding[row], scale * scale};
+    return (Embedding){step, row, scale * scale};
 }
 
-static const float *row_of(const AmdimModel *m, const Embedding *e, int view, int image, int location)
+/* One location's, in `to` (R). */
+static const float *row_of(const AmdimModel *m, const Embedding *e, int view, int image, int location,
+                           float *to)
 {
-    size_t row = (size_t)(view * m->batch + image) * (size_t)e->locations + (size_t)location;
-    return e->value + row * (size_t)m->embedding_dim;
+    const size_t row = (size_t)(view * m->batch + image) * (size_t)e->locations + (size_t)location,
+                 dim = (size_t)m->embedding_dim;
+    step_embedding(e->step, e->row, row * dim, dim, to);
+    return to;
 }
 
 static double score(const AmdimModel *m, const float *a, const float *b)
@@ -41,27 +46,29 @@ static double larger(double most, double value)
 
 /* Of one antecedent with all consequents of the other view. */
 static double largest_score_of(const AmdimModel *m, const Embedding *to, int view, const float *antecedent,
-                               double most)
+                               float *row, double most)
 {
     for (int b = 0; b < m->batch; b++)
         for (int l = 0; l < to->locations; l++)
-            most = larger(most, score(m, antecedent, row_of(m, to, m->views - 1 - view, b, l)));
+            most = larger(most, score(m, antecedent, row_of(m, to, m->views - 1 - view, b, l, row)));
     return most;
 }
 
-/* `room` holds the antecedents of a location. */
+/* `room` holds the antecedents of a location, its embedding and that of a consequent. */
 static bool largest_score_of_view(const AmdimModel *m, const AmdimStep *step, const AmdimPair *pair, int view,
                                   float *room, double *most)
 {
     Fault f;
     const Embedding from = embedding_of(m, step, pair->from), to = embedding_of(m, step, pair->to);
+    const size_t dim = (size_t)m->embedding_dim;
+    float *const embedding = room + (size_t)antecedents_of(m, pair) * dim, *const row = embedding + dim;
     const int32_t *drawn = step->locations + (size_t)(pair->located * m->views + view) * (size_t)m->batch;
     for (int a = 0; a < m->batch && !isnan(*most) && !signals_received(); a++) {
-        const float *phi = row_of(m, &from, view, a, pair->located < 0 ? 0 : drawn[a]);
+        const float *phi = row_of(m, &from, view, a, pair->located < 0 ? 0 : drawn[a], embedding);
         if (!antecedents(m, pair, step->params, phi, room, &f))
             return false;
         for (int j = 0; j < antecedents_of(m, pair); j++)
-            *most = largest_score_of(m, &to, view, room + (size_t)j * (size_t)m->embedding_dim, *most);
+            *most = largest_score_of(m, &to, view, room + (size_t)j * dim, row, *most);
     }
     return true;
 }
@@ -70,7 +77,7 @@ double largest_score(const AmdimModel *m, const AmdimStep *step, int pair)
 {
     Fault f;
     double most = 0;
-    const size_t floats = (size_t)antecedents_of(m, &m->pair[pair]) * (size_t)m->embedding_dim;
+    const size_t floats = (size_t)(antecedents_of(m, &m->pair[pair]) + 2) * (size_t)m->embedding_dim;
     float *room = allocate(floats * sizeof *room, "antecedents", &f);
     bool ok = room != NULL;
     for (int view = 0; ok && view < m->views; view++)

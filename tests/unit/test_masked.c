@@ -50,7 +50,7 @@ static float *packed_weight(Conv c, const float *weight)
 static void run(Conv c, const ConvGradXJob *j, const Plan *p, int first, int last)
 {
     float *scratch = new_floats(p->worker_floats);
-    masked_product(c, j, scratch, first, last);
+    masked_product(c, j, j->dy, scratch, first, last);
     free(scratch);
 }
 
