@@ -448,6 +448,9 @@ static bool settle_target(Arena *a, Command *c, Spec *s)
     if ((c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->build.is_folder) &&
         !target_check(a, &c->build, s))
         return false;
+    if (c->make == MAKE_LIBRARY && s->target.precision == PRECISION_BFLOAT16)
+        say("amdimc: note: %s: a library computes in float32, whatever target.precision says",
+            s->source->name);
     if (c->make == MAKE_LIBRARY || (!made_in_files(c->make) && target_is_bare(c->build.target))) {
         library_target(&c->build, s);
         return true;

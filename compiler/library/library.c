@@ -30,9 +30,6 @@ void library_target(const Build *b, Spec *s)
 {
     enum { BARE_PANEL = 4 }; /* of processors without vectors (templates/kernels.h) */
     s->target.is_library = true;
-    if (s->target.precision == PRECISION_BFLOAT16)
-        say("amdimc: note: %s: a library computes in float32, whatever target.precision says",
-            s->source->name);
     s->target.precision = PRECISION_FLOAT32;
     s->target.ranks.v = 1;
     s->target.is_bare = target_is_bare(b->target);
