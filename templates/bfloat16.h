@@ -193,7 +193,7 @@ SHARED void grad_x_end(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part
         (void)s;                                                                                             \
         job.pool = pool;                                                                                     \
         amdim_parallel(pool, name##_rounded, &job, ROUNDING_PARTS);                                          \
-        if (packs)                                                                                           \
+        if ((packs) > 0)                                                                                     \
             amdim_parallel(pool, name##_packed, &job, packs);                                                \
         amdim_parallel(pool, name##_block, &job, parts);                                                     \
         return job.result;                                                                                   \

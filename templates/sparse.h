@@ -25,16 +25,15 @@ _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 
 /* ---- which numbers are not zero ---- */
 
-/* Bit i of the result: x[i] is not zero, i < 32; of floats, or of a map's numbers. */
-INLINE uint32_t nonzero_of_32(const float *x, const Activation *map)
+/* Bit i of the result: number i of 32 is not zero. */
+INLINE uint32_t nonzero_of(const Vec number[32 / LANES])
 {
     Bits set = {0};
     UNROLL for (int v = 0; v < 32 / LANES; v++)
     {
         Bits bit;
         UNROLL for (int lane = 0; lane < LANES; lane++) bit[lane] = (int32_t)(1u << (v * LANES + lane));
-        const Vec numbers = x ? load(x + v * LANES) : load_activations(map + v * LANES);
-        set |= (numbers != (Vec){0}) & bit;
+        set |= (number[v] != (Vec){0}) & bit;
     }
     uint32_t all = 0;
     for (int lane = 0; lane < LANES; lane++)
@@ -42,14 +41,29 @@ INLINE uint32_t nonzero_of_32(const float *x, const Activation *map)
     return all;
 }
 
-INLINE uint64_t nonzero_of_64(const float *x)
+INLINE uint32_t nonzero_of_32(const float *x)
 {
-    return nonzero_of_32(x, NULL) | (uint64_t)nonzero_of_32(x + 32, NULL) << 32;
+    Vec number[32 / LANES];
+    UNROLL for (int v = 0; v < 32 / LANES; v++) number[v] = load(x + v * LANES);
+    return nonzero_of(number);
 }
 
-INLINE uint64_t nonzero_of_map(const Activation *map)
+INLINE uint64_t nonzero_of_64(const float *x)
 {
-    return nonzero_of_32(NULL, map) | (uint64_t)nonzero_of_32(NULL, map + 32) << 32;
+    return nonzero_of_32(x) | (uint64_t)nonzero_of_32(x + 32) << 32;
+}
+
+/* The same of a map's numbers. */
+INLINE uint32_t nonzero_of_activations(const Activation *x)
+{
+    Vec number[32 / LANES];
+    UNROLL for (int v = 0; v < 32 / LANES; v++) number[v] = load_activations(x + v * LANES);
+    return nonzero_of(number);
+}
+
+INLINE uint64_t nonzero_of_map(const Activation *x)
+{
+    return nonzero_of_activations(x) | (uint64_t)nonzero_of_activations(x + 32) << 32;
 }
 
 /* ---- rows of a product ---- */

@@ -109,6 +109,19 @@ static void compare(void *job, const char *name, const double *want, size_t coun
     }
 }
 
+/* Of gcc, where it is installed; clang's would have been in the trial's log. */
+static void expect_no_warnings(const Trial *t)
+{
+    if (!strcmp(t->name, "direct") || !strcmp(t->name, "openblas") || shell("command -v gcc >/dev/null"))
+        return; /* others have those functions, too */
+    assert_int_equal(
+        shell("gcc -std=c17 -O2 -march=native -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -c -o /dev/null "
+              "'%s/%s.c'",
+              t->generated, t->name),
+        0);
+    assert_int_not_equal(shell("grep -q warning '%s'", t->log), 0);
+}
+
 static void agrees_with_the_interpreter(const Case *c, uint64_t seed)
 {
     Trial t;
@@ -118,6 +131,7 @@ static void agrees_with_the_interpreter(const Case *c, uint64_t seed)
     trial_begin(&t, c->name, text, seed);
     assert_true(trial_finish(&t, trial_compile(&t, c->options)));
     assert_int_equal(shell("grep -q -F '%s' '%s/%s.c'", c->wanted, t.generated, t.name), 0);
+    expect_no_warnings(&t);
     assert_true(trial_replay(&t, "1", &one) && trial_replay(&t, "2", &two));
     Compared compared = {.of = c, .file = &one};
     trial_each(&t, t.want, compare, &compared);
