@@ -150,17 +150,15 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
 /* ---- its files ---- */
 
 /* The names of files that the folder has of its own. */
-static bool name_is_free(Diagnostics *d, Text name)
+static bool name_is_free(Diagnostics *d, const Folder *f, Text name)
 {
-    static const char *const taken[] = {"build",  "clean", "runtime", "support", "without-openblas",
-                                        "float32"};
+    static const char *const taken[] = {"build", "clean", "runtime", "support", "without-openblas"};
+    bool is_taken = f->reference_c && !strcmp(name.v, "float32");
     for (size_t i = 0; i < COUNT(taken); i++)
-        if (!strcmp(name.v, taken[i])) {
-            diag_error(d, name.at, "a folder of C has a `%s` of its own: name the model something else",
-                       name.v);
-            return false;
-        }
-    return true;
+        is_taken |= !strcmp(name.v, taken[i]);
+    if (is_taken)
+        diag_error(d, name.at, "a folder of C has a `%s` of its own: name the model something else", name.v);
+    return !is_taken;
 }
 
 static bool has_our_makefile(Arena *a, const char *folder)
@@ -340,5 +338,5 @@ bool folder_put(Arena *a, const Build *b, const char *spec, FolderWriter *write,
 bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f)
 {
     const Text name = f->net->spec->name;
-    return name_is_free(d, name) && folder_put(a, b, arena_printf(a, "%s.yaml", name.v), write_all, f);
+    return name_is_free(d, f, name) && folder_put(a, b, arena_printf(a, "%s.yaml", name.v), write_all, f);
 }

@@ -196,6 +196,25 @@ static void programs_know_their_precision(void **state)
     expect_said("./bfloat16x3 selfcheck", 0, "selfcheck: passed");
 }
 
+/* Rounding alone does more than a fifth to the gradient of so many batch normalisations of a few values. */
+static void selfcheck_knows_what_rounding_does(void **state)
+{
+    (void)state;
+    static const char deep[] = "name: deep\ninput: {size: 16}\nbatch: 8\nencoder:\n"
+                               "  - conv: {out: 8, kernel: 3, pad: 1, batchnorm: true}\n"
+                               "  - block: {out: 8, kernel: 3, pad: 1, depth: 6, batchnorm: true}\n"
+                               "  - block: {out: 16, kernel: 2, stride: 2, depth: 6, batchnorm: true}\n"
+                               "  - block: {out: 16, kernel: 4, depth: 4, batchnorm: true}\n"
+                               "  - residual: {out: 24, kernel: 5, batchnorm: true}\n"
+                               "  - batchnorm: {}\n"
+                               "embedding: {dim: 8, batchnorm: true}\nloss: {pairs: [1-to-5, 5-to-5]}\n";
+    scratch_write("deep.yaml", deep, strlen(deep));
+    assert_int_equal(shell("cd '%s' && '%s' deep.yaml --precision bfloat16 -o deep --gen-dir deep-c -q",
+                           scratch_path(""), amdimc),
+                     0);
+    expect_said("./deep selfcheck", 0, "weights off by a rounding alone move float32");
+}
+
 /* A run goes on in its own precision, bit for bit. */
 static void runs_are_of_one_precision(void **state)
 {
@@ -226,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_are_rounded),
         cmocka_unit_test(programs_know_their_precision),
+        cmocka_unit_test(selfcheck_knows_what_rounding_does),
         cmocka_unit_test(runs_are_of_one_precision),
         cmocka_unit_test(wrong_names_are_told),
     };
