@@ -171,7 +171,7 @@ typedef struct {
     double recompute; /* of the step's products, what may be spent on activations computed again */
 } Schedule;
 
-typedef struct Program {
+typedef struct {
     const Net *net;
     const Params *params;
     const Graph *step, *encode;
@@ -183,16 +183,11 @@ typedef struct Program {
     const char *canonical, *digest; /* of the spec: which runs the program may resume */
     const char *triple;             /* the target's; "native" unless given */
     bool openblas;                  /* some product is OpenBLAS's */
-    /* Of precision bfloat16 the same model in float32, by own kernels: what `selfcheck` compares with. NULL
-     * in every other program, that one among them. */
-    const struct Program *reference;
-    bool is_reference;
+    bool is_reference;              /* it is that of another program */
 } Program;
 
 /* The whole C source of the program's model, as text. The same spec gives the same bytes. */
 char *emit_model(Arena *a, const Program *p);
-/* That of its reference, a file of its own; NULL where there is none. */
-char *emit_reference(Arena *a, const Program *p);
 
 /* ---- emit/ir_text.c ---- */
 
@@ -234,6 +229,10 @@ Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c
 double schedule_cost(const Program *p);
 /* The same net as if its spec said `blas: none`. */
 Program *compile_without_openblas(Arena *a, Diagnostics *d, const Net *n, const Choices *c);
+/* Whether a program has the same model in float32 besides, which `selfcheck` compares with; and that one, by
+ * own kernels and without a limit of memory. */
+bool program_has_reference(const Program *p);
+Program *compile_reference(Arena *a, Diagnostics *d, const Net *n);
 
 /* ---- build/build.c: files, clang ---- */
 

@@ -364,13 +364,20 @@ static int parse(Command *c, int argc, char **argv)
     return -1;
 }
 
+/* The source of the program's reference, or NULL. */
+static const char *reference_c(Arena *a, Diagnostics *d, const Program *p)
+{
+    Program *reference = program_has_reference(p) ? compile_reference(a, d, p->net) : NULL;
+    return reference ? emit_model(a, reference) : NULL;
+}
+
 /* Where some product is OpenBLAS's, with a second model for machines that lack it. */
 static bool make_folder(Arena *a, Diagnostics *d, const Command *c, const Program *p)
 {
     Folder f = {.net = p->net,
                 .overrides = &c->overrides,
                 .model_c = emit_model(a, p),
-                .reference_c = emit_reference(a, p)};
+                .reference_c = reference_c(a, d, p)};
     if (p->openblas) {
         Program *own = compile_without_openblas(a, d, p->net, &c->choices);
         if (!own)
@@ -390,11 +397,11 @@ static void say_compiling(const Command *c, const Program *p)
 }
 
 /* The C of a program, for clang. */
-static bool generate(Arena *a, const Build *b, const Spec *s, const Program *p)
+static bool generate(Arena *a, Diagnostics *d, const Build *b, const Spec *s, const Program *p)
 {
     return build_directory(a, b->gen_dir) && build_lock(b->gen_dir) &&
            !build_is_generated(a, b, s, b->output) &&
-           build_write(a, b, s, emit_model(a, p), emit_reference(a, p));
+           build_write(a, b, s, emit_model(a, p), reference_c(a, d, p));
 }
 
 /* Whole in memory, so that a failed write is told with its own reason. */
@@ -427,7 +434,7 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
     case MAKE_PYTORCH:
     case MAKE_ONNX: break; /* need no program */
     case MAKE_PROGRAM:
-        if (!generate(a, &c->build, s, p))
+        if (!generate(a, d, &c->build, s, p))
             return false;
         say_compiling(c, p);
         if (!build_program(a, &c->build, s))

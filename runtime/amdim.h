@@ -120,9 +120,10 @@ struct AmdimStep {
     double penalty;        /* sum of P over pairs, unweighted */
     double *pair_loss;     /* (pairs) unweighted */
     double *pair_accuracy; /* (pairs) share of the positives that score above all their negatives */
-    const void *
-        *embedding; /* (scales) where each phi_d lies, (N, d, d, R), during forward_done: floats, or */
-    bool narrow_embeddings; /* numbers of bfloat16, as the step says */
+    /* (scales) where each phi_d lies, (N, d, d, R), during forward_done: floats, or numbers of bfloat16 where
+     * the step says that they are narrow. */
+    const void **embedding;
+    bool narrow_embeddings;
     /* Asked, if not NULL, before forward_done, of a model of several shares: whether the embeddings of all of
      * them are to be there then. Losses are. */
     bool (*wants_embeddings)(const AmdimStep *step);
@@ -307,6 +308,6 @@ typedef struct AmdimModel {
     const AmdimFeature *feature;
 } AmdimModel;
 
-extern const AmdimModel amdim_model;
+extern const AmdimModel amdim_model, amdim_reference; /* the latter where the model names it */
 
 #endif

@@ -1,15 +1,16 @@
 /* bfloat16.h: operations on maps of bfloat16 (precision bfloat16), which take half of a float's memory.
  *
- * An operation takes a block of images to floats, as many as a core's L2 holds, works on them as it does on
- * floats, and rounds each number of its result once, to the nearest, of two the even one. Operands of
- * products are numbers of bfloat16, the weight a rounded copy; sums are floats. What follows a product,
- * addend, ReLU and mask, comes while numbers are rounded. So every kernel serves both precisions.
+ * A result is rounded once, to the nearest number, of two the even one. Operands of products are numbers of
+ * bfloat16, the weight a rounded copy; sums are floats. Every kernel serves both precisions, as it reads and
+ * writes maps:
  *
- * A gradient of a weight, which all images add up in, goes a block of images after the other, each taken to
- * floats by all threads.
- *
- * Batch normalisation and gradients of biases read numbers of maps as they come (batchnorm.h,
- * convolutions.h). */
+ *   - Winograd's transforms, batch normalisation, gradients of biases and what copies a factor of a weight's
+ *     gradient take numbers as they come, to floats and back in registers;
+ *   - sparse and masked products get their left factor as floats, a piece that stays in a core's L2, and
+ * write maps themselves;
+ *   - all others work on floats in a worker's scratch, such a piece of x and of y; addend, ReLU and mask come
+ *     while y is rounded. A weight's gradient by OpenBLAS or by matrix tiles has blocks of images as floats
+ * in the arena, one after the other. */
 #ifndef BFLOAT16_H
 #define BFLOAT16_H
 
@@ -56,7 +57,7 @@ typedef Bfloat16 *NarrowFunction(AmdimPool *pool, NarrowJob job);
                                j->y + numbers_begin(s, part)),                                               \
                         NUMBERS_PARTS)
 
-/* ---- blocks ---- */
+/* ---- pieces ---- */
 
 /* Floats up to whole lines. */
 INLINE size_t lines_of(size_t floats)
@@ -67,22 +68,6 @@ INLINE size_t lines_of(size_t floats)
 INLINE Conv with_images(Conv c, int images)
 {
     c.images = images;
-    return c;
-}
-
-/* Where patches are pixels, each is an image of its own: parts need not end with an image. */
-INLINE Conv in_pieces(Conv c)
-{
-    if (!is_pointwise(c))
-        return c;
-    return (Conv){
-        .images = pixels_of(c), .side = 1, .in = c.in, .out_side = 1, .out = c.out, .kernel = 1, .stride = 1};
-}
-
-/* Images of part `part` of `parts`. */
-INLINE Conv block_of(Conv c, int part, int parts)
-{
-    c.images = piece(c.images, part + 1, parts) - piece(c.images, part, parts);
     return c;
 }
 
@@ -101,92 +86,51 @@ INLINE size_t numbers_of_weight(Conv c)
     return (size_t)depth_of_patch(c) * c.out;
 }
 
-/* ---- y of a convolution, and dx ----
- *
- * Of the arena (the job's `packed`): the rounded weight, then what the kernel packs it into. Of a worker's
- * scratch: the block's x and y, then the kernel's own. */
+/* A part's images, and where their x and y begin. */
+typedef struct {
+    Conv c;
+    size_t x, y;
+} Piece;
+
+INLINE Piece piece_of(Conv s, int part, int parts)
+{
+    const int first = piece(s.images, part, parts), last = piece(s.images, part + 1, parts);
+    const Conv before = with_images(s, first);
+    return (Piece){with_images(s, last - first), numbers_of_x(before), numbers_of_y(before)};
+}
+
+/* Where patches are pixels, each is an image of its own: parts need not end with an image. */
+INLINE Conv as_pixels(Conv c)
+{
+    if (!is_pointwise(c))
+        return c;
+    return (Conv){
+        .images = pixels_of(c), .side = 1, .in = c.in, .out_side = 1, .out = c.out, .kernel = 1, .stride = 1};
+}
+
+/* ---- y of a convolution, and dx ---- */
 
 typedef Bfloat16 *Bfloat16ConvFunction(AmdimPool *pool, Bfloat16ConvJob job);
 typedef Bfloat16 *Bfloat16ConvGradXFunction(AmdimPool *pool, Bfloat16ConvGradXJob job);
 
-/* What the kernel does of a tail, and what rounding does. */
-#define KERNEL_TAIL(tail) ((tail)&TAIL_ADD ? (tail)&TAIL_BIAS : (tail))
-#define NARROW_TAIL(tail) ((tail)&TAIL_ADD ? (tail) & ~TAIL_BIAS : TAIL_NONE)
+/* Of the arena (the job's `packed`): the rounded weight, and what a kernel packs it into. */
+typedef struct {
+    const float *weight;
+    float *packed;
+} RoundedWeight;
 
-/* Where what a kernel packs lies, behind the rounded weight. */
-INLINE float *packed_of(Conv c, float *rounded)
+INLINE RoundedWeight rounded_weight(Conv c, float *arena)
 {
-    return rounded + lines_of(numbers_of_weight(c));
+    return (RoundedWeight){arena, arena + lines_of(numbers_of_weight(c))};
 }
 
-INLINE ConvJob conv_of_floats(Conv s, const Bfloat16ConvJob *j)
-{
-    return (ConvJob){
-        .weight = j->packed, .bias = j->bias, .packed = packed_of(s, j->packed), .pool = j->pool};
-}
-
-INLINE ConvGradXJob grad_x_of_floats(Conv s, const Bfloat16ConvGradXJob *j)
-{
-    return (ConvGradXJob){.weight = j->packed, .packed = packed_of(s, j->packed), .pool = j->pool};
-}
-
-/* Part `part` of `parts` of the images as floats, and what is left of the scratch. */
-SHARED ConvJob conv_begin(Conv s, const Bfloat16ConvJob *j, int part, int parts, float *scratch, float **rest)
-{
-    const Conv c = block_of(s, part, parts);
-    ConvJob f = conv_of_floats(s, j);
-    f.x = scratch;
-    f.y = scratch + lines_of(numbers_of_x(c));
-    *rest = f.y + lines_of(numbers_of_y(c));
-    s.images = piece(s.images, part, parts);
-    widen(j->x + numbers_of_x(s), numbers_of_x(c), scratch);
-    return f;
-}
-
-SHARED void conv_end(Conv s, const Bfloat16ConvJob *j, int tail, int part, int parts, const float *y)
-{
-    const Conv c = block_of(s, part, parts);
-    s.images = piece(s.images, part, parts);
-    const size_t at = numbers_of_y(s);
-    narrow_tail(NARROW_TAIL(tail), y, tail & TAIL_ADD ? j->addend + at : NULL, NULL, numbers_of_y(c),
-                j->y + at);
-}
-
-SHARED ConvGradXJob grad_x_begin(Conv s, const Bfloat16ConvGradXJob *j, int part, int parts, float *scratch,
-                                 float **rest)
-{
-    const Conv c = block_of(s, part, parts);
-    ConvGradXJob f = grad_x_of_floats(s, j);
-    f.dy = scratch;
-    f.dx = scratch + lines_of(numbers_of_y(c));
-    *rest = f.dx + lines_of(numbers_of_x(c));
-    s.images = piece(s.images, part, parts);
-    widen(j->dy + numbers_of_y(s), numbers_of_y(c), scratch);
-    return f;
-}
-
-SHARED void grad_x_end(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part, int parts, const float *dx)
-{
-    const Conv c = block_of(s, part, parts);
-    s.images = piece(s.images, part, parts);
-    const size_t at = numbers_of_x(s);
-    narrow_tail(tail, dx, tail & TAIL_ADD ? j->addend + at : NULL, tail & TAIL_MASK ? j->mask + at : NULL,
-                numbers_of_x(c), j->dx + at);
-}
-
-/* Rounds of the weight's rounding, of its packing if there is any, and of blocks. `pack` packs part `part` of
- * the weight of the job `f` of floats, of the shape `s`; `run` makes the block `c` of the job `f`, with
- * scratch from `rest` on. */
-#define BFLOAT16_FUNCTION(name, Job, result, shape, of_floats, pack, packs, begin, run, end, parts)          \
+/* A function of three rounds: the weight's rounding; its packing, if there is any, where `pack` packs part
+ * `part` of `w`, a RoundedWeight; and `run`, which makes a part. */
+#define BFLOAT16_FUNCTION(name, Job, result, shape, pack, packs, run, parts)                                 \
     ROUND(name##_rounded, Job, Conv, shape, round_weight(j->weight, numbers_of_weight(s), j->packed, part))  \
-    ROUND(name##_packed, Job, Conv, shape, const __typeof__(of_floats(s, j)) packing = of_floats(s, j);      \
-          const __typeof__(packing) *const f = &packing; (void)f; pack)                                      \
-    ROUND(name##_block, Job, Conv, in_pieces(shape), const Conv c = block_of(s, part, parts); float *rest;   \
-          const __typeof__(of_floats(s, j)) block = begin; const __typeof__(block) *const f = &block; run;   \
-          end)                                                                                               \
-    BFLOAT16_ROUNDS(name, Job, result, shape, packs, parts)
-
-#define BFLOAT16_ROUNDS(name, Job, result, shape, packs, parts)                                              \
+    ROUND(name##_packed, Job, Conv, shape, const RoundedWeight rounded = rounded_weight(s, j->packed);       \
+          const RoundedWeight *const w = &rounded; (void)w; pack)                                            \
+    ROUND(name##_run, Job, Conv, shape, run)                                                                 \
     FUNCTION __typeof__(((Job *)0)->result) name(AmdimPool *pool, Job job)                                   \
     {                                                                                                        \
         const Conv s = shape;                                                                                \
@@ -195,148 +139,169 @@ SHARED void grad_x_end(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part
         amdim_parallel(pool, name##_rounded, &job, ROUNDING_PARTS);                                          \
         if ((packs) > 0)                                                                                     \
             amdim_parallel(pool, name##_packed, &job, packs);                                                \
-        amdim_parallel(pool, name##_block, &job, parts);                                                     \
+        amdim_parallel(pool, name##_run, &job, parts);                                                       \
         return job.result;                                                                                   \
     }
 
-#define BFLOAT16_CONV(name, shape, tail, parts, pack, packs, run)                                            \
-    BFLOAT16_FUNCTION(name, Bfloat16ConvJob, y, shape, conv_of_floats, pack, packs,                          \
-                      conv_begin(s, j, part, parts, amdim_scratch(j->pool, worker), &rest), run,             \
-                      conv_end(s, j, tail, part, parts, f->y), parts)
-
 #define BFLOAT16_CONV_DIRECT(name, shape, tail, parts)                                                       \
-    BFLOAT16_CONV(name, shape, tail, parts,                                                                  \
-                  pack_panel(f->weight, depth_of_patch(s), s.out, 1, part, f->packed), PANELS(s.out),        \
-                  conv_pixels(c, f, rest, KERNEL_TAIL(tail), 0, pixels_of(c)))
+    BFLOAT16_FUNCTION(name, Bfloat16ConvJob, y, shape,                                                       \
+                      pack_panel(w->weight, depth_of_patch(s), s.out, 1, part, w->packed), PANELS(s.out),    \
+                      bfloat16_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker), conv_pixels),   \
+                      parts)
 #define BFLOAT16_CONV_OPENBLAS(name, shape, tail, parts)                                                     \
-    BFLOAT16_CONV(name, shape, tail, parts, (void)0, 0,                                                      \
-                  conv_blas(c, f, rest, KERNEL_TAIL(tail), 0, pixels_of(c)))
-
-#define BFLOAT16_CONV_GRAD_X(name, shape, tail, parts, pack, packs, run)                                     \
-    BFLOAT16_FUNCTION(name, Bfloat16ConvGradXJob, dx, shape, grad_x_of_floats, pack, packs,                  \
-                      grad_x_begin(s, j, part, parts, amdim_scratch(j->pool, worker), &rest), run,           \
-                      grad_x_end(s, j, tail, part, parts, f->dx), parts)
+    BFLOAT16_FUNCTION(name, Bfloat16ConvJob, y, shape, (void)0, 0,                                           \
+                      bfloat16_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker), conv_blas),     \
+                      parts)
+#define BFLOAT16_CONV_SPARSE(name, shape, tail, parts)                                                       \
+    BFLOAT16_FUNCTION(name, Bfloat16ConvJob, y, shape,                                                       \
+                      pack_panel(w->weight, s.in, s.out, 1, part, w->packed), PANELS(s.out),                 \
+                      bfloat16_sparse_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
+#define BFLOAT16_CONV_WINOGRAD(name, shape, by, tail, parts)                                                 \
+    BFLOAT16_FUNCTION(                                                                                       \
+        name, Bfloat16ConvJob, y, shape, winograd_pack(((Winograd){s, by}), w->weight, part, w->packed),     \
+        PANELS(s.out),                                                                                       \
+        bfloat16_winograd((Winograd){s, by}, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
 
 #define BFLOAT16_CONV_GRAD_X_DIRECT(name, shape, tail, parts)                                                \
-    BFLOAT16_CONV_GRAD_X(name, shape, tail, parts, pack_tap(s, f, part), TAP_PANELS(s),                      \
-                         conv_grad_x_part(c, f, rest, TAIL_NONE, 0, 1))
+    BFLOAT16_FUNCTION(                                                                                       \
+        name, Bfloat16ConvGradXJob, dx, shape, pack_tap(s, w, part), TAP_PANELS(s),                          \
+        bfloat16_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker), grad_x_of_images), parts)
 #define BFLOAT16_CONV_GRAD_X_OPENBLAS(name, shape, tail, parts)                                              \
-    BFLOAT16_CONV_GRAD_X(name, shape, tail, parts, (void)0, 0,                                               \
-                         conv_grad_x_blas(c, f, rest, TAIL_NONE, 0, c.images))
-
-/* ---- by zeros and by a mask: the left factor as floats, the result as it goes ---- */
-
-#define BFLOAT16_OF_LEFT(name, Job, result, shape, pack, packs, run, parts)                                  \
-    ROUND(name##_rounded, Job, Conv, shape, round_weight(j->weight, numbers_of_weight(s), j->packed, part))  \
-    ROUND(name##_packed, Job, Conv, shape, Job rounded = *j; rounded.weight = j->packed;                     \
-          rounded.packed = packed_of(s, j->packed); const Job *const f = &rounded; pack)                     \
-    ROUND(name##_block, Job, Conv, in_pieces(shape), run)                                                    \
-    BFLOAT16_ROUNDS(name, Job, result, shape, packs, parts)
-
-#define BFLOAT16_CONV_SPARSE(name, shape, tail, parts)                                                       \
-    BFLOAT16_OF_LEFT(name, Bfloat16ConvJob, y, shape,                                                        \
-                     pack_panel(f->weight, s.in, s.out, 1, part, f->packed), PANELS(s.out),                  \
-                     bfloat16_sparse_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
+    BFLOAT16_FUNCTION(                                                                                       \
+        name, Bfloat16ConvGradXJob, dx, shape, (void)0, 0,                                                   \
+        bfloat16_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker), conv_grad_x_blas), parts)
 #define BFLOAT16_CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                \
-    BFLOAT16_OF_LEFT(name, Bfloat16ConvGradXJob, dx, shape, pack_tap(s, f, part), TAP_PANELS(s),             \
-                     bfloat16_sparse_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
+    BFLOAT16_FUNCTION(name, Bfloat16ConvGradXJob, dx, shape, pack_tap(s, w, part), TAP_PANELS(s),            \
+                      bfloat16_sparse_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker)),       \
+                      parts)
 #define BFLOAT16_CONV_GRAD_X_MASKED(name, shape, parts)                                                      \
-    BFLOAT16_OF_LEFT(name, Bfloat16ConvGradXJob, dx, shape, masked_pack(s, f->weight, part, f->packed),      \
-                     masked_packs(s), bfloat16_masked(s, j, part, parts, amdim_scratch(j->pool, worker)),    \
-                     parts)
+    BFLOAT16_FUNCTION(name, Bfloat16ConvGradXJob, dx, shape, masked_pack(s, w->weight, part, w->packed),     \
+                      masked_packs(s), bfloat16_masked(s, j, part, parts, amdim_scratch(j->pool, worker)),   \
+                      parts)
+#define BFLOAT16_CONV_GRAD_X_WINOGRAD(name, shape, by, tail, parts)                                          \
+    BFLOAT16_FUNCTION(                                                                                       \
+        name, Bfloat16ConvGradXJob, dx, shape,                                                               \
+        winograd_pack_transposed(((Winograd){s, by}), w->weight, part, w->packed),                           \
+        PANELS(depth_of(((Winograd){s, by}))),                                                               \
+        bfloat16_winograd_grad_x((Winograd){s, by}, j, tail, part, parts, amdim_scratch(j->pool, worker)),   \
+        parts)
+
+/* ---- by kernels of floats: x and y of a piece in the scratch, behind them the kernel's own ---- */
+
+typedef void ConvKernel(Conv c, const ConvJob *j, float *scratch, int tail, int first, int last);
+typedef void ConvGradXKernel(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last);
+
+/* An addend comes when y is rounded, and a ReLU behind it. */
+INLINE void bfloat16_conv(Conv s, const Bfloat16ConvJob *j, int tail, int part, int parts, float *scratch,
+                          ConvKernel *kernel)
+{
+    const Piece p = piece_of(as_pixels(s), part, parts);
+    const RoundedWeight w = rounded_weight(s, j->packed);
+    const int now = tail & TAIL_ADD ? tail & TAIL_BIAS : tail;
+    float *const y = scratch + lines_of(numbers_of_x(p.c));
+    const ConvJob f = {
+        .x = scratch, .y = y, .weight = w.weight, .bias = j->bias, .packed = w.packed, .pool = j->pool};
+    widen(j->x + p.x, numbers_of_x(p.c), scratch);
+    kernel(p.c, &f, y + lines_of(numbers_of_y(p.c)), now, 0, pixels_of(p.c));
+    narrow_tail(tail & ~now, y, tail & TAIL_ADD ? j->addend + p.y : NULL, NULL, numbers_of_y(p.c),
+                j->y + p.y);
+}
+
+/* dx, which patches add up in, rounded into its place. */
+SHARED void narrow_dx(Piece p, const Bfloat16ConvGradXJob *j, int tail, const float *dx)
+{
+    narrow_tail(tail, dx, tail & TAIL_ADD ? j->addend + p.x : NULL, tail & TAIL_MASK ? j->mask + p.x : NULL,
+                numbers_of_x(p.c), j->dx + p.x);
+}
+
+INLINE void bfloat16_grad_x(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part, int parts,
+                            float *scratch, ConvGradXKernel *kernel)
+{
+    const Piece p = piece_of(as_pixels(s), part, parts);
+    const RoundedWeight w = rounded_weight(s, j->packed);
+    float *const dx = scratch + lines_of(numbers_of_y(p.c));
+    const ConvGradXJob f = {.dy = scratch, .dx = dx, .weight = w.weight, .packed = w.packed, .pool = j->pool};
+    widen(j->dy + p.y, numbers_of_y(p.c), scratch);
+    kernel(p.c, &f, dx + lines_of(numbers_of_x(p.c)), TAIL_NONE, 0, p.c.images);
+    narrow_dx(p, j, tail, dx);
+}
+
+/* All images of a piece. */
+INLINE void grad_x_of_images(Conv c, const ConvGradXJob *j, float *scratch, int tail, int first, int last)
+{
+    (void)first, (void)last;
+    conv_grad_x_part(c, j, scratch, tail, 0, 1);
+}
+
+/* ---- by zeros and by a mask: the left factor of a piece in the scratch ---- */
 
 #ifdef SPARSE_H
 SHARED void bfloat16_sparse_conv(Conv s, const Bfloat16ConvJob *j, int tail, int part, int parts,
                                  float *scratch)
 {
-    const Conv c = block_of(s, part, parts), before = with_images(s, piece(s.images, part, parts));
+    const Piece p = piece_of(as_pixels(s), part, parts);
     Bfloat16ConvJob f = *j;
-    f.packed = packed_of(s, j->packed);
-    f.y += numbers_of_y(before);
-    f.addend = j->addend ? j->addend + numbers_of_y(before) : NULL;
-    widen(j->x + numbers_of_x(before), numbers_of_x(c), scratch);
-    sparse_conv(c, &f, scratch, scratch + lines_of(numbers_of_x(c)), tail, 0, pixels_of(c));
+    f.packed = rounded_weight(s, j->packed).packed;
+    f.y += p.y;
+    f.addend = j->addend ? j->addend + p.y : NULL;
+    widen(j->x + p.x, numbers_of_x(p.c), scratch);
+    sparse_conv(p.c, &f, scratch, scratch + lines_of(numbers_of_x(p.c)), tail, 0, pixels_of(p.c));
 }
 
-/* A part's job, dy of which is widened. */
-SHARED Bfloat16ConvGradXJob grad_x_of_part(Conv s, const Bfloat16ConvGradXJob *j, int part, int parts,
-                                           float *dy)
+/* A piece's job, dy of which is widened. */
+SHARED Bfloat16ConvGradXJob grad_x_of_piece(Conv s, Piece p, const Bfloat16ConvGradXJob *j, float *dy)
 {
-    const Conv c = block_of(s, part, parts), before = with_images(s, piece(s.images, part, parts));
-    const size_t at = numbers_of_x(before);
     Bfloat16ConvGradXJob f = *j;
-    f.packed = packed_of(s, j->packed);
-    f.dx += at;
-    f.addend = j->addend ? j->addend + at : NULL;
-    f.mask = j->mask ? j->mask + at : NULL;
-    widen(j->dy + numbers_of_y(before), numbers_of_y(c), dy);
+    f.packed = rounded_weight(s, j->packed).packed;
+    f.dx += p.x;
+    f.addend = j->addend ? j->addend + p.x : NULL;
+    f.mask = j->mask ? j->mask + p.x : NULL;
+    widen(j->dy + p.y, numbers_of_y(p.c), dy);
     return f;
 }
 
 SHARED void bfloat16_sparse_grad_x(Conv s, const Bfloat16ConvGradXJob *j, int tail, int part, int parts,
                                    float *scratch)
 {
-    const Conv c = block_of(s, part, parts);
-    const Bfloat16ConvGradXJob f = grad_x_of_part(s, j, part, parts, scratch);
-    sparse_grad_x(c, &f, scratch, scratch + lines_of(numbers_of_y(c)), tail, 0, pixels_of(c));
+    const Piece p = piece_of(as_pixels(s), part, parts);
+    const Bfloat16ConvGradXJob f = grad_x_of_piece(s, p, j, scratch);
+    sparse_grad_x(p.c, &f, scratch, scratch + lines_of(numbers_of_y(p.c)), tail, 0, pixels_of(p.c));
 }
 #endif
 
 #ifdef MASKED_H
 SHARED void bfloat16_masked(Conv s, const Bfloat16ConvGradXJob *j, int part, int parts, float *scratch)
 {
-    const Conv c = block_of(s, part, parts);
-    const Bfloat16ConvGradXJob f = grad_x_of_part(s, j, part, parts, scratch);
-    masked_product(c, &f, scratch, scratch + lines_of(numbers_of_y(c)), 0, pixels_of(c));
+    const Piece p = piece_of(as_pixels(s), part, parts);
+    const Bfloat16ConvGradXJob f = grad_x_of_piece(s, p, j, scratch);
+    masked_product(p.c, &f, scratch, scratch + lines_of(numbers_of_y(p.c)), 0, pixels_of(p.c));
 }
 #endif
 
-/* ---- by Winograd, whose transforms read and write maps as they come ----
- *
- * Only dx, which patches add up in, is in floats first, of a part's images: the first of a worker's scratch.
- */
-
-#define BFLOAT16_CONV_WINOGRAD(name, shape, by, tail, parts)                                                 \
-    ROUND(name##_rounded, Bfloat16ConvJob, Conv, shape,                                                      \
-          round_weight(j->weight, numbers_of_weight(s), j->packed, part))                                    \
-    ROUND(name##_packed, Bfloat16ConvJob, Winograd, ((Winograd){shape, by}),                                 \
-          winograd_pack(s, j->packed, part, packed_of(s.c, j->packed)))                                      \
-    ROUND(name##_block, Bfloat16ConvJob, Winograd, ((Winograd){shape, by}), Bfloat16ConvJob f = *j;          \
-          f.packed = packed_of(s.c, j->packed);                                                              \
-          winograd_conv(s, &f, amdim_scratch(j->pool, worker), tail,                                         \
-                        tile_piece(s.c.images * tiles_of(s), part, parts),                                   \
-                        tile_piece(s.c.images * tiles_of(s), part + 1, parts)))                              \
-    BFLOAT16_ROUNDS(name, Bfloat16ConvJob, y, shape, PANELS(s.out), parts)
-
-#define BFLOAT16_CONV_GRAD_X_WINOGRAD(name, shape, by, tail, parts)                                          \
-    ROUND(name##_rounded, Bfloat16ConvGradXJob, Conv, shape,                                                 \
-          round_weight(j->weight, numbers_of_weight(s), j->packed, part))                                    \
-    ROUND(name##_packed, Bfloat16ConvGradXJob, Winograd, ((Winograd){shape, by}),                            \
-          winograd_pack_transposed(s, j->packed, part, packed_of(s.c, j->packed)))                           \
-    ROUND(name##_block, Bfloat16ConvGradXJob, Winograd, ((Winograd){shape, by}),                             \
-          bfloat16_winograd_grad_x(&s, j, tail, part, parts, amdim_scratch(j->pool, worker)))                \
-    BFLOAT16_ROUNDS(name, Bfloat16ConvGradXJob, dx, shape, PANELS(depth_of(((Winograd){s, by}))), parts)
+/* ---- by Winograd: of the scratch only a piece's dx, in front of the kernel's own ---- */
 
 #ifdef WINOGRAD_H
-SHARED void bfloat16_winograd_grad_x(const Winograd *w, const Bfloat16ConvGradXJob *j, int tail, int part,
-                                     int parts, float *scratch)
+INLINE void bfloat16_winograd(Winograd w, const Bfloat16ConvJob *j, int tail, int part, int parts,
+                              float *scratch)
 {
-    const Conv c = block_of(w->c, part, parts), before = with_images(w->c, piece(w->c.images, part, parts));
-    const ConvGradXJob f = {.dx = scratch, .packed = packed_of(c, j->packed)};
-    winograd_grad_x((Winograd){c, w->outputs, w->by}, &f, j->dy + numbers_of_y(before),
-                    scratch + lines_of(numbers_of_x(c)), TAIL_NONE, 0, c.images);
-    grad_x_end(w->c, j, tail, part, parts, f.dx);
+    const int tiles = w.c.images * tiles_of(w);
+    Bfloat16ConvJob f = *j;
+    f.packed = rounded_weight(w.c, j->packed).packed;
+    winograd_conv(w, &f, scratch, tail, tile_piece(tiles, part, parts), tile_piece(tiles, part + 1, parts));
+}
+
+INLINE void bfloat16_winograd_grad_x(Winograd w, const Bfloat16ConvGradXJob *j, int tail, int part, int parts,
+                                     float *scratch)
+{
+    const Piece p = piece_of(w.c, part, parts);
+    const ConvGradXJob f = {.dx = scratch, .packed = rounded_weight(w.c, j->packed).packed};
+    w.c = p.c;
+    winograd_grad_x(w, &f, j->dy + p.y, scratch + lines_of(numbers_of_x(p.c)), TAIL_NONE, 0, p.c.images);
+    narrow_dx(p, j, tail, f.dx);
 }
 #endif
 
-#define BFLOAT16_CONV_GRAD_W_WINOGRAD(name, shape, by, parts)                                                \
-    FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Winograd, ((Winograd){shape, by}),                    \
-                       winograd_grad_w(s, j, amdim_scratch(j->pool, worker), part, parts), parts,            \
-                       winograd_grad_w_end(s, j, part, parts), parts)
-
-/* ---- dw ----
- *
- * Kernels that copy what they read take it to floats as they do. */
+/* ---- dw: kernels that copy what they read take it to floats as they do ---- */
 
 typedef float *Bfloat16ConvGradWFunction(AmdimPool *pool, Bfloat16ConvGradWJob job);
 
@@ -347,8 +312,7 @@ INLINE ConvGradWJob grad_w_of(const Bfloat16ConvGradWJob *j)
                           .dw = j->dw,
                           .partial = j->partial,
                           .more = j->more,
-                          .narrow_x = true,
-                          .narrow_dy = true};
+                          .x_is_map = true};
 }
 
 #define BFLOAT16_CONV_GRAD_W_DIRECT(name, shape)                                                             \
@@ -357,14 +321,18 @@ INLINE ConvGradWJob grad_w_of(const Bfloat16ConvGradWJob *j)
 #define BFLOAT16_CONV_GRAD_W_SLICED(name, shape, slices)                                                     \
     FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);     \
                        conv_grad_w_slice(s, &f, amdim_scratch(j->pool, worker), part, slices), slices,       \
-                       sum_slices(j->partial, slices, (size_t)depth_of_patch(s) * s.out, 1,                  \
-                                  j->more ? j->dw : NULL, j->dw, part, slices),                              \
+                       sum_slices(j->partial, slices, numbers_of_weight(s), 1, j->more ? j->dw : NULL,       \
+                                  j->dw, part, slices),                                                      \
                        slices)
 #define BFLOAT16_CONV_GRAD_W_SPARSE(name, shape, factor, slices, parts)                                      \
     FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Conv, shape,                                          \
                        sparse_grad_w(s, j, amdim_scratch(j->pool, worker), factor, slices, part),            \
                        sparse_grad_w_parts(s, factor, slices),                                               \
                        sparse_grad_w_end(s, j, factor, slices, part, parts), parts)
+#define BFLOAT16_CONV_GRAD_W_WINOGRAD(name, shape, by, parts)                                                \
+    FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Winograd, ((Winograd){shape, by}),                    \
+                       winograd_grad_w(s, j, amdim_scratch(j->pool, worker), part, parts), parts,            \
+                       winograd_grad_w_end(s, j, part, parts), parts)
 
 /* Other kernels take a block of images after the other: `of_floats` is a line of CONV_GRAD_W_OPENBLAS and the
  * like, with the name of this function and "_of_floats" and the shape of a block. Of the arena (the job's

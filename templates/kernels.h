@@ -362,13 +362,14 @@ INLINE float tail_number(int tail, float sum, float bias, float addend, float ma
 }
 
 #if MAPS_ARE_BFLOAT16
+/* to = from, as floats. */
 SHARED void widen(const Bfloat16 *from, size_t count, float *to)
 {
     ELEMENTWISE for (size_t i = 0; i < count; i++) to[i] = float_of(from[i]);
 }
 
-/* to = tail(sum), of TAIL_ADD, TAIL_RELU and TAIL_MASK. */
-INLINE void narrow_if(int tail, const float *sum, const Bfloat16 *addend, const Bfloat16 *gate, size_t count,
+/* to = tail(sum) rounded, of TAIL_ADD, TAIL_RELU and TAIL_MASK; the tail is a constant. */
+INLINE void narrow_by(int tail, const float *sum, const Bfloat16 *addend, const Bfloat16 *gate, size_t count,
                       Bfloat16 *to)
 {
     const size_t whole = count / LANES * LANES;
@@ -380,16 +381,18 @@ INLINE void narrow_if(int tail, const float *sum, const Bfloat16 *addend, const 
                                         tail & TAIL_MASK ? float_of(gate[i]) : 0));
 }
 
+/* to = from, rounded. */
 SHARED void narrow(const float *from, size_t count, Bfloat16 *to)
 {
-    narrow_if(TAIL_NONE, from, NULL, NULL, count, to);
+    narrow_by(TAIL_NONE, from, NULL, NULL, count, to);
 }
 
+/* to = tail(sum), rounded: the tails that there are of y and of dx. */
 SHARED void narrow_tail(int tail, const float *sum, const Bfloat16 *addend, const Bfloat16 *gate,
                         size_t count, Bfloat16 *to)
 {
 #define OF(n)                                                                                                \
-    case n: narrow_if(n, sum, addend, gate, count, to); break;
+    case n: narrow_by(n, sum, addend, gate, count, to); break;
     switch (tail) {
         OF(TAIL_NONE)
         OF(TAIL_ADD)
@@ -521,8 +524,7 @@ typedef struct {
     const float *x, *dy;
     float *dw, *partial; /* partial: one dw a slice of the images, where they are sliced */
     bool more;           /* added to what dw holds */
-    bool narrow_x,
-        narrow_dy; /* they are numbers of bfloat16, which a kernel that copies them takes to floats */
+    bool x_is_map; /* as dy always is to vectors.h: of numbers that may be bfloat16; else it is floats */
     AmdimPool *pool;
 } ConvGradWJob;
 

@@ -135,7 +135,6 @@ INLINE void scores_grad_a_slice(Scores s, const ScoresJob *j, float *scratch, in
     const int view = part / slices, other = s.views - 1 - view;
     const ConvGradWJob product = {.x = j->r + scores_at(s, view),
                                   .dy = (const void *)(j->t + consequents_at(s, other)),
-                                  .narrow_dy = CONSEQUENTS_ARE_NARROW,
                                   .partial = j->packed + slices * antecedents_at(s, view)};
     conv_grad_w_slice(scores_product(s, s.batch, s.dim), &product, scratch, part % slices, slices);
 }

@@ -427,39 +427,26 @@ INLINE int grad_w_row(int rows, int tile, int tiles)
     return MIN_OF(HEIGHT_STEP * piece(CEIL_DIV(rows, HEIGHT_STEP), tile, tiles), rows);
 }
 
-/* `count` numbers of a map, which are of bfloat16 or floats; whole vectors of them first. */
-INLINE void copy_activations(const Activation *from, int count, float *to)
+/* Number `at` of what a job has as a map, whose numbers may be of bfloat16. */
+INLINE const Activation *in_map(const float *map, size_t at)
 {
-    const int whole = count / LANES * LANES;
-    ROLLED for (int i = 0; i < whole; i += LANES) store(to + i, load_activations(from + i));
-    SCALAR for (int i = whole; i < count; i++) to[i] = activation(from[i]);
+    return (const Activation *)(const void *)map + at;
 }
 
 /* One panel of `pixels` rows of dy (pixels, columns), zeros beyond the last column. */
-SHARED void pack_pixels(const float *dy, int pixels, int columns, int width, float *packed)
+SHARED void pack_pixels(const Activation *dy, int pixels, int columns, int width, float *packed)
 {
     ROLLED for (int i = 0; i < pixels; i++, packed += PANEL)
     {
-        const float *from = dy + (size_t)i * columns;
+        const Activation *from = dy + (size_t)i * columns;
         for (int line = 0; line < PANEL; line += LINE)
             __builtin_prefetch(from + PANEL + line); /* the next panel's */
         if (width == PANEL) {
-            UNROLL for (int v = 0; v < VECTORS; v++) store(packed + v * LANES, load(from + v * LANES));
+            UNROLL for (int v = 0; v < VECTORS; v++)
+                store(packed + v * LANES, load_activations(from + v * LANES));
             continue;
         }
-        memcpy(packed, from, sizeof(float) * (size_t)width);
-        memset(packed + width, 0, sizeof(float) * (size_t)(PANEL - width));
-    }
-}
-
-/* The same of a map's. */
-SHARED void pack_activations(const Activation *dy, int pixels, int columns, int width, float *packed)
-{
-    ROLLED for (int i = 0; i < pixels; i++, packed += PANEL)
-    {
-        __builtin_prefetch(dy + (size_t)i * columns + PANEL);
-        copy_activations(dy + (size_t)i * columns, width, packed);
-        SCALAR for (int k = width; k < PANEL; k++) packed[k] = 0;
+        SCALAR for (int k = 0; k < PANEL; k++) packed[k] = k < width ? activation(from[k]) : 0;
     }
 }
 
@@ -491,20 +478,19 @@ SHARED void copy_rows(const float *x, const size_t *at, int pixels, int rows, pt
     }
 }
 
+/* `count` numbers of a map, which are of bfloat16 or floats; whole vectors of them first. */
+INLINE void copy_activations(const Activation *from, int count, float *to)
+{
+    const int whole = count / LANES * LANES;
+    ROLLED for (int i = 0; i < whole; i += LANES) store(to + i, load_activations(from + i));
+    SCALAR for (int i = whole; i < count; i++) to[i] = activation(from[i]);
+}
+
 /* The same of a map's. */
 SHARED void copy_rows_of_map(const Activation *x, const size_t *at, int pixels, int rows, ptrdiff_t step,
                              float *to)
 {
     ROLLED for (int i = 0; i < pixels; i++, to += step) copy_activations(x + at[i], rows, to);
-}
-
-/* Whether what a job says to be so is of bfloat16. */
-#define IS_NARROW(said) (MAPS_ARE_BFLOAT16 && (said))
-
-/* Number `at` of a map of a job that says what its numbers are. */
-INLINE const Activation *in_map(const float *map, size_t at)
-{
-    return (const Activation *)(const void *)map + at;
 }
 
 /* Of how many lines a copied pixel is: an odd number, so that pixels use all of the L1's sets. */
@@ -547,7 +533,7 @@ SHARED void grad_w_in_place(Conv c, const ConvGradWJob *j, float *scratch, GradW
                            .width = MIN_OF(PANEL, c.out - column),
                            .columns = c.out,
                            .first = block == b.first && !b.more};
-            pack_pixels(j->dy + (size_t)block * c.out + column, pixels, c.out, t.width, dy);
+            pack_pixels(in_map(j->dy, (size_t)block * c.out + column), pixels, c.out, t.width, dy);
             ROLLED for (int tile = b.tile0; tile < b.tile1; tile++)
             {
                 const int ky = tile / tiles, row = grad_w_row(run, tile % tiles, tiles);
@@ -581,7 +567,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
                            .first = block == b.first && !b.more};
             next = tile + g.count;
             const size_t row = (size_t)g.ky * c.side * c.in + g.first[0];
-            if (IS_NARROW(j->narrow_x))
+            if (j->x_is_map)
                 copy_rows_of_map(in_map(j->x, row), at, pixels, rows, t.step, x);
             else
                 copy_rows(j->x + row, at, pixels, rows, t.step, x);
@@ -589,11 +575,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
             {
                 const int column = panel * PANEL;
                 t.width = MIN_OF(PANEL, c.out - column);
-                const size_t first = (size_t)block * c.out + column;
-                if (IS_NARROW(j->narrow_dy))
-                    pack_activations(in_map(j->dy, first), pixels, c.out, t.width, dy);
-                else
-                    pack_pixels(j->dy + first, pixels, c.out, t.width, dy);
+                pack_pixels(in_map(j->dy, (size_t)block * c.out + column), pixels, c.out, t.width, dy);
                 ROLLED for (int i = 0; i < g.count; i++)
                 {
                     t.x = x + (g.first[i] - g.first[0]);
@@ -610,7 +592,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
 INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
 {
     enum { FEWEST_PANELS = 2, FEWEST_ROWS = 2 * LINE };
-    if (IS_NARROW(j->narrow_dy) ||
+    if (MAPS_ARE_BFLOAT16 ||
         (COPIES_ROWS && b.panel1 - b.panel0 >= FEWEST_PANELS && c.kernel * c.in >= FEWEST_ROWS))
         grad_w_copied(c, j, scratch, b);
     else

@@ -95,11 +95,6 @@ static void emit_all(Emit *e)
     emit_tables(e);
 }
 
-char *emit_reference(Arena *a, const Program *p)
-{
-    return p->reference ? emit_model(a, p->reference) : NULL;
-}
-
 char *emit_model(Arena *a, const Program *p)
 {
     TextStream t;

@@ -229,10 +229,6 @@ static void emit_model_table(Emit *e, int scales)
         fprintf(e->out, "};\n");
     }
     const int settings = emit_settings(e, p->canonical), keys = emit_keys(e, s), notes = emit_notes(e, s);
-    if (p->reference)
-        fprintf(e->out, "\nextern const AmdimModel amdim_reference; /* float32/%s.c */\n", s->name.v);
-    if (p->is_reference)
-        fprintf(e->out, "\nextern const AmdimModel amdim_reference;");
     fprintf(e->out, "\nconst AmdimModel %s = {\n    .name = \"%s\", .spec = %s, .digest = \"%s\",\n",
             p->is_reference ? "amdim_reference" : "amdim_model", s->name.v, quoted(e->arena, spec_name(e)),
             p->digest);
@@ -244,7 +240,7 @@ static void emit_model_table(Emit *e, int scales)
             "\", .cc = COMPILER, .march = MARCH_OF(%s), .target = TARGET_OF(%s), .blas = \"%s\",\n",
             quoted(e->arena, s->target.march.v), quoted(e->arena, p->triple), s->target.blas.v);
     fprintf(e->out, "    .precision = \"%s\",%s\n", precision_names[s->target.precision],
-            p->reference ? " .reference = &amdim_reference," : "");
+            program_has_reference(p) ? " .reference = &amdim_reference," : "");
     fprintf(
         e->out,
         "    .views = VIEWS, .batch = BATCH, .channels = %d, .size = %d, .mean = mean, .std = deviation,\n"

@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
-bool takes_blocks(const Op *op)
+bool is_on_bfloat16(const Op *op)
 {
     switch (op->kind) {
     case OP_CONV_GRAD_W: return op->in[CONV_GRAD_W_X]->number == NUMBER_BFLOAT16;
@@ -61,9 +61,9 @@ static void plan_product(const Op *op, Plan *p)
     const size_t x = value_count(o.x) / (size_t)pieces, y = value_count(o.y) / (size_t)pieces;
     p->parts = block_parts(pieces, x + y, BFLOAT16_BLOCK);
     const size_t most = (size_t)ceil_div(pieces, p->parts);
-    const bool goes_as_it_is = is_by(op, "sparse") || is_by(op, "masked"); /* the result */
+    const bool writes_maps = is_by(op, "sparse") || is_by(op, "masked");
     const size_t left = op->kind == OP_CONV ? x : y, result = op->kind == OP_CONV ? y : x;
-    p->worker_floats += ROUNDED_UP(most * left) + (goes_as_it_is ? 0 : ROUNDED_UP(most * result));
+    p->worker_floats += ROUNDED_UP(most * left) + (writes_maps ? 0 : ROUNDED_UP(most * result));
 }
 
 /* Winograd's reads and writes maps as they come, but for dx. */
@@ -95,23 +95,17 @@ static bool sums_blocks(const Op *op)
     return op->kind == OP_CONV_GRAD_W && (is_by(op, "openblas") || is_by(op, "tiles"));
 }
 
-/* The most images that divide all of them and fit, of pixels enough for any kernel. */
-static int sum_images(ConvOperands o)
+/* The most images that divide all of them and fit. */
+static int sum_images(const Value *x, const Value *dy)
 {
-    const size_t fit = BFLOAT16_SUM_BLOCK / (image_floats(o.x) + image_floats(o.y));
-    const int all = o.x->dims[0];
-    int images = all;
-    for (int parts = 2; parts <= all && (size_t)images > fit; parts++) {
-        ConvOperands block = o;
-        Value y = *o.y;
-        y.dims[0] = all / parts;
-        block.y = &y;
-        if (all % parts == 0 && (has_pixels_for_blocks(block) || !has_pixels_for_blocks(o)))
-            images = all / parts;
-    }
-    return images;
+    const size_t fit = BFLOAT16_SUM_BLOCK / (image_floats(x) + image_floats(dy));
+    int parts = 1;
+    while (parts < x->dims[0] && (x->dims[0] % parts || (size_t)(x->dims[0] / parts) > fit))
+        parts++;
+    return x->dims[0] / parts;
 }
 
+/* The kernel is planned for a block's images. */
 static void plan_sum(const Graph *g, Op *op, Plan *p)
 {
     if (!sums_blocks(op)) {
@@ -120,7 +114,7 @@ static void plan_sum(const Graph *g, Op *op, Plan *p)
     }
     Value *x = op->in[CONV_GRAD_W_X], *dy = op->in[CONV_GRAD_W_DY];
     const int all = x->dims[0];
-    p->block = sum_images(conv_operands(op));
+    p->block = sum_images(x, dy);
     x->dims[0] = dy->dims[0] = p->block;
     p->kernel->plan(g, op, p);
     x->dims[0] = dy->dims[0] = all;
@@ -140,7 +134,7 @@ static void plan_images(const Graph *g, const Op *op, Plan *p)
         block_floats(x, 1) + block_floats(y, 1) + (op->kind == OP_MAX_POOL_GRAD ? block_floats(y, 1) : 0);
 }
 
-void plan_blocks(const Graph *g, Op *op)
+void plan_bfloat16(const Graph *g, Op *op)
 {
     switch (op->kind) {
     case OP_CONV:
@@ -171,7 +165,7 @@ static void call_sum(Call *c, const Op *op)
     c->macro = "conv_grad_w";
 }
 
-void call_blocks(Call *c, const Op *op)
+void call_bfloat16(Call *c, const Op *op)
 {
     if (sums_blocks(op))
         call_sum(c, op);

@@ -135,12 +135,12 @@ void call_batchnorm_grad_share(Call *c, const Op *op);
 
 /* ---- bfloat16.c: operations on maps of bfloat16, by the rows of those on floats ---- */
 
-/* Whether an operation takes blocks of its maps to floats, for its kernel (templates/bfloat16.h). */
-bool takes_blocks(const Op *op);
-/* The kernel's plan, and what the blocks need besides. */
-void plan_blocks(const Graph *g, Op *op);
+/* Whether an operation is one of templates/bfloat16.h. */
+bool is_on_bfloat16(const Op *op);
+/* The kernel's plan, and what pieces as floats need besides. */
+void plan_bfloat16(const Graph *g, Op *op);
 /* The kernel's call as one on maps of bfloat16. */
-void call_blocks(Call *c, const Op *op);
+void call_bfloat16(Call *c, const Op *op);
 
 /* ---- what rows ask of each other ---- */
 

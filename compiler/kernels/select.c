@@ -96,8 +96,8 @@ static Plan begin_plan(const Graph *g, const Op *op, const Choices *c)
 static void plan_op(const Graph *g, Op *op)
 {
     const Kernel *k = op->plan.kernel;
-    if (k && takes_blocks(op))
-        plan_blocks(g, op);
+    if (k && is_on_bfloat16(op))
+        plan_bfloat16(g, op);
     else if (k && k->plan)
         k->plan(g, op, &op->plan);
     else if (op->chunk)
@@ -224,7 +224,7 @@ Call op_call(Arena *a, const Net *n, const Op *op)
     if (!op->plan.kernel)
         bug("%s of %s has no function", op_name(op->kind), op->label);
     op->plan.kernel->call(&c, op);
-    if (takes_blocks(op))
-        call_blocks(&c, op);
+    if (is_on_bfloat16(op))
+        call_bfloat16(&c, op);
     return c;
 }

@@ -26,8 +26,8 @@ static const double NOISE_MARGIN = 8;   /* rounding of two losses over what was 
  * held where terms cancel. */
 static const double WHOLE_SHARE = 1e-3;
 /* What a step on maps of bfloat16 may differ by from one of floats: of the gradient's norm, of the loss.
- * Behind many batch normalisations rounding alone does more: then by ROUNDINGS times what float32's own
- * gradient moves by when every weight is off by as much as its number of bfloat16 may be. */
+ * Behind many batch normalisations rounding alone does more. So it is where float32's own gradient moves by
+ * half as much when every weight is off by what its number of bfloat16 may be. */
 static const double BFLOAT16_GRADIENT = 0.2, BFLOAT16_LOSS = 0.02, ROUNDINGS = 2;
 static const float BFLOAT16_ROUNDING = 0x1p-9f;
 /* What a tensor is moved by, in units of its root mean square: where rounding begins to matter little, and
@@ -54,6 +54,7 @@ typedef struct {
     double step_seconds, begun, deadline;
     int threads;
     char failure[256]; /* the first one; empty without */
+    bool too_coarse;   /* it is bfloat16's rounding, not this machine's */
 } Selfcheck;
 
 /* Which tensors are moved, and how. */
@@ -444,13 +445,12 @@ static double moved_by_rounding(const Selfcheck *c, Reference *r)
     return difference(m, r->exact, r->moved, 0, m->tensors);
 }
 
-static double gradient_allowed(const Selfcheck *c, Reference *r, double whole)
+/* Of a gradient that is further off than it may be: whether that is rounding. */
+static bool is_rounding(const Selfcheck *c, Reference *r, double whole)
 {
-    if (whole <= BFLOAT16_GRADIENT)
-        return BFLOAT16_GRADIENT;
     const double moved = moved_by_rounding(c, r);
     say_progress(stdout, "weights off by a rounding alone move float32's gradient by %.2g %%", 100 * moved);
-    return fmax(BFLOAT16_GRADIENT, ROUNDINGS * moved);
+    return whole <= ROUNDINGS * moved;
 }
 
 static void compare_with(Selfcheck *c, Reference *r, double loss)
@@ -467,9 +467,10 @@ static void compare_with(Selfcheck *c, Reference *r, double loss)
     const double reference = r->machine.step.loss, off = fabs(loss - reference) / fabs(reference),
                  whole = difference(m, r->exact, c->gradient, 0, m->tensors);
     say_progress(stdout, "all tensors: within %.2g %%; the loss: within %.2g %%", 100 * whole, 100 * off);
-    if (!(whole <= gradient_allowed(c, r, whole)))
+    if (!(whole <= BFLOAT16_GRADIENT)) {
+        c->too_coarse = is_rounding(c, r, whole);
         fails(c, "the gradient of all tensors at once,", "against float32,", whole);
-    else if (!(off <= BFLOAT16_LOSS) && !*c->failure)
+    } else if (!(off <= BFLOAT16_LOSS) && !*c->failure)
         snprintf(c->failure, sizeof c->failure, "the loss is %.6g, and %.6g in float32", loss, reference);
 }
 
@@ -547,7 +548,12 @@ int command_selfcheck(const AmdimModel *m, const Options *o, Fault *f)
     printf("selfcheck: FAILED: %s\n", c.failure);
     fault(
         f,
-        "on this machine %s computes what it should not: compile it anew, for the processor that it runs on",
+        c.too_coarse
+            ? "bfloat16 is too coarse for %s, which loses more than a fifth of its gradient: compile it with "
+              "--precision float32"
+            : "on this machine %s computes what it should not: compile it anew, for the processor that it "
+              "runs "
+              "on",
         m->name);
     return 1;
 }

@@ -23,20 +23,19 @@ typedef struct {
     const char *options[3];
 } Case;
 
-/* Small products are made by Winograd or OpenBLAS where they are made to. */
-static const char pairs_of_all_kinds[] =
-    "input: {size: 16}\nbatch: 6\n"
-    "encoder:\n"
-    "  - conv: {out: 32, kernel: 3}\n"
-    "  - block: {out: 64, kernel: 2, stride: 2, depth: 2}\n"
-    "  - residual: {out: 64, kernel: 3}\n"
-    "  - residual: {out: 80, kernel: 5}\n"
-    "  - batchnorm: {}\n"
-    "embedding: {dim: 20}\nloss: {pairs: [1-to-5, 1-to-7, {pair: 5-to-5, weight: 0.5}, 7-to-1, 1-to-1]}\n";
+/* Small products are made by Winograd or OpenBLAS where they are made to. Of few layers, as all here: a
+ * number that goes the other way in one has others follow in the next. */
+static const char windows[] = "input: {size: 14}\nbatch: 6\n"
+                              "encoder:\n"
+                              "  - conv: {out: 32, kernel: 3}\n"
+                              "  - residual: {out: 48, kernel: 4, stride: 2}\n"
+                              "  - residual: {out: 80, kernel: 5}\n"
+                              "  - batchnorm: {}\n"
+                              "embedding: {dim: 20}\nloss: {pairs: [1-to-5, 5-to-5, 5-to-1]}\n";
 
 static const Case cases[] = {
-    {"winograd", pairs_of_all_kinds, "BFLOAT16_CONV_GRAD_X_WINOGRAD", {"--products", "winograd", NULL}},
-    {"openblas", pairs_of_all_kinds, "CONV_GRAD_W_OPENBLAS", {"--products", "openblas", NULL}},
+    {"winograd", windows, "BFLOAT16_CONV_GRAD_X_WINOGRAD", {"--products", "winograd", NULL}},
+    {"openblas", windows, "CONV_GRAD_W_OPENBLAS", {"--products", "openblas", NULL}},
     {"zeros-and-masks",
      "input: {size: 18}\nbatch: 12\n"
      "encoder:\n"
@@ -83,10 +82,10 @@ static const Case cases[] = {
 };
 
 /* Of what the interpreter's are, which rounds as the program does. A number near the middle of two goes the
- * other way where a sum in float is off by its last place, and so do then some of those that come of it: 1 to
- * 4 % of these gradients were seen. What is wrong is off by far more. */
-#define LOSSES   1e-2
-#define GRADIENT 1e-1
+ * other way where a sum in float is off by its last place, and so do then some of those that come of it: up
+ * to 0.6 % of these gradients were seen. */
+#define LOSSES   2e-3
+#define GRADIENT 1e-2
 
 typedef struct {
     const Case *of;
@@ -212,7 +211,7 @@ static void selfcheck_knows_what_rounding_does(void **state)
     assert_int_equal(shell("cd '%s' && '%s' deep.yaml --precision bfloat16 -o deep --gen-dir deep-c -q",
                            scratch_path(""), amdimc),
                      0);
-    expect_said("./deep selfcheck", 0, "weights off by a rounding alone move float32");
+    expect_said("./deep selfcheck", 1, "bfloat16 is too coarse for deep");
 }
 
 /* A run goes on in its own precision, bit for bit. */
