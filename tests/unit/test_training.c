@@ -177,13 +177,16 @@ static void sample_is_current(void **state)
         fail_msg("generated/tiny/tiny.c is not what amdimc writes for specs/tiny.yaml: run `make bless`");
 }
 
-/* All that clang has to say of a program it says before it optimizes; gcc follows values as it does. */
+/* All that clang has to say of a program it says before it optimizes; gcc follows values as it does, which
+ * takes seconds: of the two that have the most kinds of code between them. */
 static void check_compiles(const char *spec)
 {
-    static const char *const compilers[] = {"clang -fsyntax-only", "gcc -O1 -c -o model.o"};
+    static const char *const compilers[] = {"clang -fsyntax-only", "gcc -fsyntax-only",
+                                            "gcc -O1 -c -o model.o"};
+    const bool follow = !strcmp(spec, "amdim.yaml") || !strcmp(spec, "stl10-paper.yaml");
     assert_int_equal(
         shell("rm -rf %s/spec && %s --emit=c specs/%s -o %s/spec", folder, amdimc_path(), spec, folder), 0);
-    for (size_t i = 0; i < sizeof compilers / sizeof *compilers; i++)
+    for (size_t i = 0; i < (follow ? 3 : 2); i++)
         if (shell("cd %s/spec && %s -std=c17 -Wall -Wextra -Wpedantic -Werror *.c", folder, compilers[i]))
             fail_msg("%s: %s warns:\n%s", spec, compilers[i], read_run(".", "log"));
 }
