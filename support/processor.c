@@ -16,6 +16,15 @@ bool processor_permits_tiles(void)
 #endif
 }
 
+bool processor_has_dots(void)
+{
+#if defined __x86_64__
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 int processor_count(void)
 {
     cpu_set_t set;

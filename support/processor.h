@@ -9,6 +9,9 @@
  * False where there are none, or the system refuses. */
 bool processor_permits_tiles(void);
 
+/* Whether there are dot products of pairs of bfloat16 (AVX512_BF16). */
+bool processor_has_dots(void);
+
 /* Processors this process may use; where the system does not say, more than anyone asks for. */
 int processor_count(void);
 

@@ -354,6 +354,23 @@ enum { COPIES_ROWS = HAS_VECTORS && (int)ROWS == (int)COPIED_ROWS };
 enum { COPIES_ROWS = 0 };
 #endif
 
+/* A tile's sums of `height` rows to where they go. */
+INLINE void grad_w_end(int height, Vec sum[ROWS][VECTORS], const GradWTile *t)
+{
+    const int last = t->rows - 1;
+    if (t->width < PANEL) {
+        float spilled[ROWS][PANEL];
+        tile_spill(sum, spilled);
+        grad_w_store_edge(spilled, t);
+        return;
+    }
+    if (!t->first)
+        EACH_VECTOR(r, v) if (r < height) sum[r][v] += load(t->dw + MIN_OF(r, last) * t->columns + v * LANES);
+    EACH_VECTOR(r, v)
+    if (r < height - 1 || (r < height && r == last))
+        store(t->dw + r * t->columns + v * LANES, sum[r][v]);
+}
+
 /* Of `height` rows, a constant, of which the last may be one too many: it is read as the one before, then. */
 INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
 {
@@ -376,17 +393,7 @@ INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
             UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
         }
     }
-    if (t->width < PANEL) {
-        float spilled[ROWS][PANEL];
-        tile_spill(sum, spilled);
-        grad_w_store_edge(spilled, t);
-        return;
-    }
-    if (!t->first)
-        EACH_VECTOR(r, v) if (r < height) sum[r][v] += load(t->dw + MIN_OF(r, last) * t->columns + v * LANES);
-    EACH_VECTOR(r, v)
-    if (r < height - 1 || (r < height && r == last))
-        store(t->dw + r * t->columns + v * LANES, sum[r][v]);
+    grad_w_end(height, sum, t);
 }
 
 /* A function for each height, or for every second where there are many. */
@@ -458,10 +465,10 @@ typedef struct {
     int first[GRAD_W_GROUP + 1]; /* the first row of each, and behind the last */
 } GradWGroup;
 
-INLINE GradWGroup grad_w_group(Conv c, int tile, int end)
+INLINE GradWGroup grad_w_group(Conv c, int tile, int end, int most)
 {
     const int run = c.kernel * c.in, tiles = CEIL_DIV(run, ROWS), from = tile % tiles;
-    GradWGroup g = {.ky = tile / tiles, .count = MIN_OF(MIN_OF(tiles - from, end - tile), GROUP_TILES)};
+    GradWGroup g = {.ky = tile / tiles, .count = MIN_OF(MIN_OF(tiles - from, end - tile), most)};
     ROLLED for (int i = 0; i <= g.count; i++) g.first[i] = grad_w_row(run, from + i, tiles);
     return g;
 }
@@ -558,7 +565,7 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
         patches_at(c, block, pixels, b.last, at);
         ROLLED for (int tile = b.tile0, next; tile < b.tile1; tile = next)
         {
-            const GradWGroup g = grad_w_group(c, tile, b.tile1);
+            const GradWGroup g = grad_w_group(c, tile, b.tile1, GROUP_TILES);
             const int rows = g.first[g.count] - g.first[0];
             GradWTile t = {.dy = dy,
                            .step = step_of_copy(rows),
@@ -606,29 +613,37 @@ INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlo
 #define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
 
 /* Part `part` of GRAD_W_PARTS blocks. */
-SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+INLINE GradWBlock grad_w_part(Conv c, float *dw, bool more, int part)
 {
     const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
-    grad_w_block(c, j, scratch,
-                 (GradWBlock){.dw = j->dw,
-                              .more = j->more,
-                              .tile0 = piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
-                              .tile1 = piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
-                              .panel0 = piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
-                              .panel1 = piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)),
-                              .last = pixels_of(c)});
+    return (GradWBlock){.dw = dw,
+                        .more = more,
+                        .tile0 = piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
+                        .tile1 = piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
+                        .panel0 = piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
+                        .panel1 = piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)),
+                        .last = pixels_of(c)};
+}
+
+SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+{
+    grad_w_block(c, j, scratch, grad_w_part(c, j->dw, j->more, part));
 }
 
 /* Slice `slice` of the images, into its own dw. */
-SHARED void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
+INLINE GradWBlock grad_w_slice(Conv c, float *partial, int slice, int slices)
 {
     const int area = c.out_side * c.out_side;
-    grad_w_block(c, j, scratch,
-                 (GradWBlock){.dw = j->partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out,
-                              .tile1 = GRAD_W_TILES(c),
-                              .panel1 = PANELS(c.out),
-                              .first = piece(c.images, slice, slices) * area,
-                              .last = piece(c.images, slice + 1, slices) * area});
+    return (GradWBlock){.dw = partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out,
+                        .tile1 = GRAD_W_TILES(c),
+                        .panel1 = PANELS(c.out),
+                        .first = piece(c.images, slice, slices) * area,
+                        .last = piece(c.images, slice + 1, slices) * area};
+}
+
+SHARED void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
+{
+    grad_w_block(c, j, scratch, grad_w_slice(c, j->partial, slice, slices));
 }
 
 #endif

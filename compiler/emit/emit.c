@@ -21,6 +21,11 @@ static bool graph_includes(const Graph *g, const char *template_name)
     return false;
 }
 
+static bool includes(const Program *p, const char *template_name)
+{
+    return graph_includes(p->step, template_name) || graph_includes(p->encode, template_name);
+}
+
 /* Of the headers that kernels name, those that this program's do. Before what is made of their products. */
 static void emit_includes(Emit *e)
 {
@@ -36,10 +41,14 @@ static void emit_includes(Emit *e)
     if (activation_number(p->net->spec) == NUMBER_BFLOAT16)
         fprintf(e->out, "#define MAPS_ARE_BFLOAT16 1 /* activations and their gradients */\n");
     for (size_t i = 0; i < COUNT(all); i++)
-        if (graph_includes(p->step, all[i]) || graph_includes(p->encode, all[i]))
+        if (includes(p, all[i]))
             fprintf(e->out, "#include \"%s\"\n", all[i]);
-    fprintf(e->out, "#include \"model.h\"\n%s\n",
-            activation_number(p->net->spec) == NUMBER_BFLOAT16 ? "#include \"bfloat16.h\"\n" : "");
+    fprintf(e->out, "#include \"model.h\"\n");
+    if (activation_number(p->net->spec) == NUMBER_BFLOAT16)
+        fprintf(e->out, "#include \"bfloat16.h\"\n");
+    if (includes(p, "dots.h"))
+        fprintf(e->out, "#include \"dots.h\"\n");
+    fputc('\n', e->out);
 }
 
 static void emit_head(Emit *e)

@@ -115,6 +115,7 @@ typedef struct {
         Int ranks; /* shares that the batch is cut into */
         /* What target_processor and the form that is made know: */
         bool tiles;         /* the processor multiplies by matrix tiles */
+        bool dots;          /* and maps of bfloat16 by dot products of pairs */
         bool is_static;     /* a program without shared libraries */
         bool is_library;    /* C functions of one thread on memory of the caller's */
         bool is_bare;       /* for a machine without an operating system, where memory and code are short */

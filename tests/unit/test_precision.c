@@ -23,6 +23,13 @@ typedef struct {
     const char *options[3];
 } Case;
 
+/* Where there is AVX512_BF16 products are by dot products of pairs, which the last case has anywhere: what is
+ * tried of others is made as for a processor without. */
+#define WITHOUT_DOTS                                                                                         \
+    {                                                                                                        \
+        "--march", "x86-64-v3", NULL                                                                         \
+    }
+
 /* Small products are made by Winograd or OpenBLAS where they are made to. Of few layers, as all here: a
  * number that goes the other way in one has others follow in the next. */
 static const char windows[] = "input: {size: 14}\nbatch: 6\n"
@@ -44,8 +51,7 @@ static const Case cases[] = {
      "  - block: {out: 64, kernel: 2, stride: 2, depth: 2}\n"
      "  - residual: {out: 64, kernel: 8}\n"
      "embedding: {dim: 64}\nloss: {pairs: [1-to-8, 8-to-8]}\n",
-     "BFLOAT16_CONV_GRAD_W_SPARSE",
-     {NULL}},
+     "BFLOAT16_CONV_GRAD_W_SPARSE", WITHOUT_DOTS},
     {"batchnorm-everywhere",
      "input: {size: 12}\nbatch: 8\n"
      "encoder:\n"
@@ -77,8 +83,17 @@ static const Case cases[] = {
      "  - residual: {out: 37, kernel: 3}\n"
      "embedding: {dim: 37, mixture: {components: 5, hidden: 50, temperature: 0.4}}\n"
      "loss: {pairs: [1-to-3, {pair: 1-to-5, weight: 0.3}, 3-to-1, 1-to-1], clip: 6}\n",
-     "BFLOAT16_CONV_DIRECT",
-     {NULL}},
+     "BFLOAT16_CONV_DIRECT", WITHOUT_DOTS},
+    {"dots",
+     "input: {size: 14}\nbatch: 6\n"
+     "encoder:\n"
+     "  - conv: {out: 34, kernel: 3}\n"
+     "  - block: {out: 38, kernel: 2, stride: 2, depth: 2}\n"
+     "  - conv: {out: 32, kernel: 4}\n"
+     "  - residual: {out: 80, kernel: 3}\n"
+     "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 3-to-3, 3-to-6]}\n",
+     "BFLOAT16_CONV_GRAD_X_DOTS",
+     {"--products", "dots", NULL}},
 };
 
 /* Of what the interpreter's are, which rounds as the program does. A number near the middle of two goes the
