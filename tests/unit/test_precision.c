@@ -210,6 +210,19 @@ static void programs_know_their_precision(void **state)
     expect_said("./bfloat16x3 selfcheck", 0, "selfcheck: passed");
 }
 
+static void dots_are_for_processors_that_have_them(void **state)
+{
+    (void)state;
+    char command[2 * PATH_MAX];
+    static const char ir[] = "'%s' tiny.yaml --precision %s --march %s --emit=ir | grep -c '\\[dots'";
+    snprintf(command, sizeof command, ir, amdimc, "bfloat16", "cooperlake");
+    expect_said(command, 0, "");
+    snprintf(command, sizeof command, ir, amdimc, "bfloat16", "x86-64-v3");
+    expect_said(command, 1, "0");
+    snprintf(command, sizeof command, ir, amdimc, "float32", "cooperlake");
+    expect_said(command, 1, "0");
+}
+
 /* Rounding alone does more than a fifth to the gradient of so many batch normalisations of a few values. */
 static void selfcheck_knows_what_rounding_does(void **state)
 {
@@ -259,6 +272,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_are_rounded),
         cmocka_unit_test(programs_know_their_precision),
+        cmocka_unit_test(dots_are_for_processors_that_have_them),
         cmocka_unit_test(selfcheck_knows_what_rounding_does),
         cmocka_unit_test(runs_are_of_one_precision),
         cmocka_unit_test(wrong_names_are_told),
