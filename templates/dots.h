@@ -137,7 +137,10 @@ INLINE void dots_store(const DotsProduct *p, int tail, Vec sum[ROWS][VECTORS], c
         EACH_VECTOR(r, v) sum[r][v] = where_positive(sum[r][v], sum[r][v]);
     if (tail & TAIL_MASK)
         EACH_VECTOR(r, v)
-    sum[r][v] = where_positive(load_activations(p->mask + t->to[r] + t->shift + v * LANES), sum[r][v]);
+        {
+            const Vec gate = load_activations(p->mask + t->to[r] + t->shift + v * LANES);
+            sum[r][v] = where_positive(gate, sum[r][v]);
+        }
     EACH_VECTOR(r, v) store_activations(p->y + t->to[r] + t->shift + v * LANES, sum[r][v]);
 }
 
@@ -247,7 +250,7 @@ SHARED void dots_grad_x(Conv c, const Bfloat16ConvGradXJob *j, int tail, int fir
                                  tile_piece(pixels_of(s), part + 1, parts)),                                 \
                        parts)
 
-/* Of a kernel as large as its stride. */
+/* Of a kernel as large as its stride, or as x. */
 #define BFLOAT16_CONV_GRAD_X_DOTS(name, shape, tail, parts)                                                  \
     FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradXJob, dx, Conv, shape, pack_tap_pairs(s, j, part),              \
                        TAP_PANELS(s),                                                                        \
@@ -378,7 +381,7 @@ INLINE void dots_sum_rows(const DotsSum *t)
 #undef CALL
 }
 
-/* Tiles [first, first + count) of one of the kernel's rows by laced panels of dy, over one block. */
+/* A group of tiles by the laced panels [panel0, panel1), over one block. */
 SHARED void dots_tiles(Conv c, GradWGroup g, const GradWBlock *b, DotsSum t, int panel0, int panel1)
 {
     const int run = c.kernel * c.in;
