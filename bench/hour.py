@@ -2,11 +2,11 @@
 
     amdimc SPEC.yaml --emit=pytorch -o model.py
     amdimc SPEC.yaml --emit=library -o library && make -C library
-    python3 bench/hour.py model.py library --data cifar-10-batches-bin --out weights.safetensors [--seconds 3600]
+    python3 bench/hour.py model.py library --data cifar-10-batches-bin --out weights.safetensors --warmup STEPS --cosine SHARE
 
-The emitted module is trained, by the spec's optimizer and schedule, for as many steps as fit in the time: measured beforehand, and
-counted from what the steps took. Views come from the library, which makes those of `train --seed`; making and normalising them does
-not count. For a spec with a cosine. `PROGRAM probe --weights weights.safetensors` says what was learnt. Prints one JSON object.
+The emitted module is trained by the spec's optimizer for as many steps as fit in the time, by their median measured beforehand; the
+module has no schedule, so the spec's warm-up and cosine are given. Views come from the library, which makes those of `train
+--seed`; making them does not count. `PROGRAM probe --weights weights.safetensors` says what was learnt. Prints one JSON object.
 """
 import argparse
 import importlib.util
@@ -121,8 +121,8 @@ def main():
     parser.add_argument('--steps', type=int, help='in place of as many as fit in the time')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--threads', type=int, default=2)
-    parser.add_argument('--warmup', type=int, default=200)
-    parser.add_argument('--cosine', type=float, default=0)
+    parser.add_argument('--warmup', type=int, required=True, help='steps, as in the spec')
+    parser.add_argument('--cosine', type=float, required=True, help='as in the spec')
     parser.add_argument('--compile', nargs='?', const='default', choices=['default', 'max-autotune'])
     parser.add_argument('--autocast', action='store_true')
     parser.add_argument('--fused', action='store_true')

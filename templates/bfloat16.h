@@ -318,7 +318,7 @@ INLINE ConvGradWJob grad_w_of(const Bfloat16ConvGradWJob *j)
 #define BFLOAT16_CONV_GRAD_W_DIRECT(name, shape)                                                             \
     FUNCTION_OF_A_ROUND(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);    \
                         conv_grad_w_part(s, &f, amdim_scratch(j->pool, worker), part), GRAD_W_PARTS(shape))
-#define BFLOAT16_CONV_GRAD_W_SLICED(name, shape, slices)                                                     \
+#define BFLOAT16_CONV_GRAD_W_DIRECT_SLICED(name, shape, slices)                                              \
     FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);     \
                        conv_grad_w_slice(s, &f, amdim_scratch(j->pool, worker), part, slices), slices,       \
                        sum_slices(j->partial, slices, numbers_of_weight(s), 1, j->more ? j->dw : NULL,       \

@@ -114,7 +114,7 @@ typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
                         conv_grad_w_part(s, j, amdim_scratch(j->pool, worker), part), GRAD_W_PARTS(shape))
 
 /* Over `slices` slices of the images first, which then add up in their order. */
-#define CONV_GRAD_W_SLICED(name, shape, slices)                                                              \
+#define CONV_GRAD_W_DIRECT_SLICED(name, shape, slices)                                                       \
     FUNCTION_OF_ROUNDS(name, ConvGradWJob, dw, Conv, shape,                                                  \
                        conv_grad_w_slice(s, j, amdim_scratch(j->pool, worker), part, slices), slices,        \
                        sum_slices(j->partial, slices, (size_t)depth_of_patch(s) * s.out, 1,                  \

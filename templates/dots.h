@@ -22,10 +22,16 @@ typedef uint32_t Pair;
 
 /* ---- the unit ---- */
 
+typedef Pair Pairs __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
+
 INLINE Words load_pairs(const Pair *p)
 {
-    typedef uint32_t Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-    return *(const Unaligned *)p;
+    return *(const Pairs *)p;
+}
+
+INLINE void store_pairs(Pair *p, Words pairs)
+{
+    *(Pairs *)p = pairs;
 }
 
 /* sum + left . right, lane by lane. Without the instruction it is as exact, and slower than floats' own: for
@@ -280,21 +286,10 @@ _Static_assert(SUM_PAIRS_OF_PIXELS *(LACED_WORDS + LACED_PANELS * (int)PANEL) + 
                    (int)GRAD_W_SCRATCH(PANEL, COPIED_FLOATS),
                "memory is planned for as much as floats take");
 
-INLINE Words widened(const Bfloat16 *p)
-{
-    return __builtin_convertvector(*(const Halves *)(const void *)p, Words);
-}
-
-INLINE void store_pairs(Pair *p, Words pairs)
-{
-    typedef uint32_t Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-    *(Unaligned *)p = pairs;
-}
-
 /* Pairs of LANES channels of two pixels; of one alone where the second is NULL. */
 INLINE void lace_vector(const Bfloat16 *first, const Bfloat16 *second, Pair *to)
 {
-    store_pairs(to, second ? widened(first) | widened(second) << 16 : widened(first));
+    store_pairs(to, second ? load_bits(first) | load_bits(second) << 16 : load_bits(first));
 }
 
 /* The same of `count` channels; the last vector may begin within the one before. */

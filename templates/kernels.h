@@ -173,9 +173,15 @@ INLINE Activation activation_of(float x)
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 
+/* Their bits, in the lower half of words. */
+INLINE Words load_bits(const Activation *p)
+{
+    return __builtin_convertvector(*(const Halves *)(const void *)p, Words);
+}
+
 INLINE Vec load_activations(const Activation *p)
 {
-    return (Vec)(__builtin_convertvector(*(const Halves *)(const void *)p, Words) << 16);
+    return (Vec)(load_bits(p) << 16);
 }
 
 /* The same of a vector; AVX512_BF16 takes denormal numbers as zero. */

@@ -26,10 +26,11 @@ static const char *baseline_of(const char *triple)
     return other_baseline;
 }
 
-/* Whether the processor has AVX512_BF16. A folder may go anywhere. */
-static bool makes_dots(const Build *b, const char *march)
+/* Whether the processor has AVX512_BF16; those that have matrix tiles besides are planned for these. A folder
+ * may go anywhere. */
+static bool has_dots(const Build *b, const char *march)
 {
-    static const char *const have_it[] = {"cooperlake", "*rapids*", "znver[4-9]"};
+    static const char *const have_it[] = {"cooperlake", "znver[4-9]"};
     for (size_t i = 0; i < COUNT(have_it); i++)
         if (!fnmatch(have_it[i], march, 0))
             return true;
@@ -45,7 +46,7 @@ void target_processor(const Build *b, const Overrides *o, Spec *s)
         s->target.threads.v = processor_count();
     s->target.tiles = strstr(s->target.march.v, "rapids") /* sapphirerapids and what came after it */
                       || (!b->is_folder && !strcmp(s->target.march.v, "native") && processor_permits_tiles());
-    s->target.dots = makes_dots(b, s->target.march.v);
+    s->target.dots = has_dots(b, s->target.march.v);
 }
 
 void target_march_flags(Words *w, const Spec *s)

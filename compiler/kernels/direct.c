@@ -32,24 +32,25 @@ int direct_grad_w_slices(const Op *op)
     return x->dims[0] < slices ? x->dims[0] : slices;
 }
 
-static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
+void direct_plan_grad_w(const Graph *g, const Op *op, Plan *p)
 {
     p->slices = is_library(g) ? 1 : direct_grad_w_slices(op); /* for one thread, slices are only memory */
     p->worker_floats = grad_w_scratch(g);
     p->arena_floats = p->slices > 1 ? (size_t)p->slices * value_count(op->out[0]) : 0;
 }
 
-static void call_grad_w(Call *c, const Op *op)
+void direct_call_grad_w(Call *c, const Op *op)
 {
     conv_grad_w_call(c, op);
     conv_name_slices(c, op);
     if (op->plan.slices == 1)
         return;
-    c->macro = "conv_grad_w_sliced";
+    c->macro = arena_printf(c->arena, "%s_sliced", c->macro);
     call_constant(c, "%d", op->plan.slices);
 }
 
 const Kernel conv_by_direct = {"direct", templates, by_vectors, NULL, plan_conv, conv_call};
 const Kernel conv_grad_x_by_direct = {"direct", templates,        by_vectors,
                                       NULL,     plan_conv_grad_x, conv_grad_x_call};
-const Kernel conv_grad_w_by_direct = {"direct", templates, by_vectors, NULL, plan_conv_grad_w, call_grad_w};
+const Kernel conv_grad_w_by_direct = {"direct", templates,          by_vectors,
+                                      NULL,     direct_plan_grad_w, direct_call_grad_w};

@@ -39,23 +39,6 @@ static void plan_product(const Graph *g, const Op *op, Plan *p)
     p->arena_floats = packed_weight_floats(g, op) / 2;
 }
 
-static void plan_grad_w(const Graph *g, const Op *op, Plan *p)
-{
-    p->slices = direct_grad_w_slices(op);
-    p->worker_floats = grad_w_scratch(g);
-    p->arena_floats = p->slices > 1 ? (size_t)p->slices * value_count(op->out[0]) : 0;
-}
-
-static void call_grad_w(Call *c, const Op *op)
-{
-    conv_grad_w_call(c, op);
-    conv_name_slices(c, op);
-    if (op->plan.slices == 1)
-        return;
-    c->macro = "conv_grad_w_dots_sliced";
-    call_constant(c, "%d", op->plan.slices);
-}
-
 const Kernel conv_by_dots = {"dots", templates, can, pays, plan_product, conv_call};
 const Kernel conv_grad_x_by_dots = {"dots", templates, can, pays, plan_product, conv_grad_x_call};
-const Kernel conv_grad_w_by_dots = {"dots", templates, can, pays, plan_grad_w, call_grad_w};
+const Kernel conv_grad_w_by_dots = {"dots", templates, can, pays, direct_plan_grad_w, direct_call_grad_w};

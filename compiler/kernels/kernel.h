@@ -166,5 +166,8 @@ int winograd_grad_w_parts(const Op *op, int outputs, int threads);
 size_t tiles_cells_floats(const Graph *g,
                           const Op *op); /* of a worker's scratch, for a weight's gradient by cells */
 int direct_grad_w_slices(const Op *op);  /* of the images; 1: none */
+/* A weight's gradient over blocks of it, or over slices of the images, whose macro's name ends in _SLICED. */
+void direct_plan_grad_w(const Graph *g, const Op *op, Plan *p);
+void direct_call_grad_w(Call *c, const Op *op);
 
 #endif
