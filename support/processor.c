@@ -1,6 +1,9 @@
 /* processor.c: see processor.h. */
 #include "processor.h"
 #include <sched.h>
+#if defined __x86_64__
+#include <cpuid.h>
+#endif
 #if defined __x86_64__ && defined __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,10 +19,20 @@ bool processor_permits_tiles(void)
 #endif
 }
 
-bool processor_has_dots(void)
+#if defined __x86_64__
+/* Of CPUID's leaf 7, in EDX. */
+static bool has_fp16(void)
+{
+    enum { LEAF = 7, AVX512_FP16 = 1 << 23 };
+    unsigned a, b, c, d;
+    return __get_cpuid_count(LEAF, 0, &a, &b, &c, &d) && d & AVX512_FP16;
+}
+#endif
+
+bool processor_has_fast_dots(void)
 {
 #if defined __x86_64__
-    return __builtin_cpu_supports("avx512bf16");
+    return __builtin_cpu_supports("avx512bf16") && !(__builtin_cpu_is("intel") && has_fp16());
 #else
     return false;
 #endif

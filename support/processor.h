@@ -9,8 +9,9 @@
  * False where there are none, or the system refuses. */
 bool processor_permits_tiles(void);
 
-/* Whether there are dot products of pairs of bfloat16 (AVX512_BF16). */
-bool processor_has_dots(void);
+/* Whether there are dot products of pairs of bfloat16 (AVX512_BF16) that are faster than multiply-adds of
+ * floats. Intel's processors that have matrix tiles, and AVX512_FP16, take four times as long for one. */
+bool processor_has_fast_dots(void);
 
 /* Processors this process may use; where the system does not say, more than anyone asks for. */
 int processor_count(void);

@@ -4,13 +4,14 @@
  * bfloat16, the weight a rounded copy; sums are floats. Every kernel serves both precisions, as it reads and
  * writes maps:
  *
+ *   - matrix tiles and dot products of pairs (dots.h) multiply numbers as they come;
  *   - Winograd's transforms, batch normalisation, gradients of biases and what copies a factor of a weight's
  *     gradient take numbers as they come, to floats and back in registers;
  *   - sparse and masked products get their left factor as floats, a piece that stays in a core's L2, and
  * write maps themselves;
  *   - all others work on floats in a worker's scratch, such a piece of x and of y; addend, ReLU and mask come
- *     while y is rounded. A weight's gradient by OpenBLAS or by matrix tiles has blocks of images as floats
- * in the arena, one after the other. */
+ *     while y is rounded. A weight's gradient by OpenBLAS has blocks of images as floats in the arena, one
+ * after the other. */
 #ifndef BFLOAT16_H
 #define BFLOAT16_H
 
@@ -301,6 +302,71 @@ INLINE void bfloat16_winograd_grad_x(Winograd w, const Bfloat16ConvGradXJob *j, 
 }
 #endif
 
+/* ---- by matrix tiles, one product of the unit: of the scratch only a piece's dx where patches overlap ----
+ */
+
+#ifdef TILES_H
+#define BFLOAT16_CONV_TILES(name, shape, tail, parts)                                                        \
+    FUNCTION_OF_ROUNDS(name, Bfloat16ConvJob, y, Conv, shape,                                                \
+                       pack_numbers(j->weight, depth_of_patch(s), s.out, part, j->packed), PANELS(s.out),    \
+                       bfloat16_tiles(s, j, amdim_scratch(j->pool, worker), tail,                            \
+                                      tile_piece(pixels_of(s), part, parts),                                 \
+                                      tile_piece(pixels_of(s), part + 1, parts)),                            \
+                       parts)
+#define BFLOAT16_CONV_GRAD_X_TILES(name, shape, tail, parts)                                                 \
+    FUNCTION_OF_ROUNDS(                                                                                      \
+        name, Bfloat16ConvGradXJob, dx, Conv, shape, pack_tap_numbers(s, j, part), TAP_PANELS(s),            \
+        bfloat16_tiles_grad_x(s, j, amdim_scratch(j->pool, worker), tail, part, parts), parts)
+
+INLINE void bfloat16_tiles(Conv c, const Bfloat16ConvJob *j, float *scratch, int tail, int first, int last)
+{
+    const TileProduct p = {.left = j->x,
+                           .packed = j->packed,
+                           .bias = j->bias,
+                           .addend = j->addend,
+                           .y = j->y,
+                           .from = c,
+                           .to = pixels_of_y(c),
+                           .of_map = true,
+                           .to_map = true};
+    tile_product(&p, tail, scratch, first, last);
+}
+
+/* packed[tap][panel]. */
+INLINE void pack_tap_numbers(Conv c, const Bfloat16ConvGradXJob *j, int part)
+{
+    const int panels = PANELS(c.in), tap = part / panels;
+    pack_numbers_transposed(j->weight + (size_t)tap * c.in * c.out, c.out, c.in, part % panels,
+                            j->packed + (size_t)tap * panels * STEPS(c.out) * (PART_NUMBERS / 2));
+}
+
+INLINE void bfloat16_tiles_grad_x(Conv c, const Bfloat16ConvGradXJob *j, float *scratch, int tail, int part,
+                                  int parts)
+{
+    TileProduct p = {.left = j->dy,
+                     .packed = j->packed,
+                     .addend = j->addend,
+                     .mask = j->mask,
+                     .y = j->dx,
+                     .from = pixels_of_y(c),
+                     .to = c,
+                     .of_map = true,
+                     .to_map = true};
+    if (patches_tile(c.kernel, c.stride, c.side, c.out_side)) {
+        tile_product(&p, tail, scratch, tile_piece(pixels_of(c), part, parts),
+                     tile_piece(pixels_of(c), part + 1, parts));
+        return;
+    }
+    const Piece of = piece_of(c, part, parts);
+    p.left = j->dy + of.y;
+    p.addend = p.y = scratch;
+    p.to_map = false;
+    memset(scratch, 0, sizeof *scratch * numbers_of_x(of.c));
+    tile_product(&p, TAIL_ADD, scratch + lines_of(numbers_of_x(of.c)), 0, pixels_of(of.c));
+    narrow_dx(of, j, tail, scratch);
+}
+#endif
+
 /* ---- dw: kernels that copy what they read take it to floats as they do ---- */
 
 typedef float *Bfloat16ConvGradWFunction(AmdimPool *pool, Bfloat16ConvGradWJob job);
@@ -333,6 +399,22 @@ INLINE ConvGradWJob grad_w_of(const Bfloat16ConvGradWJob *j)
     FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Winograd, ((Winograd){shape, by}),                    \
                        winograd_grad_w(s, j, amdim_scratch(j->pool, worker), part, parts), parts,            \
                        winograd_grad_w_end(s, j, part, parts), parts)
+
+#define BFLOAT16_CONV_GRAD_W_TILES(name, shape, row_cuts, column_cuts)                                       \
+    FUNCTION_OF_A_ROUND(                                                                                     \
+        name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);                    \
+        conv_grad_w_tiles(s, &f, amdim_scratch(j->pool, worker), row_cuts, column_cuts, part),               \
+        (row_cuts) * (column_cuts))
+#define BFLOAT16_CONV_GRAD_W_TILES_SLICED(name, shape, slices)                                               \
+    FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);     \
+                       conv_grad_w_sliced(s, &f, amdim_scratch(j->pool, worker), slices, part),              \
+                       SLICED_PARTS(s, slices), const ConvGradWJob f = grad_w_of(j);                         \
+                       end_slices(s, &f, slices, part, slices), slices)
+#define BFLOAT16_CONV_GRAD_W_CELLS(name, shape, slices)                                                      \
+    FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);     \
+                       conv_grad_w_cells(s, &f, amdim_scratch(j->pool, worker), slices, part), slices,       \
+                       const ConvGradWJob f = grad_w_of(j);                                                  \
+                       end_slices(s, &f, slices, part, slices), slices)
 
 /* Other kernels take a block of images after the other: `of_floats` is a line of CONV_GRAD_W_OPENBLAS and the
  * like, with the name of this function and "_of_floats" and the shape of a block. Of the arena (the job's

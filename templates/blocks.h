@@ -23,6 +23,12 @@ enum {
     STREAM_DEPTH = 128, /* rows of a panel of a streamed weight that lie in the L1 (streamed.h) */
 };
 
+/* Whether each number of x is in one patch of a convolution: these lie side by side, or there is but one. */
+static inline int patches_tile(int kernel, int stride, int side, int out_side)
+{
+    return side == out_side * kernel && (kernel == stride || out_side == 1);
+}
+
 /* ---- maps of bfloat16 (bfloat16.h) ---- */
 
 /* Floats of what a part takes, x and y: half of a small L2. Of dx by Winograd, whose products want many
@@ -103,11 +109,12 @@ enum {
 enum { TILE_PIXELS = 128, MOST_STEPS = 16, MOST_PANELS = 16 };
 
 /* Pixels of a block. Parts of one pair of rows stay in the L1, or close to it; but every block reads all of
- * the packed matrix, which is dear if it does not lie in the L2: CACHED steps of panels are 1.5 MiB. */
-static inline int tile_pixels(int steps, int panels)
+ * the packed matrix, which is dear if it does not lie in the L2: CACHED parts of steps of panels are 1.5 MiB.
+ */
+static inline int tile_pixels(int parts, int steps, int panels)
 {
-    enum { CACHED = 256 };
-    return steps * panels <= CACHED ? TILE_PAIR : TILE_PIXELS;
+    enum { CACHED = 768 };
+    return parts * steps * panels <= CACHED ? TILE_PAIR : TILE_PIXELS;
 }
 
 /* Sums over pixels: the most pairs and panels that go together, the steps of all of them whose parts lie in

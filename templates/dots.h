@@ -22,16 +22,14 @@ typedef uint32_t Pair;
 
 /* ---- the unit ---- */
 
-typedef Pair Pairs __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* anywhere in memory */
-
 INLINE Words load_pairs(const Pair *p)
 {
-    return *(const Pairs *)p;
+    return *(const Words *)p;
 }
 
 INLINE void store_pairs(Pair *p, Words pairs)
 {
-    *(Pairs *)p = pairs;
+    *(Words *)p = pairs;
 }
 
 /* sum + left . right, lane by lane. Without the instruction it is as exact, and slower than floats' own: for

@@ -73,6 +73,7 @@ _Static_assert((int)PANEL <= (int)MAX_PANEL, "memory is planned for the widest p
 #if HAS_VECTORS
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Bits __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define ELEMENT(v, i) ((v)[i])
 #else
 typedef float Vec;
@@ -171,7 +172,6 @@ INLINE Activation activation_of(float x)
 
 #if HAS_VECTORS
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
-typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
 
 /* Their bits, in the lower half of words. */
 INLINE Words load_bits(const Activation *p)
@@ -184,6 +184,13 @@ INLINE Vec load_activations(const Activation *p)
     return (Vec)(load_bits(p) << 16);
 }
 
+/* The bits of the nearest numbers, in the lower half of words. */
+INLINE Words rounded_bits(Vec v)
+{
+    const Words bits = (Words)v;
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
 /* The same of a vector; AVX512_BF16 takes denormal numbers as zero. */
 INLINE void store_activations(Activation *p, Vec v)
 {
@@ -191,8 +198,7 @@ INLINE void store_activations(Activation *p, Vec v)
     _Static_assert(LANES == 16, "a vector is as wide as the instruction's");
     *(Halves *)(void *)p = (Halves)_mm512_cvtneps_pbh((__m512)v);
 #else
-    const Words bits = (Words)v;
-    *(Halves *)(void *)p = __builtin_convertvector((bits + 0x7fff + (bits >> 16 & 1)) >> 16, Halves);
+    *(Halves *)(void *)p = __builtin_convertvector(rounded_bits(v), Halves);
 #endif
 }
 #else

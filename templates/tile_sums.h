@@ -17,8 +17,14 @@
 
 typedef struct {
     Conv c;
-    bool by_cells;
+    bool by_cells, of_map; /* of_map: what x and dy are */
 } Sum;
+
+/* What a job's factors are. */
+INLINE bool is_of_map(const ConvGradWJob *j)
+{
+    return MAPS_ARE_BFLOAT16 && j->x_is_map;
+}
 
 INLINE int cells_across(Conv c)
 {
@@ -45,12 +51,12 @@ INLINE ptrdiff_t right_line(Sum sum, const SumBlock *b)
 /* Numbers of a pair's parts, and of a panel's. */
 INLINE ptrdiff_t pair_size(Sum sum, const SumBlock *b)
 {
-    return (ptrdiff_t)most_steps(sum, b) * PAIR_NUMBERS;
+    return most_steps(sum, b) * pair_numbers(sum.of_map);
 }
 
 INLINE ptrdiff_t panel_size(Sum sum, const SumBlock *b)
 {
-    return PARTS_OF_FLOAT * 2 * right_line(sum, b);
+    return parts_of(sum.of_map) * 2 * right_line(sum, b);
 }
 
 /* A map's channels that are a pair or a panel: `count` from `first` on, and where they begin in what is read
@@ -88,8 +94,14 @@ INLINE SumChannels right_channels(Sum sum, int panel)
 /* What of the maps a block is: `pixels` from `first` on, or `dy_rows` rows and the cells they lie over. */
 typedef struct {
     int first, pixels, dy_rows;
-    const float *left, *left_end, *right;
+    const void *left, *left_end, *right;
 } SumRegion;
+
+/* Number i of a map. */
+INLINE const void *at_number(Sum sum, const void *map, size_t i)
+{
+    return number_at(sum.of_map, map, (ptrdiff_t)i);
+}
 
 /* Blocks of pixels [first, last), which by cells are whole images. */
 INLINE int sum_blocks(Sum sum, const SumBlock *b, int first, int last)
@@ -107,37 +119,39 @@ INLINE SumRegion region_of(Sum sum, const SumBlock *b, const ConvGradWJob *j, in
                   row = piece(c.out_side, block % bands, bands),
                   rows = piece(c.out_side, block % bands + 1, bands) - row;
         const size_t width = (size_t)c.out_side * c.out, line = (size_t)c.stride * c.side * c.in;
-        const float *const dy = j->dy + ((size_t)image * c.out_side + row) * width,
-                           *const x = j->x + ((size_t)image * cells_across(c) + row) * line;
-        return (SumRegion){.dy_rows = rows, .left = dy, .left_end = dy + rows * width, .right = x};
+        const void *const dy = at_number(sum, j->dy, ((size_t)image * c.out_side + row) * width),
+                          *const x = at_number(sum, j->x, ((size_t)image * cells_across(c) + row) * line);
+        return (SumRegion){
+            .dy_rows = rows, .left = dy, .left_end = at_number(sum, dy, rows * width), .right = x};
     }
     const int pixels = most_steps(sum, b) * STEP, begin = first + block * pixels,
               end = MIN_OF(begin + pixels, last);
     return (SumRegion){.first = begin,
                        .pixels = end - begin,
-                       .left = j->x + patch(c, begin),
-                       .left_end = j->x + patch(c, end - 1) + c.in,
-                       .right = j->dy + (size_t)begin * c.out};
+                       .left = at_number(sum, j->x, patch(c, begin)),
+                       .left_end = at_number(sum, j->x, patch(c, end - 1) + c.in),
+                       .right = at_number(sum, j->dy, (size_t)begin * c.out)};
 }
 
 /* A block's pixels. Of the left map in steps, `left_count` of them, zeros behind; by cells of the right one
  * in rows of tiles, a row's two beside each other, zeros where there is none. */
 typedef struct {
-    const float *left[MOST_SUM_STEPS * STEP], *right[MOST_SUM_ROWS][2];
+    const void *left[MOST_SUM_STEPS * STEP], *right[MOST_SUM_ROWS][2];
     int left_count, steps, rows;
 } SumPixels;
 
-INLINE void take_pixels(Conv c, const ConvGradWJob *j, const SumRegion *region, SumPixels *s)
+INLINE void take_pixels(Sum sum, const ConvGradWJob *j, const SumRegion *region, SumPixels *s)
 {
     s->left_count = region->pixels;
     s->steps = STEPS(s->left_count);
     s->rows = s->steps * TILE;
     for (int i = 0; i < s->left_count; i++)
-        s->left[i] = j->x + patch(c, region->first + i);
+        s->left[i] = at_number(sum, j->x, patch(sum.c, region->first + i));
 }
 
-INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumPixels *s)
+INLINE void take_cells(Sum sum, const float *zeros, const SumRegion *region, SumPixels *s)
 {
+    const Conv c = sum.c;
     const int across = cells_across(c), half = cells_of_half(c.out_side, region->dy_rows),
               cells = (region->dy_rows + 1) * across;
     const size_t cell = (size_t)c.stride * c.in, line = cell * c.side;
@@ -147,17 +161,34 @@ INLINE void take_cells(Conv c, const float *zeros, const SumRegion *region, SumP
     for (int i = 0; i < s->rows; i++)
         for (int k = 0; k < 2; k++) {
             const int at = i + k * half, x = at % across, y = at / across;
-            s->right[i][k] = at < cells ? region->right + y * line + x * cell : NULL;
+            s->right[i][k] = at < cells ? at_number(sum, region->right, y * line + x * cell) : NULL;
             if (i < s->steps * TILE)
                 s->left[i / TILE * STEP + k * TILE + i % TILE] =
                     i < half && y < region->dy_rows && x < c.out_side
-                        ? region->left + ((size_t)y * c.out_side + x) * c.out
+                        ? at_number(sum, region->left, ((size_t)y * c.out_side + x) * c.out)
                         : zeros;
         }
 }
 
+#if MAPS_ARE_BFLOAT16
+/* Half `tile` of the first `pixels` of 32 short patches, laced as by lace_tile. */
+INLINE void lace_short(Conv c, const void *const patch_of[STEP], int pixels, int tile, Part *to)
+{
+    _Alignas(64) Vec line[TILE];
+    ROLLED for (int i = 0; i < TILE; i++)
+    {
+        _Alignas(64) Activation two[2][STEP] = {{{0}}};
+        for (int k = 0; k < 2; k++)
+            if (i + k * TILE < pixels)
+                store((float *)(void *)two[k], gather_numbers(c, patch_of[i + k * TILE], 0));
+        line[i] = lace_channels(two[0] + tile * TILE, two[1] + tile * TILE, TILE);
+    }
+    transpose(line, (Vec *)(void *)to);
+}
+#endif
+
 /* Half `tile` of the first `rows` of 16 short patches becomes columns; zeros elsewhere. */
-INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows, int tile, Vec column[TILE])
+INLINE void transpose_short(Conv c, const void *const patch_of[TILE], int rows, int tile, Vec column[TILE])
 {
     _Alignas(64) Vec line[TILE];
     ROLLED for (int i = 0; i < TILE; i++)
@@ -170,14 +201,18 @@ INLINE void transpose_short(Conv c, const float *const patch_of[TILE], int rows,
     transpose(line, column);
 }
 
-/* A tile of the left factor is made in as many: half by half transposed, then split. */
-enum { LEFT_TASKS = 4 };
+/* A tile of the left factor is made in as many: half by half transposed, then split. Of a map's numbers at
+ * once. */
+INLINE int left_tasks(Sum sum)
+{
+    return sum.of_map ? 1 : 4;
+}
 
 /* The parts of a block of pixels that are made meanwhile: of the left factor a tile of a step at a time, of
  * the right one a row of a tile. With each row the next block's numbers are prefetched, as far on as the
  * row's own, and `left_lines` lines of the left map; but not where pixels are long enough for the processor
  * to see by itself what comes. */
-enum { LEFT_PREFETCHED = 512, RIGHT_PREFETCHED = 128 }; /* channels */
+enum { LEFT_PREFETCHED = 512, RIGHT_PREFETCHED = 128, LINE_BYTES = 64 }; /* channels; bytes */
 
 typedef struct {
     SumRegion region;
@@ -185,9 +220,9 @@ typedef struct {
     Part *left, *right;                         /* [pair][step], [panel][part][2 tiles][rows] */
     int step, left_tile, task, row, right_tile; /* those to come */
     Shares tasks, rows;
-    const float *prefetch_left;
+    const void *prefetch_left;
     int left_lines;
-    ptrdiff_t right_ahead;
+    ptrdiff_t right_ahead; /* bytes */
     _Alignas(64) Vec column[2 * TILE];
 } SumSplitting;
 
@@ -197,40 +232,57 @@ INLINE void begin_sum_splitting(Sum sum, const SumBlock *b, const ConvGradWJob *
 {
     s->region = region;
     if (sum.by_cells)
-        take_cells(sum.c, zeros, &s->region, &s->pixels);
+        take_cells(sum, zeros, &s->region, &s->pixels);
     else
-        take_pixels(sum.c, j, &s->region, &s->pixels);
+        take_pixels(sum, j, &s->region, &s->pixels);
     const int rows = s->pixels.rows * 2 * b->panels;
     s->left = to;
     s->right = to + b->pairs * pair_size(sum, b);
     s->step = s->left_tile = s->task = s->row = s->right_tile = 0;
-    s->tasks = shares_of(s->pixels.steps * 2 * b->pairs * LEFT_TASKS, products);
+    s->tasks = shares_of(s->pixels.steps * 2 * b->pairs * left_tasks(sum), products);
     s->rows = shares_of(rows, products);
     s->prefetch_left = further.left;
-    s->left_lines = sum.by_cells || sum.c.in < LEFT_PREFETCHED
-                        ? CEIL_DIV((int)((further.left_end - further.left) / LINE), rows)
-                        : 0;
-    s->right_ahead = further.right - region.right;
+    s->left_lines =
+        sum.by_cells || sum.c.in < LEFT_PREFETCHED
+            ? CEIL_DIV((int)(((const char *)further.left_end - (const char *)further.left) / LINE_BYTES),
+                       rows)
+            : 0;
+    s->right_ahead = (const char *)further.right - (const char *)region.right;
+}
+
+/* Task `task` of half `tile` of the left factor's `channels`, of step s->step. */
+INLINE void split_left(Sum sum, SumSplitting *s, SumChannels channels, int tile, Part *to)
+{
+    const bool is_short = patch_is_short(sum.c.kernel, sum.c.in) && sum.c.kernel > 1;
+    const int half = s->task % 2 * TILE, first = s->step * STEP + half, pixels = s->pixels.left_count - first,
+              count = channels.count - tile * TILE;
+    const void *const *const pixel = s->pixels.left + first;
+#if MAPS_ARE_BFLOAT16
+    if (sum.of_map) {
+        if (is_short)
+            lace_short(sum.c, pixel, pixels, tile, to);
+        else
+            lace_tile(pixel, pixels, count, channels.at + tile * TILE, to);
+        return;
+    }
+#endif
+    if (s->task < 2 && is_short)
+        transpose_short(sum.c, pixel, pixels, tile, s->column + half);
+    else if (s->task < 2)
+        transpose_rows(pixel, pixels, count, channels.at + tile * TILE, s->column + half);
+    else
+        split_columns(s->column, half / 2, 1, to);
 }
 
 INLINE void split_left_share(Sum sum, const SumBlock *b, SumSplitting *s, int count)
 {
     ROLLED for (; count > 0; count--)
     {
-        const SumChannels channels = left_channels(sum, b->pair + s->left_tile / 2);
-        const int tile = s->left_tile % 2, half = s->task % 2 * TILE, first = s->step * STEP + half,
-                  pixels = s->pixels.left_count - first;
-        if (s->task < 2 && patch_is_short(sum.c.kernel, sum.c.in) && sum.c.kernel > 1)
-            transpose_short(sum.c, s->pixels.left + first, pixels, tile, s->column + half);
-        else if (s->task < 2)
-            transpose_rows(s->pixels.left + first, pixels, channels.count - tile * TILE,
-                           channels.at + tile * TILE, s->column + half);
-        else
-            split_columns(s->column, half / 2, 1,
-                          s->left +
-                              (ptrdiff_t)(s->left_tile / 2 * most_steps(sum, b) + s->step) * PAIR_NUMBERS +
-                              tile * TILE_NUMBERS);
-        if (++s->task == LEFT_TASKS) {
+        const int pair = s->left_tile / 2, tile = s->left_tile % 2;
+        split_left(sum, s, left_channels(sum, b->pair + pair), tile,
+                   s->left + pair * pair_size(sum, b) + s->step * pair_numbers(sum.of_map) +
+                       tile * TILE_NUMBERS);
+        if (++s->task == left_tasks(sum)) {
             s->task = 0;
             if (++s->left_tile == 2 * b->pairs) {
                 s->left_tile = 0;
@@ -240,34 +292,44 @@ INLINE void split_left_share(Sum sum, const SumBlock *b, SumSplitting *s, int co
     }
 }
 
-/* 16 columns of both pixels of a row of the right factor's tiles, `count` or fewer from `at` on. */
-INLINE void load_pixels(Sum sum, const SumSplitting *s, int row, ptrdiff_t at, int count, Vec two[2])
+/* 16 columns of both pixels of a row of the right factor's tiles, `count` or fewer from `at` on: NULL where
+ * there is none. */
+INLINE void find_pixels(Sum sum, const SumSplitting *s, int row, ptrdiff_t at, const void *two[2])
 {
     if (sum.by_cells) {
-        const float *const *pixel = s->pixels.right[row];
         for (int k = 0; k < 2; k++) {
-            two[k] = (Vec){0};
-            if (pixel[k] == NULL)
-                continue;
-            __builtin_prefetch(pixel[k] + at + s->right_ahead, 0, 2);
-            two[k] = load_some(pixel[k] + at, count);
+            const void *const pixel = s->pixels.right[row][k];
+            two[k] = pixel ? at_number(sum, pixel, (size_t)at) : NULL;
+            if (pixel)
+                __builtin_prefetch((const char *)two[k] + s->right_ahead, 0, 2);
         }
         return;
     }
     const int low = row / TILE * STEP + row % TILE, high = low + TILE;
-    const float *from = s->region.right + (ptrdiff_t)low * sum.c.out + at,
-                *from_high = from + (ptrdiff_t)TILE * sum.c.out;
+    const void *const from = at_number(sum, s->region.right, (size_t)low * sum.c.out + (size_t)at),
+                      *const from_high = at_number(sum, from, (size_t)TILE * sum.c.out);
     if (sum.c.out < RIGHT_PREFETCHED) {
-        __builtin_prefetch(from + s->right_ahead, 0, 2);
-        __builtin_prefetch(from_high + s->right_ahead, 0, 2);
+        __builtin_prefetch((const char *)from + s->right_ahead, 0, 2);
+        __builtin_prefetch((const char *)from_high + s->right_ahead, 0, 2);
     }
-    if (sum.c.out % PANEL == 0 && high < s->pixels.left_count) {
-        two[0] = load(from);
-        two[1] = load(from_high);
-    } else {
-        two[0] = load_some(from, low < s->pixels.left_count ? count : 0);
-        two[1] = load_some(from_high, high < s->pixels.left_count ? count : 0);
+    two[0] = low < s->pixels.left_count ? from : NULL;
+    two[1] = high < s->pixels.left_count ? from_high : NULL;
+}
+
+/* These columns as a row of a tile of each part, which lie `apart` numbers from each other. */
+INLINE void split_pixels(Sum sum, const void *const two[2], int count, Part *row, ptrdiff_t apart)
+{
+    const bool whole = !sum.by_cells && sum.c.out % PANEL == 0;
+#if MAPS_ARE_BFLOAT16
+    if (sum.of_map) {
+        store((float *)(void *)row, lace_channels(two[0], two[1], whole ? TILE : count));
+        return;
     }
+#endif
+    if (whole && two[1])
+        split(load(two[0]), load(two[1]), row, apart);
+    else
+        split(load_some(two[0], two[0] ? count : 0), load_some(two[1], two[1] ? count : 0), row, apart);
 }
 
 INLINE void split_right_share(Sum sum, const SumBlock *b, SumSplitting *s, int count)
@@ -278,12 +340,16 @@ INLINE void split_right_share(Sum sum, const SumBlock *b, SumSplitting *s, int c
     {
         const SumChannels channels = right_channels(sum, b->panel + tile / 2);
         const int half = tile % 2 * TILE;
-        Vec two[2];
-        load_pixels(sum, s, row, channels.at + half, channels.count - half, two);
-        split(two[0], two[1], s->right + (tile / 2 * PARTS_OF_FLOAT * 2 + tile % 2) * line + row * STEP,
-              2 * line);
-        ROLLED for (int i = 0; i < s->left_lines; i++, s->prefetch_left += LINE)
+        const void *two[2];
+        find_pixels(sum, s, row, channels.at + half, two);
+        split_pixels(sum, two, channels.count - half,
+                     s->right + (tile / 2 * parts_of(sum.of_map) * 2 + tile % 2) * line + row * STEP,
+                     2 * line);
+        ROLLED for (int i = 0; i < s->left_lines; i++)
+        {
             __builtin_prefetch(s->prefetch_left, 0, 2);
+            s->prefetch_left = (const char *)s->prefetch_left + LINE_BYTES;
+        }
         if (++tile == 2 * b->panels) {
             tile = 0;
             row++;
@@ -316,10 +382,10 @@ INLINE void sum_pair(Sum sum, const SumBlock *b, const Part *left, const Part *r
                      PairSums from, bool more, PairSums to, SumSplitting *next)
 {
     begin_sums(from.at, from.stride, more);
-    ROLLED for (int k = 0; k < steps; k++, left += PAIR_NUMBERS, right += TILE_NUMBERS)
-        ROLLED for (int product = 0; product < PRODUCTS; product++)
+    ROLLED for (int k = 0; k < steps; k++, left += pair_numbers(sum.of_map), right += TILE_NUMBERS)
+        ROLLED for (int product = 0; product < products_of(sum.of_map); product++)
     {
-        load_factors(product, left, right, right_line(sum, b));
+        load_factors(sum.of_map, product, left, right, right_line(sum, b));
         split_sum_share(sum, b, next);
         add_product();
     }
@@ -373,8 +439,8 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
     enum { PAIR_SUMS = PANEL * PANEL };
     const int quarters = sum.by_cells ? QUARTERS : 1, blocks = sum_blocks(sum, b, first, last),
               all = b->pairs * quarters * b->panels;
-    const ptrdiff_t pair_numbers = pair_size(sum, b), panel_numbers = panel_size(sum, b),
-                    size = b->pairs * pair_numbers + b->panels * panel_numbers;
+    const ptrdiff_t of_pair = pair_size(sum, b), of_panel = panel_size(sum, b),
+                    size = b->pairs * of_pair + b->panels * of_panel;
     Part *const parts = (Part *)(void *)scratch;
     float *const sums = scratch + size, *const zeros = sums + (ptrdiff_t)all * PAIR_SUMS;
     SumSplitting next;
@@ -387,8 +453,8 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
     split_sum_rest(sum, b, &next);
     ROLLED for (int block = 0; block < blocks; block++)
     {
-        const Part *const left = parts + block % 2 * size, *const right = left + b->pairs * pair_numbers;
-        const int steps = next.pixels.steps, products = all * steps * PRODUCTS;
+        const Part *const left = parts + block % 2 * size, *const right = left + b->pairs * of_pair;
+        const int steps = next.pixels.steps, products = all * steps * products_of(sum.of_map);
         next.tasks = next.rows = (Shares){0};
         if (block + 1 < blocks) {
             region = further;
@@ -406,7 +472,7 @@ INLINE void tile_sum(Sum sum, const ConvGradWJob *j, float *scratch, float *dw, 
                               columns = right_channels(sum, b->panel + k);
             const bool in_dw = fits_tiles(sum, rows, columns);
             const PairSums final = sums_in_dw(sum, rows, columns, dw), kept = {pair_sums, PANEL};
-            sum_pair(sum, b, left + i * pair_numbers, right + k * panel_numbers + shift * STEP, steps,
+            sum_pair(sum, b, left + i * of_pair, right + k * of_panel + shift * STEP, steps,
                      in_dw && block == 0 ? final : kept, block > 0 || (in_dw && more),
                      in_dw && block + 1 == blocks ? final : kept, &next);
         }
@@ -441,7 +507,7 @@ INLINE void conv_grad_w_tiles(Conv c, const ConvGradWJob *j, float *scratch, int
 {
     const int pairs = row_pairs(c.kernel, c.in), panels = PANELS(c.out), row = part / column_cuts,
               column = part % column_cuts;
-    tile_sums((Sum){c, false}, j, scratch, j->dw, j->more, piece(pairs, row, row_cuts),
+    tile_sums((Sum){c, false, is_of_map(j)}, j, scratch, j->dw, j->more, piece(pairs, row, row_cuts),
               piece(pairs, row + 1, row_cuts), piece(panels, column, column_cuts),
               piece(panels, column + 1, column_cuts), 0, pixels_of(c));
 }
@@ -457,7 +523,7 @@ INLINE float *dw_of_slice(Conv c, const ConvGradWJob *j, int slice)
 INLINE void conv_grad_w_sliced(Conv c, const ConvGradWJob *j, float *scratch, int slices, int part)
 {
     const int pixels = pixels_of(c), slice = part % slices, pair = part / slices * SUM_PAIRS;
-    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, pair,
+    tile_sums((Sum){c, false, is_of_map(j)}, j, scratch, dw_of_slice(c, j, slice), false, pair,
               MIN_OF(pair + SUM_PAIRS, row_pairs(c.kernel, c.in)), 0, PANELS(c.out),
               tile_piece(pixels, slice, slices), tile_piece(pixels, slice + 1, slices));
 }
@@ -466,7 +532,7 @@ INLINE void conv_grad_w_sliced(Conv c, const ConvGradWJob *j, float *scratch, in
 INLINE void conv_grad_w_cells(Conv c, const ConvGradWJob *j, float *scratch, int slices, int slice)
 {
     const int area = c.out_side * c.out_side;
-    tile_sums((Sum){c, true}, j, scratch, dw_of_slice(c, j, slice), false, 0, PANELS(c.out), 0,
+    tile_sums((Sum){c, true, is_of_map(j)}, j, scratch, dw_of_slice(c, j, slice), false, 0, PANELS(c.out), 0,
               pairs_of_rows(c.stride, c.in), area * piece(c.images, slice, slices),
               area * piece(c.images, slice + 1, slices));
 }
@@ -482,8 +548,8 @@ INLINE void end_slices(Conv c, const ConvGradWJob *j, int slices, int part, int 
 INLINE void conv_grad_w_slice(Conv c, const ConvGradWJob *j, float *scratch, int slice, int slices)
 {
     const int area = c.out_side * c.out_side;
-    tile_sums((Sum){c, false}, j, scratch, dw_of_slice(c, j, slice), false, 0, row_pairs(c.kernel, c.in), 0,
-              PANELS(c.out), area * piece(c.images, slice, slices),
+    tile_sums((Sum){c, false, is_of_map(j)}, j, scratch, dw_of_slice(c, j, slice), false, 0,
+              row_pairs(c.kernel, c.in), 0, PANELS(c.out), area * piece(c.images, slice, slices),
               area * piece(c.images, slice + 1, slices));
 }
 

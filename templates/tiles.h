@@ -35,7 +35,7 @@
 #define PARTS_OF_FLOAT 3 /* numbers of bfloat16 that stand for a float */
 #endif
 
-/* Numbers of bfloat16: of a tile, and of a step of a pair. */
+/* Numbers of bfloat16: of a tile, of a part of a pair's step, and of all of a float's. */
 enum {
     TILE_NUMBERS = TILE * STEP,
     PART_NUMBERS = 2 * TILE_NUMBERS,
@@ -52,6 +52,26 @@ _Static_assert((int)PAIR_NUMBERS == 2 * PAIR_FLOATS(PARTS_OF_FLOAT),
 #define PANEL_FLOATS(depth) ((ptrdiff_t)STEPS(depth) * PAIR_NUMBERS / 2)
 
 typedef uint16_t Part; /* a part of a float */
+
+/* ---- numbers of a factor ---- */
+
+/* Factors of a product are floats or, `of_map`, numbers of maps of bfloat16, each of which is its one part.
+ * It is a constant wherever it is asked. */
+INLINE int parts_of(bool of_map)
+{
+    return of_map ? 1 : PARTS_OF_FLOAT;
+}
+
+/* Of a step of a pair. */
+INLINE ptrdiff_t pair_numbers(bool of_map)
+{
+    return (ptrdiff_t)parts_of(of_map) * PART_NUMBERS;
+}
+
+INLINE const void *number_at(bool of_map, const void *first, ptrdiff_t i)
+{
+    return (const char *)first + i * (ptrdiff_t)(of_map ? sizeof(Part) : sizeof(float));
+}
 
 /* ---- the unit ---- */
 
@@ -101,7 +121,6 @@ INLINE void tiles_end(void)
  * first bits: what is left is half as large. */
 INLINE Vec round_part(Vec v)
 {
-    typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
     const Words bits = (Words)v;
     return PARTS_OF_FLOAT < 3 ? (Vec)(bits + 0x7fff + (bits >> 16 & 1)) : v;
 }
@@ -110,7 +129,6 @@ INLINE Vec round_part(Vec v)
  * numbers from each other. */
 INLINE void split(Vec low, Vec high, Part *row, ptrdiff_t apart)
 {
-    typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
     const Words first = (Words){0} + 0xffff0000u;
     UNROLL for (int part = 0; part < PARTS_OF_FLOAT; part++)
     {
@@ -208,15 +226,15 @@ INLINE void transpose(const Vec rows[TILE], Vec columns[TILE])
 }
 
 /* Numbers i < count of the first `rows` of 16 rows, from `shift` on, become column i; zeros elsewhere. */
-SHARED void transpose_rows(const float *const row[TILE], int rows, int count, ptrdiff_t shift,
+SHARED void transpose_rows(const void *const row[TILE], int rows, int count, ptrdiff_t shift,
                            Vec column[TILE])
 {
     _Alignas(64) Vec line[TILE];
     if (rows >= TILE && count >= TILE) {
-        UNROLL for (int i = 0; i < TILE; i++) line[i] = load(row[i] + shift);
+        UNROLL for (int i = 0; i < TILE; i++) line[i] = load((const float *)row[i] + shift);
     } else {
         ROLLED for (int i = 0; i < TILE; i++) line[i] =
-            i < rows ? load_some(row[i] + shift, count) : (Vec){0};
+            i < rows ? load_some((const float *)row[i] + shift, count) : (Vec){0};
     }
     transpose(line, column);
 }
@@ -234,7 +252,7 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
 {
     Part *to = (Part *)(void *)(packed + panel * PANEL_FLOATS(depth));
     for (int tile = 0; tile < 2; tile++) {
-        const float *row[TILE];
+        const void *row[TILE];
         const int first = panel * PANEL + tile * TILE, width = MAX_OF(MIN_OF(TILE, columns - first), 0);
         for (int i = 0; i < width; i++)
             row[i] = w + (size_t)(first + i) * depth;
@@ -248,6 +266,88 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
         }
     }
 }
+
+/* ---- numbers of maps ---- */
+
+#if MAPS_ARE_BFLOAT16
+/* Numbers [first, last) of 32 from from[first] on, zeros elsewhere; nothing else is read. */
+INLINE Vec load_numbers(const Activation *from, int first, int last)
+{
+#if defined __AVX512BW__
+    return (Vec)_mm512_maskz_loadu_epi16((__mmask32)(((uint64_t)1 << last) - ((uint64_t)1 << first)), from);
+#else
+    Activation numbers[STEP] = {{0}};
+    memcpy(numbers + first, from + first, sizeof *from * (size_t)(last - first));
+    return load((const float *)(const void *)numbers);
+#endif
+}
+
+/* A channel's word of two pixels, `first` in the lower half, for `count` or fewer channels; a pixel that is
+ * NULL is 0. */
+INLINE Vec lace_channels(const Activation *first, const Activation *second, int count)
+{
+    Words low = {0}, high = {0};
+    if (count >= LANES) {
+        low = first ? load_bits(first) : low;
+        high = second ? load_bits(second) : high;
+    } else {
+        SCALAR for (int i = 0; i < count; i++)
+        {
+            low[i] = first ? first[i].bits : 0;
+            high[i] = second ? second[i].bits : 0;
+        }
+    }
+    return (Vec)(low | high << 16);
+}
+
+/* The same of 16 channels from number `shift` on of the first `pixels` of 32 pixels: row i of the tile is
+ * channel i, its words are pixels j and 16 + j. */
+SHARED void lace_tile(const void *const pixel[STEP], int pixels, int count, ptrdiff_t shift, Part *tile)
+{
+    _Alignas(64) Vec line[TILE];
+    const Activation *const *at = (const Activation *const *)pixel;
+    if (pixels >= STEP && count >= TILE) {
+        UNROLL for (int i = 0; i < TILE; i++) line[i] =
+            (Vec)(load_bits(at[i] + shift) | load_bits(at[TILE + i] + shift) << 16);
+    } else {
+        ROLLED for (int i = 0; i < TILE; i++) line[i] = lace_channels(
+            i < pixels ? at[i] + shift : NULL, TILE + i < pixels ? at[TILE + i] + shift : NULL, count);
+    }
+    transpose(line, (Vec *)(void *)tile);
+}
+
+/* One panel of w (depth, columns), rounded: a step's word i is numbers 2 * i and 2 * i + 1 of the depth, as
+ * they lie in maps. */
+SHARED void pack_numbers(const float *w, int depth, int columns, int panel, float *packed)
+{
+    Part *to = (Part *)(void *)packed + (size_t)panel * STEPS(depth) * PART_NUMBERS;
+    for (int tile = 0; tile < 2; tile++, to += TILE_NUMBERS)
+        for (int k = 0; k < STEPS(depth) * STEP; k += 2) {
+            const int column = panel * PANEL + tile * TILE;
+            const float *from = w + (size_t)k * columns + column;
+            const Words low = rounded_bits(load_some(from, k < depth ? columns - column : 0)),
+                        high = rounded_bits(load_some(from + columns, k + 1 < depth ? columns - column : 0));
+            store((float *)(void *)(to + k / STEP * PART_NUMBERS + k % STEP / 2 * STEP),
+                  (Vec)(low | high << 16));
+        }
+}
+
+/* One panel of transposed w, w (columns, depth). */
+SHARED void pack_numbers_transposed(const float *w, int depth, int columns, int panel, float *packed)
+{
+    Part *to = (Part *)(void *)packed + (size_t)panel * STEPS(depth) * PART_NUMBERS;
+    for (int k = 0; k < depth; k += STEP, to += PART_NUMBERS)
+        for (int tile = 0; tile < 2; tile++) {
+            const int first = panel * PANEL + tile * TILE;
+            _Alignas(64) Activation row[TILE][STEP];
+            for (int i = 0; i < TILE; i++)
+                for (int half = 0; half < STEP; half += TILE)
+                    store_activations(row[i] + half, load_some(w + (size_t)(first + i) * depth + k + half,
+                                                               first + i < columns ? depth - k - half : 0));
+            transpose((const Vec *)(const void *)row, (Vec *)(void *)(to + tile * TILE_NUMBERS));
+        }
+}
+#endif
 
 /* ---- shares of work ---- */
 
@@ -281,11 +381,15 @@ INLINE int last_share(Shares *s)
 
 /* ---- a step ---- */
 
-enum { PRODUCTS = PARTS_OF_FLOAT == 3 ? 6 : 3 }; /* of parts, for one of floats */
+/* Of parts, for one of numbers. */
+INLINE int products_of(bool of_map)
+{
+    return of_map ? 1 : PARTS_OF_FLOAT == 3 ? 6 : 3;
+}
 
 /* Tiles 4 to 7 for product `number` of a step; what the one before has left there stays. `line`: numbers from
  * a tile of the right factor to the next. */
-INLINE void load_factors(int number, const Part *left, const Part *right, ptrdiff_t line)
+INLINE void load_factors(bool of_map, int number, const Part *left, const Part *right, ptrdiff_t line)
 {
 #define LEFT(part)                                                                                           \
     TILE_LOAD(4, left + (part)*2 * TILE_NUMBERS, 64);                                                        \
@@ -293,6 +397,11 @@ INLINE void load_factors(int number, const Part *left, const Part *right, ptrdif
 #define RIGHT(part)                                                                                          \
     TILE_LOAD(6, right + (part)*2 * line, 64);                                                               \
     TILE_LOAD(7, right + ((part)*2 + 1) * line, 64)
+    if (of_map) {
+        LEFT(0);
+        RIGHT(0);
+        return;
+    }
 #if PARTS_OF_FLOAT == 3
     switch (number) {
     case 0:
@@ -361,19 +470,21 @@ INLINE void store_sums(float *sums, ptrdiff_t stride)
 /* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail: a pixel's row of the left
  * factor is a patch of `from`, and goes to a patch of `to`, over whose taps the columns go. */
 typedef struct {
-    const float *left, *packed, *bias, *addend, *mask;
-    float *y;
-    Conv from; /* left is its x */
-    Conv to;   /* y is its x */
+    const void *left, *addend, *mask;
+    const float *packed, *bias;
+    void *y;
+    Conv from;           /* left is its x */
+    Conv to;             /* y is its x */
+    bool of_map, to_map; /* what left is, and y, addend and mask */
 } TileProduct;
 
 /* Rows whose parts are made meanwhile, a step of a row at a time. */
 typedef struct {
-    const float *left;             /* row 0, if pointwise */
-    const float *row[TILE_PIXELS]; /* if not */
-    ptrdiff_t at[MOST_STEPS];      /* where a step lies in a row, if steps are whole */
-    int first, steps;              /* steps: `steps` from `first` on */
-    Part *to;                      /* [pair][step] */
+    const void *left;             /* row 0, if pointwise */
+    const void *row[TILE_PIXELS]; /* if not */
+    ptrdiff_t at[MOST_STEPS];     /* where a step lies in a row, if steps are whole */
+    int first, steps;             /* steps: `steps` from `first` on */
+    Part *to;                     /* [pair][step] */
     int next_row, next_step;
     Shares work; /* steps of rows */
 } Splitting;
@@ -420,20 +531,50 @@ INLINE void gather_short(Conv from, const float *patch_of, Vec *low, Vec *high)
     *high = (Vec)second;
 }
 
-/* A step of a row. What lies in one piece the processor prefetches by itself, but not the next rows of
- * patches.
- */
-INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *to)
+#if MAPS_ARE_BFLOAT16
+/* Step `step` of a patch that is cut anywhere, of a map's numbers. */
+INLINE Vec gather_numbers(Conv from, const Activation *patch_of, int step)
 {
+    const int run = from.kernel * from.in, length = MIN_OF(STEP, depth_of_patch(from) - step * STEP);
+    const ptrdiff_t jump = (ptrdiff_t)from.side * from.in;
+    const Activation *row = patch_of + step * STEP / run * jump;
+    Bits step_of = {0};
+    for (int i = 0, column = step * STEP % run; i < length; column = 0, row += jump) {
+        const int count = MIN_OF(run - column, length - i);
+        step_of |= (Bits)load_numbers(row + column - i, i, i + count);
+        i += count;
+    }
+    return (Vec)step_of;
+}
+#endif
+
+/* Where a whole step lies. What lies in one piece the processor prefetches by itself, but not the next rows
+ * of patches. */
+INLINE const void *whole_step(bool of_map, Conv from, const Splitting *s, int row, int step)
+{
+    if (is_pointwise(from))
+        return number_at(of_map, s->left, (ptrdiff_t)row * from.in + (s->first + step) * STEP);
+    const void *at = number_at(of_map, s->row[row], s->at[step]);
+    for (int line = 0; line < STEP; line += of_map ? 2 * LINE : LINE)
+        __builtin_prefetch(number_at(of_map, at, (ptrdiff_t)TILE_PIXELS * from.stride * from.in + line), 0,
+                           2);
+    return at;
+}
+
+/* A step of a row. */
+INLINE void split_step(bool of_map, Conv from, const Splitting *s, int row, int step, Part *to)
+{
+    const float *const whole = has_whole_steps(from) ? whole_step(of_map, from, s, row, step) : NULL;
+#if MAPS_ARE_BFLOAT16
+    if (of_map) {
+        store((float *)(void *)to, whole ? load(whole) : gather_numbers(from, s->row[row], s->first + step));
+        return;
+    }
+#endif
     Vec low, high;
     if (has_whole_steps(from)) {
-        const float *at = is_pointwise(from) ? s->left + (ptrdiff_t)row * from.in + (s->first + step) * STEP
-                                             : s->row[row] + s->at[step];
-        if (!is_pointwise(from))
-            for (int line = 0; line < STEP; line += LINE)
-                __builtin_prefetch(at + (ptrdiff_t)TILE_PIXELS * from.stride * from.in + line, 0, 2);
-        low = load(at);
-        high = load(at + TILE);
+        low = load(whole);
+        high = load(whole + TILE);
     } else if (patch_is_short(from.kernel, from.in)) {
         gather_short(from, s->row[row], &low, &high);
     } else {
@@ -442,15 +583,15 @@ INLINE void split_step(Conv from, const Splitting *s, int row, int step, Part *t
     split(low, high, to, PART_NUMBERS);
 }
 
-INLINE void split_share(Conv from, Splitting *s, int count)
+INLINE void split_share(bool of_map, Conv from, Splitting *s, int count)
 {
     const int depth = depth_of_patch(from), steps = STEPS(depth) <= MOST_STEPS ? STEPS(depth) : s->steps;
     int row = s->next_row, step = s->next_step;
     ROLLED for (; count > 0; count--)
     {
-        split_step(
-            from, s, row, step,
-            row_of_pair(s->to + ((ptrdiff_t)(row / PANEL) * steps + step) * PAIR_NUMBERS, row % PANEL));
+        split_step(of_map, from, s, row, step,
+                   row_of_pair(s->to + ((ptrdiff_t)(row / PANEL) * steps + step) * pair_numbers(of_map),
+                               row % PANEL));
         if (++step == steps) {
             step = 0;
             row++;
@@ -475,31 +616,56 @@ INLINE size_t end_of_row(Conv to, const Ending *e, int row)
     return is_pointwise(to) ? (size_t)(e->shift + (ptrdiff_t)row * to.in) : e->at[row] + (size_t)e->shift;
 }
 
+/* The tail of a vector and of a number, whose place in y is `at` and column is `column`. */
+INLINE void end_vector(const TileProduct *p, int tail, Vec sum, size_t at, int column)
+{
+    const float *bias = tail & TAIL_BIAS ? p->bias + column : NULL;
+    if (p->to_map)
+        tail_activations(tail, (Activation *)p->y + at, sum, bias,
+                         tail & TAIL_ADD ? (const Activation *)p->addend + at : NULL,
+                         tail & TAIL_MASK ? (const Activation *)p->mask + at : NULL);
+    else
+        tail_vector(tail, (float *)p->y + at, sum, bias,
+                    tail & TAIL_ADD ? (const float *)p->addend + at : NULL,
+                    tail & TAIL_MASK ? (const float *)p->mask + at : NULL);
+}
+
+INLINE float number_of(const TileProduct *p, const void *map, size_t at)
+{
+    return p->to_map ? activation(((const Activation *)map)[at]) : ((const float *)map)[at];
+}
+
+INLINE void end_number(const TileProduct *p, int tail, float sum, size_t at, int column)
+{
+    const float y = tail_number(tail, sum, tail & TAIL_BIAS ? p->bias[column] : 0,
+                                tail & TAIL_ADD ? number_of(p, p->addend, at) : 0,
+                                tail & TAIL_MASK ? number_of(p, p->mask, at) : 0);
+    if (p->to_map)
+        ((Activation *)p->y)[at] = activation_of(y);
+    else
+        ((float *)p->y)[at] = y;
+}
+
 INLINE void end_row(const TileProduct *p, int tail, const Ending *e, int row)
 {
     const float *sums = e->sums + row * PANEL;
     const size_t at = end_of_row(p->to, e, row);
     if (p->to.in % PANEL == 0 || e->width == PANEL) {
         UNROLL for (int v = 0; v < VECTORS; v++)
-            tail_vector(tail, p->y + at + v * LANES, load(sums + v * LANES),
-                        tail & TAIL_BIAS ? p->bias + e->column + v * LANES : NULL,
-                        tail & TAIL_ADD ? p->addend + at + v * LANES : NULL,
-                        tail & TAIL_MASK ? p->mask + at + v * LANES : NULL);
+            end_vector(p, tail, load(sums + v * LANES), at + v * LANES, e->column + v * LANES);
         return;
     }
-    ROLLED for (int i = 0; i < e->width; i++) p->y[at + (size_t)i] = tail_number(
-        tail, sums[i], tail & TAIL_BIAS ? p->bias[e->column + i] : 0,
-        tail & TAIL_ADD ? p->addend[at + (size_t)i] : 0, tail & TAIL_MASK ? p->mask[at + (size_t)i] : 0);
+    ROLLED for (int i = 0; i < e->width; i++) end_number(p, tail, sums[i], at + (size_t)i, e->column + i);
 }
 
 /* Prefetches where a row will end, and its mask. */
 INLINE void prefetch_row(const TileProduct *p, int tail, size_t at)
 {
-    UNROLL for (int line = 0; line < PANEL; line += LINE)
+    UNROLL for (int line = 0; line < PANEL; line += p->to_map ? 2 * LINE : LINE)
     {
-        __builtin_prefetch(p->y + at + line, 1);
+        __builtin_prefetch(number_at(p->to_map, p->y, (ptrdiff_t)at + line), 1);
         if (tail & TAIL_MASK)
-            __builtin_prefetch(p->mask + at + line);
+            __builtin_prefetch(number_at(p->to_map, p->mask, (ptrdiff_t)at + line));
     }
 }
 
@@ -522,11 +688,11 @@ typedef struct {
 
 /* Stage number `stage` of the pixels [first, last): all steps of a block before the next panels, all panels
  * before the next block. */
-INLINE Stage stage_at(int depth, int panels, int first, int last, int stage)
+INLINE Stage stage_at(bool of_map, int depth, int panels, int first, int last, int stage)
 {
     const int cuts = CEIL_DIV(STEPS(depth), MOST_STEPS), group = cuts > 1 ? MOST_PANELS : panels,
               groups = CEIL_DIV(panels, group), cut = stage % cuts, of = stage / cuts % groups,
-              block = tile_pixels(STEPS(depth), panels);
+              block = tile_pixels(parts_of(of_map), STEPS(depth), panels);
     Stage s = {.first = first + stage / cuts / groups * block,
                .panel = of * group,
                .step = cut * MOST_STEPS,
@@ -554,11 +720,11 @@ INLINE void begin_splitting(const TileProduct *p, Stage next, Part *to, int prod
     s->next_row = s->next_step = 0;
     s->work = shares_of(next.pixels * next.steps, products);
     if (is_pointwise(c)) {
-        s->left = p->left + patch(c, next.first);
+        s->left = number_at(p->of_map, p->left, (ptrdiff_t)patch(c, next.first));
     }
     if (!is_pointwise(c) || !has_whole_steps(c))
         for (int i = 0; i < next.pixels; i++)
-            s->row[i] = p->left + patch(c, next.first + i);
+            s->row[i] = number_at(p->of_map, p->left, (ptrdiff_t)patch(c, next.first + i));
     if (!is_pointwise(c))
         for (int i = 0; i < next.steps; i++) {
             const int k = (next.step + i) * STEP;
@@ -589,10 +755,11 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     const int depth = depth_of_patch(p->from), panels = p->to.kernel * p->to.kernel * PANELS(p->to.in),
               cuts = CEIL_DIV(STEPS(depth), MOST_STEPS),
               groups = cuts > 1 ? CEIL_DIV(panels, MOST_PANELS) : 1,
-              pixels = tile_pixels(STEPS(depth), panels),
+              pixels = tile_pixels(parts_of(p->of_map), STEPS(depth), panels),
               stages = CEIL_DIV(last - first, pixels) * cuts * groups;
     Part *const parts = (Part *)(void *)scratch;
-    const ptrdiff_t block = (ptrdiff_t)pixels / PANEL * MIN_OF(STEPS(depth), MOST_STEPS) * PAIR_NUMBERS;
+    const ptrdiff_t size = pair_numbers(p->of_map),
+                    block = (ptrdiff_t)pixels / PANEL * MIN_OF(STEPS(depth), MOST_STEPS) * size;
     float *const waiting = scratch + block; /* two blocks of 2 bytes */
     _Alignas(64) float one[PANEL * PANEL];
     size_t at[2][TILE_PIXELS];
@@ -601,18 +768,18 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     if (stages == 0)
         return;
     tiles_begin();
-    begin_splitting(p, stage_at(depth, panels, first, last, 0), parts, 1, &next);
-    split_share(p->from, &next, last_share(&next.work));
+    begin_splitting(p, stage_at(p->of_map, depth, panels, first, last, 0), parts, 1, &next);
+    split_share(p->of_map, p->from, &next, last_share(&next.work));
     ROLLED for (int stage = 0; stage < stages; stage++)
     {
-        const Stage s = stage_at(depth, panels, first, last, stage);
+        const Stage s = stage_at(p->of_map, depth, panels, first, last, stage);
         const Part *left = parts + stage % 2 * block;
-        const int pairs = pairs_of(s), products = s.steps * PRODUCTS;
+        const int pairs = pairs_of(s), products = s.steps * products_of(p->of_map);
         const uint64_t rate = shares_of(PANEL, products).rate;
         size_t *const to = at[stage / (cuts * groups) % 2];
         next.work = (Shares){0};
         if (stage + 1 < stages)
-            begin_splitting(p, stage_at(depth, panels, first, last, stage + 1),
+            begin_splitting(p, stage_at(p->of_map, depth, panels, first, last, stage + 1),
                             parts + (stage + 1) % 2 * block, s.panels * pairs * products, &next);
         if (s.begins && !is_pointwise(p->to))
             for (int i = 0; i < s.pixels; i++)
@@ -623,25 +790,25 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
             const int panel = s.panel + i;
             float *sums =
                 cuts == 1 ? one : waiting + ((ptrdiff_t)i * (pixels / PANEL) + pair) * PANEL * PANEL;
-            const Part *a = left + (ptrdiff_t)pair * s.steps * PAIR_NUMBERS,
-                       *b = (const Part *)(const void *)(p->packed + panel * PANEL_FLOATS(depth)) +
-                            (ptrdiff_t)s.step * PAIR_NUMBERS;
+            const Part *a = left + (ptrdiff_t)pair * s.steps * size,
+                       *b = (const Part *)(const void *)p->packed +
+                            ((ptrdiff_t)panel * STEPS(depth) + s.step) * size;
             const Ending now = ending_of(p, s, panel, pair, sums, to);
             ending.work.rate = rate;
             begin_sums(sums, PANEL, !s.begins);
-            ROLLED for (int k = 0; k < s.steps; k++, a += PAIR_NUMBERS, b += PAIR_NUMBERS)
-                ROLLED for (int product = 0; product < PRODUCTS; product++)
+            ROLLED for (int k = 0; k < s.steps; k++, a += size, b += size)
+                ROLLED for (int product = 0; product < products_of(p->of_map); product++)
             {
-                load_factors(product, a, b, TILE_NUMBERS);
+                load_factors(p->of_map, product, a, b, TILE_NUMBERS);
                 const int rows = next_share(&ending.work);
                 end_share(p, tail, &ending, &now, rows);
-                split_share(p->from, &next, next_share(&next.work));
+                split_share(p->of_map, p->from, &next, next_share(&next.work));
                 add_product();
             }
             store_sums(sums, PANEL);
             ending = now;
         }
-        split_share(p->from, &next, last_share(&next.work));
+        split_share(p->of_map, p->from, &next, last_share(&next.work));
     }
     const int rows = last_share(&ending.work);
     end_share(p, tail, &ending, &ending, rows);

@@ -34,7 +34,7 @@ static bool has_dots(const Build *b, const char *march)
     for (size_t i = 0; i < COUNT(have_it); i++)
         if (!fnmatch(have_it[i], march, 0))
             return true;
-    return !b->is_folder && !strcmp(march, "native") && processor_has_dots();
+    return !b->is_folder && !strcmp(march, "native") && processor_has_fast_dots();
 }
 
 void target_processor(const Build *b, const Overrides *o, Spec *s)

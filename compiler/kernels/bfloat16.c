@@ -77,11 +77,25 @@ static void plan_winograd(const Op *op, Plan *p)
     p->worker_floats += block_floats(op->out[0], ceil_div(images, p->parts));
 }
 
+/* Matrix tiles read and write maps as they come, but for dx where patches add up in it. */
+static void plan_tiles(const Op *op, Plan *p)
+{
+    if (op->kind != OP_CONV_GRAD_X || op_patches_tile(op))
+        return;
+    const int images = op->out[0]->dims[0];
+    p->parts = block_parts(images, image_floats(op->out[0]), BFLOAT16_SUMS);
+    p->worker_floats += block_floats(op->out[0], ceil_div(images, p->parts));
+}
+
 static void plan_rounded(const Graph *g, const Op *op, Plan *p)
 {
     p->kernel->plan(g, op, p);
     if (is_by(op, "dots"))
         return;
+    if (is_by(op, "tiles")) {
+        plan_tiles(op, p);
+        return;
+    }
     if (is_by(op, "winograd"))
         plan_winograd(op, p);
     else
@@ -91,10 +105,10 @@ static void plan_rounded(const Graph *g, const Op *op, Plan *p)
 
 /* ---- dw ---- */
 
-/* Kernels that copy what they read of maps take it to floats as they do; others see a block's images. */
+/* Kernels that copy what they read of maps take it as they do; OpenBLAS sees a block's images. */
 static bool sums_blocks(const Op *op)
 {
-    return op->kind == OP_CONV_GRAD_W && (is_by(op, "openblas") || is_by(op, "tiles"));
+    return op->kind == OP_CONV_GRAD_W && is_by(op, "openblas");
 }
 
 /* The most images that divide all of them and fit. */

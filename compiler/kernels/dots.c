@@ -11,14 +11,6 @@ static bool pays(const Graph *g, const Op *op)
     return g->net->spec->target.dots;
 }
 
-/* Whether each number of x is in one patch: these lie side by side, or there is but one. */
-static bool patches_tile(const Op *op)
-{
-    const ConvOperands o = conv_operands(op);
-    const int side = o.x->dims[1], out_side = o.y->dims[1];
-    return side == out_side * op->kernel && (op->kernel == op->stride || out_side == 1);
-}
-
 /* On floats' processors, too: slow there, but for tests. Pairs lie within a row of a patch. */
 static bool can(const Graph *g, const Op *op)
 {
@@ -27,7 +19,7 @@ static bool can(const Graph *g, const Op *op)
         return false;
     switch (op->kind) {
     case OP_CONV: return op->kernel * o.x->dims[3] % 2 == 0;
-    case OP_CONV_GRAD_X: return patches_tile(op) && o.y->dims[3] % 2 == 0;
+    case OP_CONV_GRAD_X: return op_patches_tile(op) && o.y->dims[3] % 2 == 0;
     default: return true;
     }
 }

@@ -43,6 +43,12 @@ bool op_is_pointwise(const Op *op)
     return op->kernel == 1 && op->stride == 1;
 }
 
+bool op_patches_tile(const Op *op)
+{
+    const ConvOperands o = conv_operands(op);
+    return patches_tile(op->kernel, op->stride, o.x->dims[1], o.y->dims[1]);
+}
+
 bool has_tiles(const Graph *g)
 {
     return g->net->spec->target.tiles;
@@ -76,6 +82,11 @@ int parts_of_float(const Graph *g)
     return g->net->spec->target.precision == PRECISION_BFLOAT16X3 ? EXACT - 1 : EXACT;
 }
 
+int parts_of_factors(const Graph *g, const Op *op)
+{
+    return is_on_bfloat16(op) ? 1 : parts_of_float(g);
+}
+
 int panel_of(const Graph *g)
 {
     const int panel = g->net->spec->target.panel;
@@ -87,20 +98,25 @@ size_t grad_w_scratch(const Graph *g)
     return GRAD_W_SCRATCH((size_t)panel_of(g), is_library(g) ? 0 : COPIED_FLOATS);
 }
 
-size_t packed_floats(const Graph *g, int depth, int columns)
+static size_t packed_parts(const Graph *g, int parts, int depth, int columns)
 {
     return has_tiles(g) ? (size_t)ceil_div(columns, TILE_PAIR) * (size_t)ceil_div(depth, STEP) *
-                              PAIR_FLOATS((size_t)parts_of_float(g))
+                              PAIR_FLOATS((size_t)parts)
                         : (size_t)depth * next_multiple((size_t)columns, (size_t)panel_of(g));
+}
+
+size_t packed_floats(const Graph *g, int depth, int columns)
+{
+    return packed_parts(g, parts_of_float(g), depth, columns);
 }
 
 size_t packed_weight_floats(const Graph *g, const Op *op)
 {
     const Value *w = conv_operands(op).weight;
-    const int taps = op->kernel * op->kernel;
+    const int taps = op->kernel * op->kernel, parts = parts_of_factors(g, op);
     if (op->kind == OP_CONV)
-        return packed_floats(g, w->dims[0], w->dims[1]);
-    return (size_t)taps * packed_floats(g, w->dims[1], w->dims[0] / taps);
+        return packed_parts(g, parts, w->dims[0], w->dims[1]);
+    return (size_t)taps * packed_parts(g, parts, w->dims[1], w->dims[0] / taps);
 }
 
 /* At least eight where there are so many images. */

@@ -92,9 +92,13 @@ typedef struct {
 } ConvOperands;
 ConvOperands conv_operands(const Op *op);
 bool op_is_pointwise(const Op *op); /* 1x1 at stride 1 */
+bool op_patches_tile(const Op *op); /* each number of x is in one patch */
 
-int parts_of_float(const Graph *g); /* numbers of bfloat16, where matrix tiles make the products */
-int panel_of(const Graph *g);       /* columns of a panel, those of the widest that the target may have */
+/* Numbers of bfloat16 that a number has where matrix tiles make the products, of floats and of an operation's
+ * factors. */
+int parts_of_float(const Graph *g);
+int parts_of_factors(const Graph *g, const Op *op);
+int panel_of(const Graph *g); /* columns of a panel, those of the widest that the target may have */
 bool is_library(const Graph *g);
 bool is_bare(const Graph *g);
 /* Of a worker's scratch for a weight's gradient by vectors, whichever the processor has. */

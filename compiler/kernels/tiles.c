@@ -13,19 +13,18 @@ static size_t smaller(size_t a, size_t b)
 /* ---- products of maps ---- */
 
 /* Two blocks of rows' parts, and sums that wait for further steps. */
-static size_t product_floats(const Graph *g, int depth, int panels)
+static size_t product_floats(int parts, int depth, int panels)
 {
     const int steps = ceil_div(depth, STEP);
-    const size_t pixels = (size_t)tile_pixels(steps, panels),
+    const size_t pixels = (size_t)tile_pixels(parts, steps, panels),
                  waiting = steps > MOST_STEPS ? smaller((size_t)panels, MOST_PANELS) : 0;
-    return 2 * (pixels / TILE_PAIR) * smaller((size_t)steps, MOST_STEPS) *
-               PAIR_FLOATS((size_t)parts_of_float(g)) +
+    return 2 * (pixels / TILE_PAIR) * smaller((size_t)steps, MOST_STEPS) * PAIR_FLOATS((size_t)parts) +
            waiting * TILE_PAIR * pixels;
 }
 
 size_t tiles_product_floats(const Graph *g, int depth, int columns)
 {
-    return product_floats(g, depth, ceil_div(columns, TILE_PAIR));
+    return product_floats(parts_of_float(g), depth, ceil_div(columns, TILE_PAIR));
 }
 
 static void plan_conv(const Graph *g, const Op *op, Plan *p)
@@ -33,7 +32,7 @@ static void plan_conv(const Graph *g, const Op *op, Plan *p)
     const Value *w = op->in[CONV_WEIGHT];
     p->parts = row_parts(map_pixels(op->out[0]), PIXEL_BLOCK);
     p->arena_floats = packed_weight_floats(g, op);
-    p->worker_floats = tiles_product_floats(g, w->dims[0], w->dims[1]);
+    p->worker_floats = product_floats(parts_of_factors(g, op), w->dims[0], ceil_div(w->dims[1], TILE_PAIR));
 }
 
 /* Parts of the images, as patches may overlap; of the pixels where there are none. */
@@ -41,47 +40,47 @@ static void plan_conv_grad_x(const Graph *g, const Op *op, Plan *p)
 {
     const Value *dy = op->in[CONV_GRAD_X_DY], *w = op->in[CONV_GRAD_X_WEIGHT];
     const int taps = op->kernel * op->kernel;
-    p->parts = op_is_pointwise(op)
+    p->parts = op_is_pointwise(op) || (is_on_bfloat16(op) && op_patches_tile(op))
                    ? row_parts(map_pixels(dy), PIXEL_BLOCK)
                    : filled_image_parts(op, dy->dims[0], dy->dims[1] * dy->dims[2], filled_pixels);
     p->arena_floats = packed_weight_floats(g, op);
-    p->worker_floats = product_floats(g, w->dims[1], taps * ceil_div(w->dims[0] / taps, TILE_PAIR));
+    p->worker_floats =
+        product_floats(parts_of_factors(g, op), w->dims[1], taps * ceil_div(w->dims[0] / taps, TILE_PAIR));
 }
 
-/* tiles.h offers vectors.h's functions under the same names. */
+/* Of floats tiles.h offers vectors.h's functions under the same names. */
 static void call_conv(Call *c, const Op *op)
 {
     conv_call(c, op);
-    c->macro = "conv_direct";
+    c->macro = is_on_bfloat16(op) ? "conv_tiles" : "conv_direct";
 }
 
 static void call_grad_x(Call *c, const Op *op)
 {
     conv_grad_x_call(c, op);
-    c->macro = "conv_grad_x_direct";
+    c->macro = is_on_bfloat16(op) ? "conv_grad_x_tiles" : "conv_grad_x_direct";
 }
 
 /* ---- sums over pixels: gradients of weights ---- */
 
 /* Parts of the floats of so many steps, numbers of two bytes, and what keeps the two tiles of each panel
  * apart. */
-static size_t parts_floats(const Graph *g, size_t steps, size_t panels)
+static size_t parts_floats(size_t parts, size_t steps, size_t panels)
 {
-    const size_t parts = (size_t)parts_of_float(g);
     return steps * PAIR_FLOATS(parts) + panels * parts * 2 * SUM_APART / 2;
 }
 
 /* Of so many pairs by panels: parts of two blocks of pixels, and the sums. */
-static size_t sum_floats(const Graph *g, int pairs, int panels)
+static size_t sum_floats(int parts, int pairs, int panels)
 {
     const size_t rows = smaller((size_t)pairs, SUM_PAIRS), columns = smaller((size_t)panels, SUM_PAIRS),
                  steps = smaller(SUM_CACHED, (rows + columns) * MOST_SUM_STEPS);
-    return 2 * parts_floats(g, steps, columns) + rows * columns * TILE_PAIR * TILE_PAIR;
+    return 2 * parts_floats((size_t)parts, steps, columns) + rows * columns * TILE_PAIR * TILE_PAIR;
 }
 
 size_t tiles_sum_floats(const Graph *g, int rows, int columns)
 {
-    return sum_floats(g, ceil_div(rows, TILE_PAIR), ceil_div(columns, TILE_PAIR));
+    return sum_floats(parts_of_float(g), ceil_div(rows, TILE_PAIR), ceil_div(columns, TILE_PAIR));
 }
 
 static int row_pairs_of(const Op *op)
@@ -107,7 +106,7 @@ size_t tiles_cells_floats(const Graph *g, const Op *op)
               panels = pairs_of_rows(op->stride, op->in[CONV_GRAD_W_X]->dims[3]);
     const size_t rows = smaller((size_t)ceil_div(out, TILE_PAIR), SUM_PAIRS),
                  columns = smaller((size_t)panels, SUM_PAIRS);
-    return 2 * parts_floats(g, (rows + columns) * MOST_SUM_STEPS, columns) +
+    return 2 * parts_floats((size_t)parts_of_factors(g, op), (rows + columns) * MOST_SUM_STEPS, columns) +
            QUARTERS * rows * columns * TILE_PAIR * TILE_PAIR + (size_t)out;
 }
 
@@ -139,7 +138,8 @@ static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
     p->row_cuts = outputs ? few : cuts(row_pairs_of(op));
     p->column_cuts = outputs ? 1 : cuts(panels);
     p->arena_floats = p->slices > 1 || p->cells ? (size_t)p->slices * value_count(dw) : 0;
-    p->worker_floats = p->cells ? tiles_cells_floats(g, op) : sum_floats(g, row_pairs_of(op), panels);
+    p->worker_floats =
+        p->cells ? tiles_cells_floats(g, op) : sum_floats(parts_of_factors(g, op), row_pairs_of(op), panels);
 }
 
 static void call_grad_w(Call *c, const Op *op)

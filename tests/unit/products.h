@@ -5,6 +5,7 @@
 #define PRODUCTS_H
 
 #include "packed.h"
+#include "shapes.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -20,7 +21,6 @@ static const Precision precision = PRECISION_BFLOAT16X3;
 #define TOLERANCE 3e-6
 static const Precision precision = PRECISION_FLOAT32;
 #endif
-enum { IMAGES = 3 };
 
 static void expect_near(const Single *s, const Value *v, float *got, const char *what)
 {
@@ -47,27 +47,6 @@ static void run_grad_w(Conv c, const ConvGradWJob *j, float *scratch)
     for (int part = 0; part < GRAD_W_PARTS(c); part++)
         conv_grad_w_part(c, j, scratch, part);
 #endif
-}
-
-typedef void EachConv(Conv c, const char *what);
-
-/* Every kernel 1..5 and stride 1..3, with the channels in turn; sides such that the last columns may go
- * unread. */
-static void each_conv(EachConv *f)
-{
-    static const int channels[] = {1, 3, 5, 17, 33};
-    int turn = 0;
-    for (int kernel = 1; kernel <= 5; kernel++)
-        for (int stride = 1; stride <= 3; stride++)
-            for (int out_side = 1; out_side <= 4; out_side += 3, turn++) {
-                const int side = (out_side - 1) * stride + kernel + turn % stride;
-                const Conv c = {IMAGES, side,  channels[turn % 5], out_side, channels[(turn / 5 + turn) % 5],
-                                kernel, stride};
-                char what[128];
-                snprintf(what, sizeof what, "kernel %d, stride %d, %d to %d channels, side %d to %d", kernel,
-                         stride, c.in, c.out, side, out_side);
-                f(c, what);
-            }
 }
 
 /* Pixels in two pieces, the first in the middle of an image: pieces need not begin with one. */
