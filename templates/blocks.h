@@ -117,10 +117,10 @@ static inline int tile_pixels(int parts, int steps, int panels)
     return parts * steps * panels <= CACHED ? TILE_PAIR : TILE_PIXELS;
 }
 
-/* Sums over pixels: the most pairs and panels that go together, the steps of all of them whose parts lie in
- * the L2 well, and the most steps and rows of the right factor: with few pixels to a block, sums are loaded
- * and stored often. */
-enum { SUM_PAIRS = 8, SUM_CACHED = 32, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
+/* Sums over pixels: the most pairs and panels that go together; the parts of steps of all of them that lie in
+ * the L2 well, and the most steps and rows of the right factor: with few, sums are loaded and stored often.
+ */
+enum { SUM_PAIRS = 8, SUM_CACHED = 96, MOST_SUM_STEPS = 8, MOST_SUM_ROWS = MOST_SUM_STEPS * TILE };
 
 /* Whether a patch is no longer than a step. */
 static inline int patch_is_short(int kernel, int in)

@@ -39,7 +39,8 @@ typedef struct {
 /* Steps that there is room for; by cells a band, whatever that takes of the cache. */
 INLINE int most_steps(Sum sum, const SumBlock *b)
 {
-    return sum.by_cells ? MOST_SUM_STEPS : MIN_OF(SUM_CACHED / (b->pairs + b->panels), MOST_SUM_STEPS);
+    const int cached = SUM_CACHED / parts_of(sum.of_map);
+    return sum.by_cells ? MOST_SUM_STEPS : MIN_OF(cached / (b->pairs + b->panels), MOST_SUM_STEPS);
 }
 
 /* Numbers from a tile of the right factor to the next. */
@@ -385,7 +386,7 @@ INLINE void sum_pair(Sum sum, const SumBlock *b, const Part *left, const Part *r
     ROLLED for (int k = 0; k < steps; k++, left += pair_numbers(sum.of_map), right += TILE_NUMBERS)
         ROLLED for (int product = 0; product < products_of(sum.of_map); product++)
     {
-        load_factors(sum.of_map, product, left, right, right_line(sum, b));
+        load_factors(sum.of_map, product, packed_left(left), right, right_line(sum, b));
         split_sum_share(sum, b, next);
         add_product();
     }

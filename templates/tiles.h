@@ -387,16 +387,29 @@ INLINE int products_of(bool of_map)
     return of_map ? 1 : PARTS_OF_FLOAT == 3 ? 6 : 3;
 }
 
+/* Where a pair's step of the left factor lies: numbers from one row of a tile to the next, from its first
+ * tile to its second, and from its first part to its second. */
+typedef struct {
+    const Part *at;
+    ptrdiff_t row, tile, part;
+} Left;
+
+/* As parts lie. */
+INLINE Left packed_left(const Part *pair)
+{
+    return (Left){pair, STEP, TILE_NUMBERS, PART_NUMBERS};
+}
+
 /* Tiles 4 to 7 for product `number` of a step; what the one before has left there stays. `line`: numbers from
  * a tile of the right factor to the next. */
-INLINE void load_factors(bool of_map, int number, const Part *left, const Part *right, ptrdiff_t line)
+INLINE void load_factors(bool of_map, int number, Left left, const Part *right, ptrdiff_t line)
 {
-#define LEFT(part)                                                                                           \
-    TILE_LOAD(4, left + (part)*2 * TILE_NUMBERS, 64);                                                        \
-    TILE_LOAD(5, left + ((part)*2 + 1) * TILE_NUMBERS, 64)
-#define RIGHT(part)                                                                                          \
-    TILE_LOAD(6, right + (part)*2 * line, 64);                                                               \
-    TILE_LOAD(7, right + ((part)*2 + 1) * line, 64)
+#define LEFT(n)                                                                                              \
+    TILE_LOAD(4, left.at + (n)*left.part, sizeof(Part) * (size_t)left.row);                                  \
+    TILE_LOAD(5, left.at + (n)*left.part + left.tile, sizeof(Part) * (size_t)left.row)
+#define RIGHT(n)                                                                                             \
+    TILE_LOAD(6, right + (n)*2 * line, 64);                                                                  \
+    TILE_LOAD(7, right + ((n)*2 + 1) * line, 64)
     if (of_map) {
         LEFT(0);
         RIGHT(0);
@@ -486,7 +499,7 @@ typedef struct {
     int first, steps;             /* steps: `steps` from `first` on */
     Part *to;                     /* [pair][step] */
     int next_row, next_step;
-    Shares work; /* steps of rows */
+    Shares work; /* rows' steps, or as many as go together */
 } Splitting;
 
 /* Whether no step is cut by the end of a patch's row. */
@@ -561,18 +574,39 @@ INLINE const void *whole_step(bool of_map, Conv from, const Splitting *s, int ro
     return at;
 }
 
-/* A step of a row. */
-INLINE void split_step(bool of_map, Conv from, const Splitting *s, int row, int step, Part *to)
+/* Steps of a row that are split together: of a map's, as many as lie side by side in every patch. */
+INLINE int steps_together(bool of_map, Conv from)
 {
-    const float *const whole = has_whole_steps(from) ? whole_step(of_map, from, s, row, step) : NULL;
+    const int run = from.kernel * from.in;
+    return !of_map || run % (2 * STEP) ? 1 : run % (4 * STEP) ? 2 : 4;
+}
+
+#if MAPS_ARE_BFLOAT16
+/* Steps of a row of a map, which are copied. */
+INLINE void copy_steps(Conv from, const Splitting *s, int row, int step, Part *to)
+{
+    if (!has_whole_steps(from)) {
+        store((float *)(void *)to, gather_numbers(from, s->row[row], s->first + step));
+        return;
+    }
+    const Part *whole = whole_step(true, from, s, row, step);
+    UNROLL for (int i = 0; i < steps_together(true, from); i++) store(
+        (float *)(void *)(to + i * PART_NUMBERS), load((const float *)(const void *)(whole + i * STEP)));
+}
+#endif
+
+/* A step of a row, or as many as go together. */
+INLINE void split_steps(bool of_map, Conv from, const Splitting *s, int row, int step, Part *to)
+{
 #if MAPS_ARE_BFLOAT16
     if (of_map) {
-        store((float *)(void *)to, whole ? load(whole) : gather_numbers(from, s->row[row], s->first + step));
+        copy_steps(from, s, row, step, to);
         return;
     }
 #endif
     Vec low, high;
     if (has_whole_steps(from)) {
+        const float *whole = whole_step(of_map, from, s, row, step);
         low = load(whole);
         high = load(whole + TILE);
     } else if (patch_is_short(from.kernel, from.in)) {
@@ -589,10 +623,11 @@ INLINE void split_share(bool of_map, Conv from, Splitting *s, int count)
     int row = s->next_row, step = s->next_step;
     ROLLED for (; count > 0; count--)
     {
-        split_step(of_map, from, s, row, step,
-                   row_of_pair(s->to + ((ptrdiff_t)(row / PANEL) * steps + step) * pair_numbers(of_map),
-                               row % PANEL));
-        if (++step == steps) {
+        split_steps(of_map, from, s, row, step,
+                    row_of_pair(s->to + ((ptrdiff_t)(row / PANEL) * steps + step) * pair_numbers(of_map),
+                                row % PANEL));
+        step += steps_together(of_map, from);
+        if (step == steps) {
             step = 0;
             row++;
         }
@@ -718,7 +753,7 @@ INLINE void begin_splitting(const TileProduct *p, Stage next, Part *to, int prod
     s->steps = next.steps;
     s->to = to;
     s->next_row = s->next_step = 0;
-    s->work = shares_of(next.pixels * next.steps, products);
+    s->work = shares_of(next.pixels * next.steps / steps_together(p->of_map, c), products);
     if (is_pointwise(c)) {
         s->left = number_at(p->of_map, p->left, (ptrdiff_t)patch(c, next.first));
     }
@@ -747,6 +782,23 @@ INLINE Ending ending_of(const TileProduct *p, Stage s, int panel, int pair, cons
                     .work = {.all = s.ends ? MIN_OF(PANEL, s.pixels - row) : 0}};
 }
 
+/* Whether the unit loads the left factor from where it lies: rows of a map that are whole steps. */
+INLINE bool loads_map(const TileProduct *p)
+{
+    return p->of_map && is_pointwise(p->from) && has_whole_steps(p->from);
+}
+
+/* A pair of rows of a stage: as they lie in the map, or as they were split. A pair that the pixels do not
+ * fill is split, for nothing behind them may be read. */
+INLINE Left left_of_pair(const TileProduct *p, Stage s, const Part *split, int pair)
+{
+    const int first = pair * PANEL;
+    if (loads_map(p) && s.pixels - first >= PANEL)
+        return (Left){(const Part *)p->left + ((ptrdiff_t)s.first + first) * p->from.in + s.step * STEP,
+                      p->from.in, (ptrdiff_t)TILE * p->from.in, 0};
+    return packed_left(split + (ptrdiff_t)pair * s.steps * pair_numbers(p->of_map));
+}
+
 /* Pixels [first, last). With every product of the unit go a share of the tail of the sums before, and of the
  * next stage's rows a share of their splitting. Both are between a product's loads and its sums, for loads
  * wait until what is stored before them is written. */
@@ -768,17 +820,22 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     if (stages == 0)
         return;
     tiles_begin();
-    begin_splitting(p, stage_at(p->of_map, depth, panels, first, last, 0), parts, 1, &next);
-    split_share(p->of_map, p->from, &next, last_share(&next.work));
+    if (!loads_map(p)) {
+        begin_splitting(p, stage_at(p->of_map, depth, panels, first, last, 0), parts, 1, &next);
+        split_share(p->of_map, p->from, &next, last_share(&next.work));
+    }
     ROLLED for (int stage = 0; stage < stages; stage++)
     {
         const Stage s = stage_at(p->of_map, depth, panels, first, last, stage);
-        const Part *left = parts + stage % 2 * block;
+        Part *const left = parts + stage % 2 * block;
         const int pairs = pairs_of(s), products = s.steps * products_of(p->of_map);
         const uint64_t rate = shares_of(PANEL, products).rate;
         size_t *const to = at[stage / (cuts * groups) % 2];
         next.work = (Shares){0};
-        if (stage + 1 < stages)
+        if (loads_map(p) && s.pixels % PANEL > 0) {
+            begin_splitting(p, s, left, 1, &next);
+            split_share(p->of_map, p->from, &next, last_share(&next.work));
+        } else if (!loads_map(p) && stage + 1 < stages)
             begin_splitting(p, stage_at(p->of_map, depth, panels, first, last, stage + 1),
                             parts + (stage + 1) % 2 * block, s.panels * pairs * products, &next);
         if (s.begins && !is_pointwise(p->to))
@@ -790,13 +847,14 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
             const int panel = s.panel + i;
             float *sums =
                 cuts == 1 ? one : waiting + ((ptrdiff_t)i * (pixels / PANEL) + pair) * PANEL * PANEL;
-            const Part *a = left + (ptrdiff_t)pair * s.steps * size,
-                       *b = (const Part *)(const void *)p->packed +
-                            ((ptrdiff_t)panel * STEPS(depth) + s.step) * size;
+            const Part *b =
+                (const Part *)(const void *)p->packed + ((ptrdiff_t)panel * STEPS(depth) + s.step) * size;
+            Left a = left_of_pair(p, s, left, pair);
+            const ptrdiff_t step = a.part ? size : STEP;
             const Ending now = ending_of(p, s, panel, pair, sums, to);
             ending.work.rate = rate;
             begin_sums(sums, PANEL, !s.begins);
-            ROLLED for (int k = 0; k < s.steps; k++, a += size, b += size)
+            ROLLED for (int k = 0; k < s.steps; k++, a.at += step, b += size)
                 ROLLED for (int product = 0; product < products_of(p->of_map); product++)
             {
                 load_factors(p->of_map, product, a, b, TILE_NUMBERS);

@@ -5,25 +5,6 @@
 #include <ctype.h>
 #include <string.h>
 
-bool is_on_bfloat16(const Op *op)
-{
-    switch (op->kind) {
-    case OP_CONV_GRAD_W: return op->in[CONV_GRAD_W_X]->number == NUMBER_BFLOAT16;
-    case OP_CONV:
-    case OP_CONV_GRAD_X:
-    case OP_PAD:
-    case OP_PAD_GRAD:
-    case OP_POOL:
-    case OP_POOL_GRAD:
-    case OP_MAX_POOL:
-    case OP_MAX_POOL_GRAD:
-    case OP_MEAN:
-    case OP_RELU_GRAD:
-    case OP_ADD: return op->out[0]->number == NUMBER_BFLOAT16;
-    default: return false;
-    }
-}
-
 static size_t image_floats(const Value *map)
 {
     return value_count(map) / (size_t)map->dims[0];

@@ -82,6 +82,25 @@ int parts_of_float(const Graph *g)
     return g->net->spec->target.precision == PRECISION_BFLOAT16X3 ? EXACT - 1 : EXACT;
 }
 
+bool is_on_bfloat16(const Op *op)
+{
+    switch (op->kind) {
+    case OP_CONV_GRAD_W: return op->in[CONV_GRAD_W_X]->number == NUMBER_BFLOAT16;
+    case OP_CONV:
+    case OP_CONV_GRAD_X:
+    case OP_PAD:
+    case OP_PAD_GRAD:
+    case OP_POOL:
+    case OP_POOL_GRAD:
+    case OP_MAX_POOL:
+    case OP_MAX_POOL_GRAD:
+    case OP_MEAN:
+    case OP_RELU_GRAD:
+    case OP_ADD: return op->out[0]->number == NUMBER_BFLOAT16;
+    default: return false;
+    }
+}
+
 int parts_of_factors(const Graph *g, const Op *op)
 {
     return is_on_bfloat16(op) ? 1 : parts_of_float(g);

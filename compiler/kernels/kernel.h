@@ -93,6 +93,7 @@ typedef struct {
 ConvOperands conv_operands(const Op *op);
 bool op_is_pointwise(const Op *op); /* 1x1 at stride 1 */
 bool op_patches_tile(const Op *op); /* each number of x is in one patch */
+bool is_on_bfloat16(const Op *op);  /* is one of templates/bfloat16.h */
 
 /* Numbers of bfloat16 that a number has where matrix tiles make the products, of floats and of an operation's
  * factors. */
@@ -139,8 +140,6 @@ void call_batchnorm_grad_share(Call *c, const Op *op);
 
 /* ---- bfloat16.c: operations on maps of bfloat16, by the rows of those on floats ---- */
 
-/* Whether an operation is one of templates/bfloat16.h. */
-bool is_on_bfloat16(const Op *op);
 /* The kernel's plan, and what pieces as floats need besides. */
 void plan_bfloat16(const Graph *g, Op *op);
 /* The kernel's call as one on maps of bfloat16. */

@@ -74,7 +74,7 @@ static size_t parts_floats(size_t parts, size_t steps, size_t panels)
 static size_t sum_floats(int parts, int pairs, int panels)
 {
     const size_t rows = smaller((size_t)pairs, SUM_PAIRS), columns = smaller((size_t)panels, SUM_PAIRS),
-                 steps = smaller(SUM_CACHED, (rows + columns) * MOST_SUM_STEPS);
+                 steps = smaller(SUM_CACHED / (size_t)parts, (rows + columns) * MOST_SUM_STEPS);
     return 2 * parts_floats((size_t)parts, steps, columns) + rows * columns * TILE_PAIR * TILE_PAIR;
 }
 
