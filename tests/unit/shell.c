@@ -1,5 +1,6 @@
 /* shell.c: see shell.h. */
 #include "shell.h"
+#include "processor.h"
 #include "samples.h"
 
 #include <setjmp.h>
@@ -50,6 +51,11 @@ const char *amdimc_path(void)
     const char *build = getenv("BUILD");
     snprintf(path, sizeof path, "%s/amdimc", build && *build ? build : "build");
     return path;
+}
+
+const char *march_by_vectors(void)
+{
+    return processor_permits_tiles() ? "x86-64-v3" : "native";
 }
 
 const char *compiler_with(const char *commands, const char *options)

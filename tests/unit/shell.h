@@ -13,6 +13,9 @@ const char *compiler_with(const char *commands, const char *options);
 /* One for programs whose numbers other tests hold at -O3: a third of the time. */
 const char *quick_compiler(void);
 
+/* For --march: a processor without matrix tiles, whose kernels this one can run. */
+const char *march_by_vectors(void);
+
 /* $PYTHON, python3 or /usr/bin/python3, whichever has the module; NULL where none has. */
 const char *find_python(const char *module);
 /* The same Python; the test is skipped where it is NULL. */

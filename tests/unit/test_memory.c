@@ -65,12 +65,14 @@ static const Case cases[] = {
      "embedding: {dim: 9}\nloss: {pairs: [1-to-1]}\n"},
 };
 
+/* By vectors, as the test's own schedules are. */
 static pid_t compile_within_kib(const Trial *t, const char *kernel, long budget)
 {
     char memory[32];
     snprintf(memory, sizeof memory, "%ldKiB", budget);
-    return trial_compile(t, (const char *const[]){"--memory", memory, "--products",
-                                                  kernel ? kernel : "fastest", "--cc", cc, NULL});
+    return trial_compile(t,
+                         (const char *const[]){"--memory", memory, "--products", kernel ? kernel : "fastest",
+                                               "--march", march_by_vectors(), "--cc", cc, NULL});
 }
 
 /* The number that stands behind `words` in what the compiler said. */

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 /* `way`: none and openblas are the spec's blas, every convolution through OpenBLAS with the latter, as none
- * of these small ones would go by itself; winograd likewise.
+ * of these small ones would go by itself; winograd likewise; vectors takes what is fastest by vectors.
  *
  * Programs are compiled with -O3, as people's are. Those that are quick, with -O1, have shapes of their own,
  * but every kernel of theirs is in one of the others. */
@@ -164,7 +164,7 @@ static const Case cases[] = {
 /* Channels and pixels such that products skip zeros: forward by a convolution's result and by hidden layers;
  * gradients of x, with a mask and in patches, or only what a mask keeps; gradients of weights by x and by dy,
  * cut into 8 slices. */
-static const Case skipping = {"skips-zeros", "none",
+static const Case skipping = {"skips-zeros", "vectors",
                               "input: {size: 13}\nbatch: 12\n"
                               "encoder:\n"
                               "  - conv: {out: 64, kernel: 2}\n"
@@ -197,9 +197,12 @@ static void case_begin(Trial *t, const Case *c, uint64_t seed)
 
 static pid_t case_compile(const Trial *t, const Case *c)
 {
-    const char *blas = strcmp(c->way, "openblas") ? "none" : "openblas",
-               *products = strcmp(c->way, "none") ? c->way : "fastest";
-    return trial_compile(t, (const char *const[]){"--blas", blas, "--products", products,
+    const bool as_it_comes = !strcmp(c->way, "none"), by_blas = !strcmp(c->way, "openblas"),
+               by_vectors = !strcmp(c->way, "vectors");
+    const char *blas = by_blas ? "openblas" : "none",
+               *products = as_it_comes || by_vectors ? "fastest" : c->way,
+               *march = as_it_comes || by_blas ? "native" : march_by_vectors();
+    return trial_compile(t, (const char *const[]){"--blas", blas, "--products", products, "--march", march,
                                                   c->optimized == QUICK ? "--cc" : NULL, quick, NULL});
 }
 

@@ -267,7 +267,8 @@ static void programs_agree_however_they_are_made(void **state)
         trial_begin(&t, "ways", spec, 2); /* with which no activation is a hair from 0 */
         write_choices(number);
         snprintf(choices, sizeof choices, "%s", scratch_path("choices.yaml"));
-        const char *const options[] = {"--tuned", choices, "--cc", quick_compiler(), NULL};
+        const char *const options[] = {"--tuned", choices,          "--march", march_by_vectors(),
+                                       "--cc",    quick_compiler(), NULL};
         assert_true(trial_finish(&t, trial_compile(&t, options)));
         trial_expect_replay(&t, choices);
         trial_end(&t);
@@ -315,9 +316,9 @@ static void what_cannot_be_compiled_is_left_out(void **state)
 {
     (void)state;
     /* Enough for amdimc's own choices, and not for OpenBLAS. */
-    assert_int_equal(
-        shell("cd %s && %s --tune=0.01 small.yaml --cc %s --gen-dir c --memory 9MiB", folder, compiler, cc),
-        0);
+    assert_int_equal(shell("cd %s && %s --tune=0.01 small.yaml --cc %s --gen-dir c --memory 9MiB --march %s",
+                           folder, compiler, cc, march_by_vectors()),
+                     0);
     assert_true(log_has("cannot be compiled, as said above"));
     assert_int_equal(access(scratch_path("small.tuned.yaml"), F_OK), 0);
 }
