@@ -77,18 +77,42 @@ static void refuse(Diagnostics *d, const Search *s)
     diag_note(d, (Mark){0}, "a smaller batch, a narrower encoder or smaller embeddings need less");
 }
 
-Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
+static Search search(Arena *a, const Net *n, const Choices *c)
 {
     Search s = {.arena = a, .net = n, .choices = c, .budget = (size_t)n->spec->target.memory.v};
     try(&s, 0, RECOMPUTE_BUDGET);
     if (s.best)
-        return s.best;
+        return s;
     try_chunk(&s, 0);
     for (int chunk = n->images / 2, last = n->images; chunk > 0 && encoder_layers_below_batchnorm(n); chunk--)
         if (n->images % chunk == 0 && 2 * chunk <= last) {
             try_chunk(&s, chunk);
             last = chunk;
         }
+    return s;
+}
+
+static const Net *net_by_vectors(Arena *a, Diagnostics *d, const Net *n)
+{
+    Spec *s = ARENA_NEW(a, Spec);
+    *s = *n->spec;
+    s->target.tiles = false;
+    return net_build(a, d, s);
+}
+
+/* Matrix tiles take more scratch than vectors: where they do not fit, vectors may. */
+Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
+{
+    Search s = search(a, n, c);
+    const Net *by_vectors = !s.best && n->spec->target.tiles ? net_by_vectors(a, d, n) : NULL;
+    if (by_vectors) {
+        const size_t wanted = s.least->peak.total;
+        s = search(a, by_vectors, c);
+        if (s.best)
+            diag_note(d, n->spec->target.memory.at,
+                      "products are made by vectors: by matrix tiles the program would need %.0fKiB",
+                      ceil((double)wanted / 1024));
+    }
     if (!s.best)
         refuse(d, &s);
     return s.best;

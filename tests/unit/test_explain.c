@@ -36,11 +36,11 @@ static int run(char **printed, const char *arguments)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* What it prints on success; the caller frees it. */
+/* What it prints on success, of a processor that is the same on every machine; the caller frees it. */
 static char *amdimc(const char *option, const char *spec)
 {
     char arguments[512], *printed;
-    snprintf(arguments, sizeof arguments, "%s %s", option, spec);
+    snprintf(arguments, sizeof arguments, "%s %s --march x86-64-v3", option, spec);
     if (run(&printed, arguments) != 0)
         fail_msg("amdimc %s failed", arguments);
     return printed;
@@ -95,7 +95,7 @@ static void expect_number(const Json *j, int object, const char *key, double wan
 
 static void expect_golden(const char *option, const char *golden)
 {
-    char *said = amdimc(option, "specs/tiny.yaml --threads 2 --march x86-64-v3");
+    char *said = amdimc(option, "specs/tiny.yaml --threads 2");
     if (getenv("BLESS")) {
         FILE *file = fopen(golden, "wb");
         assert_non_null(file);
@@ -352,7 +352,7 @@ static void library_takes_what_its_header_says(void **state)
         snprintf(arguments, sizeof arguments, "--emit=library%s -o %.500s/library", i == 1 ? options[i] : "",
                  scratch_begin());
         free(amdimc(arguments, "specs/tiny.yaml"));
-        snprintf(arguments, sizeof arguments, "specs/tiny.yaml --march x86-64-v3%s", options[i]);
+        snprintf(arguments, sizeof arguments, "specs/tiny.yaml%s", options[i]);
         Json j = explained(arguments);
         const int library = json_member(&j, 0, "library");
         char *header = read_whole(scratch_path("library/tiny.h"), &length);

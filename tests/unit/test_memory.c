@@ -138,7 +138,7 @@ static void budgets_keep_the_gradients(void **state)
 }
 
 /* NULL where it does not fit. */
-static const Program *program_within(const Trial *t, long budget)
+static const Program *program_within(const Trial *t, long budget, bool tiles)
 {
     Spec *spec = ARENA_NEW(t->l.arena, Spec);
     Net *net = ARENA_NEW(t->l.arena, Net);
@@ -147,10 +147,35 @@ static const Program *program_within(const Trial *t, long budget)
     *spec = *t->l.net->spec;
     *net = *t->l.net;
     spec->target.memory.v = budget * 1024;
+    spec->target.tiles = tiles;
     net->spec = spec;
     const Program *p = compile_within(t->l.arena, &d, net, NULL);
     fclose(nowhere);
     return p;
+}
+
+/* What matrix tiles do not fit is made by vectors, as far down as these go. */
+static void vectors_need_less_than_tiles(void **state)
+{
+    (void)state;
+    Trial t;
+    char text[4096];
+    snprintf(text, sizeof text, "name: %s\n%s", cases[0].name, cases[0].text);
+    trial_begin(&t, cases[0].name, text, 500);
+    bool by_tiles = false, by_vectors = false;
+    for (long budget = 2 * unlimited_kib(&t, NULL);; budget -= 64) {
+        const Program *p = program_within(&t, budget, true), *vectors = program_within(&t, budget, false);
+        if (!p) {
+            assert_null(vectors);
+            break;
+        }
+        assert_true(p->peak.total <= (size_t)budget * 1024);
+        by_tiles |= p->net->spec->target.tiles;
+        by_vectors |= !p->net->spec->target.tiles;
+        assert_int_not_equal(p->net->spec->target.tiles, by_vectors);
+    }
+    assert_true(by_tiles && by_vectors);
+    trial_end(&t);
 }
 
 /* By the measure that schedules are chosen by. */
@@ -163,7 +188,7 @@ static void more_memory_is_no_slower(void **state)
     trial_begin(&t, cases[0].name, text, 500);
     double cost = 0, flop = 0;
     for (long budget = unlimited_kib(&t, NULL); budget > 0; budget -= 64) {
-        const Program *p = program_within(&t, budget);
+        const Program *p = program_within(&t, budget, false);
         if (!p)
             break;
         assert_true(p->peak.total <= (size_t)budget * 1024);
@@ -197,7 +222,7 @@ static void chunks_skip_zeros(void **state)
                 600);
     expect_refused(&t, NULL, 1024);
     const long least = (long)said(&t, "needs at least ");
-    const Program *p = program_within(&t, least);
+    const Program *p = program_within(&t, least, false);
     assert_non_null(p);
     int forward = 0, backward = 0;
     for (int i = 0; i < p->step->ops; i++) {
@@ -278,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_keep_the_gradients),
         cmocka_unit_test(more_memory_is_no_slower),
+        cmocka_unit_test(vectors_need_less_than_tiles),
         cmocka_unit_test(chunks_skip_zeros),
         cmocka_unit_test(encoders_have_their_scratch),
         cmocka_unit_test(static_programs_take_what_is_promised),
