@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-static char amdimc[PATH_MAX];
+static char amdimc[PATH_MAX], quick[512]; /* two compilers, of specs and of C */
 
 /* ---- agreement ---- */
 
@@ -23,6 +23,7 @@ typedef struct {
     const char *wanted;      /* in the C, or NULL */
     const char *products;    /* for --products, or NULL */
     bool plain;              /* as for a processor without dot products of pairs and matrix tiles */
+    bool optimized;          /* as people's are; else by a quick compiler */
 } Case;
 
 /* Small products are made by Winograd or OpenBLAS where they are made to. Of few layers, as all here: a
@@ -36,8 +37,8 @@ static const char windows[] = "input: {size: 14}\nbatch: 6\n"
                               "embedding: {dim: 20}\nloss: {pairs: [1-to-5, 5-to-5, 5-to-1]}\n";
 
 static const Case cases[] = {
-    {"winograd", windows, "BFLOAT16_CONV_GRAD_X_WINOGRAD", "winograd", true},
-    {"openblas", windows, "CONV_GRAD_W_OPENBLAS", "openblas", true},
+    {"winograd", windows, "BFLOAT16_CONV_GRAD_X_WINOGRAD", "winograd", true, true},
+    {"openblas", windows, "CONV_GRAD_W_OPENBLAS", "openblas", true, false},
     {"zeros-and-masks",
      "input: {size: 18}\nbatch: 12\n"
      "encoder:\n"
@@ -46,7 +47,7 @@ static const Case cases[] = {
      "  - block: {out: 64, kernel: 2, stride: 2, depth: 2}\n"
      "  - residual: {out: 64, kernel: 8}\n"
      "embedding: {dim: 64}\nloss: {pairs: [1-to-8, 8-to-8]}\n",
-     "BFLOAT16_CONV_GRAD_W_SPARSE", NULL, true},
+     "BFLOAT16_CONV_GRAD_W_SPARSE", NULL, true, true},
     {"batchnorm-everywhere",
      "input: {size: 12}\nbatch: 8\n"
      "encoder:\n"
@@ -57,7 +58,7 @@ static const Case cases[] = {
      "  - residual: {out: 23, kernel: 3, batchnorm: true}\n"
      "  - batchnorm: {}\n"
      "embedding: {dim: 8, batchnorm: true}\nloss: {pairs: [1-to-3, 3-to-5], penalty: 0.5}\n",
-     "BFLOAT16_PAD_GRAD", NULL, false},
+     "BFLOAT16_PAD_GRAD", NULL, false, false},
     {"one-view-and-pools",
      "input: {size: 22, channels: 1}\nviews: 1\nbatch: 8\n"
      "encoder:\n"
@@ -67,7 +68,7 @@ static const Case cases[] = {
      "  - residual: {out: 25, kernel: 3, stride: 2}\n"
      "  - residual: {out: 30, kernel: 5}\n"
      "embedding: {dim: 30}\nloss: {pairs: [1-to-5, 5-to-11], clip: 0}\n",
-     "BFLOAT16_MAX_POOL_GRAD", NULL, false},
+     "BFLOAT16_MAX_POOL_GRAD", NULL, false, false},
     {"mixtures",
      "input: {size: 12}\nbatch: 8\n"
      "encoder:\n"
@@ -76,7 +77,7 @@ static const Case cases[] = {
      "  - residual: {out: 37, kernel: 3}\n"
      "embedding: {dim: 37, mixture: {components: 5, hidden: 50, temperature: 0.4}}\n"
      "loss: {pairs: [1-to-3, {pair: 1-to-5, weight: 0.3}, 3-to-1, 1-to-1], clip: 6}\n",
-     "BFLOAT16_CONV_DIRECT", NULL, true},
+     "BFLOAT16_CONV_DIRECT", NULL, true, false},
     {"dots",
      "input: {size: 14}\nbatch: 6\n"
      "encoder:\n"
@@ -85,8 +86,8 @@ static const Case cases[] = {
      "  - conv: {out: 32, kernel: 4}\n"
      "  - residual: {out: 80, kernel: 3}\n"
      "embedding: {dim: 20}\nloss: {pairs: [1-to-3, 3-to-3, 3-to-6]}\n",
-     "BFLOAT16_CONV_GRAD_X_DOTS", "dots", false},
-    {"as-it-comes", windows, NULL, NULL, false},
+     "BFLOAT16_CONV_GRAD_X_DOTS", "dots", false, true},
+    {"as-it-comes", windows, NULL, NULL, false, true},
 };
 
 /* Of what the interpreter's are, which rounds as the program does. A number near the middle of two goes the
@@ -132,7 +133,7 @@ static void expect_no_warnings(const Trial *t)
 /* Where there are matrix tiles, every product is theirs: no other can be asked for. */
 static void compile_case(Trial *t, const Case *c)
 {
-    const char *options[5] = {NULL};
+    const char *options[7] = {NULL};
     int count = 0;
     if (c->plain || (c->products && processor_permits_tiles())) {
         options[count++] = "--march";
@@ -141,6 +142,10 @@ static void compile_case(Trial *t, const Case *c)
     if (c->products) {
         options[count++] = "--products";
         options[count++] = c->products;
+    }
+    if (!c->optimized) {
+        options[count++] = "--cc";
+        options[count++] = quick;
     }
     assert_true(trial_finish(t, trial_compile(t, options)));
 }
@@ -182,6 +187,7 @@ static int set_up(void **state)
     (void)state;
     scratch_begin();
     assert_non_null(realpath(amdimc_path(), amdimc));
+    snprintf(quick, sizeof quick, "%s", quick_compiler());
     return shell("cp specs/tiny.yaml '%s'", scratch_path("tiny.yaml"));
 }
 
@@ -194,8 +200,8 @@ static int tear_down(void **state)
 
 static void compile_tiny(const char *precision)
 {
-    assert_int_equal(shell("cd '%s' && '%s' tiny.yaml --precision %s -o %s --gen-dir %s-c -q",
-                           scratch_path(""), amdimc, precision, precision, precision),
+    assert_int_equal(shell("cd '%s' && '%s' tiny.yaml --precision %s -o %s --gen-dir %s-c --cc '%s' -q",
+                           scratch_path(""), amdimc, precision, precision, precision, quick),
                      0);
 }
 
@@ -246,9 +252,10 @@ static void selfcheck_knows_what_rounding_does(void **state)
                                "  - batchnorm: {}\n"
                                "embedding: {dim: 8, batchnorm: true}\nloss: {pairs: [1-to-5, 5-to-5]}\n";
     scratch_write("deep.yaml", deep, strlen(deep));
-    assert_int_equal(shell("cd '%s' && '%s' deep.yaml --precision bfloat16 -o deep --gen-dir deep-c -q",
-                           scratch_path(""), amdimc),
-                     0);
+    assert_int_equal(
+        shell("cd '%s' && '%s' deep.yaml --precision bfloat16 -o deep --gen-dir deep-c --cc '%s' -q",
+              scratch_path(""), amdimc, quick),
+        0);
     expect_said("./deep selfcheck", 1, "bfloat16 is too coarse for deep");
 }
 
