@@ -20,6 +20,7 @@
 #include <time.h>
 
 enum { IMAGES = 8, STEP_IMAGES = 128, SLICES = 8, MAX_ROUNDS = 99, LARGEST_SCRATCH = 1 << 19 /* floats */ };
+enum { THREADS = 2 }; /* that gradients of weights are cut for */
 
 /* kernels.h wants the runtime's pool only for scratch, which this program has itself. */
 void amdim_parallel(AmdimPool *pool, AmdimPart *run, void *job, int parts)
@@ -110,8 +111,8 @@ static void ours_grad_w(const Shape *s)
 #if MATRIX_TILES
     conv_grad_w_tiles(s->c, &j, s->scratch, 1, 1, 0);
 #else
-    for (int part = 0; part < GRAD_W_PARTS(s->c); part++)
-        conv_grad_w_part(s->c, &j, s->scratch, part);
+    for (int part = 0; part < GRAD_W_PARTS(s->c, THREADS); part++)
+        conv_grad_w_part(s->c, &j, s->scratch, THREADS, part);
 #endif
 }
 
@@ -147,9 +148,8 @@ static void winograd_gradient_of_w(const Shape *s)
 {
     const Winograd w = winograd_of(s->c, s->outputs);
     const ConvGradWJob j = {.x = s->x, .dy = s->y, .dw = s->dw, .partial = s->points};
-    enum { PARTS = 2 }; /* as for two threads */
-    for (int part = 0; part < PARTS; part++)
-        winograd_grad_w(w, &j, s->scratch, part, PARTS);
+    for (int part = 0; part < THREADS; part++)
+        winograd_grad_w(w, &j, s->scratch, part, THREADS);
 }
 
 /* ---- skipping zeros ---- */

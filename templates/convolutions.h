@@ -109,9 +109,10 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
 
 /* In one order; a part is a block of dw. */
-#define CONV_GRAD_W_DIRECT(name, shape)                                                                      \
+#define CONV_GRAD_W_DIRECT(name, shape, threads)                                                             \
     FUNCTION_OF_A_ROUND(name, ConvGradWJob, dw, Conv, shape,                                                 \
-                        conv_grad_w_part(s, j, amdim_scratch(j->pool, worker), part), GRAD_W_PARTS(shape))
+                        conv_grad_w_part(s, j, amdim_scratch(j->pool, worker), threads, part),               \
+                        GRAD_W_PARTS(shape, threads))
 
 /* Over `slices` slices of the images first, which then add up in their order. */
 #define CONV_GRAD_W_DIRECT_SLICED(name, shape, slices)                                                       \

@@ -322,14 +322,23 @@ SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
 
 /* ---- the gradient of a weight ---- */
 
+/* What is asked for while a tile is summed, which will be read soon: a place for each pixel, `step` bytes
+ * apart. Every `pixels` of them begin anew, `apart` bytes from where those before began. */
+typedef struct {
+    const char *from;
+    ptrdiff_t step, apart;
+    int pixels;
+} Ahead;
+
 /* Sums over `pixels` of products of x at x + at[i], `rows` of its floats, and dy, packed (pixels, PANEL): to
- * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to. What
- * lies a line behind x + ahead[i] is asked for: the caller says what will be read soon. Without `at`, pixels
- * are `step` floats apart, and the line behind is each pixel's own. */
+ * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to.
+ * Meanwhile the line behind x + at_next[i] is asked for. Without `at`, pixels are `step` floats apart in x,
+ * `dy_step` in dy, and what is asked for is `ahead`. */
 typedef struct {
     const float *x, *dy;
-    const size_t *at, *ahead;
-    ptrdiff_t step;
+    const size_t *at, *at_next;
+    ptrdiff_t step, dy_step;
+    Ahead ahead;
     int pixels, rows, width;
     float *dw;
     ptrdiff_t columns;
@@ -380,17 +389,26 @@ INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
     const float *dy = t->dy;
     const int last = t->rows - 1;
     tile_begin(sum);
-    const float *at_step = t->x;
-    ROLLED for (int i = 0; i < t->pixels; i++, dy += PANEL, at_step += t->step)
+    const float *x = t->x;
+    const char *soon = t->ahead.from;
+    const int run = stepped ? t->ahead.pixels : t->pixels;
+    ROLLED for (int first = 0; first < t->pixels; first += run, soon += t->ahead.apart)
     {
-        const float *a = stepped ? at_step : t->x + t->at[i];
-        Vec b[VECTORS];
-        __builtin_prefetch(stepped ? a + LINE : t->x + t->ahead[i] + LINE);
-        UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + v * LANES);
-        UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
+        const char *ask = soon;
+        ROLLED for (int i = first; i < MIN_OF(first + run, t->pixels);
+                    i++, dy += stepped ? t->dy_step : PANEL)
         {
-            const float left = a[r == height - 1 ? last : r];
-            UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
+            const float *a = stepped ? x : t->x + t->at[i];
+            Vec b[VECTORS];
+            __builtin_prefetch(stepped ? (const void *)ask : t->x + t->at_next[i] + LINE);
+            UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + v * LANES);
+            UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
+            {
+                const float left = a[r == height - 1 ? last : r];
+                UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
+            }
+            x += t->step;
+            ask += t->ahead.step;
         }
     }
     grad_w_end(height, sum, t);
@@ -473,16 +491,21 @@ INLINE GradWGroup grad_w_group(Conv c, int tile, int end, int most)
     return g;
 }
 
+/* The last vector ends with them. */
+INLINE void copy_floats(const float *from, int count, float *to)
+{
+    if (count < LANES) {
+        SCALAR for (int i = 0; i < count; i++) to[i] = from[i];
+        return;
+    }
+    ROLLED for (int i = 0; i + LANES < count; i += LANES) store(to + i, load(from + i));
+    store(to + count - LANES, load(from + count - LANES));
+}
+
 /* A block's rows of the group, `step` floats apart. */
 SHARED void copy_rows(const float *x, const size_t *at, int pixels, int rows, ptrdiff_t step, float *to)
 {
-    const int whole = rows / LANES * LANES;
-    ROLLED for (int i = 0; i < pixels; i++, to += step)
-    {
-        const float *from = x + at[i];
-        ROLLED for (int r = 0; r < whole; r += LANES) store(to + r, load(from + r));
-        SCALAR for (int r = whole; r < rows; r++) to[r] = from[r];
-    }
+    ROLLED for (int i = 0; i < pixels; i++, to += step) copy_floats(x + at[i], rows, to);
 }
 
 /* `count` numbers of a map, which are of bfloat16 or floats; whole vectors of them first. */
@@ -535,7 +558,7 @@ SHARED void grad_w_in_place(Conv c, const ConvGradWJob *j, float *scratch, GradW
             const int column = panel * PANEL;
             GradWTile t = {.dy = dy,
                            .at = at[turn],
-                           .ahead = at[1 - turn],
+                           .at_next = at[1 - turn],
                            .pixels = pixels,
                            .width = MIN_OF(PANEL, c.out - column),
                            .columns = c.out,
@@ -553,22 +576,92 @@ SHARED void grad_w_in_place(Conv c, const ConvGradWJob *j, float *scratch, GradW
     }
 }
 
-/* The same where several panels of dy meet rows of x: these are copied, some tiles' at a time. */
+/* Of a whole dw. */
+#define GRAD_W_TILES(c) ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
+
+/* Whether a panel of dy is packed for the tiles of a group: few read its rows sooner where they lie, unless
+ * these are so long that they push each other out of the L1. */
+INLINE bool packs_dy(Conv c, int width, int tiles)
+{
+    enum { FEW_TILES = 12, LONG_ROW = 256 };
+    return MAPS_ARE_BFLOAT16 || width < PANEL || tiles > FEW_TILES || c.out > LONG_ROW;
+}
+
+/* Memory that some tiles, one after the other, ask for. */
+typedef struct {
+    Ahead ahead; /* the first's */
+    int tiles;
+} Stream;
+
+enum { PIECES = 4, PIECE_PIXELS = SUM_BLOCK / PIECES }; /* that a tile asks for */
+
+/* Bytes in a row, in even shares. */
+INLINE Stream stream_of_bytes(const void *from, ptrdiff_t bytes, int tiles)
+{
+    const ptrdiff_t step = CEIL_DIV(bytes, (ptrdiff_t)tiles * SUM_BLOCK);
+    return (Stream){{from, step, step * PIECE_PIXELS, PIECE_PIXELS}, tiles};
+}
+
+/* Rows of so many bytes, a piece each; as many as the tiles can ask for. */
+INLINE Stream stream_of_rows(const void *from, int rows, ptrdiff_t bytes, ptrdiff_t apart, int tiles)
+{
+    return (Stream){{from, CEIL_DIV(bytes, PIECE_PIXELS), apart, PIECE_PIXELS},
+                    MIN_OF(CEIL_DIV(rows, PIECES), tiles)};
+}
+
+/* That of tile `tile`; from the last on, it again. */
+INLINE Ahead ahead_of_tile(Stream s, int tile)
+{
+    s.ahead.from += MIN_OF(tile, s.tiles - 1) * PIECES * s.ahead.apart;
+    return s.ahead;
+}
+
+/* What a block of dw reads of x, and of dy, for `pixels` pixels from `first` on. */
+INLINE Stream stream_of_x(Conv c, const ConvGradWJob *j, GradWBlock b, int first, int pixels, int tiles)
+{
+    const int run = c.kernel * c.in, all = GRAD_W_TILES(c), row = grad_w_row(run, b.tile0, all);
+    const ptrdiff_t size = j->x_is_map ? sizeof(Activation) : sizeof(float);
+    const size_t from = patch(c, first),
+                 to = patch(c, first + pixels - 1) + (size_t)(c.kernel - 1) * c.side * c.in + run;
+    const char *const x = (const char *)j->x + from * size;
+    if (is_pointwise(c) && b.tile1 - b.tile0 < all)
+        return stream_of_rows(x + row * size, pixels, (grad_w_row(run, b.tile1, all) - row) * size,
+                              c.in * size, tiles);
+    return stream_of_bytes(x, (ptrdiff_t)(to - from) * size, tiles);
+}
+
+INLINE Stream stream_of_dy(Conv c, const ConvGradWJob *j, GradWBlock b, int first, int pixels, int tiles)
+{
+    const int column = b.panel0 * PANEL, width = MIN_OF(b.panel1 * PANEL, c.out) - column;
+    const ptrdiff_t size = sizeof(Activation);
+    const Activation *const dy = in_map(j->dy, (size_t)first * c.out + column);
+    if (width < c.out)
+        return stream_of_rows(dy, pixels, width * size, c.out * size, tiles);
+    return stream_of_bytes(dy, (ptrdiff_t)pixels * c.out * size, tiles);
+}
+
+/* The same where several panels of dy meet rows of x: these are copied, some tiles' at a time. What the next
+ * block of pixels is copied from is asked for meanwhile, evenly: in bursts it holds up the tiles, and where
+ * the copies alone ask for it, they wait for memory. */
 SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
 {
-    const int run = c.kernel * c.in;
+    const int run = c.kernel * c.in, tiles = (b.tile1 - b.tile0) * (b.panel1 - b.panel0),
+              half = CEIL_DIV(tiles, 2);
     float *const dy = scratch, *const x = dy + (size_t)SUM_BLOCK * PANEL;
     size_t *const at = (size_t *)(void *)(x + (size_t)SUM_BLOCK * COPIED_FLOATS);
     ROLLED for (int block = b.first; block < b.last; block += SUM_BLOCK)
     {
-        const int pixels = MIN_OF(SUM_BLOCK, b.last - block);
+        const int pixels = MIN_OF(SUM_BLOCK, b.last - block), next_block = MIN_OF(block + pixels, b.last - 1),
+                  next_pixels = MIN_OF(SUM_BLOCK, b.last - next_block);
+        const Stream next_x = stream_of_x(c, j, b, next_block, next_pixels, half),
+                     next_dy = stream_of_dy(c, j, b, next_block, next_pixels, half);
+        int count = 0; /* of tiles so far */
         patches_at(c, block, pixels, b.last, at);
         ROLLED for (int tile = b.tile0, next; tile < b.tile1; tile = next)
         {
             const GradWGroup g = grad_w_group(c, tile, b.tile1, GROUP_TILES);
             const int rows = g.first[g.count] - g.first[0];
-            GradWTile t = {.dy = dy,
-                           .step = step_of_copy(rows),
+            GradWTile t = {.step = step_of_copy(rows),
                            .pixels = pixels,
                            .columns = c.out,
                            .first = block == b.first && !b.more};
@@ -582,12 +675,19 @@ SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBl
             {
                 const int column = panel * PANEL;
                 t.width = MIN_OF(PANEL, c.out - column);
-                pack_pixels(in_map(j->dy, (size_t)block * c.out + column), pixels, c.out, t.width, dy);
-                ROLLED for (int i = 0; i < g.count; i++)
+                const Activation *const columns = in_map(j->dy, (size_t)block * c.out + column);
+                const bool packs = packs_dy(c, t.width, g.count);
+                if (packs)
+                    pack_pixels(columns, pixels, c.out, t.width, dy);
+                t.dy = packs ? dy : (const float *)(const void *)columns;
+                t.dy_step = packs ? PANEL : c.out;
+                ROLLED for (int i = 0; i < g.count; i++, count++)
                 {
                     t.x = x + (g.first[i] - g.first[0]);
                     t.rows = g.first[i + 1] - g.first[i];
                     t.dw = b.dw + ((size_t)g.ky * run + (size_t)g.first[i]) * c.out + column;
+                    t.ahead = count < next_x.tiles ? ahead_of_tile(next_x, count)
+                                                   : ahead_of_tile(next_dy, count - next_x.tiles);
                     grad_w_rows(&t);
                 }
             }
@@ -606,28 +706,33 @@ INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlo
         grad_w_in_place(c, j, scratch, b);
 }
 
-/* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own. */
-#define GRAD_W_TILES(c)      ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
-#define GRAD_W_PANEL_CUTS(c) MIN_OF(PANELS((c).out), 4)
-#define GRAD_W_TILE_CUTS(c)  MIN_OF(GRAD_W_TILES(c), CEIL_DIV(GRAD_W_TILES(c), 24) + 1)
-#define GRAD_W_PARTS(c)      (GRAD_W_PANEL_CUTS(c) * GRAD_W_TILE_CUTS(c))
+/* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own.
+ * Where rows are copied, every column meets them; groups are whole, and as many as busy all threads. */
+#define GRAD_W_PANEL_CUTS(c, threads)                                                                        \
+    (COPIES_ROWS && GRAD_W_TILES(c) >= (threads) ? 1 : MIN_OF(PANELS((c).out), 4))
+#define GRAD_W_TILE_CUTS(c, threads)                                                                         \
+    MIN_OF(GRAD_W_TILES(c), COPIES_ROWS                                                                      \
+                                ? CEIL_DIV(CEIL_DIV(GRAD_W_TILES(c), GROUP_TILES), threads) * (threads)      \
+                                : CEIL_DIV(GRAD_W_TILES(c), 24) + 1)
+#define GRAD_W_PARTS(c, threads) (GRAD_W_PANEL_CUTS(c, threads) * GRAD_W_TILE_CUTS(c, threads))
 
 /* Part `part` of GRAD_W_PARTS blocks. */
-INLINE GradWBlock grad_w_part(Conv c, float *dw, bool more, int part)
+INLINE GradWBlock grad_w_part(Conv c, float *dw, bool more, int threads, int part)
 {
-    const int tile_cut = part / GRAD_W_PANEL_CUTS(c), panel_cut = part % GRAD_W_PANEL_CUTS(c);
+    const int tile_cuts = GRAD_W_TILE_CUTS(c, threads), panel_cuts = GRAD_W_PANEL_CUTS(c, threads),
+              tile_cut = part / panel_cuts, panel_cut = part % panel_cuts;
     return (GradWBlock){.dw = dw,
                         .more = more,
-                        .tile0 = piece(GRAD_W_TILES(c), tile_cut, GRAD_W_TILE_CUTS(c)),
-                        .tile1 = piece(GRAD_W_TILES(c), tile_cut + 1, GRAD_W_TILE_CUTS(c)),
-                        .panel0 = piece(PANELS(c.out), panel_cut, GRAD_W_PANEL_CUTS(c)),
-                        .panel1 = piece(PANELS(c.out), panel_cut + 1, GRAD_W_PANEL_CUTS(c)),
+                        .tile0 = piece(GRAD_W_TILES(c), tile_cut, tile_cuts),
+                        .tile1 = piece(GRAD_W_TILES(c), tile_cut + 1, tile_cuts),
+                        .panel0 = piece(PANELS(c.out), panel_cut, panel_cuts),
+                        .panel1 = piece(PANELS(c.out), panel_cut + 1, panel_cuts),
                         .last = pixels_of(c)};
 }
 
-SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int part)
+SHARED void conv_grad_w_part(Conv c, const ConvGradWJob *j, float *scratch, int threads, int part)
 {
-    grad_w_block(c, j, scratch, grad_w_part(c, j->dw, j->more, part));
+    grad_w_block(c, j, scratch, grad_w_part(c, j->dw, j->more, threads, part));
 }
 
 /* Slice `slice` of the images, into its own dw. */

@@ -511,7 +511,13 @@ INLINE void winograd_grad_x(Winograd w, const ConvGradXJob *j, const Activation 
 SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int out, float *dw, bool first)
 {
     const int row_tiles = CEIL_DIV(rows, ROWS);
-    GradWTile sum = {.dy = m, .step = rows, .pixels = tiles, .columns = out, .first = first};
+    GradWTile sum = {.dy = m,
+                     .step = rows,
+                     .dy_step = PANEL,
+                     .ahead = {.step = (ptrdiff_t)sizeof(float) * rows, .pixels = tiles},
+                     .pixels = tiles,
+                     .columns = out,
+                     .first = first};
     ROLLED for (int column = 0; column < out; column += PANEL, sum.dy += TILE_SUM_BLOCK * PANEL)
     {
         sum.width = MIN_OF(PANEL, out - column);
@@ -519,6 +525,7 @@ SHARED void point_sums(const float *v, const float *m, int rows, int tiles, int 
         {
             const int row = grad_w_row(rows, tile, row_tiles);
             sum.x = v + row;
+            sum.ahead.from = (const char *)(sum.x + LINE);
             sum.rows = grad_w_row(rows, tile + 1, row_tiles) - row;
             sum.dw = dw + (size_t)row * out + column;
             grad_w_rows(&sum);

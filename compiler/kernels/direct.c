@@ -34,6 +34,9 @@ int direct_grad_w_slices(const Op *op)
 
 void direct_plan_grad_w(const Graph *g, const Op *op, Plan *p)
 {
+    enum { LEAST = 2, MOST = 8 };
+    const int threads = (int)g->net->spec->target.threads.v;
+    p->parts = threads < LEAST ? LEAST : threads < MOST ? threads : MOST;
     p->slices = is_library(g) ? 1 : direct_grad_w_slices(op); /* for one thread, slices are only memory */
     p->worker_floats = grad_w_scratch(g);
     p->arena_floats = p->slices > 1 ? (size_t)p->slices * value_count(op->out[0]) : 0;
@@ -43,8 +46,10 @@ void direct_call_grad_w(Call *c, const Op *op)
 {
     conv_grad_w_call(c, op);
     conv_name_slices(c, op);
-    if (op->plan.slices == 1)
+    if (op->plan.slices == 1) {
+        call_constant(c, "%d", op->plan.parts);
         return;
+    }
     c->macro = arena_printf(c->arena, "%s_sliced", c->macro);
     call_constant(c, "%d", op->plan.slices);
 }

@@ -585,7 +585,7 @@ BATCHNORM_GRAD_BY_VIEW(batchnorm_grad_48_at_1, VIEWS, 16, 48, TAIL_NONE)
 CONV_GRAD_W_DIRECT_SLICED(grad_w_1x1_48_to_48_at_1, SHAPE(IMAGES, 1, 48, 1, 48, 1, 1), 8)
 CONV_GRAD_X_DIRECT(grad_x_1x1_48_to_48_at_1_mask, SHAPE(IMAGES, 1, 48, 1, 48, 1, 1), TAIL_MASK, 3)
 POOL_GRAD(pool_grad_5x5_32_to_48_at_5_add, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1), 8)
-CONV_GRAD_W_DIRECT(grad_w_5x5_32_to_48_at_5, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1))
+CONV_GRAD_W_DIRECT(grad_w_5x5_32_to_48_at_5, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1), 2)
 CONV_GRAD_X_DIRECT(grad_x_5x5_32_to_48_at_5_add, SHAPE(IMAGES, 5, 32, 1, 48, 5, 1), TAIL_ADD, 2)
 POOL_GRAD(pool_grad_3x3_32_to_32_at_7_add, SHAPE(IMAGES, 7, 32, 5, 32, 3, 1), 8)
 CONV_GRAD_W_DIRECT_SLICED(grad_w_3x3_32_to_32_at_7, SHAPE(IMAGES, 7, 32, 5, 32, 3, 1), 8)
@@ -710,7 +710,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419968, .scratch_bytes = 83968, .peak_bytes = 11668728, .flop_per_step = 167682048,
-    .data_bytes = 3821048, .decoding_bytes = 441848,
+    .arena_bytes = 2419968, .scratch_bytes = 102400, .peak_bytes = 11706744, .flop_per_step = 167682048,
+    .data_bytes = 3822200, .decoding_bytes = 443000,
     .tiles = MATRIX_TILES, .start = NULL, .step = step, .features = 6, .feature = features,
 };

@@ -44,8 +44,9 @@ static void run_grad_w(Conv c, const ConvGradWJob *j, float *scratch)
     for (int part = 0; part < CUTS * CUTS; part++)
         conv_grad_w_tiles(c, j, scratch, CUTS, CUTS, part);
 #else
-    for (int part = 0; part < GRAD_W_PARTS(c); part++)
-        conv_grad_w_part(c, j, scratch, part);
+    enum { THREADS = 3 };
+    for (int part = 0; part < GRAD_W_PARTS(c, THREADS); part++)
+        conv_grad_w_part(c, j, scratch, THREADS, part);
 #endif
 }
 

@@ -244,7 +244,7 @@ static void encoders_have_their_scratch(void **state)
     trial_begin(&t, "encoders-scratch",
                 "name: encoders-scratch\ninput: {size: 26}\nviews: 1\nbatch: 4\n"
                 "encoder:\n"
-                "  - conv: {out: 1024, kernel: 3}\n"
+                "  - conv: {out: 2048, kernel: 3}\n"
                 "  - conv: {out: 64, kernel: 1, batchnorm: true}\n"
                 "  - conv: {out: 20, kernel: 24}\n"
                 "embedding: {dim: 20}\nloss: {pairs: [1-to-1]}\n",
