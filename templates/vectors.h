@@ -40,9 +40,9 @@ SHARED void pack_panel_transposed(const float *w, int depth, int columns, float 
     float *to = packed + (size_t)panel * depth * PANEL;
     if (width < PANEL)
         memset(to, 0, sizeof(float) * (size_t)depth * PANEL);
-    for (int block = 0; block < depth; block += LANES)
+    for (int block = 0; block < depth; block += LINE) /* so that no line is read twice */
         for (int j = 0; j < width; j++)
-            for (int k = block; k < MIN_OF(block + LANES, depth); k++)
+            for (int k = block; k < MIN_OF(block + LINE, depth); k++)
                 to[(size_t)k * PANEL + j] = scale * w[(size_t)(first + j) * depth + k];
 }
 
