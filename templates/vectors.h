@@ -390,7 +390,7 @@ INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
     const int last = t->rows - 1;
     tile_begin(sum);
     const float *x = t->x;
-    const char *soon = t->ahead.from;
+    const char *soon = (const char *)(stepped ? (const void *)t->ahead.from : t->x);
     const int run = stepped ? t->ahead.pixels : t->pixels;
     ROLLED for (int first = 0; first < t->pixels; first += run, soon += t->ahead.apart)
     {
