@@ -562,7 +562,7 @@ INLINE Vec gather_numbers(Conv from, const Activation *patch_of, int step)
 #endif
 
 /* Where a whole step lies. What lies in one piece the processor prefetches by itself, but not the next rows
- * of patches. */
+ * of patches: of these it asks for the first step, where some go together. */
 INLINE const void *whole_step(bool of_map, Conv from, const Splitting *s, int row, int step)
 {
     if (is_pointwise(from))
@@ -819,6 +819,9 @@ INLINE void tile_product(const TileProduct *p, int tail, float *scratch, int fir
     Ending ending = {0};
     if (stages == 0)
         return;
+    next.left = p->left; /* which compilers do not see to be unused where nothing is split */
+    next.to = parts;
+    next.next_row = next.next_step = 0;
     tiles_begin();
     if (!loads_map(p)) {
         begin_splitting(p, stage_at(p->of_map, depth, panels, first, last, 0), parts, 1, &next);

@@ -707,7 +707,8 @@ INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlo
 }
 
 /* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own.
- * Where rows are copied, every column meets them; groups are whole, and as many as busy all threads. */
+ * Where rows are copied, every column meets them, and there are as many even pieces of rows, of a group at
+ * most, as busy all `threads`. */
 #define GRAD_W_PANEL_CUTS(c, threads)                                                                        \
     (COPIES_ROWS && GRAD_W_TILES(c) >= (threads) ? 1 : MIN_OF(PANELS((c).out), 4))
 #define GRAD_W_TILE_CUTS(c, threads)                                                                         \

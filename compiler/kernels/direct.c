@@ -34,9 +34,9 @@ int direct_grad_w_slices(const Op *op)
 
 void direct_plan_grad_w(const Graph *g, const Op *op, Plan *p)
 {
-    enum { LEAST = 2, MOST = 8 };
+    enum { LEAST = 2 };
     const int threads = (int)g->net->spec->target.threads.v;
-    p->parts = threads < LEAST ? LEAST : threads < MOST ? threads : MOST;
+    p->parts = threads < LEAST ? LEAST : threads;
     p->slices = is_library(g) ? 1 : direct_grad_w_slices(op); /* for one thread, slices are only memory */
     p->worker_floats = grad_w_scratch(g);
     p->arena_floats = p->slices > 1 ? (size_t)p->slices * value_count(op->out[0]) : 0;

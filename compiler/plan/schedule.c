@@ -100,18 +100,20 @@ static const Net *net_by_vectors(Arena *a, Diagnostics *d, const Net *n)
     return net_build(a, d, s);
 }
 
-/* Matrix tiles take more scratch than vectors: where they do not fit, vectors may. */
+/* Matrix tiles mostly take more scratch than vectors: where they do not fit, vectors may. */
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
 {
     Search s = search(a, n, c);
     const Net *by_vectors = !s.best && n->spec->target.tiles ? net_by_vectors(a, d, n) : NULL;
     if (by_vectors) {
-        const size_t wanted = s.least->peak.total;
+        const Search by_tiles = s;
         s = search(a, by_vectors, c);
         if (s.best)
             diag_note(d, n->spec->target.memory.at,
                       "products are made by vectors: by matrix tiles the program would need %.0fKiB",
-                      ceil((double)wanted / 1024));
+                      ceil((double)by_tiles.least->peak.total / 1024));
+        else if (by_tiles.least->peak.total < s.least->peak.total)
+            s = by_tiles;
     }
     if (!s.best)
         refuse(d, &s);

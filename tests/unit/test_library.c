@@ -630,7 +630,9 @@ static void reads_weights_where_they_lie(void **state)
     static const struct {
         const char *type, *cc;
         double tolerance;
-    } types[] = {{"float32", "gcc", 1e-5}, {"float16", "clang", 2e-3}, {"int8", "gcc", 5e-2}};
+    } types[] = {{"float32", "gcc", 1e-5 /* the program's may be by matrix tiles */},
+                 {"float16", "clang", 2e-3},
+                 {"int8", "gcc", 5e-2}};
     begin_photos();
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         char arguments[1500];

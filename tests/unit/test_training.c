@@ -171,7 +171,7 @@ static void says_what_it_cannot_write(void **state)
 static void sample_is_current(void **state)
 {
     (void)state;
-    assert_int_equal(shell("%s specs/tiny.yaml --emit=c -o %s/sample", amdimc_path(), folder), 0);
+    assert_int_equal(shell("%s specs/tiny.yaml --threads 2 --emit=c -o %s/sample", amdimc_path(), folder), 0);
     if (getenv("BLESS"))
         assert_int_equal(shell("cp %s/sample/tiny.c generated/tiny/tiny.c", folder), 0);
     if (shell("cmp %s/sample/tiny.c generated/tiny/tiny.c", folder))
