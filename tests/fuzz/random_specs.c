@@ -174,7 +174,8 @@ static const char *budget_of(const Trial *t, const char *kernel, uint64_t seed)
     int chunk = 1 + noise_below(&state, n->images);
     while (n->images % chunk)
         chunk--;
-    const Program *p = compile_schedule(t->l.arena, n, &(Choices){.forced = kernel}, (Schedule){chunk, RECOMPUTE_BUDGET});
+    const Program *p =
+        compile_schedule(t->l.arena, n, &(Choices){.forced = kernel}, (Schedule){chunk, RECOMPUTE_BUDGET});
     return arena_printf(t->l.arena, "%zuKiB", p->peak.total / 1024 + 1);
 }
 
