@@ -111,7 +111,7 @@ static void ours_grad_w(const Shape *s)
 #if MATRIX_TILES
     conv_grad_w_tiles(s->c, &j, s->scratch, 1, 1, 0);
 #else
-    for (int part = 0; part < GRAD_W_PARTS(s->c, THREADS); part++)
+    for (int part = 0; part < grad_w_parts(s->c, THREADS); part++)
         conv_grad_w_part(s->c, &j, s->scratch, THREADS, part);
 #endif
 }

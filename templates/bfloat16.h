@@ -384,7 +384,7 @@ INLINE ConvGradWJob grad_w_of(const Bfloat16ConvGradWJob *j)
 #define BFLOAT16_CONV_GRAD_W_DIRECT(name, shape, threads)                                                    \
     FUNCTION_OF_A_ROUND(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);    \
                         conv_grad_w_part(s, &f, amdim_scratch(j->pool, worker), threads, part),              \
-                        GRAD_W_PARTS(shape, threads))
+                        grad_w_parts(shape, threads))
 #define BFLOAT16_CONV_GRAD_W_DIRECT_SLICED(name, shape, slices)                                              \
     FUNCTION_OF_ROUNDS(name, Bfloat16ConvGradWJob, dw, Conv, shape, const ConvGradWJob f = grad_w_of(j);     \
                        conv_grad_w_slice(s, &f, amdim_scratch(j->pool, worker), part, slices), slices,       \

@@ -108,11 +108,11 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 
 typedef float *ConvGradWFunction(AmdimPool *pool, ConvGradWJob job);
 
-/* In one order; a part is a block of dw. */
+/* In one order; a part is a block of dw, of which there are enough for so many threads. */
 #define CONV_GRAD_W_DIRECT(name, shape, threads)                                                             \
     FUNCTION_OF_A_ROUND(name, ConvGradWJob, dw, Conv, shape,                                                 \
                         conv_grad_w_part(s, j, amdim_scratch(j->pool, worker), threads, part),               \
-                        GRAD_W_PARTS(shape, threads))
+                        grad_w_parts(shape, threads))
 
 /* Over `slices` slices of the images first, which then add up in their order. */
 #define CONV_GRAD_W_DIRECT_SLICED(name, shape, slices)                                                       \

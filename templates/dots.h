@@ -429,7 +429,7 @@ SHARED void dots_grad_w(Conv c, const Bfloat16ConvGradWJob *j, float *scratch, G
     FUNCTION_OF_A_ROUND(                                                                                     \
         name, Bfloat16ConvGradWJob, dw, Conv, shape,                                                         \
         dots_grad_w(s, j, amdim_scratch(j->pool, worker), grad_w_part(s, j->dw, j->more, threads, part)),    \
-        GRAD_W_PARTS(shape, threads))
+        grad_w_parts(shape, threads))
 #define BFLOAT16_CONV_GRAD_W_DOTS_SLICED(name, shape, slices)                                                \
     FUNCTION_OF_ROUNDS(                                                                                      \
         name, Bfloat16ConvGradWJob, dw, Conv, shape,                                                         \

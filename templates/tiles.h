@@ -562,7 +562,7 @@ INLINE Vec gather_numbers(Conv from, const Activation *patch_of, int step)
 #endif
 
 /* Where a whole step lies. What lies in one piece the processor prefetches by itself, but not the next rows
- * of patches: of these it asks for the first step, where some go together. */
+ * of patches: of these the first step is prefetched, where some go together. */
 INLINE const void *whole_step(bool of_map, Conv from, const Splitting *s, int row, int step)
 {
     if (is_pointwise(from))

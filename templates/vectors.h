@@ -322,8 +322,8 @@ SHARED void conv_grad_x_part(Conv c, const ConvGradXJob *j, float *scratch, int 
 
 /* ---- the gradient of a weight ---- */
 
-/* What is asked for while a tile is summed, which will be read soon: a place for each pixel, `step` bytes
- * apart. Every `pixels` of them begin anew, `apart` bytes from where those before began. */
+/* What is prefetched while a tile is summed: a place for each pixel, `step` bytes apart. Every `pixels` of
+ * them begin anew, `apart` bytes from where those before began. */
 typedef struct {
     const char *from;
     ptrdiff_t step, apart;
@@ -332,8 +332,8 @@ typedef struct {
 
 /* Sums over `pixels` of products of x at x + at[i], `rows` of its floats, and dy, packed (pixels, PANEL): to
  * `width` columns of rows of dw, `columns` apart, which are overwritten by the `first`, else added to.
- * Meanwhile the line behind x + at_next[i] is asked for. Without `at`, pixels are `step` floats apart in x,
- * `dy_step` in dy, and what is asked for is `ahead`. */
+ * Meanwhile the line behind x + at_next[i] is prefetched. Without `at`, pixels are `step` floats apart in x
+ * and `dy_step` in dy, and what is prefetched is `ahead`. */
 typedef struct {
     const float *x, *dy;
     const size_t *at, *at_next;
@@ -390,17 +390,16 @@ INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
     const int last = t->rows - 1;
     tile_begin(sum);
     const float *x = t->x;
-    const char *soon = (const char *)(stepped ? (const void *)t->ahead.from : t->x);
-    const int run = stepped ? t->ahead.pixels : t->pixels;
-    ROLLED for (int first = 0; first < t->pixels; first += run, soon += t->ahead.apart)
+    const char *piece_ahead = t->ahead.from;
+    ROLLED for (int first = 0; first < t->pixels; first += t->ahead.pixels, piece_ahead += t->ahead.apart)
     {
-        const char *ask = soon;
-        ROLLED for (int i = first; i < MIN_OF(first + run, t->pixels);
+        const char *ahead = piece_ahead;
+        ROLLED for (int i = first; i < MIN_OF(first + t->ahead.pixels, t->pixels);
                     i++, dy += stepped ? t->dy_step : PANEL)
         {
             const float *a = stepped ? x : t->x + t->at[i];
             Vec b[VECTORS];
-            __builtin_prefetch(stepped ? (const void *)ask : t->x + t->at_next[i] + LINE);
+            __builtin_prefetch(stepped ? (const void *)ahead : t->x + t->at_next[i] + LINE);
             UNROLL for (int v = 0; v < VECTORS; v++) b[v] = load(dy + v * LANES);
             UNROLL for (int r = 0; r < ROWS; r++) if (r < height)
             {
@@ -408,7 +407,7 @@ INLINE void grad_w_tile(int height, bool stepped, const GradWTile *t)
                 UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += left * b[v];
             }
             x += t->step;
-            ask += t->ahead.step;
+            ahead += t->ahead.step;
         }
     }
     grad_w_end(height, sum, t);
@@ -559,6 +558,7 @@ SHARED void grad_w_in_place(Conv c, const ConvGradWJob *j, float *scratch, GradW
             GradWTile t = {.dy = dy,
                            .at = at[turn],
                            .at_next = at[1 - turn],
+                           .ahead = {.from = (const char *)j->x, .pixels = pixels},
                            .pixels = pixels,
                            .width = MIN_OF(PANEL, c.out - column),
                            .columns = c.out,
@@ -576,8 +576,11 @@ SHARED void grad_w_in_place(Conv c, const ConvGradWJob *j, float *scratch, GradW
     }
 }
 
-/* Of a whole dw. */
-#define GRAD_W_TILES(c) ((c).kernel * CEIL_DIV((c).kernel * (c).in, ROWS))
+/* Of a whole dw, one panel wide. */
+INLINE int grad_w_tiles(Conv c)
+{
+    return c.kernel * CEIL_DIV(c.kernel * c.in, ROWS);
+}
 
 /* Whether a panel of dy is packed for the tiles of a group: few read its rows sooner where they lie, unless
  * these are so long that they push each other out of the L1. */
@@ -587,29 +590,29 @@ INLINE bool packs_dy(Conv c, int width, int tiles)
     return MAPS_ARE_BFLOAT16 || width < PANEL || tiles > FEW_TILES || c.out > LONG_ROW;
 }
 
-/* Memory that some tiles, one after the other, ask for. */
+/* Memory that some tiles prefetch, one after the other. */
 typedef struct {
     Ahead ahead; /* the first's */
     int tiles;
 } Stream;
 
-enum { PIECES = 4, PIECE_PIXELS = SUM_BLOCK / PIECES }; /* that a tile asks for */
+enum { PIECES = 4, PIECE_PIXELS = SUM_BLOCK / PIECES }; /* of a tile's share, and pixels meanwhile */
 
-/* Bytes in a row, in even shares. */
+/* Contiguous bytes, in even shares. */
 INLINE Stream stream_of_bytes(const void *from, ptrdiff_t bytes, int tiles)
 {
     const ptrdiff_t step = CEIL_DIV(bytes, (ptrdiff_t)tiles * SUM_BLOCK);
     return (Stream){{from, step, step * PIECE_PIXELS, PIECE_PIXELS}, tiles};
 }
 
-/* Rows of so many bytes, a piece each; as many as the tiles can ask for. */
+/* Rows of so many bytes, a piece each; as many as the tiles have pieces. */
 INLINE Stream stream_of_rows(const void *from, int rows, ptrdiff_t bytes, ptrdiff_t apart, int tiles)
 {
     return (Stream){{from, CEIL_DIV(bytes, PIECE_PIXELS), apart, PIECE_PIXELS},
                     MIN_OF(CEIL_DIV(rows, PIECES), tiles)};
 }
 
-/* That of tile `tile`; from the last on, it again. */
+/* The share of tile `tile`; of those behind the last, the last's again. */
 INLINE Ahead ahead_of_tile(Stream s, int tile)
 {
     s.ahead.from += MIN_OF(tile, s.tiles - 1) * PIECES * s.ahead.apart;
@@ -619,7 +622,7 @@ INLINE Ahead ahead_of_tile(Stream s, int tile)
 /* What a block of dw reads of x, and of dy, for `pixels` pixels from `first` on. */
 INLINE Stream stream_of_x(Conv c, const ConvGradWJob *j, GradWBlock b, int first, int pixels, int tiles)
 {
-    const int run = c.kernel * c.in, all = GRAD_W_TILES(c), row = grad_w_row(run, b.tile0, all);
+    const int run = c.kernel * c.in, all = grad_w_tiles(c), row = grad_w_row(run, b.tile0, all);
     const ptrdiff_t size = j->x_is_map ? sizeof(Activation) : sizeof(float);
     const size_t from = patch(c, first),
                  to = patch(c, first + pixels - 1) + (size_t)(c.kernel - 1) * c.side * c.in + run;
@@ -641,8 +644,8 @@ INLINE Stream stream_of_dy(Conv c, const ConvGradWJob *j, GradWBlock b, int firs
 }
 
 /* The same where several panels of dy meet rows of x: these are copied, some tiles' at a time. What the next
- * block of pixels is copied from is asked for meanwhile, evenly: in bursts it holds up the tiles, and where
- * the copies alone ask for it, they wait for memory. */
+ * block of pixels is copied from is prefetched meanwhile, evenly, of x by the first half of the tiles, then
+ * of dy: in bursts it would hold up the tiles, and without it the copies wait for memory. */
 SHARED void grad_w_copied(Conv c, const ConvGradWJob *j, float *scratch, GradWBlock b)
 {
     const int run = c.kernel * c.in, tiles = (b.tile1 - b.tile0) * (b.panel1 - b.panel0),
@@ -709,23 +712,32 @@ INLINE void grad_w_block(Conv c, const ConvGradWJob *j, float *scratch, GradWBlo
 /* How the work is cut: into blocks of dw; or into slices of the images, each with a whole dw of its own.
  * Where rows are copied, every column meets them, and there are as many even pieces of rows, of a group at
  * most, as busy all `threads`. */
-#define GRAD_W_PANEL_CUTS(c, threads)                                                                        \
-    (COPIES_ROWS && GRAD_W_TILES(c) >= (threads) ? 1 : MIN_OF(PANELS((c).out), 4))
-#define GRAD_W_TILE_CUTS(c, threads)                                                                         \
-    MIN_OF(GRAD_W_TILES(c), COPIES_ROWS                                                                      \
-                                ? CEIL_DIV(CEIL_DIV(GRAD_W_TILES(c), GROUP_TILES), threads) * (threads)      \
-                                : CEIL_DIV(GRAD_W_TILES(c), 24) + 1)
-#define GRAD_W_PARTS(c, threads) (GRAD_W_PANEL_CUTS(c, threads) * GRAD_W_TILE_CUTS(c, threads))
+INLINE int grad_w_panel_cuts(Conv c, int threads)
+{
+    return COPIES_ROWS && grad_w_tiles(c) >= threads ? 1 : MIN_OF(PANELS(c.out), 4);
+}
 
-/* Part `part` of GRAD_W_PARTS blocks. */
+INLINE int grad_w_tile_cuts(Conv c, int threads)
+{
+    const int tiles = grad_w_tiles(c), groups = CEIL_DIV(tiles, GROUP_TILES);
+    return MIN_OF(tiles, COPIES_ROWS ? CEIL_DIV(groups, threads) * threads : CEIL_DIV(tiles, 24) + 1);
+}
+
+INLINE int grad_w_parts(Conv c, int threads)
+{
+    return grad_w_panel_cuts(c, threads) * grad_w_tile_cuts(c, threads);
+}
+
+/* Part `part` of these. */
 INLINE GradWBlock grad_w_part(Conv c, float *dw, bool more, int threads, int part)
 {
-    const int tile_cuts = GRAD_W_TILE_CUTS(c, threads), panel_cuts = GRAD_W_PANEL_CUTS(c, threads),
-              tile_cut = part / panel_cuts, panel_cut = part % panel_cuts;
+    const int tiles = grad_w_tiles(c), tile_cuts = grad_w_tile_cuts(c, threads),
+              panel_cuts = grad_w_panel_cuts(c, threads), tile_cut = part / panel_cuts,
+              panel_cut = part % panel_cuts;
     return (GradWBlock){.dw = dw,
                         .more = more,
-                        .tile0 = piece(GRAD_W_TILES(c), tile_cut, tile_cuts),
-                        .tile1 = piece(GRAD_W_TILES(c), tile_cut + 1, tile_cuts),
+                        .tile0 = piece(tiles, tile_cut, tile_cuts),
+                        .tile1 = piece(tiles, tile_cut + 1, tile_cuts),
                         .panel0 = piece(PANELS(c.out), panel_cut, panel_cuts),
                         .panel1 = piece(PANELS(c.out), panel_cut + 1, panel_cuts),
                         .last = pixels_of(c)};
@@ -741,7 +753,7 @@ INLINE GradWBlock grad_w_slice(Conv c, float *partial, int slice, int slices)
 {
     const int area = c.out_side * c.out_side;
     return (GradWBlock){.dw = partial + (size_t)slice * (c.kernel * c.kernel * c.in) * c.out,
-                        .tile1 = GRAD_W_TILES(c),
+                        .tile1 = grad_w_tiles(c),
                         .panel1 = PANELS(c.out),
                         .first = piece(c.images, slice, slices) * area,
                         .last = piece(c.images, slice + 1, slices) * area};

@@ -34,7 +34,7 @@ int direct_grad_w_slices(const Op *op)
 
 void direct_plan_grad_w(const Graph *g, const Op *op, Plan *p)
 {
-    enum { LEAST = 2 };
+    enum { LEAST = 2 }; /* a program may be run with more threads than it is planned for */
     const int threads = (int)g->net->spec->target.threads.v;
     p->parts = threads < LEAST ? LEAST : threads;
     p->slices = is_library(g) ? 1 : direct_grad_w_slices(op); /* for one thread, slices are only memory */

@@ -45,7 +45,7 @@ static void run_grad_w(Conv c, const ConvGradWJob *j, float *scratch)
         conv_grad_w_tiles(c, j, scratch, CUTS, CUTS, part);
 #else
     const int threads = 1 + c.out % 7; /* any */
-    for (int part = 0; part < GRAD_W_PARTS(c, threads); part++)
+    for (int part = 0; part < grad_w_parts(c, threads); part++)
         conv_grad_w_part(c, j, scratch, threads, part);
 #endif
 }

@@ -65,6 +65,13 @@ static const Case cases[] = {
      "embedding: {dim: 9}\nloss: {pairs: [1-to-1]}\n"},
 };
 
+static void case_begin(Trial *t, const Case *c, uint64_t seed)
+{
+    char text[4096];
+    snprintf(text, sizeof text, "name: %s\n%s", c->name, c->text);
+    trial_begin(t, c->name, text, seed);
+}
+
 /* By vectors, as the test's own schedules are. */
 static pid_t compile_within_kib(const Trial *t, const char *kernel, long budget)
 {
@@ -120,10 +127,8 @@ static void budgets_keep_the_gradients(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
-        char text[4096];
         Trial t;
-        snprintf(text, sizeof text, "name: %s\n%s", cases[i].name, cases[i].text);
-        trial_begin(&t, cases[i].name, text, 400 + i);
+        case_begin(&t, &cases[i], 400 + i);
         const char *kernel = cases[i].kernel;
         const long unlimited = unlimited_kib(&t, kernel);
         expect_refused(&t, kernel, 1024);
@@ -155,13 +160,11 @@ static const Program *program_within(const Trial *t, long budget, bool tiles)
 }
 
 /* What matrix tiles do not fit is made by vectors, as far down as these go. */
-static void vectors_need_less_than_tiles(void **state)
+static void vectors_meet_what_tiles_do_not(void **state)
 {
     (void)state;
     Trial t;
-    char text[4096];
-    snprintf(text, sizeof text, "name: %s\n%s", cases[0].name, cases[0].text);
-    trial_begin(&t, cases[0].name, text, 500);
+    case_begin(&t, &cases[0], 500);
     bool by_tiles = false, by_vectors = false;
     for (long budget = 2 * unlimited_kib(&t, NULL);; budget -= 64) {
         const Program *p = program_within(&t, budget, true), *vectors = program_within(&t, budget, false);
@@ -178,14 +181,33 @@ static void vectors_need_less_than_tiles(void **state)
     trial_end(&t);
 }
 
+static int check_in_bfloat16(long budget)
+{
+    return shell("%s --check specs/local-dim.yaml --march sapphirerapids --precision bfloat16 --threads 1 "
+                 "--memory %ldKiB >%s 2>&1",
+                 amdimc_path(), budget, scratch_path("said"));
+}
+
+/* Here tiles need less than vectors: the least of both is named. */
+static void the_least_is_of_tiles_or_vectors(void **state)
+{
+    (void)state;
+    assert_int_equal(check_in_bfloat16(1024), 1);
+    TensorFile said = tensor_file_read(scratch_path("said"));
+    const char words[] = "needs at least ", *at = memmem(said.bytes, said.count, words, strlen(words));
+    assert_non_null(at);
+    const long least = strtol(at + strlen(words), NULL, 10);
+    free(said.bytes);
+    assert_int_equal(check_in_bfloat16(least), 0);
+    assert_int_equal(check_in_bfloat16(least - 1), 1);
+}
+
 /* By the measure that schedules are chosen by. */
 static void more_memory_is_no_slower(void **state)
 {
     (void)state;
     Trial t;
-    char text[4096];
-    snprintf(text, sizeof text, "name: %s\n%s", cases[0].name, cases[0].text);
-    trial_begin(&t, cases[0].name, text, 500);
+    case_begin(&t, &cases[0], 500);
     double cost = 0, flop = 0;
     for (long budget = unlimited_kib(&t, NULL); budget > 0; budget -= 64) {
         const Program *p = program_within(&t, budget, false);
@@ -303,7 +325,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(budgets_keep_the_gradients),
         cmocka_unit_test(more_memory_is_no_slower),
-        cmocka_unit_test(vectors_need_less_than_tiles),
+        cmocka_unit_test(vectors_meet_what_tiles_do_not),
+        cmocka_unit_test(the_least_is_of_tiles_or_vectors),
         cmocka_unit_test(chunks_skip_zeros),
         cmocka_unit_test(encoders_have_their_scratch),
         cmocka_unit_test(static_programs_take_what_is_promised),
