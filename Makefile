@@ -39,7 +39,7 @@ RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
 # The kernels by vectors that this processor has and that no program is compiled for here, whose own are wider.
 VECTORS  := $(shell grep -qsw avx512f /proc/cpuinfo && echo haswell)
-TESTS    += $(foreach march,$(VECTORS),$(patsubst %,$(BUILD)/tests/test_%-$(march),kernels winograd sparse masked))
+TESTS    += $(foreach march,$(VECTORS),$(patsubst %,$(BUILD)/tests/test_%-$(march),kernels blocked winograd sparse masked))
 # Matrix tiles of precision bfloat16x3.
 TESTS    += $(BUILD)/tests/test_tiles-x3
 # Those of python/, which need a Python with numpy.

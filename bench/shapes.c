@@ -10,6 +10,7 @@
 #include "tile_sums.h"
 #include "tiles.h"
 #else
+#include "blocked.h"
 #include "masked.h"
 #include "sparse.h"
 #include "winograd.h"
@@ -81,9 +82,24 @@ static void pack(const Shape *s)
                                   s->packed_t + tap * PANELS(c.in) * PANEL_FLOATS(c.out));
 }
 
+#if !MATRIX_TILES
+/* Rows of so many numbers are multiplied block by block, as the compiler has it. */
+static bool is_long(int depth)
+{
+    enum { LONG = 1024 };
+    return depth >= LONG;
+}
+#endif
+
 static void ours_forward(const Shape *s)
 {
     const ConvJob j = {.x = s->x, .y = s->y, .packed = s->packed};
+#if !MATRIX_TILES
+    if (is_pointwise(s->c) && is_long(s->c.in)) {
+        blocked_part(blocked_conv(s->c, &j), s->scratch, TAIL_RELU, 0, 1);
+        return;
+    }
+#endif
     conv_pixels(s->c, &j, s->scratch, TAIL_RELU, 0, s->c.images * s->c.out_side * s->c.out_side);
 }
 
@@ -96,6 +112,12 @@ static void blas_forward(const Shape *s)
 static void ours_grad_x(const Shape *s)
 {
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
+#if !MATRIX_TILES
+    if (is_pointwise(s->c) && is_long(s->c.out)) {
+        blocked_part(blocked_grad_x(s->c, &j), s->scratch, TAIL_MASK, 0, 1);
+        return;
+    }
+#endif
     conv_grad_x_part(s->c, &j, s->scratch, TAIL_MASK, 0, 1);
 }
 

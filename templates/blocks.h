@@ -45,6 +45,15 @@ enum { SCORES_ROWS = 120 };
 /* For a streamed product: the rows of one panel, or sums of as many columns. */
 #define STREAM_SCRATCH(panel) (STREAM_DEPTH * (panel))
 
+/* ---- blocks of both factors (blocked.h) ---- */
+
+/* A block's rows, a whole number of any tiles, and as much of the depth: half of a small L2, and a panel of
+ * it most of an L1. */
+enum { BLOCKED_ROWS = 96, BLOCKED_DEPTH = 384 };
+enum { BLOCKED_FEW_ROWS = 240 }; /* that are packed once */
+/* A worker's scratch: rows of the left factor, or of a panel of the right one. */
+enum { BLOCKED_SCRATCH = BLOCKED_ROWS * BLOCKED_DEPTH };
+
 /* ---- OpenBLAS (blas.h) ---- */
 
 enum { UNFOLDED = 1 << 17 }; /* of a worker's scratch for unfolded patches: at least one patch */

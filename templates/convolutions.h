@@ -35,6 +35,13 @@ typedef float *ConvFunction(AmdimPool *pool, ConvJob job);
                                      tile_piece(s.c.images *tiles_of(s), part + 1, parts)),                  \
                        parts)
 
+/* By blocks of both factors, of a 1x1 kernel or of one patch an image. */
+#define CONV_BLOCKED(name, shape, tail, parts)                                                               \
+    FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape, blocked_pack(blocked_conv(s, j), part),                \
+                       blocked_packs(blocked_conv(s, &job)),                                                 \
+                       blocked_part(blocked_conv(s, j), amdim_scratch(j->pool, worker), tail, part, parts),  \
+                       parts)
+
 /* By x's numbers that are not zero, of a 1x1 kernel. */
 #define CONV_SPARSE(name, shape, tail, parts)                                                                \
     FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape,                                                        \
@@ -71,6 +78,13 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
                        winograd_grad_x(s, j, j->dy, amdim_scratch(j->pool, worker), tail,                    \
                                        piece(s.c.images, part, parts), piece(s.c.images, part + 1, parts)),  \
                        parts)
+
+/* By blocks of both factors, of a 1x1 kernel or of one patch an image. */
+#define CONV_GRAD_X_BLOCKED(name, shape, tail, parts)                                                        \
+    FUNCTION_OF_ROUNDS(                                                                                      \
+        name, ConvGradXJob, dx, Conv, shape, blocked_pack(blocked_grad_x(s, j), part),                       \
+        blocked_packs(blocked_grad_x(s, &job)),                                                              \
+        blocked_part(blocked_grad_x(s, j), amdim_scratch(j->pool, worker), tail, part, parts), parts)
 
 /* By dy's numbers that are not zero, of a kernel as large as its stride. */
 #define CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                         \

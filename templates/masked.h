@@ -29,27 +29,6 @@ INLINE int masked_depth(int out)
 
 /* ---- four dot products ---- */
 
-typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-
-/* Of each four lanes of a and the four of b those that are named: 0 to 3 are a's, 4 to 7 are b's. */
-#define LANE(k, from)              ((k) < 4 ? (from) + (k) : LANES + (from) + (k)-4)
-#define LANES_OF(from, i, j, k, l) LANE(i, from), LANE(j, from), LANE(k, from), LANE(l, from)
-#if defined __AVX512F__
-#define OF_FOURS(a, b, ...)                                                                                  \
-    __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__),                        \
-                            LANES_OF(8, __VA_ARGS__), LANES_OF(12, __VA_ARGS__))
-#elif defined __AVX__
-#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__))
-#else
-#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
-#endif
-
-#if defined __has_builtin
-#define HAS_SHUFFLE __has_builtin(__builtin_shufflevector)
-#else
-#define HAS_SHUFFLE 0
-#endif
-
 /* Of each vector the sum of its lanes. */
 INLINE Four sums_of_lanes(const Vec v[4])
 {

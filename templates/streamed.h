@@ -49,13 +49,6 @@ SHARED void pack_rows(const StreamedJob *j, int columns, int panel, int first, i
     }
 }
 
-/* What a block of a product's depth does of the tail: the first takes the addend, the others add to what it
- * left in the result, the last does the rest. */
-INLINE int tail_of_block(int tail, bool first, bool last)
-{
-    return (first ? tail & TAIL_ADD : TAIL_ADD) | (last ? tail & ~TAIL_ADD : TAIL_NONE);
-}
-
 /* A block of the depth: of the patches' rows, which are kernel runs of kernel * in floats, `runs` whole ones,
  * or a piece of one. */
 typedef struct {

@@ -16,34 +16,100 @@ _Static_assert(ROWS % 2 == 0, "a tile is a multiple of HEIGHT_STEP high");
 
 /* ---- packing ---- */
 
-/* One panel of scale * w, w (depth, columns). */
-SHARED void pack_panel(const float *w, int depth, int columns, float scale, int panel, float *packed)
+/* `rows` rows of scale * w, `columns` floats apart, of which `width` of a panel's are there. */
+SHARED void pack_rows_of_panel(const float *w, int rows, ptrdiff_t columns, int width, float scale, float *to)
 {
-    const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
-    float *to = packed + (size_t)panel * depth * PANEL;
-    for (int k = 0; k < depth; k++, to += PANEL) {
-        const float *from = w + (size_t)k * columns + first;
+    enum { AHEAD = 12 }; /* rows; they lie too far apart for a processor to foresee */
+    for (int k = 0; k < rows; k++, to += PANEL, w += columns) {
+        for (int line = 0; line < PANEL; line += LINE)
+            __builtin_prefetch((const char *)w + sizeof(float) * (size_t)(AHEAD * columns + line));
         if (width == PANEL) {
-            UNROLL for (int v = 0; v < VECTORS; v++) store(to + v * LANES, scale * load(from + v * LANES));
+            UNROLL for (int v = 0; v < VECTORS; v++) store(to + v * LANES, scale * load(w + v * LANES));
             continue;
         }
         memset(to, 0, sizeof(float) * PANEL);
-        SCALAR for (int j = 0; j < width; j++) to[j] = scale * from[j];
+        SCALAR for (int j = 0; j < width; j++) to[j] = scale * w[j];
     }
 }
 
+/* One panel of scale * w, w (depth, columns). */
+INLINE void pack_panel(const float *w, int depth, int columns, float scale, int panel, float *packed)
+{
+    const int first = panel * PANEL;
+    pack_rows_of_panel(w + first, depth, columns, MIN_OF(PANEL, columns - first), scale,
+                       packed + (size_t)panel * depth * PANEL);
+}
+
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Of each four lanes of a and the four of b those that are named: 0 to 3 are a's, 4 to 7 are b's. */
+#define LANE(k, from)              ((k) < 4 ? (from) + (k) : LANES + (from) + (k)-4)
+#define LANES_OF(from, i, j, k, l) LANE(i, from), LANE(j, from), LANE(k, from), LANE(l, from)
+#if defined __AVX512F__
+#define OF_FOURS(a, b, ...)                                                                                  \
+    __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__),                        \
+                            LANES_OF(8, __VA_ARGS__), LANES_OF(12, __VA_ARGS__))
+#elif defined __AVX__
+#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__))
+#else
+#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
+#endif
+
+#if defined __has_builtin
+#define HAS_SHUFFLE (HAS_VECTORS && __has_builtin(__builtin_shufflevector))
+#else
+#define HAS_SHUFFLE 0
+#endif
+
+/* Four rows of w, `apart` floats apart, a vector of each, as columns: column i of them to `to` + i * PANEL.
+ */
+INLINE void store_columns(const float *w, ptrdiff_t apart, float scale, float *to)
+{
+#if HAS_SHUFFLE
+    Vec row[4];
+    UNROLL for (int i = 0; i < 4; i++) row[i] = scale * load(w + i * apart);
+    const Vec low_01 = OF_FOURS(row[0], row[1], 0, 4, 1, 5), high_01 = OF_FOURS(row[0], row[1], 2, 6, 3, 7),
+              low_23 = OF_FOURS(row[2], row[3], 0, 4, 1, 5), high_23 = OF_FOURS(row[2], row[3], 2, 6, 3, 7);
+    const Vec column[4] = {OF_FOURS(low_01, low_23, 0, 1, 4, 5), OF_FOURS(low_01, low_23, 2, 3, 6, 7),
+                           OF_FOURS(high_01, high_23, 0, 1, 4, 5), OF_FOURS(high_01, high_23, 2, 3, 6, 7)};
+    UNROLL for (int four = 0; four < LANES / 4; four++) UNROLL for (int i = 0; i < 4; i++) *
+        (Four *)(to + (four * 4 + i) * PANEL) = ((const Four *)&column[i])[four];
+#else
+    for (int i = 0; i < LANES; i++)
+        for (int row = 0; row < 4; row++)
+            to[i * PANEL + row] = scale * w[row * apart + i];
+#endif
+}
+
+/* `rows` rows of scale * transposed w, whose own rows are `depth` floats apart. */
+SHARED void pack_columns_of_panel(const float *w, int rows, ptrdiff_t depth, int width, float scale,
+                                  float *to)
+{
+    enum { FOUR = 4 };
+    if (width < PANEL)
+        memset(to, 0, sizeof(float) * (size_t)rows * PANEL);
+    for (int block = 0; block < rows; block += LINE) /* so that no line is read twice */
+        for (int j = 0; j < width; j += FOUR) {
+            const float *from = w + j * depth + block;
+            float *const at = to + block * PANEL + j;
+            const int end = MIN_OF(rows - block, LINE), left = MIN_OF(width - j, FOUR);
+            if (left == FOUR && end == LINE) {
+                ROLLED for (int k = 0; k < LINE; k += LANES)
+                    store_columns(from + k, depth, scale, at + k * PANEL);
+                continue;
+            }
+            SCALAR for (int i = 0; i < left; i++, from += depth) SCALAR for (int k = 0; k < end; k++)
+                at[k * PANEL + i] = scale * from[k];
+        }
+}
+
 /* One panel of scale * transposed w, w (columns, depth). */
-SHARED void pack_panel_transposed(const float *w, int depth, int columns, float scale, int panel,
+INLINE void pack_panel_transposed(const float *w, int depth, int columns, float scale, int panel,
                                   float *packed)
 {
-    const int first = panel * PANEL, width = MIN_OF(PANEL, columns - first);
-    float *to = packed + (size_t)panel * depth * PANEL;
-    if (width < PANEL)
-        memset(to, 0, sizeof(float) * (size_t)depth * PANEL);
-    for (int block = 0; block < depth; block += LINE) /* so that no line is read twice */
-        for (int j = 0; j < width; j++)
-            for (int k = block; k < MIN_OF(block + LINE, depth); k++)
-                to[(size_t)k * PANEL + j] = scale * w[(size_t)(first + j) * depth + k];
+    const int first = panel * PANEL;
+    pack_columns_of_panel(w + (size_t)first * depth, depth, depth, MIN_OF(PANEL, columns - first), scale,
+                          packed + (size_t)panel * depth * PANEL);
 }
 
 /* ---- the tile ---- */
@@ -147,6 +213,13 @@ SHARED void tile_of_rows(int tail, const float *first, ptrdiff_t a_stride, int d
     tile_begin(sum);
     tile_multiply(sum, a, depth, panel, t->ahead);
     tile_store(tail, sum, t);
+}
+
+/* What a block of a product's depth does of the tail: the first takes the addend, the others add to what it
+ * left in the result, the last does the rest. */
+INLINE int tail_of_block(int tail, bool first, bool last)
+{
+    return (first ? tail & TAIL_ADD : TAIL_ADD) | (last ? tail & ~TAIL_ADD : TAIL_NONE);
 }
 
 /* A tile of a convolution: row r is the patch at x + at[r], `runs` runs of `length` floats that lie `jump`

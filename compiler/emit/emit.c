@@ -29,8 +29,8 @@ static bool includes(const Program *p, const char *template_name)
 /* Of the headers that kernels name, those that this program's do. Before what is made of their products. */
 static void emit_includes(Emit *e)
 {
-    static const char *const all[] = {"vectors.h", "tiles.h", "tile_sums.h", "winograd.h", "sparse.h",
-                                      "masked.h",  "blas.h",  "mixture.h",   "shares.h"};
+    static const char *const all[] = {"vectors.h", "blocked.h", "tiles.h", "tile_sums.h", "winograd.h",
+                                      "sparse.h",  "masked.h",  "blas.h",  "mixture.h",   "shares.h"};
     const Program *p = e->program;
     fprintf(e->out, "#define MATRIX_TILES %d /* %s */\n", p->net->spec->target.tiles,
             p->net->spec->target.tiles ? "products are made by the processor's unit for them"
