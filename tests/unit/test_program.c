@@ -159,6 +159,15 @@ static const Case cases[] = {
      "  - residual: {out: 80, kernel: 2}\n"
      "embedding: {dim: 48}\nloss: {pairs: [1-to-2, 2-to-4, 4-to-11]}\n",
      THOROUGH},
+    {"in-blocks", "blocked",
+     "input: {size: 9}\nbatch: 6\n"
+     "encoder:\n"
+     "  - conv: {out: 32, kernel: 3}\n"
+     "  - residual: {out: 64, kernel: 1, batchnorm: true}\n"
+     "  - residual: {out: 96, kernel: 3, stride: 2}\n"
+     "  - residual: {out: 416, kernel: 3}\n"
+     "embedding: {dim: 64}\nloss: {pairs: [1-to-3, 3-to-7]}\n",
+     QUICK},
 };
 
 /* Channels and pixels such that products skip zeros: forward by a convolution's result and by hidden layers;
