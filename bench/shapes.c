@@ -83,11 +83,11 @@ static void pack(const Shape *s)
 }
 
 #if !MATRIX_TILES
-/* Rows of so many numbers are multiplied block by block, as the compiler has it. */
+/* Rows of so many numbers are multiplied block by block, as by the compiler where OpenBLAS does not take
+ * them. */
 static bool is_long(int depth)
 {
-    enum { LONG = 1024 };
-    return depth >= LONG;
+    return depth >= BLOCKED_LONG_ROW;
 }
 #endif
 

@@ -45,7 +45,7 @@ static const char usage[] =
     "  --scale d           with --emit=onnx, phi_d instead of f_1\n"
     "  --products NAME     fastest; to measure against, every product by one kernel where that can: "
     "openblas,\n"
-    "                      winograd, sparse, masked, tiles, dots or direct\n"
+    "                      winograd, sparse, masked, blocked, tiles, dots or direct\n"
     "  -q, --quiet         nothing but errors and notes\n"
     "  --completion bash   what completes amdimc's command lines: eval \"$(amdimc --completion bash)\"\n"
     "  -h, --help, --version\n"
@@ -99,8 +99,8 @@ static int parse_explain(Command *c, const char *how)
 
 static int parse_products(Command *c, const char *name)
 {
-    static const char *const names[] = {"fastest", "openblas", "winograd", "sparse",
-                                        "masked",  "tiles",    "dots",     "direct"};
+    static const char *const names[] = {"fastest", "openblas", "winograd", "sparse", "masked",
+                                        "blocked", "tiles",    "dots",     "direct"};
     const int chosen =
         kernel_is_known(name) ? 1 : option_word("amdimc", "--products=", name, names, COUNT(names));
     c->choices.forced = chosen > 0 ? name : NULL;

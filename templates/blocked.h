@@ -13,8 +13,11 @@
 
 #include "vectors.h"
 
+/* Of the depth, in a block. */
+enum { DEPTH_AT_ONCE = MIN_OF((int)BLOCKED_DEPTH, BLOCKED_PANEL_FLOATS / PANEL) };
+
 _Static_assert(BLOCKED_ROWS % ROWS == 0, "a block is a whole number of tiles");
-_Static_assert((int)BLOCKED_SCRATCH >= (int)BLOCKED_DEPTH * (int)PANEL, "scratch is planned for a panel too");
+_Static_assert(MAX_ROWS % ROWS == 0, "memory is planned for few rows in the tallest tiles");
 
 /* y (rows, columns) = tail(x (rows, depth) * weight), the weight (depth, columns), or transposed. */
 typedef struct {
@@ -51,11 +54,6 @@ INLINE Blocked blocked_grad_x(Conv c, const ConvGradXJob *j)
                      .transposed = true};
 }
 
-INLINE bool has_few_rows(int rows)
-{
-    return rows <= BLOCKED_FEW_ROWS;
-}
-
 /* ---- packing ---- */
 
 /* Rows [first, last) of x, `depth` floats from `k` on, as tiles (depth, ROWS); missing rows are the last. */
@@ -80,9 +78,9 @@ SHARED void pack_of_panel(const Blocked *b, int panel, int k, int depth, float *
 }
 
 /* Parts of what is packed once, a tile of the rows or a panel. */
-INLINE int blocked_packs(Blocked b)
+INLINE int blocked_packs(int rows, int columns)
 {
-    return has_few_rows(b.rows) ? CEIL_DIV(b.rows, ROWS) : PANELS(b.columns);
+    return has_few_rows(rows) ? CEIL_DIV(rows, ROWS) : PANELS(columns);
 }
 
 INLINE void blocked_pack(Blocked b, int part)
@@ -127,16 +125,16 @@ typedef struct {
     int first, last, k, depth;
 } RowBlock;
 
-/* A block by a panel of as much of the depth. Its tiles prefetch even shares of what lies behind `next`, the
- * panel that comes after it. */
+/* A block by a panel of as much of the depth. Its tiles prefetch even shares of the `next` panel, if there is
+ * one: that of many rows lies packed behind it. */
 SHARED void block_by_panel(const Blocked *b, int tail, const RowBlock *block, int panel, const float *packed,
                            const float *next)
 {
     const int now = tail_of_block(tail, block->k == 0, block->k + block->depth == b->depth);
     const float *const addend = block->k == 0 ? b->addend : b->y, *x = block->x;
-    const ptrdiff_t step =
-        (ptrdiff_t)sizeof(float) * CEIL_DIV((int)PANEL, CEIL_DIV(block->last - block->first, ROWS));
-    const char *ahead = (const char *)next;
+    const int tiles = CEIL_DIV(block->last - block->first, ROWS);
+    const ptrdiff_t step = next ? (ptrdiff_t)sizeof(float) * CEIL_DIV((int)PANEL, tiles) : 0;
+    const char *ahead = (const char *)(next ? next : packed);
     ROLLED for (int row = block->first; row < block->last;
                 row += ROWS, x += block->tile_step, ahead += step * block->depth)
     {
@@ -156,28 +154,30 @@ SHARED void block_by_panel(const Blocked *b, int tail, const RowBlock *block, in
 SHARED void blocked_columns(const Blocked *b, float *scratch, int tail, int first, int last)
 {
     RowBlock block = {.tile_step = (ptrdiff_t)b->depth * ROWS, .last = b->rows};
-    ROLLED for (; block.k < b->depth; block.k += BLOCKED_DEPTH)
+    ROLLED for (; block.k < b->depth; block.k += DEPTH_AT_ONCE)
     {
         block.x = b->packed + (ptrdiff_t)block.k * ROWS;
-        block.depth = MIN_OF(BLOCKED_DEPTH, b->depth - block.k);
+        block.depth = MIN_OF(DEPTH_AT_ONCE, b->depth - block.k);
         ROLLED for (int panel = first; panel < last; panel++)
         {
             pack_of_panel(b, panel, block.k, block.depth, scratch);
-            block_by_panel(b, tail, &block, panel, scratch, scratch);
+            block_by_panel(b, tail, &block, panel, scratch, NULL);
         }
     }
 }
 
-/* Rows [first, last) of many, a block after the other. */
+/* Rows [first, last) of many, in even blocks. */
 SHARED void blocked_rows(const Blocked *b, float *scratch, int tail, int first, int last)
 {
+    const int rows = last - first, blocks = CEIL_DIV(rows, BLOCKED_ROWS);
     RowBlock block = {.x = scratch};
-    ROLLED for (block.first = first; block.first < last; block.first = block.last)
+    ROLLED for (int i = 0; i < blocks; i++)
     {
-        block.last = MIN_OF(block.first + BLOCKED_ROWS, last);
-        ROLLED for (block.k = 0; block.k < b->depth; block.k += BLOCKED_DEPTH)
+        block.first = first + tile_piece(rows, i, blocks);
+        block.last = first + tile_piece(rows, i + 1, blocks);
+        ROLLED for (block.k = 0; block.k < b->depth; block.k += DEPTH_AT_ONCE)
         {
-            block.depth = MIN_OF(BLOCKED_DEPTH, b->depth - block.k);
+            block.depth = MIN_OF(DEPTH_AT_ONCE, b->depth - block.k);
             block.tile_step = (ptrdiff_t)block.depth * ROWS;
             pack_tiles(b, block.first, block.last, block.k, block.depth, scratch);
             const float *packed = b->packed + (ptrdiff_t)block.k * PANEL;

@@ -47,12 +47,20 @@ enum { SCORES_ROWS = 120 };
 
 /* ---- blocks of both factors (blocked.h) ---- */
 
-/* A block's rows, a whole number of any tiles, and as much of the depth: half of a small L2, and a panel of
- * it most of an L1. */
-enum { BLOCKED_ROWS = 96, BLOCKED_DEPTH = 384 };
-enum { BLOCKED_FEW_ROWS = 240 }; /* that are packed once */
-/* A worker's scratch: rows of the left factor, or of a panel of the right one. */
+enum {
+    BLOCKED_ROWS = 96,           /* of a block of many rows, a whole number of any tiles */
+    BLOCKED_DEPTH = 384,         /* of a block, at most: half of a small L2 */
+    BLOCKED_PANEL_FLOATS = 6144, /* of a panel of as much of the depth, three quarters of a small L1 */
+    BLOCKED_FEW_ROWS = 240,      /* that are all packed once, as one block */
+    BLOCKED_LONG_ROW = 1024, /* of the left factor: so many numbers are read sooner when they are packed */
+};
+/* A worker's scratch: of many rows a block, of few a panel. */
 enum { BLOCKED_SCRATCH = BLOCKED_ROWS * BLOCKED_DEPTH };
+
+static inline int has_few_rows(int rows)
+{
+    return rows <= BLOCKED_FEW_ROWS;
+}
 
 /* ---- OpenBLAS (blas.h) ---- */
 

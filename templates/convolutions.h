@@ -1,11 +1,12 @@
 /* convolutions.h: the functions of fixed shape that are convolutions or their gradients. Their products are
- * made by vectors (vectors.h, sparse.h, masked.h, winograd.h), by matrix tiles (tiles.h, tile_sums.h), which
- * offer functions of the same names, or by OpenBLAS (blas.h); a program includes those that it needs.
+ * made by vectors (vectors.h, sparse.h, masked.h, winograd.h, blocked.h), by matrix tiles (tiles.h,
+ * tile_sums.h), which offer functions of the same names, or by OpenBLAS (blas.h); a program includes those
+ * that it needs.
  *
  * x (images, side, side, in) is padded where the layer pads, y is (images, out_side, out_side, out), the
  * weight (kernel*kernel*in, out). `shape` is SHAPE(images, side, in, out_side, out, kernel, stride), `tail`
  * what follows the product, `parts` how many pieces the pixels, the images or the rows of a weight are cut
- * into. A job's `packed` has room for the weight in panels, `partial` for sums of slices. */
+ * into. A job's `packed` has room for the weight in panels, or for few rows (blocked.h), `partial` for sums of slices. */
 #ifndef CONVOLUTIONS_H
 #define CONVOLUTIONS_H
 
@@ -38,7 +39,7 @@ typedef float *ConvFunction(AmdimPool *pool, ConvJob job);
 /* By blocks of both factors, of a 1x1 kernel or of one patch an image. */
 #define CONV_BLOCKED(name, shape, tail, parts)                                                               \
     FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape, blocked_pack(blocked_conv(s, j), part),                \
-                       blocked_packs(blocked_conv(s, &job)),                                                 \
+                       blocked_packs(pixels_of(s), s.out),                                                   \
                        blocked_part(blocked_conv(s, j), amdim_scratch(j->pool, worker), tail, part, parts),  \
                        parts)
 
@@ -83,7 +84,7 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 #define CONV_GRAD_X_BLOCKED(name, shape, tail, parts)                                                        \
     FUNCTION_OF_ROUNDS(                                                                                      \
         name, ConvGradXJob, dx, Conv, shape, blocked_pack(blocked_grad_x(s, j), part),                       \
-        blocked_packs(blocked_grad_x(s, &job)),                                                              \
+        blocked_packs(pixels_of(s), depth_of_patch(s)),                                                      \
         blocked_part(blocked_grad_x(s, j), amdim_scratch(j->pool, worker), tail, part, parts), parts)
 
 /* By dy's numbers that are not zero, of a kernel as large as its stride. */

@@ -508,7 +508,7 @@ INLINE int depth_of_patch(Conv c)
 
 typedef struct {
     const float *dy, *weight, *addend, *mask;
-    float *dx, *packed; /* packed[tap][panel]: each tap's weights transposed, in panels */
+    float *dx, *packed; /* packed[tap][panel]: each tap's weights transposed, in panels; or dy (blocked.h) */
     AmdimPool *pool;
 } ConvGradXJob;
 

@@ -288,19 +288,6 @@ INLINE void conv_streamed(Conv c, const StreamedJob *j, float *scratch, int tail
     FUNCTION_OF_A_ROUND(name, ConvGradXJob, dx, Conv, shape,                                                 \
                         conv_grad_x_streamed(s, j, amdim_scratch(j->pool, worker), tail), 1)
 
-/* Numbers [first, first + depth) of y's channels, of panel `panel` of a tap's channels of x. */
-SHARED void pack_transposed_rows(Conv c, const float *weight, int tap, int panel, int first, int depth,
-                                 float *to)
-{
-    const int column = panel * PANEL, width = MIN_OF(PANEL, c.in - column);
-    memset(to, 0, sizeof(float) * (size_t)depth * PANEL);
-    SCALAR for (int i = 0; i < width; i++)
-    {
-        const float *from = weight + ((size_t)tap * c.in + column + i) * c.out + first;
-        SCALAR for (int k = 0; k < depth; k++) to[k * PANEL + i] = from[k];
-    }
-}
-
 /* A block of the depth, of a 1x1 kernel: every pixel's share of a panel of dx. */
 INLINE void grad_x_block(Conv c, const ConvGradXJob *j, int tail, int panel, bool first, int from, int depth,
                          const float *packed)
@@ -346,7 +333,8 @@ SHARED void conv_grad_x_streamed(Conv c, const ConvGradXJob *j, float *scratch, 
             ROLLED for (int k = 0; k < c.out; k += STREAM_DEPTH)
     {
         const int depth = MIN_OF(STREAM_DEPTH, c.out - k);
-        pack_transposed_rows(c, j->weight, tap, panel, k, depth, scratch);
+        pack_columns_of_panel(j->weight + ((size_t)tap * c.in + panel * PANEL) * c.out + k, depth, c.out,
+                              MIN_OF(PANEL, c.in - panel * PANEL), 1, scratch);
         if (overlaps)
             grad_x_tap_block(c, j, tap, panel, k, depth, scratch);
         else

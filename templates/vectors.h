@@ -22,7 +22,7 @@ SHARED void pack_rows_of_panel(const float *w, int rows, ptrdiff_t columns, int 
     enum { AHEAD = 12 }; /* rows; they lie too far apart for a processor to foresee */
     for (int k = 0; k < rows; k++, to += PANEL, w += columns) {
         for (int line = 0; line < PANEL; line += LINE)
-            __builtin_prefetch((const char *)w + sizeof(float) * (size_t)(AHEAD * columns + line));
+            __builtin_prefetch(w + AHEAD * columns + line);
         if (width == PANEL) {
             UNROLL for (int v = 0; v < VECTORS; v++) store(to + v * LANES, scale * load(w + v * LANES));
             continue;
@@ -61,39 +61,45 @@ typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 #define HAS_SHUFFLE 0
 #endif
 
-/* Four rows of w, `apart` floats apart, a vector of each, as columns: column i of them to `to` + i * PANEL.
+enum { SQUARE = 4 }; /* rows that are transposed together, in each four lanes of a vector */
+
+/* SQUARE rows of w, `apart` floats apart, a vector of each, as columns: column i of them to `to` + i * PANEL.
  */
 INLINE void store_columns(const float *w, ptrdiff_t apart, float scale, float *to)
 {
 #if HAS_SHUFFLE
-    Vec row[4];
-    UNROLL for (int i = 0; i < 4; i++) row[i] = scale * load(w + i * apart);
+    Vec row[SQUARE];
+    UNROLL for (int i = 0; i < SQUARE; i++) row[i] = scale * load(w + i * apart);
     const Vec low_01 = OF_FOURS(row[0], row[1], 0, 4, 1, 5), high_01 = OF_FOURS(row[0], row[1], 2, 6, 3, 7),
               low_23 = OF_FOURS(row[2], row[3], 0, 4, 1, 5), high_23 = OF_FOURS(row[2], row[3], 2, 6, 3, 7);
-    const Vec column[4] = {OF_FOURS(low_01, low_23, 0, 1, 4, 5), OF_FOURS(low_01, low_23, 2, 3, 6, 7),
-                           OF_FOURS(high_01, high_23, 0, 1, 4, 5), OF_FOURS(high_01, high_23, 2, 3, 6, 7)};
-    UNROLL for (int four = 0; four < LANES / 4; four++) UNROLL for (int i = 0; i < 4; i++) *
-        (Four *)(to + (four * 4 + i) * PANEL) = ((const Four *)&column[i])[four];
+    const Vec column[SQUARE] = {OF_FOURS(low_01, low_23, 0, 1, 4, 5), OF_FOURS(low_01, low_23, 2, 3, 6, 7),
+                                OF_FOURS(high_01, high_23, 0, 1, 4, 5),
+                                OF_FOURS(high_01, high_23, 2, 3, 6, 7)};
+    UNROLL for (int four = 0; four < LANES / SQUARE; four++) UNROLL for (int i = 0; i < SQUARE; i++)
+    {
+        Four *const at = (Four *)(to + (four * SQUARE + i) * PANEL);
+        *at = ((const Four *)&column[i])[four];
+    }
 #else
     for (int i = 0; i < LANES; i++)
-        for (int row = 0; row < 4; row++)
+        for (int row = 0; row < SQUARE; row++)
             to[i * PANEL + row] = scale * w[row * apart + i];
 #endif
 }
 
-/* `rows` rows of scale * transposed w, whose own rows are `depth` floats apart. */
+/* `rows` rows of a panel of scale * transposed w, whose own rows are `depth` floats apart; `width` of them
+ * are there, zeros beyond. */
 SHARED void pack_columns_of_panel(const float *w, int rows, ptrdiff_t depth, int width, float scale,
                                   float *to)
 {
-    enum { FOUR = 4 };
     if (width < PANEL)
         memset(to, 0, sizeof(float) * (size_t)rows * PANEL);
     for (int block = 0; block < rows; block += LINE) /* so that no line is read twice */
-        for (int j = 0; j < width; j += FOUR) {
+        for (int j = 0; j < width; j += SQUARE) {
             const float *from = w + j * depth + block;
             float *const at = to + block * PANEL + j;
-            const int end = MIN_OF(rows - block, LINE), left = MIN_OF(width - j, FOUR);
-            if (left == FOUR && end == LINE) {
+            const int end = MIN_OF(rows - block, LINE), left = MIN_OF(width - j, SQUARE);
+            if (left == SQUARE && end == LINE) {
                 ROLLED for (int k = 0; k < LINE; k += LANES)
                     store_columns(from + k, depth, scale, at + k * PANEL);
                 continue;

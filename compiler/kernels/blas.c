@@ -11,13 +11,15 @@ static bool can(const Graph *g, const Op *op)
     return !strcmp(g->net->spec->target.blas.v, "openblas");
 }
 
-/* Our kernels lead wherever they were measured but on plain products by a weight that no L2 holds a
- * panel of, unless they skip zeros; there OpenBLAS's blocking pays (docs/performance-notebook.md has the
- * table). */
+/* Our kernels lead wherever they were measured but on plain products by a weight that no L2 holds a panel of,
+ * unless they skip zeros; there OpenBLAS's blocking pays (docs/performance-notebook.md has the table). Few
+ * rows are blocked.c's, where vectors make products: each part here would pack the whole weight. */
 static bool pays(const Graph *g, const Op *op)
 {
     enum { LARGE = 1 << 21 }; /* numbers of the weight */
-    return op_is_pointwise(op) && value_count(conv_operands(op).weight) >= LARGE && !sparse_operand(g, op);
+    const ConvOperands o = conv_operands(op);
+    const bool repacks = op->kind != OP_CONV_GRAD_W && !has_tiles(g) && has_few_rows((int)map_pixels(o.y));
+    return op_is_pointwise(op) && value_count(o.weight) >= LARGE && !repacks && !sparse_operand(g, op);
 }
 
 /* What a worker unfolds patches into, a block of them at a time. */

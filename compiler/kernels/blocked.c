@@ -2,51 +2,56 @@
  * for which packing a whole weight takes long, and of long ones. */
 #include "blocks.h"
 #include "kernel.h"
-#include <string.h>
 
 static const char *const templates[] = {"vectors.h", "blocked.h", NULL};
 
-static bool has_few_rows(const Value *y)
+enum { PARTS = 8 }; /* of the columns of few rows */
+
+/* The depth and the columns of the product are a weight's sides, or of a gradient of x the other way round.
+ */
+static int depth_of(const Op *op)
 {
-    return map_pixels(y) <= BLOCKED_FEW_ROWS;
+    return conv_operands(op).weight->dims[op->kind != OP_CONV];
 }
 
-/* Of floats, where patches lie one behind the other, and panels and vectors are whole. */
+static int columns_of(const Op *op)
+{
+    return conv_operands(op).weight->dims[op->kind == OP_CONV];
+}
+
+/* Of floats, where patches lie one behind the other, and panels and vectors are whole. A library, which has
+ * no room to spare, streams weights instead. */
 static bool can(const Graph *g, const Op *op)
 {
     const ConvOperands o = conv_operands(op);
-    const Value *w = o.weight;
     return !has_tiles(g) && !is_library(g) && !is_on_bfloat16(op) &&
            (op_is_pointwise(op) || (o.y->dims[1] == 1 && o.x->dims[1] == op->kernel)) &&
-           w->dims[0] % MAX_PANEL == 0 && w->dims[1] % MAX_PANEL == 0;
+           depth_of(op) % MAX_PANEL == 0 && columns_of(op) % MAX_PANEL == 0;
 }
 
-/* Few rows, whose weight is no small one; and rows of 1024 numbers, where OpenBLAS, which is as fast, is not
- * asked for (docs/performance-notebook.md). */
+/* Few rows, by no small weight and with columns for all parts, and long ones (docs/performance-notebook.md;
+ * AVX2 was measured). */
 static bool pays(const Graph *g, const Op *op)
 {
-    enum { SMALL = 1 << 16, LONG = 1024 };
+    enum { SMALL = 1 << 16 };
     const ConvOperands o = conv_operands(op);
-    const int depth = o.weight->dims[op->kind != OP_CONV];
-    if (value_count(o.weight) < SMALL || sparse_operand(g, op))
-        return false;
-    return has_few_rows(o.y) || (depth >= LONG && strcmp(g->net->spec->target.blas.v, "openblas") != 0);
+    (void)g;
+    return has_few_rows((int)map_pixels(o.y))
+               ? value_count(o.weight) >= SMALL && columns_of(op) >= PARTS * MAX_PANEL
+               : depth_of(op) >= BLOCKED_LONG_ROW;
 }
 
-/* Parts of the columns of few rows, whose depth is the weight's other side; of many, parts of the rows. */
 static void plan(const Graph *g, const Op *op, Plan *p)
 {
-    enum { PARTS = 8 };
-    const ConvOperands o = conv_operands(op);
-    const int is_back = op->kind != OP_CONV, depth = o.weight->dims[is_back],
-              columns = o.weight->dims[!is_back];
-    p->worker_floats = BLOCKED_SCRATCH;
-    if (has_few_rows(o.y)) {
-        const int panels = columns / MAX_PANEL;
+    const size_t rows = map_pixels(conv_operands(op).y);
+    if (has_few_rows((int)rows)) {
+        const int panels = columns_of(op) / MAX_PANEL;
         p->parts = panels < PARTS ? panels : PARTS;
-        p->arena_floats = next_multiple(map_pixels(o.y), MAX_ROWS) * (size_t)depth;
+        p->worker_floats = (size_t)BLOCKED_DEPTH * (size_t)panel_of(g);
+        p->arena_floats = next_multiple(rows, MAX_ROWS) * (size_t)depth_of(op);
     } else {
-        p->parts = row_parts(map_pixels(o.y), PIXEL_BLOCK);
+        p->parts = row_parts(rows, PIXEL_BLOCK);
+        p->worker_floats = BLOCKED_SCRATCH;
         p->arena_floats = packed_weight_floats(g, op);
     }
 }

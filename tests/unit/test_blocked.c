@@ -15,7 +15,7 @@
 
 static void run(const Blocked *b, const Plan *p, int tail, int parts)
 {
-    for (int part = blocked_packs(*b) - 1; part >= 0; part--)
+    for (int part = blocked_packs(b->rows, b->columns) - 1; part >= 0; part--)
         blocked_pack(*b, part);
     for (int part = parts - 1; part >= 0; part--) {
         float *scratch = new_floats(p->worker_floats);
@@ -112,44 +112,9 @@ static void gradients_of_x(void **state)
     each(check_grad_x);
 }
 
-/* Panels of a matrix and of its transposed, whole and cut at both ends. */
-static void panels_hold_the_matrix(void **state)
-{
-    (void)state;
-    static const int sizes[] = {1, 3, 16, 19, 40, 64};
-    for (size_t i = 0; i < COUNT(sizes); i++)
-        for (size_t k = 0; k < COUNT(sizes); k++) {
-            const int depth = sizes[i], columns = sizes[k], panels = PANELS(columns);
-            const size_t count = (size_t)depth * (size_t)columns,
-                         room = (size_t)(panels * PANEL_FLOATS(depth));
-            float *w = new_floats(count), *turned = new_floats(count), *packed = new_floats(room),
-                  *packed_turned = new_floats(room);
-            for (int row = 0; row < depth; row++)
-                for (int column = 0; column < columns; column++)
-                    w[row * columns + column] = turned[column * depth + row] = (float)(row * 100 + column);
-            for (int panel = 0; panel < panels; panel++) {
-                pack_panel(w, depth, columns, 2, panel, packed);
-                pack_panel_transposed(turned, depth, columns, 2, panel, packed_turned);
-            }
-            for (int row = 0; row < depth; row++)
-                for (int column = 0; column < panels * PANEL; column++) {
-                    const size_t at = (size_t)(column / PANEL * PANEL_FLOATS(depth)) + (size_t)row * PANEL +
-                                      (size_t)column % PANEL;
-                    const float want = column < columns ? 2 * w[row * columns + column] : 0;
-                    assert_float_equal(packed[at], want, 0);
-                    assert_float_equal(packed_turned[at], want, 0);
-                }
-            free(w);
-            free(turned);
-            free(packed);
-            free(packed_turned);
-        }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(panels_hold_the_matrix),
         cmocka_unit_test(forward),
         cmocka_unit_test(gradients_of_x),
     };

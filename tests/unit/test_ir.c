@@ -328,6 +328,40 @@ static void products_tap_by_tap_skip_nothing(void **state)
     }
 }
 
+/* How many products, weights' gradients aside, that kernel makes of a spec's. */
+static int made_by(const char *text, const char *kernel)
+{
+    Lowered l;
+    int count = 0;
+    lowered_begin(&l, text, PASS_PLAN);
+    for (int i = 0; i < l.step->ops; i++) {
+        const Op *op = l.step->op[i];
+        count +=
+            (op->kind == OP_CONV || op->kind == OP_CONV_GRAD_X) && !strcmp(op->plan.kernel->name, kernel);
+    }
+    lowered_end(&l);
+    return count;
+}
+
+#define WIDE(channels, target)                                                                               \
+    "name: a\ninput: {size: 8}\nbatch: 16\n"                                                                 \
+    "encoder:\n"                                                                                             \
+    "  - conv: {out: " channels ", kernel: 3, activation: none}\n"                                           \
+    "  - conv: {out: " channels ", kernel: 1, activation: none}\n"                                           \
+    "  - conv: {out: 256, kernel: 6, activation: none}\n"                                                    \
+    "embedding: {dim: 256}\nloss: {pairs: [1-to-6]}\ntarget: {march: x86-64-v3, blas: " target "}\n"
+
+/* The layer of 32 rows, the wide one with many, and the two products of the head that read it; OpenBLAS takes
+ * what is largest. */
+static void long_and_few_rows_come_in_blocks(void **state)
+{
+    (void)state;
+    assert_int_equal(made_by(WIDE("512", "openblas"), "blocked"), 2);
+    assert_int_equal(made_by(WIDE("1024", "openblas"), "blocked"), 2 + 2 + 2);
+    assert_int_equal(made_by(WIDE("2048", "none"), "blocked"), 2 + 2 + 2);
+    assert_int_equal(made_by(WIDE("2048", "openblas"), "openblas"), 2);
+}
+
 #define RESIDUAL_16(batch, out, batchnorm)                                                                   \
     "name: a\ninput: {size: 16}\nbatch: " batch "\n"                                                         \
     "encoder:\n"                                                                                             \
@@ -408,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_bias_before_a_batchnorm_has_no_gradient),
         cmocka_unit_test(products_behind_a_relu_skip_zeros),
         cmocka_unit_test(products_tap_by_tap_skip_nothing),
+        cmocka_unit_test(long_and_few_rows_come_in_blocks),
         cmocka_unit_test(gradients_behind_a_batchnorm_have_no_zeros),
         cmocka_unit_test(odd_channels_and_few_pixels_skip_nothing),
         cmocka_unit_test(every_spec_passes_every_check),
