@@ -29,16 +29,17 @@ static bool can(const Graph *g, const Op *op)
            depth_of(op) % MAX_PANEL == 0 && columns_of(op) % MAX_PANEL == 0;
 }
 
-/* Few rows, by no small weight and with columns for all parts, and long ones (docs/performance-notebook.md;
- * AVX2 was measured). */
+/* Few rows by no small weight, and long rows; by so many columns that packing the rows pays, and few rows
+ * have columns for all parts (docs/performance-notebook.md; AVX2 was measured). */
 static bool pays(const Graph *g, const Op *op)
 {
     enum { SMALL = 1 << 16 };
     const ConvOperands o = conv_operands(op);
     (void)g;
-    return has_few_rows((int)map_pixels(o.y))
-               ? value_count(o.weight) >= SMALL && columns_of(op) >= PARTS * MAX_PANEL
-               : depth_of(op) >= BLOCKED_LONG_ROW;
+    if (columns_of(op) < PARTS * MAX_PANEL)
+        return false;
+    return has_few_rows((int)map_pixels(o.y)) ? value_count(o.weight) >= SMALL
+                                              : depth_of(op) >= BLOCKED_LONG_ROW;
 }
 
 static void plan(const Graph *g, const Op *op, Plan *p)
