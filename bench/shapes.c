@@ -83,11 +83,11 @@ static void pack(const Shape *s)
 }
 
 #if !MATRIX_TILES
-/* Rows of so many numbers are multiplied block by block, as by the compiler where OpenBLAS does not take
- * them. */
-static bool is_long(int depth)
+/* Whether rows are so long that they are multiplied block by block, as by the compiler where OpenBLAS does
+ * not take them. */
+static bool is_blocked(Conv c, int depth)
 {
-    return depth >= BLOCKED_LONG_ROW;
+    return is_pointwise(c) && depth >= BLOCKED_LONG_ROW;
 }
 #endif
 
@@ -95,7 +95,7 @@ static void ours_forward(const Shape *s)
 {
     const ConvJob j = {.x = s->x, .y = s->y, .packed = s->packed};
 #if !MATRIX_TILES
-    if (is_pointwise(s->c) && is_long(s->c.in)) {
+    if (is_blocked(s->c, s->c.in)) {
         blocked_part(blocked_conv(s->c, &j), s->scratch, TAIL_RELU, 0, 1);
         return;
     }
@@ -113,7 +113,7 @@ static void ours_grad_x(const Shape *s)
 {
     const ConvGradXJob j = {.dy = s->y, .mask = s->x, .dx = s->dx, .packed = s->packed_t};
 #if !MATRIX_TILES
-    if (is_pointwise(s->c) && is_long(s->c.out)) {
+    if (is_blocked(s->c, s->c.out)) {
         blocked_part(blocked_grad_x(s->c, &j), s->scratch, TAIL_MASK, 0, 1);
         return;
     }

@@ -54,7 +54,7 @@ enum {
     BLOCKED_FEW_ROWS = 240,      /* that are all packed once, as one block */
     BLOCKED_LONG_ROW = 1024, /* of the left factor: so many numbers are read sooner when they are packed */
 };
-/* A worker's scratch: of many rows a block, of few a panel. */
+/* A worker's scratch for a block of many rows; few rows want BLOCKED_PANEL_FLOATS. */
 enum { BLOCKED_SCRATCH = BLOCKED_ROWS * BLOCKED_DEPTH };
 
 static inline int has_few_rows(int rows)

@@ -6,7 +6,8 @@
  * x (images, side, side, in) is padded where the layer pads, y is (images, out_side, out_side, out), the
  * weight (kernel*kernel*in, out). `shape` is SHAPE(images, side, in, out_side, out, kernel, stride), `tail`
  * what follows the product, `parts` how many pieces the pixels, the images or the rows of a weight are cut
- * into. A job's `packed` has room for the weight in panels, or for few rows (blocked.h), `partial` for sums of slices. */
+ * into. A job's `packed` has room for the weight in panels, or for few rows (blocked.h), `partial` for sums
+ * of slices. */
 #ifndef CONVOLUTIONS_H
 #define CONVOLUTIONS_H
 

@@ -14,9 +14,33 @@ _Static_assert(ROWS % 2 == 0, "a tile is a multiple of HEIGHT_STEP high");
 /* Floats of a packed panel. */
 #define PANEL_FLOATS(depth) ((ptrdiff_t)(depth)*PANEL)
 
+/* ---- four lanes ---- */
+
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Of each four lanes of a and the four of b those that are named: 0 to 3 are a's, 4 to 7 are b's. */
+#define LANE(k, from)              ((k) < 4 ? (from) + (k) : LANES + (from) + (k)-4)
+#define LANES_OF(from, i, j, k, l) LANE(i, from), LANE(j, from), LANE(k, from), LANE(l, from)
+#if defined __AVX512F__
+#define OF_FOURS(a, b, ...)                                                                                  \
+    __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__),                        \
+                            LANES_OF(8, __VA_ARGS__), LANES_OF(12, __VA_ARGS__))
+#elif defined __AVX__
+#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__))
+#else
+#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
+#endif
+
+#if defined __has_builtin
+#define HAS_SHUFFLE (HAS_VECTORS && __has_builtin(__builtin_shufflevector))
+#else
+#define HAS_SHUFFLE 0
+#endif
+
 /* ---- packing ---- */
 
-/* `rows` rows of scale * w, `columns` floats apart, of which `width` of a panel's are there. */
+/* `rows` rows of a panel of scale * w, which lie `columns` floats apart in it; `width` floats of each are
+ * there, zeros beyond. */
 SHARED void pack_rows_of_panel(const float *w, int rows, ptrdiff_t columns, int width, float scale, float *to)
 {
     enum { AHEAD = 12 }; /* rows; they lie too far apart for a processor to foresee */
@@ -40,66 +64,46 @@ INLINE void pack_panel(const float *w, int depth, int columns, float scale, int 
                        packed + (size_t)panel * depth * PANEL);
 }
 
-typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+enum { TRANSPOSED_ROWS = 4 }; /* together, in each four lanes of a vector */
 
-/* Of each four lanes of a and the four of b those that are named: 0 to 3 are a's, 4 to 7 are b's. */
-#define LANE(k, from)              ((k) < 4 ? (from) + (k) : LANES + (from) + (k)-4)
-#define LANES_OF(from, i, j, k, l) LANE(i, from), LANE(j, from), LANE(k, from), LANE(l, from)
-#if defined __AVX512F__
-#define OF_FOURS(a, b, ...)                                                                                  \
-    __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__),                        \
-                            LANES_OF(8, __VA_ARGS__), LANES_OF(12, __VA_ARGS__))
-#elif defined __AVX__
-#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__), LANES_OF(4, __VA_ARGS__))
-#else
-#define OF_FOURS(a, b, ...) __builtin_shufflevector(a, b, LANES_OF(0, __VA_ARGS__))
-#endif
-
-#if defined __has_builtin
-#define HAS_SHUFFLE (HAS_VECTORS && __has_builtin(__builtin_shufflevector))
-#else
-#define HAS_SHUFFLE 0
-#endif
-
-enum { SQUARE = 4 }; /* rows that are transposed together, in each four lanes of a vector */
-
-/* SQUARE rows of w, `apart` floats apart, a vector of each, as columns: column i of them to `to` + i * PANEL.
+/* TRANSPOSED_ROWS rows of w, `apart` floats apart, a vector of each, as columns: column i of them to `to` + i
+ * * PANEL.
  */
 INLINE void store_columns(const float *w, ptrdiff_t apart, float scale, float *to)
 {
 #if HAS_SHUFFLE
-    Vec row[SQUARE];
-    UNROLL for (int i = 0; i < SQUARE; i++) row[i] = scale * load(w + i * apart);
+    Vec row[TRANSPOSED_ROWS];
+    UNROLL for (int i = 0; i < TRANSPOSED_ROWS; i++) row[i] = scale * load(w + i * apart);
     const Vec low_01 = OF_FOURS(row[0], row[1], 0, 4, 1, 5), high_01 = OF_FOURS(row[0], row[1], 2, 6, 3, 7),
               low_23 = OF_FOURS(row[2], row[3], 0, 4, 1, 5), high_23 = OF_FOURS(row[2], row[3], 2, 6, 3, 7);
-    const Vec column[SQUARE] = {OF_FOURS(low_01, low_23, 0, 1, 4, 5), OF_FOURS(low_01, low_23, 2, 3, 6, 7),
-                                OF_FOURS(high_01, high_23, 0, 1, 4, 5),
-                                OF_FOURS(high_01, high_23, 2, 3, 6, 7)};
-    UNROLL for (int four = 0; four < LANES / SQUARE; four++) UNROLL for (int i = 0; i < SQUARE; i++)
+    const Vec column[TRANSPOSED_ROWS] = {
+        OF_FOURS(low_01, low_23, 0, 1, 4, 5), OF_FOURS(low_01, low_23, 2, 3, 6, 7),
+        OF_FOURS(high_01, high_23, 0, 1, 4, 5), OF_FOURS(high_01, high_23, 2, 3, 6, 7)};
+    UNROLL for (int four = 0; four < LANES / TRANSPOSED_ROWS; four++)
+        UNROLL for (int i = 0; i < TRANSPOSED_ROWS; i++)
     {
-        Four *const at = (Four *)(to + (four * SQUARE + i) * PANEL);
+        Four *const at = (Four *)(to + (four * TRANSPOSED_ROWS + i) * PANEL);
         *at = ((const Four *)&column[i])[four];
     }
 #else
     for (int i = 0; i < LANES; i++)
-        for (int row = 0; row < SQUARE; row++)
+        for (int row = 0; row < TRANSPOSED_ROWS; row++)
             to[i * PANEL + row] = scale * w[row * apart + i];
 #endif
 }
 
-/* `rows` rows of a panel of scale * transposed w, whose own rows are `depth` floats apart; `width` of them
- * are there, zeros beyond. */
+/* The same of transposed w, whose own rows lie `depth` floats apart; `width` of them are there. */
 SHARED void pack_columns_of_panel(const float *w, int rows, ptrdiff_t depth, int width, float scale,
                                   float *to)
 {
     if (width < PANEL)
         memset(to, 0, sizeof(float) * (size_t)rows * PANEL);
     for (int block = 0; block < rows; block += LINE) /* so that no line is read twice */
-        for (int j = 0; j < width; j += SQUARE) {
+        for (int j = 0; j < width; j += TRANSPOSED_ROWS) {
             const float *from = w + j * depth + block;
             float *const at = to + block * PANEL + j;
-            const int end = MIN_OF(rows - block, LINE), left = MIN_OF(width - j, SQUARE);
-            if (left == SQUARE && end == LINE) {
+            const int end = MIN_OF(rows - block, LINE), left = MIN_OF(width - j, TRANSPOSED_ROWS);
+            if (left == TRANSPOSED_ROWS && end == LINE) {
                 ROLLED for (int k = 0; k < LINE; k += LANES)
                     store_columns(from + k, depth, scale, at + k * PANEL);
                 continue;

@@ -48,7 +48,7 @@ static void plan(const Graph *g, const Op *op, Plan *p)
     if (has_few_rows((int)rows)) {
         const int panels = columns_of(op) / MAX_PANEL;
         p->parts = panels < PARTS ? panels : PARTS;
-        p->worker_floats = (size_t)BLOCKED_DEPTH * (size_t)panel_of(g);
+        p->worker_floats = BLOCKED_PANEL_FLOATS;
         p->arena_floats = next_multiple(rows, MAX_ROWS) * (size_t)depth_of(op);
     } else {
         p->parts = row_parts(rows, PIXEL_BLOCK);
