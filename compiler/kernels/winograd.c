@@ -107,7 +107,8 @@ int64_t winograd_filled_tiles(const Op *op, int images)
 static size_t grad_w_floats(Geometry g, int outputs, int parts)
 {
     const size_t rows = (size_t)ceil_div(g.depth / LINE, parts) * LINE;
-    return (size_t)square(g, outputs) * TILE_SUM_BLOCK * (rows + next_multiple((size_t)g.out, MAX_PANEL));
+    return (size_t)square(g, outputs) *
+           (TILE_SUM_BLOCK * (rows + next_multiple((size_t)g.out, MAX_PANEL)) + 2 * PLANE_GAP);
 }
 
 /* As few as threads, from 2 to 8, for each part makes the points of dy anew; from 4 on where a block of tiles
@@ -128,20 +129,20 @@ void winograd_plan(const Graph *graph, const Op *op, Plan *p)
     const Geometry g = geometry_of(op);
     const size_t points = (size_t)square(g, p->outputs);
     const int tiles = tiles_of_image(g, p->outputs);
-    p->worker_floats =
-        points * TILE_BLOCK * (size_t)(g.depth + g.out); /* of a block of tiles, of both maps */
+    p->worker_floats = points * (TILE_BLOCK * (size_t)(g.depth + g.out) +
+                                 2 * PLANE_GAP); /* of a block of tiles, of both maps */
     switch (op->kind) {
     case OP_CONV:
         p->parts = row_parts((size_t)tiles * (size_t)g.images, TILE_BLOCK);
-        p->arena_floats = points * packed_floats(graph, g.depth, g.out);
+        p->arena_floats = points * (packed_floats(graph, g.depth, g.out) + PLANE_GAP);
         break;
     case OP_CONV_GRAD_X:
         p->parts = filled_image_parts(op, g.images, tiles, winograd_filled_tiles);
-        p->arena_floats = points * packed_floats(graph, g.out, g.depth);
+        p->arena_floats = points * (packed_floats(graph, g.out, g.depth) + PLANE_GAP);
         break;
     default:
         p->parts = winograd_grad_w_parts(op, p->outputs, (int)graph->net->spec->target.threads.v);
-        p->arena_floats = points * (size_t)g.depth * (size_t)g.out;
+        p->arena_floats = points * ((size_t)g.depth * (size_t)g.out + PLANE_GAP);
         p->worker_floats = grad_w_floats(g, p->outputs, p->parts);
     }
 }
