@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 static const char synopsis[] =
-    "usage: amdimc sweep SPEC.yaml [--pairs LIST ...] [--set KEY=V1,V2 ...] --data DIR --out DIR\n"
+    "usage: amdimc sweep SPEC.yaml [--pairs LIST ...] [--set KEY=V1,V2 ...] [--data DIR] --out DIR\n"
     "                    [--epochs N] [--limit N] [--holdout SHARE] [--seeds K] [--jobs N] [--run-with "
     "COMMAND]\n";
 const char sweep_usage[] =

@@ -42,7 +42,7 @@ def explain(spec: PathLike | dict, *, compiler: PathLike | None = None, **option
 def sweep(spec: PathLike | dict, out: PathLike, *, compiler: PathLike | None = None, quiet: bool = False, **options: Any) -> dict:
     """Compiles, trains and probes every combination: `pairs=["1-to-5", "1-to-5,1-to-7"], data=..., epochs=10, seeds=3`.
 
-    Returns out/sweep.json; out/sweep.csv has a line a run, out/runs a folder each.
+    Returns out/sweep.json; out/sweep.csv has a line a run, out/NAME/seed-S is a run each.
     """
     _amdimc(spec, ["sweep"], {"out": out, **options}, compiler, quiet)
     return json.loads((Path(out) / "sweep.json").read_text(encoding="utf-8"))

@@ -64,7 +64,8 @@ typedef struct {
 
 static const OptionRow options[] = {
     {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS | CHECK, CHECK, 0, 0,
-     "CIFAR, STL-10 or IDX files, or folders of pictures (see docs/program.md); absent: built-in pictures"},
+     "CIFAR, STL-10, IDX, NumPy or tar files, or folders of pictures (docs/program.md); absent: built-in "
+     "pictures"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},
