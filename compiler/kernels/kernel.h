@@ -165,7 +165,6 @@ bool winograd_pays(const Op *op);
 int64_t winograd_filled_tiles(const Op *op, int images);
 /* The rest of the plan for tiles of p->outputs. */
 void winograd_plan(const Graph *g, const Op *op, Plan *p);
-int winograd_grad_w_parts(const Op *op, int outputs, int threads);
 size_t tiles_cells_floats(const Graph *g,
                           const Op *op); /* of a worker's scratch, for a weight's gradient by cells */
 int direct_grad_w_slices(const Op *op);  /* of the images; 1: none */

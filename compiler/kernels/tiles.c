@@ -117,6 +117,22 @@ static int cuts(int pairs)
     return blocks > least ? blocks : least;
 }
 
+/* Of a product that Winograd would make by vectors: as many as threads, from 2 to 8; from 4 on where a block
+ * of its points for two parts would be more than 1 MiB. So it was measured with AMX. */
+static int filtered_cuts(const Op *op, int outputs, int threads)
+{
+    enum { LEAST = 2, LEAST_OF_MANY = 4, MOST = 8, L2 = 1 << 18 /* floats */ };
+    const ConvOperands o = conv_operands(op);
+    const int points = outputs + op->kernel / op->stride - 1,
+              lines = op->stride * op->stride * o.x->dims[3] / LINE, most = lines < MOST ? lines : MOST;
+    int parts = threads < LEAST ? LEAST : threads;
+    const size_t channels =
+        (size_t)ceil_div(lines, parts) * LINE + next_multiple((size_t)o.y->dims[3], MAX_PANEL);
+    if (parts < LEAST_OF_MANY && (size_t)points * (size_t)points * TILE_SUM_BLOCK * channels > L2)
+        parts = (LEAST_OF_MANY + parts - 1) / parts * parts;
+    return parts < most ? parts : most;
+}
+
 /* By cells over slices of the images; cut as the other kernels cut such a product, for that was measured:
  * where Winograd would pay by rows, where zeros would be skipped over slices of the pixels; else by rows and
  * columns. */
@@ -125,7 +141,7 @@ static void plan_conv_grad_w(const Graph *g, const Op *op, Plan *p)
     const Value *dw = op->out[0], *zeros = sparse_operand(g, op);
     const int images = op->in[CONV_GRAD_W_X]->dims[0], panels = ceil_div(dw->dims[1], TILE_PAIR),
               outputs = winograd_pays(op) ? winograd_outputs(op) : 0,
-              few = outputs ? winograd_grad_w_parts(op, outputs, (int)g->net->spec->target.threads.v) : 0;
+              few = outputs ? filtered_cuts(op, outputs, (int)g->net->spec->target.threads.v) : 0;
     p->cells = has_cells(op);
     p->slices = p->cells  ? few < images ? few : images
                 : outputs ? 1

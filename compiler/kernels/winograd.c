@@ -111,16 +111,12 @@ static size_t grad_w_floats(Geometry g, int outputs, int parts)
            (TILE_SUM_BLOCK * (rows + next_multiple((size_t)g.out, MAX_PANEL)) + 2 * PLANE_GAP);
 }
 
-/* As few as threads, from 2 to 8, for each part makes the points of dy anew; from 4 on where a block of tiles
- * would not fit the L2. */
-int winograd_grad_w_parts(const Op *op, int outputs, int threads)
+/* As few as threads, from 2 to 8, for each part makes the points of dy anew. */
+static int grad_w_parts(const Op *op, int threads)
 {
-    enum { LEAST = 2, LEAST_IN_CACHE = 4, MOST = 8, L2 = 1 << 18 /* floats */ };
-    const Geometry g = geometry_of(op);
-    const int lines = g.depth / LINE, most = lines < MOST ? lines : MOST;
-    int parts = threads < LEAST ? LEAST : threads;
-    if (parts < LEAST_IN_CACHE && grad_w_floats(g, outputs, parts) > L2)
-        parts = (LEAST_IN_CACHE + parts - 1) / parts * parts;
+    enum { LEAST = 2, MOST = 8 };
+    const int lines = geometry_of(op).depth / LINE, most = lines < MOST ? lines : MOST,
+              parts = threads < LEAST ? LEAST : threads;
     return parts < most ? parts : most;
 }
 
@@ -141,7 +137,7 @@ void winograd_plan(const Graph *graph, const Op *op, Plan *p)
         p->arena_floats = points * (packed_floats(graph, g.out, g.depth) + PLANE_GAP);
         break;
     default:
-        p->parts = winograd_grad_w_parts(op, p->outputs, (int)graph->net->spec->target.threads.v);
+        p->parts = grad_w_parts(op, (int)graph->net->spec->target.threads.v);
         p->arena_floats = points * ((size_t)g.depth * (size_t)g.out + PLANE_GAP);
         p->worker_floats = grad_w_floats(g, p->outputs, p->parts);
     }
