@@ -20,8 +20,7 @@ _Static_assert(BLOCKED_ROWS % ROWS == 0, "a block is a whole number of tiles");
 _Static_assert(MAX_ROWS % ROWS == 0, "memory is planned for few rows in the tallest tiles");
 
 /* y (rows, columns) = tail(x (rows, depth) * weight), the weight (depth, columns), or transposed. What is
- * packed once: few rows of x, packed[tile][depth][ROWS], or for many the weight, packed[panel][depth][PANEL].
- */
+ * packed once: few rows of x, packed[tile][depth][ROWS], or for many the weight in panels. */
 typedef struct {
     const float *x, *weight, *bias, *addend, *mask;
     float *y, *packed;
@@ -118,8 +117,7 @@ SHARED void tile_of_packed(int tail, const float *a, int depth, const float *pan
     tile_store(tail, sum, t);
 }
 
-/* A block: rows [first, last) and the depth's [k, k + depth), in tiles from `x` on, `tile_step` floats apart.
- */
+/* A block: rows [first, last) and the depth's [k, k + depth), in tiles, `tile_step` floats apart. */
 typedef struct {
     const float *x;
     ptrdiff_t tile_step;

@@ -71,10 +71,10 @@ enum { UNFOLDED = 1 << 17 }; /* of a worker's scratch for unfolded patches: at l
 enum {
     TILE_BLOCK = 24,     /* tiles whose points are made together, in products */
     TILE_SUM_BLOCK = 64, /* and in gradients of weights */
-    /* Points lie in planes, one for each point. A transform reads or writes a line of every plane, and planes
-     * a power of two apart would share one set of the L1: each lies three lines further from the next. */
-    PLANE_GAP = 3 * LINE,
 };
+/* From one point's plane of so many floats to the next's. A transform reads or writes a line of every plane,
+ * and planes a power of two apart would share one set of the L1. */
+#define PLANE_STEP(floats) ((floats) + 3 * LINE)
 
 /* ---- sparse and masked products (sparse.h, masked.h) ---- */
 

@@ -66,9 +66,8 @@ INLINE void pack_panel(const float *w, int depth, int columns, float scale, int 
 
 enum { TRANSPOSED_ROWS = 4 }; /* together, in each four lanes of a vector */
 
-/* TRANSPOSED_ROWS rows of w, `apart` floats apart, a vector of each, as columns: column i of them to `to` + i
- * * PANEL.
- */
+/* A vector of each of TRANSPOSED_ROWS rows of w, `apart` floats apart, as columns, which lie PANEL floats
+ * apart. */
 INLINE void store_columns(const float *w, ptrdiff_t apart, float scale, float *to)
 {
 #if HAS_SHUFFLE

@@ -320,16 +320,16 @@ INLINE Place taps_of(Winograd w, const float *weight, int k)
     return place(weight + (ptrdiff_t)row * c.out, c.kernel * step, step);
 }
 
-/* From one point's plane of rows to the next's. */
-INLINE ptrdiff_t plane(int rows, int columns)
+/* From one point's packed (depth, columns) to the next's. */
+INLINE ptrdiff_t packed_step_of(int depth, int columns)
 {
-    return (ptrdiff_t)rows * columns + PLANE_GAP;
+    return PLANE_STEP(PANELS(columns) * PANEL_FLOATS(depth));
 }
 
-/* The same of packed ones. */
-INLINE ptrdiff_t packed_plane(int depth, int columns)
+/* From one point's gradient of the weight to the next's. */
+INLINE ptrdiff_t dw_step_of(const Winograd *w)
 {
-    return plane(depth, PANELS(columns) * PANEL);
+    return PLANE_STEP((ptrdiff_t)depth_of(*w) * w->c.out);
 }
 
 /* Panel `panel` of every point's (depth, out): packed[point][panel][depth][PANEL]. */
@@ -337,7 +337,7 @@ SHARED void pack_points(const Winograd *w, const float *weight, int panel, float
 {
     const int depth = depth_of(*w), side = points_of(*w), column = panel * PANEL,
               width = MIN_OF(PANEL, w->c.out - column);
-    const ptrdiff_t point_step = packed_plane(depth, w->c.out);
+    const ptrdiff_t point_step = packed_step_of(depth, w->c.out);
     ROLLED for (int k = 0; k < depth; k++)
     {
         float *to = packed + ((ptrdiff_t)panel * depth + k) * PANEL;
@@ -365,7 +365,7 @@ SHARED void pack_points_transposed(const Winograd *w, const float *weight, int p
 {
     enum { SQUARE = LANES * LANES };
     const int out = w->c.out, side = points_of(*w), taps = w->by->taps;
-    const ptrdiff_t point_step = packed_plane(out, depth_of(*w));
+    const ptrdiff_t point_step = packed_step_of(out, depth_of(*w));
     float gathered[MAX_SQUARE * SQUARE];
     ROLLED for (int i = 0; i < PANEL; i += LANES) ROLLED for (int column = 0; column < out; column += LANES)
     {
@@ -427,8 +427,9 @@ SHARED void conv_kind(const Winograd *w, const MapConvJob *j, float *scratch, in
                       int last)
 {
     const int depth = depth_of(*w), side = points_of(*w), square = side * side, out = w->c.out;
-    const ptrdiff_t v_step = plane(TILE_BLOCK, depth), m_step = plane(TILE_BLOCK, out),
-                    packed_step = packed_plane(depth, out);
+    const ptrdiff_t v_step = PLANE_STEP((ptrdiff_t)TILE_BLOCK * depth),
+                    m_step = PLANE_STEP((ptrdiff_t)TILE_BLOCK * out),
+                    packed_step = packed_step_of(depth, out);
     float *const v = scratch, *const m = scratch + square * v_step;
     ROLLED for (int block = first; block < last; block += TILE_BLOCK)
     {
@@ -473,8 +474,9 @@ SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, const Activati
                         int kind, int first, int last)
 {
     const int depth = depth_of(*w), side = points_of(*w), square = side * side, out = w->c.out;
-    const ptrdiff_t v_step = plane(TILE_BLOCK, depth), m_step = plane(TILE_BLOCK, out),
-                    packed_step = packed_plane(out, depth);
+    const ptrdiff_t v_step = PLANE_STEP((ptrdiff_t)TILE_BLOCK * depth),
+                    m_step = PLANE_STEP((ptrdiff_t)TILE_BLOCK * out),
+                    packed_step = packed_step_of(out, depth);
     float *const v = scratch, *const m = scratch + square * v_step;
     ROLLED for (int block = first; block < last; block += TILE_BLOCK)
     {
@@ -552,8 +554,9 @@ SHARED void grad_w_kind(const Winograd *w, const MapConvGradWJob *j, float *scra
 {
     const int square = square_of(*w), all = w->c.images * tiles_of_kind(*w, kind), rows = row1 - row0,
               out = w->c.out;
-    const ptrdiff_t v_step = plane(TILE_SUM_BLOCK, rows), panel_step = (ptrdiff_t)TILE_SUM_BLOCK * PANEL,
-                    m_step = plane(TILE_SUM_BLOCK, PANELS(out) * PANEL), dw_step = plane(depth_of(*w), out);
+    const ptrdiff_t v_step = PLANE_STEP((ptrdiff_t)TILE_SUM_BLOCK * rows),
+                    panel_step = (ptrdiff_t)TILE_SUM_BLOCK * PANEL,
+                    m_step = PLANE_STEP(panel_step * PANELS(out)), dw_step = dw_step_of(w);
     float *const v = scratch, *const m = scratch + square * v_step;
     ROLLED for (int block = 0; block < all; block += TILE_SUM_BLOCK)
     {
@@ -588,7 +591,7 @@ SHARED void grad_w_points(const Winograd *w, const MapConvGradWJob *j, float *sc
     ROLLED for (int kind = 0; kind < TILE_KINDS; kind++) grad_w_kind(w, j, scratch, kind, row0, row1, begun);
     for (int p = 0; p < square_of(*w); p++)
         if (!begun[p])
-            memset(j->partial + p * plane(depth_of(*w), out) + (ptrdiff_t)row0 * out, 0,
+            memset(j->partial + p * dw_step_of(w) + (ptrdiff_t)row0 * out, 0,
                    sizeof(float) * (size_t)(row1 - row0) * out);
 }
 
@@ -596,7 +599,7 @@ SHARED void grad_w_points(const Winograd *w, const MapConvGradWJob *j, float *sc
 SHARED void grad_w_taps(const Winograd *w, const MapConvGradWJob *j, int part, int parts)
 {
     const int lines = depth_of(*w) / LINE, out = w->c.out;
-    const ptrdiff_t point_step = plane(depth_of(*w), out);
+    const ptrdiff_t point_step = dw_step_of(w);
     ROLLED for (int k = LINE * piece(lines, part, parts); k < LINE * piece(lines, part + 1, parts); k++)
     {
         const Place points = place(j->partial + (size_t)k * out, points_of(*w) * point_step, point_step),

@@ -165,6 +165,9 @@ bool winograd_pays(const Op *op);
 int64_t winograd_filled_tiles(const Op *op, int images);
 /* The rest of the plan for tiles of p->outputs. */
 void winograd_plan(const Graph *g, const Op *op, Plan *p);
+/* Of a gradient of a weight: parts, and numbers of the points of a part's block of tiles. */
+int winograd_grad_w_parts(const Op *op, int threads);
+size_t winograd_block_points(const Op *op, int outputs, int parts);
 size_t tiles_cells_floats(const Graph *g,
                           const Op *op); /* of a worker's scratch, for a weight's gradient by cells */
 int direct_grad_w_slices(const Op *op);  /* of the images; 1: none */

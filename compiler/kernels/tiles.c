@@ -117,20 +117,15 @@ static int cuts(int pairs)
     return blocks > least ? blocks : least;
 }
 
-/* Of a product that Winograd would make by vectors: as many as threads, from 2 to 8; from 4 on where a block
- * of its points for two parts would be more than 1 MiB. So it was measured with AMX. */
+/* Of a product that Winograd would make by vectors: as many as its parts, but 4 at least where a block of its
+ * points would be more than 1 MiB. So it was measured with AMX. */
 static int filtered_cuts(const Op *op, int outputs, int threads)
 {
-    enum { LEAST = 2, LEAST_OF_MANY = 4, MOST = 8, L2 = 1 << 18 /* floats */ };
-    const ConvOperands o = conv_operands(op);
-    const int points = outputs + op->kernel / op->stride - 1,
-              lines = op->stride * op->stride * o.x->dims[3] / LINE, most = lines < MOST ? lines : MOST;
-    int parts = threads < LEAST ? LEAST : threads;
-    const size_t channels =
-        (size_t)ceil_div(lines, parts) * LINE + next_multiple((size_t)o.y->dims[3], MAX_PANEL);
-    if (parts < LEAST_OF_MANY && (size_t)points * (size_t)points * TILE_SUM_BLOCK * channels > L2)
-        parts = (LEAST_OF_MANY + parts - 1) / parts * parts;
-    return parts < most ? parts : most;
+    enum { LEAST_OF_MANY = 4, MANY = 1 << 18 };
+    const int parts = winograd_grad_w_parts(op, threads);
+    if (parts >= LEAST_OF_MANY || winograd_block_points(op, outputs, parts) <= MANY)
+        return parts;
+    return winograd_grad_w_parts(op, ceil_div(LEAST_OF_MANY, parts) * parts);
 }
 
 /* By cells over slices of the images; cut as the other kernels cut such a product, for that was measured:

@@ -103,16 +103,25 @@ int64_t winograd_filled_tiles(const Op *op, int images)
     return (int64_t)(rows / (points * points));
 }
 
-/* Of scratch for a weight's gradient in so many parts: points of a block of tiles. */
-static size_t grad_w_floats(Geometry g, int outputs, int parts)
+/* Channels of the cells that a part of a weight's gradient has, and of y in whole panels. */
+static size_t part_rows(Geometry g, int parts)
 {
-    const size_t rows = (size_t)ceil_div(g.depth / LINE, parts) * LINE;
-    return (size_t)square(g, outputs) *
-           (TILE_SUM_BLOCK * (rows + next_multiple((size_t)g.out, MAX_PANEL)) + 2 * PLANE_GAP);
+    return (size_t)ceil_div(g.depth / LINE, parts) * LINE;
+}
+
+static size_t panel_columns(Geometry g)
+{
+    return next_multiple((size_t)g.out, MAX_PANEL);
+}
+
+size_t winograd_block_points(const Op *op, int outputs, int parts)
+{
+    const Geometry g = geometry_of(op);
+    return (size_t)square(g, outputs) * TILE_SUM_BLOCK * (part_rows(g, parts) + panel_columns(g));
 }
 
 /* As few as threads, from 2 to 8, for each part makes the points of dy anew. */
-static int grad_w_parts(const Op *op, int threads)
+int winograd_grad_w_parts(const Op *op, int threads)
 {
     enum { LEAST = 2, MOST = 8 };
     const int lines = geometry_of(op).depth / LINE, most = lines < MOST ? lines : MOST,
@@ -125,21 +134,23 @@ void winograd_plan(const Graph *graph, const Op *op, Plan *p)
     const Geometry g = geometry_of(op);
     const size_t points = (size_t)square(g, p->outputs);
     const int tiles = tiles_of_image(g, p->outputs);
-    p->worker_floats = points * (TILE_BLOCK * (size_t)(g.depth + g.out) +
-                                 2 * PLANE_GAP); /* of a block of tiles, of both maps */
+    /* Of a block of tiles, of both maps. */
+    p->worker_floats =
+        points * (PLANE_STEP(TILE_BLOCK * (size_t)g.depth) + PLANE_STEP(TILE_BLOCK * (size_t)g.out));
     switch (op->kind) {
     case OP_CONV:
         p->parts = row_parts((size_t)tiles * (size_t)g.images, TILE_BLOCK);
-        p->arena_floats = points * (packed_floats(graph, g.depth, g.out) + PLANE_GAP);
+        p->arena_floats = points * PLANE_STEP(packed_floats(graph, g.depth, g.out));
         break;
     case OP_CONV_GRAD_X:
         p->parts = filled_image_parts(op, g.images, tiles, winograd_filled_tiles);
-        p->arena_floats = points * (packed_floats(graph, g.out, g.depth) + PLANE_GAP);
+        p->arena_floats = points * PLANE_STEP(packed_floats(graph, g.out, g.depth));
         break;
     default:
-        p->parts = grad_w_parts(op, (int)graph->net->spec->target.threads.v);
-        p->arena_floats = points * ((size_t)g.depth * (size_t)g.out + PLANE_GAP);
-        p->worker_floats = grad_w_floats(g, p->outputs, p->parts);
+        p->parts = winograd_grad_w_parts(op, (int)graph->net->spec->target.threads.v);
+        p->arena_floats = points * PLANE_STEP((size_t)g.depth * (size_t)g.out);
+        p->worker_floats = points * (PLANE_STEP(TILE_SUM_BLOCK * part_rows(g, p->parts)) +
+                                     PLANE_STEP(TILE_SUM_BLOCK * panel_columns(g)));
     }
 }
 
