@@ -13,7 +13,7 @@ enum {
     PIXEL_BLOCK = 240,
     SUM_BLOCK = 128,
     /* Tiles of a weight's gradient whose rows of x are copied together, on processors whose tiles have
-     * COPIED_ROWS rows (vectors.h); all their floats of a pixel. */
+     * COPIED_ROWS rows, or half as many tiles of twice the rows (vectors.h); all their floats of a pixel. */
     GRAD_W_GROUP = 22,
     COPIED_ROWS = 6,
     COPIED_FLOATS = GRAD_W_GROUP * COPIED_ROWS + 2 * LINE,
@@ -80,14 +80,15 @@ enum {
 
 enum {
     DEPTH_BLOCK = 64,    /* rows of the weight that lie in the L1, and pixels of a weight's gradient */
-    SPARSE_COLUMNS = 64, /* the most columns that go together */
+    SPARSE_COLUMNS = 64, /* that there must be a multiple of */
+    SPARSE_MOST = 128,   /* columns that go together, where groups are wide */
     SPARSE_ROWS = 128,   /* of a weight's gradient, that go together */
     SPARSE_STEP = SPARSE_ROWS + LINE, /* no power of two: lines of different sets */
 };
 /* Of a worker's scratch: sums of a block of pixels, and a bit for each of its `depth` numbers a pixel. */
-#define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (SPARSE_COLUMNS + (depth) / DEPTH_BLOCK * 2))
+#define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (SPARSE_MOST + (depth) / DEPTH_BLOCK * 2))
 /* For a weight's gradient: a block of pixels of both factors. */
-#define SPARSE_GRAD_W_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + SPARSE_COLUMNS))
+#define SPARSE_GRAD_W_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + SPARSE_MOST))
 
 /* ---- NCE (nce.h) ----
  *

@@ -12,15 +12,29 @@
 #define SPARSE_H
 
 #include "vectors.h"
+#if defined __AVX512F__
+#include <immintrin.h>
+#endif
 
-/* A group's block of the other factor leaves half of the L1 to all else. */
+/* Processors that begin two multiply-adds of 64 bytes a cycle, and have an L1 of 48 KiB: Intel's since Ice
+ * Lake, AMD's since Zen 5. Zen 4 begins one, in an L1 of 32 KiB. */
+#if defined __AVX512VBMI2__ && (!defined __SSE4A__ || defined __AVX512VP2INTERSECT__)
+#define WIDE_GROUPS 1
+#else
+#define WIDE_GROUPS 0
+#endif
+
+/* A group's block of the other factor leaves room in the L1 for all else: half, a third where groups are
+ * wide. What a wide group leaves over is a narrow one. */
 enum {
-    GROUP = LANES == 16 ? 2 : 4, /* panels */
+    NARROW_GROUP = LANES == 16 ? 2 : 4, /* panels */
+    GROUP = WIDE_GROUPS ? 2 * NARROW_GROUP : NARROW_GROUP,
     GROUP_COLUMNS = GROUP * PANEL,
     GROUP_VECTORS = GROUP * VECTORS
 };
 
-_Static_assert(SPARSE_COLUMNS % GROUP_COLUMNS == 0, "columns are a multiple of a group");
+_Static_assert(SPARSE_COLUMNS % (NARROW_GROUP * PANEL) == 0, "columns are a multiple of a narrow group");
+_Static_assert((int)GROUP_COLUMNS <= (int)SPARSE_MOST, "memory is planned for so many columns");
 _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 
 /* ---- which numbers are not zero ---- */
@@ -28,6 +42,10 @@ _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 /* Bit i of the result: number i of 32 is not zero. */
 INLINE uint32_t nonzero_of(const Vec number[32 / LANES])
 {
+#if defined __AVX512F__
+    return (uint32_t)_mm512_cmp_ps_mask((__m512)number[0], (__m512){0}, _CMP_NEQ_UQ) |
+           (uint32_t)_mm512_cmp_ps_mask((__m512)number[1], (__m512){0}, _CMP_NEQ_UQ) << LANES;
+#else
     Bits set = {0};
     UNROLL for (int v = 0; v < 32 / LANES; v++)
     {
@@ -39,6 +57,7 @@ INLINE uint32_t nonzero_of(const Vec number[32 / LANES])
     for (int lane = 0; lane < LANES; lane++)
         all |= (uint32_t)set[lane];
     return all;
+#endif
 }
 
 INLINE uint32_t nonzero_of_32(const float *x)
@@ -79,7 +98,7 @@ typedef struct {
 
 /* One block of the depth, one group of panels. */
 typedef struct {
-    int rows;
+    int rows, panels;
     const uint64_t *set; /* of row i, set[i * set_step]: bit k for its number k */
     ptrdiff_t set_step;
     const float *left; /* of row i, left + i * left_step */
@@ -90,9 +109,26 @@ typedef struct {
     ptrdiff_t sum_step;
     bool more;
     SparseAhead ahead[2];
+    const float *next; /* row i of the next block of pixels, next + i * left_step, is asked for with row i: */
+    int next_lines;
 } SparseRows;
 
-/* Rows that share what they read of the other factor: two, where registers hold the sums of both. */
+/* Panels of a group of `columns` at most. */
+INLINE int group_panels(int columns)
+{
+    return GROUP > NARROW_GROUP && columns < GROUP_COLUMNS ? NARROW_GROUP : GROUP;
+}
+
+/* RUN(panels, ...) with the group's panels as a constant. */
+#define OF_GROUP(r, RUN, ...)                                                                                \
+    do {                                                                                                     \
+        if (GROUP > NARROW_GROUP && (r)->panels == NARROW_GROUP)                                             \
+            RUN(NARROW_GROUP, __VA_ARGS__);                                                                  \
+        else                                                                                                 \
+            RUN(GROUP, __VA_ARGS__);                                                                         \
+    } while (0)
+
+/* Rows that go together: two, where registers hold the sums of both. */
 #ifndef TOGETHER /* tests choose */
 #if defined __AVX512F__ || defined __aarch64__
 #define TOGETHER 2
@@ -101,24 +137,39 @@ typedef struct {
 #endif
 #endif
 
-/* sum[i] += numbers `set` of left[i], which lie `step` apart . the block, for rows i from first to last. */
-INLINE void sparse_add(const SparseRows *r, uint64_t set, const float *const left[2], int first, int last,
-                       ptrdiff_t step, Vec sum[2][GROUP_VECTORS])
+/* The next number of a set, which has one. */
+INLINE int next_of(uint64_t *set)
 {
-    for (; set; set &= set - 1) {
-        const int k = __builtin_ctzll(set);
-        const float *panel = r->panel + (ptrdiff_t)k * PANEL;
-        const float by[2] = {first == 0 ? left[0][k * step] : 0, last == 2 ? left[1][k * step] : 0};
-        UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
-        {
-            const Vec right = load(panel + v / VECTORS * r->panel_step + v % VECTORS * LANES);
-            UNROLL for (int i = 0; i < 2; i++) if (i >= first && i < last) sum[i][v] += by[i] * right;
-        }
+    const int k = __builtin_ctzll(*set);
+    *set &= *set - 1;
+    return k;
+}
+
+/* sum[i] += number k of left[i], which lie `step` apart . the block's row k, for i from first to last. */
+INLINE void sparse_add_row(const SparseRows *r, int panels, int k, const float *const left[2], int first,
+                           int last, ptrdiff_t step, Vec sum[2][GROUP_VECTORS])
+{
+    const float *panel = r->panel + (ptrdiff_t)k * PANEL;
+    const float by[2] = {first == 0 ? left[0][k * step] : 0, last == 2 ? left[1][k * step] : 0};
+    UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS)
+    {
+        const Vec right = load(panel + v / VECTORS * r->panel_step + v % VECTORS * LANES);
+        UNROLL for (int i = 0; i < 2; i++) if (i >= first && i < last) sum[i][v] += by[i] * right;
     }
 }
 
-/* The sums of row `row`, and if `count` is 2 of the next: what both have first. */
-INLINE void sparse_multiply(const SparseRows *r, int row, int count, ptrdiff_t step,
+/* The same for every k of a set. */
+INLINE void sparse_add(const SparseRows *r, int panels, uint64_t set, const float *const left[2], int first,
+                       int last, ptrdiff_t step, Vec sum[2][GROUP_VECTORS])
+{
+    while (set)
+        sparse_add_row(r, panels, next_of(&set), left, first, last, step, sum);
+}
+
+/* The sums of row `row`, and if `count` is 2 of the next. Two rows of a group read what both have once. Where
+ * groups are wide, a narrow one has too few sums to keep two multiply-adds a cycle busy: there a number of
+ * one row goes with one of the other. */
+INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count, ptrdiff_t step,
                             Vec sum[2][GROUP_VECTORS])
 {
     const float *left[2] = {NULL, NULL};
@@ -128,14 +179,22 @@ INLINE void sparse_multiply(const SparseRows *r, int row, int count, ptrdiff_t s
         const float *before = r->sum + (row + i) * r->sum_step;
         left[i] = r->left + (row + i) * r->left_step;
         set[i] = r->set[(row + i) * r->set_step];
-        UNROLL for (int v = 0; v < GROUP_VECTORS; v++) sum[i][v] =
+        UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS) sum[i][v] =
             r->more ? load(before + v * LANES) : (Vec){0};
     }
-    if (count == 2) {
-        sparse_add(r, set[0] & set[1], left, 0, 2, step, sum);
-        sparse_add(r, set[1] & ~set[0], left, 1, 2, step, sum);
+    if (count == 2 && panels == GROUP) {
+        sparse_add(r, panels, set[0] & set[1], left, 0, 2, step, sum);
+        sparse_add(r, panels, set[1] & ~set[0], left, 1, 2, step, sum);
+        sparse_add(r, panels, set[0] & ~set[1], left, 0, 1, step, sum);
+        return;
     }
-    sparse_add(r, set[0] & ~set[1], left, 0, 1, step, sum);
+    while (set[0] && set[1]) {
+        sparse_add_row(r, panels, next_of(&set[0]), left, 0, 1, step, sum);
+        sparse_add_row(r, panels, next_of(&set[1]), left, 1, 2, step, sum);
+    }
+    sparse_add(r, panels, set[0], left, 0, 1, step, sum);
+    if (count == 2)
+        sparse_add(r, panels, set[1], left, 1, 2, step, sum);
 }
 
 /* The share of `count` rows from `row` on. */
@@ -152,31 +211,42 @@ INLINE void sparse_ask(const SparseRows *r, int row, int count)
     }
 }
 
-INLINE void sparse_sums_at(const SparseRows *r, int row, int count, ptrdiff_t step)
+/* Lines of a row of the next block, into the L2: where the L3 is far, it takes as long to bring a block as
+ * the products of one take. Maps of bfloat16 are taken to floats beforehand. */
+enum { ASKS_FOR_NEXT = WIDE_GROUPS && !MAPS_ARE_BFLOAT16 };
+
+INLINE void ask_for_next(const float *row, int lines)
+{
+    for (int line = 0; line < lines; line++)
+        __builtin_prefetch(row + line * LINE, 0, 2);
+}
+
+INLINE void sparse_sums_at(const SparseRows *r, int panels, int row, int count, ptrdiff_t step)
 {
     Vec sum[2][GROUP_VECTORS];
     float *to = r->sum + row * r->sum_step;
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < GROUP_COLUMNS; line += LINE)
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < panels * PANEL; line += LINE)
         __builtin_prefetch(to + (count + i) * r->sum_step + line, 1);
     sparse_ask(r, row, count);
-    sparse_multiply(r, row, count, step, sum);
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
-        store(to + i * r->sum_step + v * LANES, sum[i][v]);
+    sparse_multiply(r, panels, row, count, step, sum);
+    UNROLL for (int i = 0; i < 2; i++) if (i < count)
+        UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS)
+            store(to + i * r->sum_step + v * LANES, sum[i][v]);
 }
 
 /* The sums of every row, whose numbers lie `step` apart. */
-INLINE void sparse_sums(const SparseRows *r, ptrdiff_t step)
+INLINE void sparse_sums(int panels, const SparseRows *r, ptrdiff_t step)
 {
     int row = 0;
     for (; row + TOGETHER <= r->rows; row += TOGETHER)
-        sparse_sums_at(r, row, TOGETHER, step);
+        sparse_sums_at(r, panels, row, TOGETHER, step);
     for (; row < r->rows; row++)
-        sparse_sums_at(r, row, 1, step);
+        sparse_sums_at(r, panels, row, 1, step);
 }
 
 SHARED void sparse_sums_of_rows(const SparseRows *r)
 {
-    sparse_sums(r, 1);
+    OF_GROUP(r, sparse_sums, r, 1);
 }
 
 /* Where rows go, in a map, and what is like it. */
@@ -186,11 +256,11 @@ typedef struct {
     const Activation *addend, *mask;
 } SparseTarget;
 
-INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, SparseTarget t,
+INLINE void sparse_ends_at(const SparseRows *r, int panels, int row, int count, int tail, SparseTarget t,
                            const size_t *at)
 {
     Vec sum[2][GROUP_VECTORS];
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < GROUP_COLUMNS; line += LINE)
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < panels * PANEL; line += LINE)
     {
         const size_t next = at[row + count + i] + (size_t)line;
         __builtin_prefetch(t.y + next, 1);
@@ -199,8 +269,11 @@ INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Sp
         if (tail & TAIL_MASK)
             __builtin_prefetch(t.mask + next);
     }
-    sparse_multiply(r, row, count, 1, sum);
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
+    UNROLL for (int i = 0; i < 2; i++) if (i < count) if (ASKS_FOR_NEXT)
+        ask_for_next(r->next + (row + i) * r->left_step, r->next_lines);
+    sparse_multiply(r, panels, row, count, 1, sum);
+    UNROLL for (int i = 0; i < 2; i++) if (i < count)
+        UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS)
     {
         const size_t to = at[row + i] + (size_t)(v * LANES);
         tail_activations(tail, t.y + to, sum[i][v], tail & TAIL_BIAS ? t.bias + v * LANES : NULL,
@@ -209,20 +282,20 @@ INLINE void sparse_ends_at(const SparseRows *r, int row, int count, int tail, Sp
 }
 
 /* The last block: the sums, then the tail; row i goes to y + at[i]. at[] goes TOGETHER rows further. */
-INLINE void sparse_ends(const SparseRows *r, int tail, SparseTarget t, const size_t *at)
+INLINE void sparse_ends(int panels, const SparseRows *r, int tail, SparseTarget t, const size_t *at)
 {
     int row = 0;
     for (; row + TOGETHER <= r->rows; row += TOGETHER)
-        sparse_ends_at(r, row, TOGETHER, tail, t, at);
+        sparse_ends_at(r, panels, row, TOGETHER, tail, t, at);
     for (; row < r->rows; row++)
-        sparse_ends_at(r, row, 1, tail, t, at);
+        sparse_ends_at(r, panels, row, 1, tail, t, at);
 }
 
 /* One function for each tail, as for tiles. */
 #define DEFINE_SPARSE_ENDS(tail)                                                                             \
     SHARED void sparse_ends_##tail(const SparseRows *r, const SparseTarget *t, const size_t *at)             \
     {                                                                                                        \
-        sparse_ends(r, tail, *t, at);                                                                        \
+        OF_GROUP(r, sparse_ends, r, tail, *t, at);                                                           \
     }
 EACH_TAIL(DEFINE_SPARSE_ENDS)
 
@@ -275,13 +348,15 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
         for (int i = 0; i < pixels * blocks; i++)
             sets[i] = nonzero_of_64(left + (size_t)i * DEPTH_BLOCK);
         patches_at(to, begin, pixels + TOGETHER, last, at);
-        for (int column = 0; column < columns_of(to); column += GROUP_COLUMNS) {
+        for (int column = 0, panels; column < columns_of(to); column += panels * PANEL) {
+            panels = group_panels(columns_of(to) - column);
             const ptrdiff_t shift = tap_at(to, column / to.in) + column % to.in;
             const SparseTarget t = {.y = s->y + shift,
                                     .bias = s->bias ? s->bias + column : NULL,
                                     .addend = s->addend ? s->addend + shift : NULL,
                                     .mask = s->mask ? s->mask + shift : NULL};
             SparseRows r = {.rows = pixels,
+                            .panels = panels,
                             .set = sets,
                             .set_step = blocks,
                             .left = left,
@@ -290,6 +365,10 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
                             .panel_step = (ptrdiff_t)s->depth * PANEL,
                             .sum = sums,
                             .sum_step = GROUP_COLUMNS};
+            if (ASKS_FOR_NEXT && column == 0 && last - begin > PIXEL_BLOCK) {
+                r.next = left + (size_t)PIXEL_BLOCK * s->depth;
+                r.next_lines = s->depth / LINE;
+            }
             for (int block = 0; block < blocks - 1; block++) {
                 sparse_sums_of_rows(&r);
                 r.set++;
@@ -391,11 +470,12 @@ INLINE void sparse_block_rows(const Activation *from, ptrdiff_t step, int pixels
 }
 
 /* The rows of dw over a group's columns. */
-SHARED void sparse_block_sums(const SparseBlock *b, SparseAhead left, SparseAhead right, int rows, float *dw,
-                              ptrdiff_t columns, bool more)
+SHARED void sparse_block_sums(const SparseBlock *b, int panels, SparseAhead left, SparseAhead right, int rows,
+                              float *dw, ptrdiff_t columns, bool more)
 {
     const SparseRows r = {.ahead = {left, right},
                           .rows = rows,
+                          .panels = panels,
                           .set = b->set,
                           .set_step = 1,
                           .left = b->left,
@@ -405,15 +485,15 @@ SHARED void sparse_block_sums(const SparseBlock *b, SparseAhead left, SparseAhea
                           .sum = dw,
                           .sum_step = columns,
                           .more = more};
-    sparse_sums(&r, SPARSE_STEP);
+    OF_GROUP(&r, sparse_sums, &r, SPARSE_STEP);
 }
 
 /* A group of columns of the patches that begin at from[]. */
-INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixels, int column,
+INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixels, int column, int panels,
                                 SparseBlock *b)
 {
     const int run = s->of.kernel * s->of.in; /* floats of a patch that lie together */
-    for (int panel = 0; panel < GROUP; panel++) {
+    for (int panel = 0; panel < panels; panel++) {
         const int at = column + panel * PANEL;
         const Activation *right = s->right + (size_t)(at / run) * s->of.side * s->of.in + at % run;
         for (int i = 0; i < pixels; i++)
@@ -434,7 +514,7 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
               rows = LINE * piece(s->rows / LINE, cut + 1, cuts) - row;
     /* Floats of the map that a pixel of the product stands for, and its lines that go with a group. */
     const ptrdiff_t pixel = (ptrdiff_t)s->of.stride * s->of.stride * s->of.in;
-    const int lines = (int)(pixel * GROUP_COLUMNS / s->columns / LINE);
+    const int lines = (int)(pixel * group_panels(s->columns) * PANEL / s->columns / LINE);
     float *const sum = s->partial + ((size_t)slice * s->rows + (size_t)row) * s->columns;
     SparseBlock b = {.left = scratch, .panels = scratch + DEPTH_BLOCK * SPARSE_STEP};
     for (int block = first; block < last; block++) {
@@ -446,9 +526,10 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
         const int share = DEPTH_BLOCK * 65536 / rows;
         SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, rows / LINE, share};
         SparseAhead patches = {s->right + from[0] + DEPTH_BLOCK * pixel, lines * LINE, lines, share};
-        for (int column = 0; column < s->columns; column += GROUP_COLUMNS) {
-            sparse_block_panels(s, from, count, column, &b);
-            sparse_block_sums(&b, next, patches, rows, sum + column, s->columns, block > first);
+        for (int column = 0, panels; column < s->columns; column += panels * PANEL) {
+            panels = group_panels(s->columns - column);
+            sparse_block_panels(s, from, count, column, panels, &b);
+            sparse_block_sums(&b, panels, next, patches, rows, sum + column, s->columns, block > first);
             next.lines = 0;
             patches.at += DEPTH_BLOCK * patches.step;
         }

@@ -440,7 +440,7 @@ SHARED void grad_w_store_edge(float spilled[ROWS][PANEL], const GradWTile *t)
  * fetches, and lines that are a power of two apart push each other out of the L1. A library, which does
  * without amdim.h, has no memory to spare. */
 #ifdef AMDIM_H
-enum { COPIES_ROWS = HAS_VECTORS && (int)ROWS == (int)COPIED_ROWS };
+enum { COPIES_ROWS = HAS_VECTORS && ((int)ROWS == (int)COPIED_ROWS || (int)LANES == (int)LINE) };
 #else
 enum { COPIES_ROWS = 0 };
 #endif
