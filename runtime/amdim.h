@@ -303,6 +303,7 @@ typedef struct AmdimModel {
 
     bool tiles;          /* its products use the processor's matrix tiles, which the system has to permit */
     void (*start)(void); /* or NULL; called once, before the first step or feature */
+    const char *(*openblas_core)(void); /* or NULL: without OpenBLAS; whose kernels it takes */
     void (*step)(AmdimStep *step);
     int features;
     const AmdimFeature *feature;

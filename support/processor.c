@@ -1,12 +1,14 @@
 /* processor.c: see processor.h. */
 #include "processor.h"
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 #if defined __x86_64__
 #include <cpuid.h>
 #endif
 #if defined __x86_64__ && defined __linux__
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 bool processor_permits_tiles(void)
@@ -36,6 +38,41 @@ bool processor_has_fast_dots(void)
 #else
     return false;
 #endif
+}
+
+/* What OpenBLAS calls its kernels for this processor's vectors; NULL: SSE3's are right. */
+static const char *openblas_core(void)
+{
+#if defined __x86_64__
+    if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        return "SkylakeX";
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return "Haswell";
+#endif
+    return NULL;
+}
+
+/* By its path, which it is called by then where processes are listed; a file that has been replaced has none.
+ */
+static void begin_again(char **argv)
+{
+    static const char self[] = "/proc/self/exe";
+    char path[4096];
+    const ssize_t length = readlink(self, path, sizeof path - 1);
+    if (length > 0) {
+        path[length] = '\0';
+        execv(path, argv);
+    }
+    execv(self, argv);
+}
+
+void processor_restarts_for_openblas(const char *core, char **argv)
+{
+    static const char variable[] = "OPENBLAS_CORETYPE", unknown[] = "Prescott";
+    const char *better = openblas_core();
+    if (better && strcmp(core, unknown) == 0 && !getenv(variable) && setenv(variable, better, 1) == 0)
+        begin_again(argv); /* if that fails, products are slow, and right */
 }
 
 int processor_count(void)

@@ -13,6 +13,12 @@ bool processor_permits_tiles(void);
  * floats. Intel's processors that have matrix tiles, and AVX512_FP16, take four times as long for one. */
 bool processor_has_fast_dots(void);
 
+/* Has this program begin again with the same arguments, if its OpenBLAS makes do with `core`'s kernels
+ * (openblas_get_corename()) although the processor has wider vectors: a version older than the processor
+ * takes those of SSE3. OPENBLAS_CORETYPE says better, and is read when OpenBLAS is loaded. Returns where
+ * nothing is gained, or the variable is set. To be called before anything is opened. */
+void processor_restarts_for_openblas(const char *core, char **argv);
+
 /* Processors this process may use; where the system does not say, more than anyone asks for. */
 int processor_count(void);
 

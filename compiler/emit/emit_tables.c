@@ -155,7 +155,8 @@ static void emit_start(Emit *e)
     if (e->program->openblas)
         fprintf(e->out,
                 "/* Threads take parts of an operation; each of OpenBLAS's products stays on its own. */\n"
-                "static void start(void)\n{\n    openblas_set_num_threads(1);\n}\n\n");
+                "static void start(void)\n{\n    openblas_set_num_threads(1);\n}\n\n"
+                "static const char *openblas_core(void)\n{\n    return openblas_get_corename();\n}\n\n");
 }
 
 /* The canonical spec, a setting a line. Returns how many. */
@@ -264,10 +265,8 @@ static void emit_model_table(Emit *e, int scales)
     fprintf(e->out, "    .data_bytes = %zu, .decoding_bytes = %zu,\n", p->peak.data, p->peak.decoding);
     if (s->target.memory.v)
         fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);
-    fprintf(
-        e->out,
-        "    .tiles = MATRIX_TILES, .start = %s, .step = step, .features = %d, .feature = features,\n};\n",
-        p->openblas ? "start" : "NULL", p->features);
+    fprintf(e->out, "    .tiles = MATRIX_TILES%s, .step = step, .features = %d, .feature = features,\n};\n",
+            p->openblas ? ", .start = start, .openblas_core = openblas_core" : "", p->features);
 }
 
 void emit_tables(Emit *e)

@@ -2,6 +2,7 @@
  *
  * Exit codes: 0 done; 1 failed; 2 usage; 128 + the signal after one that ends the program, 75 after SIGUSR2.
  */
+#include "processor.h"
 #include "runtime.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -90,6 +91,8 @@ int main(int argc, char **argv)
     int code = USAGE;
 
     standard_streams_open();
+    if (m->openblas_core)
+        processor_restarts_for_openblas(m->openblas_core(), argv);
     if (argc > 0)
         text_printable(argv[0]);
     const char *program = options_program(argc, argv);
