@@ -107,7 +107,7 @@ INLINE uint64_t wanted_of(const MaskedRows *r, int row, int rows)
 }
 
 /* Row `row` of dx: its sums where they are wanted, zeros elsewhere. */
-#if defined __AVX512F__
+#if HAS_MASKS
 enum { SPREADS = 1 };
 INLINE void masked_spread(const MaskedRows *r, int row, int rows)
 {

@@ -12,8 +12,14 @@
 #define SPARSE_H
 
 #include "vectors.h"
-#if defined __AVX512F__
+
+/* Whether compares make masks of bits, and vectors are spread by them: where there are intrinsics for that,
+ * which a library, one file without amdim.h, does not include. */
+#if defined __AVX512F__ && defined AMDIM_H
 #include <immintrin.h>
+#define HAS_MASKS 1
+#else
+#define HAS_MASKS 0
 #endif
 
 /* Processors that begin two multiply-adds of 64 bytes a cycle, and have an L1 of 48 KiB: Intel's since Ice
@@ -42,7 +48,7 @@ _Static_assert(LINE % LANES == 0, "rows are a multiple of a vector");
 /* Bit i of the result: number i of 32 is not zero. */
 INLINE uint32_t nonzero_of(const Vec number[32 / LANES])
 {
-#if defined __AVX512F__
+#if HAS_MASKS
     return (uint32_t)_mm512_cmp_ps_mask((__m512)number[0], (__m512){0}, _CMP_NEQ_UQ) |
            (uint32_t)_mm512_cmp_ps_mask((__m512)number[1], (__m512){0}, _CMP_NEQ_UQ) << LANES;
 #else
