@@ -13,7 +13,7 @@ enum {
     PIXEL_BLOCK = 240,
     SUM_BLOCK = 128,
     /* Tiles of a weight's gradient whose rows of x are copied together, on processors whose tiles have
-     * COPIED_ROWS rows, or half as many tiles of twice the rows (vectors.h); all their floats of a pixel. */
+     * COPIED_ROWS rows, or half as many of twice the rows (vectors.h); all their floats of a pixel. */
     GRAD_W_GROUP = 22,
     COPIED_ROWS = 6,
     COPIED_FLOATS = GRAD_W_GROUP * COPIED_ROWS + 2 * LINE,

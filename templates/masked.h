@@ -14,7 +14,7 @@
 
 enum {
     MASK_BITS = DEPTH_BLOCK,
-    MASKED_VECTORS = LANES == 16 ? 16 : 8, /* of a row of dy at most; the more, the fewer sums of lanes */
+    MASKED_VECTORS = WIDE_UNITS ? 16 : 8, /* of a row of dy at most; the more, the fewer sums of lanes */
     MASKED_SUMS = PIXEL_BLOCK * MASK_BITS
 };
 _Static_assert((int)MASK_BITS <= (int)SPARSE_MOST, "memory is planned for so many sums of a pixel");
@@ -59,7 +59,7 @@ INLINE Four sums_of_lanes(const Vec v[4])
 /* left . the weight's rows k[0..3]. Of each two sums are made, where they would wait for each other. */
 INLINE Four dot_products(const Vec left[MASKED_VECTORS], const float *block, int depth, const int k[4])
 {
-    enum { SUMS = WIDE_GROUPS ? 2 : 1 };
+    enum { SUMS = WIDE_UNITS ? 2 : 1 };
     Vec sum[4 * SUMS];
     const float *row[4];
     UNROLL for (int i = 0; i < 4; i++) row[i] = block + (ptrdiff_t)k[i] * depth;
@@ -107,7 +107,7 @@ INLINE uint64_t wanted_of(const MaskedRows *r, int row, int rows)
 }
 
 /* Row `row` of dx: its sums where they are wanted, zeros elsewhere. */
-#if HAS_MASKS
+#if HAS_MASKS && WIDE_UNITS
 enum { SPREADS = 1 };
 INLINE void masked_spread(const MaskedRows *r, int row, int rows)
 {

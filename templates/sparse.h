@@ -5,7 +5,7 @@
  * the next: a bit for each of DEPTH_BLOCK numbers of its row says which rows of the other factor are added
  * up. Their sums over a group of panels stay in registers, the block of the other factor in the L1.
  *
- * Columns are a multiple of 64, a whole number of any target's groups; the depth of a map's product of
+ * Columns are a multiple of 64, a whole number of any target's narrow groups; the depth of a map's product of
  * DEPTH_BLOCK, the rows of a weight's gradient of LINE, and what lies together of its patches of a panel.
  * What a zero would make of an infinity, a NaN, does not come up here. */
 #ifndef SPARSE_H
@@ -22,19 +22,11 @@
 #define HAS_MASKS 0
 #endif
 
-/* Processors that begin two multiply-adds of 64 bytes a cycle, and have an L1 of 48 KiB: Intel's since Ice
- * Lake, AMD's since Zen 5. Zen 4 begins one, in an L1 of 32 KiB. */
-#if defined __AVX512VBMI2__ && (!defined __SSE4A__ || defined __AVX512VP2INTERSECT__)
-#define WIDE_GROUPS 1
-#else
-#define WIDE_GROUPS 0
-#endif
-
 /* A group's block of the other factor leaves room in the L1 for all else: half, a third where groups are
- * wide. What a wide group leaves over is a narrow one. */
+ * wide, which takes a large L1. What a wide group leaves over is a narrow one. */
 enum {
     NARROW_GROUP = LANES == 16 ? 2 : 4, /* panels */
-    GROUP = WIDE_GROUPS ? 2 * NARROW_GROUP : NARROW_GROUP,
+    GROUP = WIDE_UNITS ? 2 * NARROW_GROUP : NARROW_GROUP,
     GROUP_COLUMNS = GROUP * PANEL,
     GROUP_VECTORS = GROUP * VECTORS
 };
@@ -115,7 +107,8 @@ typedef struct {
     ptrdiff_t sum_step;
     bool more;
     SparseAhead ahead[2];
-    const float *next; /* row i of the next block of pixels, next + i * left_step, is asked for with row i: */
+    const float *next; /* row i of the next block of pixels, next + i * left_step, asked for with row i; or
+                        * NULL */
     int next_lines;
 } SparseRows;
 
@@ -219,7 +212,7 @@ INLINE void sparse_ask(const SparseRows *r, int row, int count)
 
 /* Lines of a row of the next block, into the L2: where the L3 is far, it takes as long to bring a block as
  * the products of one take. Maps of bfloat16 are taken to floats beforehand. */
-enum { ASKS_FOR_NEXT = WIDE_GROUPS && !MAPS_ARE_BFLOAT16 };
+enum { ASKS_FOR_NEXT = WIDE_UNITS && !MAPS_ARE_BFLOAT16 };
 
 INLINE void ask_for_next(const float *row, int lines)
 {
@@ -275,8 +268,9 @@ INLINE void sparse_ends_at(const SparseRows *r, int panels, int row, int count, 
         if (tail & TAIL_MASK)
             __builtin_prefetch(t.mask + next);
     }
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) if (ASKS_FOR_NEXT)
-        ask_for_next(r->next + (row + i) * r->left_step, r->next_lines);
+    if (ASKS_FOR_NEXT && r->next)
+        for (int i = 0; i < count; i++)
+            ask_for_next(r->next + (row + i) * r->left_step, r->next_lines);
     sparse_multiply(r, panels, row, count, 1, sum);
     UNROLL for (int i = 0; i < 2; i++) if (i < count)
         UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS)

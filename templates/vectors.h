@@ -437,10 +437,10 @@ SHARED void grad_w_store_edge(float spilled[ROWS][PANEL], const GradWTile *t)
 }
 
 /* Whether a block's rows of x are copied first. A tile of few rows uses little of each line of x that it
- * fetches, and lines that are a power of two apart push each other out of the L1. A library, which does
- * without amdim.h, has no memory to spare. */
+ * fetches, and lines that are a power of two apart push each other out of the L1, for which wide units do not
+ * wait gladly either. A library, which does without amdim.h, has no memory to spare. */
 #ifdef AMDIM_H
-enum { COPIES_ROWS = HAS_VECTORS && ((int)ROWS == (int)COPIED_ROWS || (int)LANES == (int)LINE) };
+enum { COPIES_ROWS = HAS_VECTORS && ((int)ROWS == (int)COPIED_ROWS || WIDE_UNITS) };
 #else
 enum { COPIES_ROWS = 0 };
 #endif
