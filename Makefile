@@ -37,8 +37,8 @@ COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) 
 MESSAGES = $(BUILD)/messages/onnx.pb-c
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
-# The kernels by vectors that this processor has and that no program is compiled for here, whose own are wider.
-VECTORS  := $(shell grep -qsw avx512f /proc/cpuinfo && echo haswell)
+# The kernels by vectors that this processor has and that no program is compiled for here, whose own are wider, or for wider units.
+VECTORS  := $(shell grep -qsw avx512f /proc/cpuinfo && echo haswell) $(shell grep -qsw avx512_vbmi2 /proc/cpuinfo && echo skylake-avx512)
 TESTS    += $(foreach march,$(VECTORS),$(patsubst %,$(BUILD)/tests/test_%-$(march),kernels blocked winograd sparse masked))
 # Matrix tiles of precision bfloat16x3.
 TESTS    += $(BUILD)/tests/test_tiles-x3
