@@ -37,8 +37,8 @@ COMPILER = $(patsubst %.c,$(BUILD)/%.o,$(wildcard compiler/*.c compiler/*/*.c)) 
 MESSAGES = $(BUILD)/messages/onnx.pb-c
 RUNTIME  = $(patsubst %.c,$(BUILD)/%.o,$(wildcard runtime/*.c runtime/*/*.c))
 TESTS    = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/test_*.c))
-# The kernels by vectors that this processor has and that no program is compiled for here, whose own are wider, or for wider units.
-VECTORS  := $(shell grep -qsw avx512f /proc/cpuinfo && echo haswell) $(shell grep -qsw avx512_vbmi2 /proc/cpuinfo && echo skylake-avx512)
+# Tests have the kernels of the least vectors there are; these have wider ones and those of wide units, as far as the processor has them.
+VECTORS  := $(shell grep -qsw avx512vl /proc/cpuinfo && echo haswell skylake-avx512) $(shell grep -qsw avx512_vbmi2 /proc/cpuinfo && echo icelake-server)
 TESTS    += $(foreach march,$(VECTORS),$(patsubst %,$(BUILD)/tests/test_%-$(march),kernels blocked winograd sparse masked))
 # Matrix tiles of precision bfloat16x3.
 TESTS    += $(BUILD)/tests/test_tiles-x3

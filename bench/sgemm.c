@@ -21,7 +21,7 @@ static int by_size(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    processor_restarts_for_openblas(openblas_get_corename(), argv);
+    processor_begin_again_for_openblas(openblas_get_corename(), argv);
     int threads = argc > 1 ? atoi(argv[1]) : 1, n = argc > 2 ? atoi(argv[2]) : 2048,
         times = argc > 3 ? atoi(argv[3]) : 9;
     if (threads < 1 || n < 1 || times < 1) {

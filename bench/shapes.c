@@ -398,7 +398,7 @@ static void print_sparse(int every, int rounds)
 
 int main(int argc, char **argv)
 {
-    processor_restarts_for_openblas(openblas_get_corename(), argv);
+    processor_begin_again_for_openblas(openblas_get_corename(), argv);
     const int rounds = argc > 1 ? atoi(argv[1]) : 5;
     if (rounds < 1 || rounds > MAX_ROUNDS) {
         fprintf(stderr, "usage: shapes [ROUNDS], at most %d\n", MAX_ROUNDS);

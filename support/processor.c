@@ -1,8 +1,10 @@
 /* processor.c: see processor.h. */
 #include "processor.h"
 #include <sched.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 #if defined __x86_64__
 #include <cpuid.h>
@@ -40,8 +42,9 @@ bool processor_has_fast_dots(void)
 #endif
 }
 
-/* What OpenBLAS calls its kernels for this processor's vectors; NULL: SSE3's are right. */
-static const char *openblas_core(void)
+/* What OpenBLAS calls its kernels for this processor's vectors; NULL: none are known to be better than
+ * SSE3's. */
+static const char *fitting_core(void)
 {
 #if defined __x86_64__
     if (__builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
@@ -53,26 +56,15 @@ static const char *openblas_core(void)
     return NULL;
 }
 
-/* By its path, which it is called by then where processes are listed; a file that has been replaced has none.
- */
-static void begin_again(char **argv)
-{
-    static const char self[] = "/proc/self/exe";
-    char path[4096];
-    const ssize_t length = readlink(self, path, sizeof path - 1);
-    if (length > 0) {
-        path[length] = '\0';
-        execv(path, argv);
-    }
-    execv(self, argv);
-}
-
-void processor_restarts_for_openblas(const char *core, char **argv)
+void processor_begin_again_for_openblas(const char *core, char **argv)
 {
     static const char variable[] = "OPENBLAS_CORETYPE", unknown[] = "Prescott";
-    const char *better = openblas_core();
-    if (better && strcmp(core, unknown) == 0 && !getenv(variable) && setenv(variable, better, 1) == 0)
-        begin_again(argv); /* if that fails, products are slow, and right */
+    const char *better = fitting_core();
+    /* What the system was asked to run; /proc/self/exe may be a loader that has been told the program's name.
+     */
+    const char *self = (const char *)(uintptr_t)getauxval(AT_EXECFN); /* NOLINT: an address */
+    if (self && better && strcmp(core, unknown) == 0 && !getenv(variable) && setenv(variable, better, 1) == 0)
+        execv(self, argv); /* if that fails, products are slow, and right */
 }
 
 int processor_count(void)

@@ -1,5 +1,5 @@
-/* processor.h: what a system has to permit before a process may use all of its processor; for the runtime,
- * the compiler and the benchmarks. */
+/* processor.h: what it takes that a process uses all of its processor; for the runtime, the compiler and the
+ * benchmarks. */
 #ifndef PROCESSOR_H
 #define PROCESSOR_H
 
@@ -16,8 +16,9 @@ bool processor_has_fast_dots(void);
 /* Has this program begin again with the same arguments, if its OpenBLAS makes do with `core`'s kernels
  * (openblas_get_corename()) although the processor has wider vectors: a version older than the processor
  * takes those of SSE3. OPENBLAS_CORETYPE says better, and is read when OpenBLAS is loaded. Returns where
- * nothing is gained, or the variable is set. To be called before anything is opened. */
-void processor_restarts_for_openblas(const char *core, char **argv);
+ * nothing is gained, or the variable is set. To be called before threads are begun or files are opened, the
+ * standard streams apart. */
+void processor_begin_again_for_openblas(const char *core, char **argv);
 
 /* Processors this process may use; where the system does not say, more than anyone asks for. */
 int processor_count(void);

@@ -81,7 +81,7 @@ enum {
 enum {
     DEPTH_BLOCK = 64,    /* rows of the weight that lie in the L1, and pixels of a weight's gradient */
     SPARSE_COLUMNS = 64, /* that there must be a multiple of */
-    SPARSE_MOST = 128,   /* columns that go together, where groups are wide */
+    SPARSE_MOST = 128,   /* columns that go together, where groups are wide: memory is planned for these */
     SPARSE_ROWS = 128,   /* of a weight's gradient, that go together */
     SPARSE_STEP = SPARSE_ROWS + LINE, /* no power of two: lines of different sets */
 };

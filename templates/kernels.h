@@ -68,15 +68,16 @@ enum { LANES = 4, VECTORS = 1, ROWS = 4 }; /* the same */
 enum { LANES = 4, VECTORS = 2, ROWS = 4 };
 #endif
 enum { PANEL = LANES * VECTORS };
+_Static_assert((int)PANEL <= (int)MAX_PANEL, "memory is planned for the widest panel");
 
-/* Whether a core begins two multiply-adds of 64 bytes a cycle and has an L1 of 48 KiB: Intel's with AVX-512
- * since Ice Lake, AMD's since Zen 5. Zen 4 begins one, in an L1 of 32 KiB. */
+/* Whether an L1 of 48 KiB feeds units for vectors of 64 bytes: two multiply-adds a cycle on Intel's servers
+ * since Ice Lake and most of AMD's since Zen 5. Zen 4, which has the same instructions but VP2INTERSECT,
+ * begins one, in an L1 of 32 KiB. */
 #if defined __AVX512VBMI2__ && (!defined __SSE4A__ || defined __AVX512VP2INTERSECT__)
 #define WIDE_UNITS 1
 #else
 #define WIDE_UNITS 0
 #endif
-_Static_assert((int)PANEL <= (int)MAX_PANEL, "memory is planned for the widest panel");
 
 #if HAS_VECTORS
 typedef float Vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));

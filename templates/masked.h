@@ -15,16 +15,18 @@
 enum {
     MASK_BITS = DEPTH_BLOCK,
     MASKED_VECTORS = WIDE_UNITS ? 16 : 8, /* of a row of dy at most; the more, the fewer sums of lanes */
+    MASKED_DEPTH = MASKED_VECTORS * LANES,
     MASKED_SUMS = PIXEL_BLOCK * MASK_BITS
 };
 _Static_assert((int)MASK_BITS <= (int)SPARSE_MOST, "memory is planned for so many sums of a pixel");
-_Static_assert(64 % (MASKED_VECTORS / 4 * LANES) == 0, "rows are a whole number of blocks");
+_Static_assert(MASKED_DEPTH <= 64 ? 64 % MASKED_DEPTH == 0 : MASKED_DEPTH % 64 == 0 && MASKED_DEPTH <= 256,
+               "rows are a whole number of blocks");
 _Static_assert(MASKED_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
 
 /* Floats of a row that a block of the weight has: a whole number of them makes a row. */
 INLINE int masked_depth(int out)
 {
-    int depth = MASKED_VECTORS * LANES;
+    int depth = MASKED_DEPTH;
     while (out % depth)
         depth /= 2;
     return depth;
@@ -107,7 +109,7 @@ INLINE uint64_t wanted_of(const MaskedRows *r, int row, int rows)
 }
 
 /* Row `row` of dx: its sums where they are wanted, zeros elsewhere. */
-#if HAS_MASKS && WIDE_UNITS
+#if HAS_MASKS
 enum { SPREADS = 1 };
 INLINE void masked_spread(const MaskedRows *r, int row, int rows)
 {
@@ -177,14 +179,15 @@ INLINE void masked_rows_of(const MaskedRows *r, int depth)
         masked_rows(r, depth, r->more, false);
 }
 
+/* One function for each depth that masked_depth() gives: rows are multiples of 64. */
 SHARED void masked_rows_by_depth(const MaskedRows *r)
 {
-    if (r->depth == MASKED_VECTORS * LANES)
-        masked_rows_of(r, MASKED_VECTORS * LANES);
-    else if (r->depth == MASKED_VECTORS / 2 * LANES)
-        masked_rows_of(r, MASKED_VECTORS / 2 * LANES);
-    else
-        masked_rows_of(r, MASKED_VECTORS / 4 * LANES);
+    if (r->depth == MASKED_DEPTH)
+        masked_rows_of(r, MASKED_DEPTH);
+    else if (MASKED_DEPTH > 128 && r->depth == 128)
+        masked_rows_of(r, 128);
+    else if (MASKED_DEPTH > 64)
+        masked_rows_of(r, 64);
 }
 
 /* ---- maps ---- */

@@ -13,9 +13,9 @@
 
 #include "vectors.h"
 
-/* Whether compares make masks of bits, and vectors are spread by them: where there are intrinsics for that,
- * which a library, one file without amdim.h, does not include. */
-#if defined __AVX512F__ && defined AMDIM_H
+/* Whether compares make masks of bits, and vectors are spread by them: by intrinsics, which a library, one
+ * file without amdim.h, does not include. Measured on wide units alone. */
+#if WIDE_UNITS && defined AMDIM_H
 #include <immintrin.h>
 #define HAS_MASKS 1
 #else
@@ -144,7 +144,8 @@ INLINE int next_of(uint64_t *set)
     return k;
 }
 
-/* sum[i] += number k of left[i], which lie `step` apart . the block's row k, for i from first to last. */
+/* sum[i] += left[i][k], whose numbers lie `step` apart, times the block's row k, for rows i from first to
+ * last. */
 INLINE void sparse_add_row(const SparseRows *r, int panels, int k, const float *const left[2], int first,
                            int last, ptrdiff_t step, Vec sum[2][GROUP_VECTORS])
 {
@@ -165,9 +166,9 @@ INLINE void sparse_add(const SparseRows *r, int panels, uint64_t set, const floa
         sparse_add_row(r, panels, next_of(&set), left, first, last, step, sum);
 }
 
-/* The sums of row `row`, and if `count` is 2 of the next. Two rows of a group read what both have once. Where
- * groups are wide, a narrow one has too few sums to keep two multiply-adds a cycle busy: there a number of
- * one row goes with one of the other. */
+/* The sums of row `row`, and if `count` is 2 of the next. Two rows read what both have once. But where groups
+ * are wide, a narrow one has too few sums of one row to keep two multiply-adds a cycle busy: there a number
+ * of one row goes with one of the other. */
 INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count, ptrdiff_t step,
                             Vec sum[2][GROUP_VECTORS])
 {
@@ -182,18 +183,19 @@ INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count,
             r->more ? load(before + v * LANES) : (Vec){0};
     }
     if (count == 2 && panels == GROUP) {
-        sparse_add(r, panels, set[0] & set[1], left, 0, 2, step, sum);
-        sparse_add(r, panels, set[1] & ~set[0], left, 1, 2, step, sum);
-        sparse_add(r, panels, set[0] & ~set[1], left, 0, 1, step, sum);
-        return;
+        const uint64_t both = set[0] & set[1];
+        sparse_add(r, panels, both, left, 0, 2, step, sum);
+        set[0] &= ~both;
+        set[1] &= ~both;
+    } else if (count == 2) {
+        while (set[0] && set[1]) {
+            sparse_add_row(r, panels, next_of(&set[0]), left, 0, 1, step, sum);
+            sparse_add_row(r, panels, next_of(&set[1]), left, 1, 2, step, sum);
+        }
     }
-    while (set[0] && set[1]) {
-        sparse_add_row(r, panels, next_of(&set[0]), left, 0, 1, step, sum);
-        sparse_add_row(r, panels, next_of(&set[1]), left, 1, 2, step, sum);
-    }
-    sparse_add(r, panels, set[0], left, 0, 1, step, sum);
     if (count == 2)
         sparse_add(r, panels, set[1], left, 1, 2, step, sum);
+    sparse_add(r, panels, set[0], left, 0, 1, step, sum);
 }
 
 /* The share of `count` rows from `row` on. */
@@ -339,6 +341,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
 {
     const int blocks = s->depth / DEPTH_BLOCK;
     const Conv to = s->to;
+    const int run = to.kernel * to.in; /* columns that lie together: a group has no others */
     float *const sums = scratch;
     uint64_t *const sets = (uint64_t *)(void *)(scratch + SPARSE_SUMS);
     for (int begin = first; begin < last; begin += PIXEL_BLOCK) {
@@ -349,7 +352,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
             sets[i] = nonzero_of_64(left + (size_t)i * DEPTH_BLOCK);
         patches_at(to, begin, pixels + TOGETHER, last, at);
         for (int column = 0, panels; column < columns_of(to); column += panels * PANEL) {
-            panels = group_panels(columns_of(to) - column);
+            panels = group_panels(run - column % run);
             const ptrdiff_t shift = tap_at(to, column / to.in) + column % to.in;
             const SparseTarget t = {.y = s->y + shift,
                                     .bias = s->bias ? s->bias + column : NULL,
@@ -512,9 +515,8 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
     const int cut = part / s->slices, cuts = CEIL_DIV(s->rows, SPARSE_ROWS),
               row = LINE * piece(s->rows / LINE, cut, cuts),
               rows = LINE * piece(s->rows / LINE, cut + 1, cuts) - row;
-    /* Floats of the map that a pixel of the product stands for, and its lines that go with a group. */
+    /* Floats of the map that a pixel of the product stands for. */
     const ptrdiff_t pixel = (ptrdiff_t)s->of.stride * s->of.stride * s->of.in;
-    const int lines = (int)(pixel * group_panels(s->columns) * PANEL / s->columns / LINE);
     float *const sum = s->partial + ((size_t)slice * s->rows + (size_t)row) * s->columns;
     SparseBlock b = {.left = scratch, .panels = scratch + DEPTH_BLOCK * SPARSE_STEP};
     for (int block = first; block < last; block++) {
@@ -525,9 +527,11 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
         sparse_block_rows(left, s->rows, count, rows, &b);
         const int share = DEPTH_BLOCK * 65536 / rows;
         SparseAhead next = {left + (ptrdiff_t)DEPTH_BLOCK * s->rows, s->rows, rows / LINE, share};
-        SparseAhead patches = {s->right + from[0] + DEPTH_BLOCK * pixel, lines * LINE, lines, share};
+        SparseAhead patches = {.at = s->right + from[0] + DEPTH_BLOCK * pixel, .share = share};
         for (int column = 0, panels; column < s->columns; column += panels * PANEL) {
             panels = group_panels(s->columns - column);
+            patches.lines = (int)(pixel * panels * PANEL / s->columns / LINE); /* that go with the group */
+            patches.step = patches.lines * LINE;
             sparse_block_panels(s, from, count, column, panels, &b);
             sparse_block_sums(&b, panels, next, patches, rows, sum + column, s->columns, block > first);
             next.lines = 0;

@@ -437,8 +437,8 @@ SHARED void grad_w_store_edge(float spilled[ROWS][PANEL], const GradWTile *t)
 }
 
 /* Whether a block's rows of x are copied first. A tile of few rows uses little of each line of x that it
- * fetches, and lines that are a power of two apart push each other out of the L1, for which wide units do not
- * wait gladly either. A library, which does without amdim.h, has no memory to spare. */
+ * fetches, and lines that are a power of two apart push each other out of the L1, by which wide units lose
+ * most. A library, which does without amdim.h, has no memory to spare. */
 #ifdef AMDIM_H
 enum { COPIES_ROWS = HAS_VECTORS && ((int)ROWS == (int)COPIED_ROWS || WIDE_UNITS) };
 #else
@@ -559,6 +559,7 @@ SHARED void pack_pixels(const Activation *dy, int pixels, int columns, int width
 /* Tiles of one of the kernel's rows (kernel*in floats), which is cut into tiles of heights that differ by one
  * at most: as many as go together. */
 enum { GROUP_TILES = GRAD_W_GROUP * MIN_OF((int)COPIED_ROWS, ROWS) / ROWS };
+_Static_assert(GROUP_TILES *ROWS + 2 * LINE <= COPIED_FLOATS, "memory is planned for the rows of a group");
 typedef struct {
     int ky, count;
     int first[GRAD_W_GROUP + 1]; /* the first row of each, and behind the last */

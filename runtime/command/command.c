@@ -92,7 +92,7 @@ int main(int argc, char **argv)
 
     standard_streams_open();
     if (m->openblas_core)
-        processor_restarts_for_openblas(m->openblas_core(), argv);
+        processor_begin_again_for_openblas(m->openblas_core(), argv);
     if (argc > 0)
         text_printable(argv[0]);
     const char *program = options_program(argc, argv);

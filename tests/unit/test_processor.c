@@ -25,7 +25,7 @@ static int exit_code_with(const char *core, const char *set)
         memcpy(argument, again, sizeof again);
         if (set ? setenv(variable, set, 1) : unsetenv(variable))
             _exit(1);
-        processor_restarts_for_openblas(core, (char *[]){name, argument, NULL});
+        processor_begin_again_for_openblas(core, (char *[]){name, argument, NULL});
         _exit(RETURNED);
     }
     int status = 0;

@@ -76,8 +76,8 @@ static Case case_of(Conv c, bool by_dy, Zeros zeros)
 /* Those of specs; then one group and three, however wide they are here. */
 static const int columns_tried[] = {64, 128, 192, GROUP_COLUMNS, 3 * GROUP_COLUMNS};
 static const int depths_tried[] = {64, 192};
-/* 363 and 243 pixels: no multiple of a block of either kind. */
-enum { SIDE = 11, SMALL_SIDE = 9 };
+/* 363, 243 and 147 pixels: no multiple of a block of either kind. */
+enum { SIDE = 11, SMALL_SIDE = 9, SMALLER_SIDE = 7 };
 
 typedef void EachMap(const Case *k);
 
@@ -391,6 +391,7 @@ static void gradients_of_x_in_patches(void **state)
     (void)state;
     each_map(check_grad_x_plain, true, 2, SMALL_SIDE);
     each_map(check_grad_x_with_tail, true, 2, SMALL_SIDE);
+    each_map(check_grad_x_plain, true, 3, SMALLER_SIDE);
 }
 
 static void gradients_of_weights_by_x(void **state)

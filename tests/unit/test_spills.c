@@ -171,7 +171,7 @@ static const char *cc(void)
 static void no_loop_of_multiply_adds_stores_to_the_stack(void **state)
 {
     (void)state;
-    static const char *const march[] = {"haswell", "skylake-avx512"};
+    static const char *const march[] = {"haswell", "skylake-avx512", "icelake-server"};
     if (shell("%s --version | grep -q clang && echo | %s --target=x86_64-linux-gnu -march=haswell -x c -S -o "
               "/dev/null -",
               cc(), cc()))
