@@ -60,8 +60,7 @@ void processor_begin_again_for_openblas(const char *core, char **argv)
 {
     static const char variable[] = "OPENBLAS_CORETYPE", unknown[] = "Prescott";
     const char *better = fitting_core();
-    /* What the system was asked to run; /proc/self/exe may be a loader that has been told the program's name.
-     */
+    /* What the system was asked to run; /proc/self/exe may be a loader that was told the program. */
     const char *self = (const char *)(uintptr_t)getauxval(AT_EXECFN); /* NOLINT: an address */
     if (self && better && strcmp(core, unknown) == 0 && !getenv(variable) && setenv(variable, better, 1) == 0)
         execv(self, argv); /* if that fails, products are slow, and right */
