@@ -87,6 +87,9 @@ enum {
 };
 /* Of a worker's scratch: sums of a block of pixels, and a bit for each of its `depth` numbers a pixel. */
 #define SPARSE_SCRATCH(depth) (PIXEL_BLOCK * (SPARSE_MOST + (depth) / DEPTH_BLOCK * 2))
+/* For a masked one: of a block of pixels as many sums as a set has bits, and a bit for each of its channels.
+ */
+#define MASKED_SCRATCH(channels) (PIXEL_BLOCK * (DEPTH_BLOCK + (channels) / DEPTH_BLOCK * 2))
 /* For a weight's gradient: a block of pixels of both factors. */
 #define SPARSE_GRAD_W_SCRATCH (DEPTH_BLOCK * (SPARSE_STEP + SPARSE_MOST))
 

@@ -18,7 +18,6 @@ enum {
     MASKED_DEPTH = MASKED_VECTORS * LANES,
     MASKED_SUMS = PIXEL_BLOCK * MASK_BITS
 };
-_Static_assert((int)MASK_BITS <= (int)SPARSE_MOST, "memory is planned for so many sums of a pixel");
 _Static_assert(MASKED_DEPTH <= 64 ? 64 % MASKED_DEPTH == 0 : MASKED_DEPTH % 64 == 0 && MASKED_DEPTH <= 256,
                "rows are a whole number of blocks");
 _Static_assert(MASKED_SUMS % 2 == 0, "bits begin at a multiple of eight bytes");
@@ -211,7 +210,7 @@ SHARED void masked_pack(Conv c, const float *weight, int block, float *packed)
 }
 
 /* dx of pixels [first, last), from dy as floats, where the mask, a ReLU's result, is not zero; else 0.
- * Scratch (SPARSE_SCRATCH): sums of a block's pixels, and behind them the bits of their masks. */
+ * Scratch (MASKED_SCRATCH): sums of a block's pixels, and behind them the bits of their masks. */
 SHARED void masked_product(Conv c, const MapConvGradXJob *j, const float *dy, float *scratch, int first,
                            int last)
 {

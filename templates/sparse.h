@@ -182,19 +182,19 @@ INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count,
         UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS) sum[i][v] =
             r->more ? load(before + v * LANES) : (Vec){0};
     }
-    if (count == 2 && panels == GROUP) {
-        const uint64_t both = set[0] & set[1];
-        sparse_add(r, panels, both, left, 0, 2, step, sum);
-        set[0] &= ~both;
-        set[1] &= ~both;
-    } else if (count == 2) {
-        while (set[0] && set[1]) {
+    if (count == 2) {
+        if (panels == GROUP) {
+            const uint64_t both = set[0] & set[1];
+            sparse_add(r, panels, both, left, 0, 2, step, sum);
+            set[0] &= ~both;
+            set[1] &= ~both;
+        }
+        while (panels < GROUP && set[0] && set[1]) {
             sparse_add_row(r, panels, next_of(&set[0]), left, 0, 1, step, sum);
             sparse_add_row(r, panels, next_of(&set[1]), left, 1, 2, step, sum);
         }
-    }
-    if (count == 2)
         sparse_add(r, panels, set[1], left, 1, 2, step, sum);
+    }
     sparse_add(r, panels, set[0], left, 0, 1, step, sum);
 }
 

@@ -156,6 +156,8 @@ static void emit_start(Emit *e)
         fprintf(e->out,
                 "/* Threads take parts of an operation; each of OpenBLAS's products stays on its own. */\n"
                 "static void start(void)\n{\n    openblas_set_num_threads(1);\n}\n\n"
+                "/* Asked before all else: a version older than the processor starts with kernels for SSE3 "
+                "(processor.h). */\n"
                 "static const char *openblas_core(void)\n{\n    return openblas_get_corename();\n}\n\n");
 }
 

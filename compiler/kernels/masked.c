@@ -24,7 +24,7 @@ static void plan(const Graph *g, const Op *op, Plan *p)
     p->zeros = op->in[CONV_GRAD_X_MASK];
     p->parts = row_parts(map_pixels(op->in[CONV_GRAD_X_DY]), PIXEL_BLOCK);
     p->arena_floats = packed_weight_floats(g, op);
-    p->worker_floats = SPARSE_SCRATCH((size_t)p->zeros->dims[3]);
+    p->worker_floats = MASKED_SCRATCH((size_t)p->zeros->dims[3]);
 }
 
 /* The mask goes without saying. */
