@@ -245,13 +245,6 @@ static int parse(Command *c, int argc, char **argv)
         EXPLAIN,
         CHECK,
         PAIRS,
-        BATCH,
-        MARCH,
-        THREADS,
-        BLAS,
-        MEMORY,
-        PRECISION,
-        RANKS,
         TARGET,
         STATIC,
         TUNE,
@@ -271,13 +264,7 @@ static int parse(Command *c, int argc, char **argv)
         {"emit", required_argument, NULL, EMIT},
         {"check", no_argument, NULL, CHECK},
         {"pairs", required_argument, NULL, PAIRS},
-        {"batch", required_argument, NULL, BATCH},
-        {"march", required_argument, NULL, MARCH},
-        {"threads", required_argument, NULL, THREADS},
-        {"blas", required_argument, NULL, BLAS},
-        {"memory", required_argument, NULL, MEMORY},
-        {"precision", required_argument, NULL, PRECISION},
-        {"ranks", required_argument, NULL, RANKS},
+        OVERRIDES(OVERRIDE_ROW) /* --batch to --ranks */
         {"target", required_argument, NULL, TARGET},
         {"static", no_argument, NULL, STATIC},
         {"tune", optional_argument, NULL, TUNE},
@@ -308,13 +295,6 @@ static int parse(Command *c, int argc, char **argv)
         case CC: c->build.cc = optarg; break;
         case CHECK: c->make = MAKE_CHECK; break;
         case PAIRS: c->overrides.pairs = optarg; break;
-        case BATCH: c->overrides.batch = optarg; break;
-        case MARCH: c->overrides.march = optarg; break;
-        case THREADS: c->overrides.threads = optarg; break;
-        case BLAS: c->overrides.blas = optarg; break;
-        case MEMORY: c->overrides.memory = optarg; break;
-        case PRECISION: c->overrides.precision = optarg; break;
-        case RANKS: c->overrides.ranks = optarg; break;
         case TARGET:
             if (parse_target(c, optarg))
                 return EXIT_USAGE;
@@ -352,7 +332,9 @@ static int parse(Command *c, int argc, char **argv)
         case 'h':
         case HELP: return print_help();
         case VERSION: return print_version();
-        default: return EXIT_USAGE;
+        default:
+            if (!override_take(&c->overrides, o, optarg))
+                return EXIT_USAGE;
         }
     }
     if (!c->spec || !*c->spec)
@@ -549,8 +531,10 @@ static bool compile_and_make(Arena *a, Command *c)
     if (!read_choices(a, &d, c))
         return false;
     if (c->make == MAKE_TUNE && !strcmp(s->target.blas.v, "openblas") &&
-        !target_has(a, &c->build, LIBRARY_OPENBLAS))
-        c->overrides.blas = s->target.blas.v = "none"; /* no way is by a library that is not here */
+        !target_has(a, &c->build, LIBRARY_OPENBLAS)) {
+        s->target.blas.v = "none"; /* no way is by a library that is not here */
+        c->overrides.value[OVERRIDE_BLAS] = s->target.blas.v;
+    }
     Program *p = compile(a, &d, n, &c->choices);
     if (!p)
         return false;

@@ -88,21 +88,21 @@ static char *makefile(Arena *a, const Build *b, const Folder *f)
     return build_expanded(a, b, "Makefile.tmpl", fill, COUNT(fill));
 }
 
+static const char *with_option(Arena *a, const char *text, const char *option, const char *value)
+{
+    return value ? arena_printf(a, "%s --%s %s", text, option, value) : text;
+}
+
 const char *overrides_text(Arena *a, const Overrides *o, const Build *b)
 {
-    const struct {
-        const char *option, *value;
-    } all[] = {{"--pairs", o->pairs},         {"--batch", o->batch}, {"--march", o->march},
-               {"--threads", o->threads},     {"--blas", o->blas},   {"--memory", o->memory},
-               {"--precision", o->precision}, {"--ranks", o->ranks}, {"--tuned", b->tuned},
-               {"--target", b->target}};
-    const char *text = "";
-    for (size_t i = 0; i < COUNT(all); i++)
-        if (all[i].value)
-            text = arena_printf(a, "%s%s%s %s", text, *text ? " " : "", all[i].option, all[i].value);
+    const char *text = with_option(a, "", "pairs", o->pairs);
+    for (int i = 0; i < OVERRIDE_KINDS; i++)
+        text = with_option(a, text, override_option[i].name, o->value[i]);
+    text = with_option(a, text, "tuned", b->tuned);
+    text = with_option(a, text, "target", b->target);
     if (b->is_static)
-        text = arena_printf(a, "%s%s--static", text, *text ? " " : "");
-    return *text ? arena_printf(a, " and the options `%s`", text) : "";
+        text = arena_printf(a, "%s --static", text);
+    return *text ? arena_printf(a, " and the options `%s`", text + 1) : "";
 }
 
 /* The tensors that `replay` reads, as a list. */

@@ -39,9 +39,9 @@ static bool has_dots(const Build *b, const char *march)
 
 void target_processor(const Build *b, const Overrides *o, Spec *s)
 {
-    if (b->target && !o->march && !strcmp(s->target.march.v, "native"))
+    if (b->target && !o->value[OVERRIDE_MARCH] && !strcmp(s->target.march.v, "native"))
         s->target.march.v = baseline_of(b->target);
-    s->target.all_processors = !s->target.threads.at.line && !o->threads;
+    s->target.all_processors = !s->target.threads.at.line && !o->value[OVERRIDE_THREADS];
     if (s->target.all_processors)
         s->target.threads.v = processor_count();
     s->target.tiles = strstr(s->target.march.v, "rapids") /* sapphirerapids and what came after it */
@@ -295,7 +295,7 @@ bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s)
         return true;
     const char *why = arena_printf(a, "%s has no%s OpenBLAS that %s can link", target,
                                    b->is_static ? " static" : "", b->cc);
-    if (o->blas)
+    if (o->value[OVERRIDE_BLAS])
         return build_failed("--blas openblas", arena_printf(a, "%s; try --blas none", why));
     if (s->target.blas.at.source)
         say("amdimc: note: %s: %s; own kernels make all products", s->source->name, why);

@@ -86,28 +86,32 @@ static Node *pair_list(Arena *a, const Node *root, const Source *source)
     return list;
 }
 
+#define OVERRIDE_NAMES(KIND, name, section) [OVERRIDE_##KIND] = {name, section},
+const OverrideOption override_option[OVERRIDE_KINDS] = {OVERRIDES(OVERRIDE_NAMES)};
+
+bool override_take(Overrides *o, int option, const char *value)
+{
+    const int kind = option - OVERRIDE_OPTION;
+    if (kind < 0 || kind >= OVERRIDE_KINDS)
+        return false;
+    o->value[kind] = value;
+    return true;
+}
+
 void override_tree(Reader *r, Node *root, const Overrides *o)
 {
-    const struct {
-        const char *option, *section, *key, *text;
-    } scalar[] = {
-        {"--batch", NULL, "batch", o->batch},           {"--march", "target", "march", o->march},
-        {"--threads", "target", "threads", o->threads}, {"--blas", "target", "blas", o->blas},
-        {"--memory", "target", "memory", o->memory},    {"--precision", "target", "precision", o->precision},
-        {"--ranks", "target", "ranks", o->ranks},
-    };
+    Arena *a = r->arena;
     if (root->kind != NODE_MAPPING)
         return;
     for (int i = 0; i < o->settings; i++)
         set_value(r, root, &o->setting[i]);
-    for (size_t i = 0; i < COUNT(scalar); i++) {
-        if (!scalar[i].text)
+    for (int i = 0; i < OVERRIDE_KINDS; i++) {
+        if (!o->value[i])
             continue;
-        const Source *source = option_source(r->arena, scalar[i].option, scalar[i].text);
-        override(r->arena, root, scalar[i].section, scalar[i].key,
-                 option_scalar(r->arena, source, 0, source->length));
+        const OverrideOption *option = &override_option[i];
+        const Source *source = option_source(a, arena_printf(a, "--%s", option->name), o->value[i]);
+        override(a, root, option->section, option->name, option_scalar(a, source, 0, source->length));
     }
     if (o->pairs)
-        override(r->arena, root, "loss", "pairs",
-                 pair_list(r->arena, root, option_source(r->arena, "--pairs", o->pairs)));
+        override(a, root, "loss", "pairs", pair_list(a, root, option_source(a, "--pairs", o->pairs)));
 }

@@ -131,12 +131,36 @@ typedef struct {
     size_t begin, length; /* the value's place */
 } Setting;
 
+/* Options that each set one key, which has the option's name, in a section or none: all that the command
+ * lines, sweep, --tune and the generated READMEs know of them. X(KIND, name, section) */
+#define OVERRIDES(X)                                                                                         \
+    X(BATCH, "batch", NULL)                                                                                  \
+    X(MARCH, "march", "target")                                                                              \
+    X(THREADS, "threads", "target")                                                                          \
+    X(BLAS, "blas", "target")                                                                                \
+    X(MEMORY, "memory", "target")                                                                            \
+    X(PRECISION, "precision", "target")                                                                      \
+    X(RANKS, "ranks", "target")
+#define OVERRIDE_KIND(KIND, name, section) OVERRIDE_##KIND,
+typedef enum { OVERRIDES(OVERRIDE_KIND) OVERRIDE_KINDS } OverrideKind;
+typedef struct {
+    const char *name;    /* "march": of the option and of the key */
+    const char *section; /* "target", or NULL: the top level */
+} OverrideOption;
+extern const OverrideOption override_option[OVERRIDE_KINDS];
+
 /* What the command line changes; NULL or 0 where it does not. */
 typedef struct {
-    const char *pairs, *march, *blas, *memory, *batch, *threads, *precision, *ranks;
+    const char *pairs;
+    const char *value[OVERRIDE_KINDS];
     int settings;
     const Setting *setting; /* each is put over what those before it have made */
 } Overrides;
+/* Their rows in getopt's table, and what option_next returns for each. */
+enum { OVERRIDE_OPTION = 512 };
+#define OVERRIDE_ROW(KIND, name, section) {name, required_argument, NULL, OVERRIDE_OPTION + OVERRIDE_##KIND},
+/* Takes what option_next returned; false where it is none of these. */
+bool override_take(Overrides *o, int option, const char *value);
 
 /* Reads the whole language (docs/language.md) and the ranges it states. All independent errors are
  * reported; NULL when there was one. `source` must outlive the Spec. */

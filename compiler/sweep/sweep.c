@@ -61,13 +61,6 @@ static int parse(Sweep *s, int argc, char **argv)
         JOBS,
         RUN_WITH,
         CC,
-        BATCH,
-        MARCH,
-        THREADS,
-        BLAS,
-        MEMORY,
-        PRECISION,
-        RANKS,
         QUIET,
         HELP,
         VERSION
@@ -84,13 +77,7 @@ static int parse(Sweep *s, int argc, char **argv)
         {"jobs", required_argument, NULL, JOBS},
         {"run-with", required_argument, NULL, RUN_WITH},
         {"cc", required_argument, NULL, CC},
-        {"batch", required_argument, NULL, BATCH},
-        {"march", required_argument, NULL, MARCH},
-        {"threads", required_argument, NULL, THREADS},
-        {"blas", required_argument, NULL, BLAS},
-        {"memory", required_argument, NULL, MEMORY},
-        {"precision", required_argument, NULL, PRECISION},
-        {"ranks", required_argument, NULL, RANKS},
+        OVERRIDES(OVERRIDE_ROW) /* --batch to --ranks */
         {"quiet", no_argument, NULL, QUIET},
         {"help", no_argument, NULL, HELP},
         {"version", no_argument, NULL, VERSION},
@@ -144,13 +131,6 @@ static int parse(Sweep *s, int argc, char **argv)
             break;
         case RUN_WITH: s->run_with = optarg; break;
         case CC: s->cc = optarg; break;
-        case BATCH: s->overrides.batch = optarg; break;
-        case MARCH: s->overrides.march = optarg; break;
-        case THREADS: s->overrides.threads = optarg; break;
-        case BLAS: s->overrides.blas = optarg; break;
-        case MEMORY: s->overrides.memory = optarg; break;
-        case PRECISION: s->overrides.precision = optarg; break;
-        case RANKS: s->overrides.ranks = optarg; break;
         case 'q':
         case QUIET: progress_silence(); break;
         case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
@@ -158,7 +138,9 @@ static int parse(Sweep *s, int argc, char **argv)
         case HELP:
             return print_text(arena_printf(s->arena, "%s\n%s", synopsis, sweep_usage)) ? EXIT_DONE
                                                                                        : EXIT_FAILED;
-        default: return EXIT_USAGE;
+        default:
+            if (!override_take(&s->overrides, o, optarg))
+                return EXIT_USAGE;
         }
     }
     if (!s->spec || !*s->spec)

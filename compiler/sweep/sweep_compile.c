@@ -36,8 +36,8 @@ static pid_t start_compiler(const Sweep *s, Children *children, const Combinatio
     words_option(&w, "-o", program_of(s, c));
     words_option(&w, "--gen-dir", in_folder(s, c->folder, "c"));
     words_option(&w, "--cc", s->cc);
-    words_option(&w, "--march", o->march);
-    words_option(&w, "--blas", o->blas);
+    words_option(&w, "--march", o->value[OVERRIDE_MARCH]);
+    words_option(&w, "--blas", o->value[OVERRIDE_BLAS]);
     words_add(&w, "--");
     words_add(&w, spec);
     unlink(log);

@@ -368,7 +368,7 @@ static void list_tasks(Work *k)
 /* Of this machine's processors, where they are to be shared and nobody says how; bits do not depend on it. */
 static int threads_of_each(const Sweep *s)
 {
-    if (s->jobs == 1 || s->run_with || s->overrides.threads)
+    if (s->jobs == 1 || s->run_with || s->overrides.value[OVERRIDE_THREADS])
         return 0;
     int threads = processor_count() / s->jobs;
     return threads > 1 ? threads : 1;

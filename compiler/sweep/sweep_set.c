@@ -136,30 +136,28 @@ static const SetOption *find_option(const Sweep *s, const char *path)
     return NULL;
 }
 
+static int check_other(const Sweep *s, const char *option, const char *path)
+{
+    const SetOption *o = find_option(s, path);
+    return o ? usage_error("amdimc: sweep", "--%s sets %s, and so does --set %s; give one of them", option,
+                           path, o->value->text)
+             : -1;
+}
+
 /* Options that set a key too. */
 static int check_others(const Sweep *s)
 {
-    const struct {
-        const char *path, *option;
-        bool given;
-    } other[] = {
-        {"loss.pairs", "--pairs", s->lists > 0},
-        {"schedule.epochs", "--epochs", s->epochs > 0},
-        {"batch", "--batch", s->overrides.batch},
-        {"target.march", "--march", s->overrides.march},
-        {"target.threads", "--threads", s->overrides.threads},
-        {"target.blas", "--blas", s->overrides.blas},
-        {"target.memory", "--memory", s->overrides.memory},
-        {"target.precision", "--precision", s->overrides.precision},
-        {"target.ranks", "--ranks", s->overrides.ranks},
-    };
-    for (size_t i = 0; i < COUNT(other); i++) {
-        const SetOption *o = other[i].given ? find_option(s, other[i].path) : NULL;
-        if (o)
-            return usage_error("amdimc: sweep", "%s sets %s, and so does --set %s; give one of them",
-                               other[i].option, o->path, o->value->text);
+    int code = s->lists > 0 ? check_other(s, "pairs", "loss.pairs") : -1;
+    if (code < 0 && s->epochs > 0)
+        code = check_other(s, "epochs", "schedule.epochs");
+    for (int i = 0; code < 0 && i < OVERRIDE_KINDS; i++) {
+        const OverrideOption *option = &override_option[i];
+        const char *path =
+            option->section ? arena_printf(s->arena, "%s.%s", option->section, option->name) : option->name;
+        if (s->overrides.value[i])
+            code = check_other(s, option->name, path);
     }
-    return -1;
+    return code;
 }
 
 static int check_number(const Sweep *s)

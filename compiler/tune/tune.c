@@ -51,13 +51,8 @@ static pid_t start_compiler(const Tuning *t, int number, const char *choices)
     words_option(&w, "--tuned", path);
     words_option(&w, "--cc", b->cc);
     words_option(&w, "--pairs", o->pairs);
-    words_option(&w, "--batch", o->batch);
-    words_option(&w, "--march", o->march);
-    words_option(&w, "--threads", o->threads);
-    words_option(&w, "--blas", o->blas);
-    words_option(&w, "--memory", o->memory);
-    words_option(&w, "--precision", o->precision);
-    words_option(&w, "--ranks", o->ranks);
+    for (int i = 0; i < OVERRIDE_KINDS; i++)
+        words_option(&w, arena_printf(a, "--%s", override_option[i].name), o->value[i]);
     words_add(&w, "--quiet");
     words_add(&w, "--");
     words_add(&w, b->spec);

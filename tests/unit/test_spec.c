@@ -587,7 +587,11 @@ static void options_replace_values(void **state)
 {
     (void)state;
     Reading r;
-    Overrides o = {.batch = "16", .march = "znver3", .threads = "7", .blas = "none", .memory = "64KiB"};
+    Overrides o = {.value = {[OVERRIDE_BATCH] = "16",
+                             [OVERRIDE_MARCH] = "znver3",
+                             [OVERRIDE_THREADS] = "7",
+                             [OVERRIDE_BLAS] = "none",
+                             [OVERRIDE_MEMORY] = "64KiB"}};
     const char *text = "name: tiny\ninput: {size: 8}\nbatch: 1\n" BODY LOSS "target: {threads: 0}\n";
     read_with(&r, text, strlen(text), &o);
     assert_non_null(r.spec);
@@ -647,25 +651,30 @@ static void expect_refusal(const char *text, const Overrides *o, const char *beg
 static void options_are_checked_where_they_stand(void **state)
 {
     (void)state;
-    expect_refusal(SMALL, &(Overrides){.batch = "1"}, "--batch:1:1: error: batch: an integer from 2");
-    expect_refusal(SMALL, &(Overrides){.batch = ""}, "--batch:1:1: error: batch: an integer");
-    expect_refusal(SMALL, &(Overrides){.threads = "0x2"}, "--threads:1:1: error: target.threads: an integer");
-    expect_refusal(SMALL, &(Overrides){.march = "a b"}, "--march:1:1: error: target.march: ");
-    expect_refusal(SMALL, &(Overrides){.blas = "mkl"}, "--blas:1:1: error: target.blas: openblas or none");
-    expect_refusal(SMALL, &(Overrides){.memory = "12"}, "--memory:1:1: error: target.memory: a whole");
+    expect_refusal(SMALL, &(Overrides){.value[OVERRIDE_BATCH] = "1"},
+                   "--batch:1:1: error: batch: an integer from 2");
+    expect_refusal(SMALL, &(Overrides){.value[OVERRIDE_BATCH] = ""}, "--batch:1:1: error: batch: an integer");
+    expect_refusal(SMALL, &(Overrides){.value[OVERRIDE_THREADS] = "0x2"},
+                   "--threads:1:1: error: target.threads: an integer");
+    expect_refusal(SMALL, &(Overrides){.value[OVERRIDE_MARCH] = "a b"}, "--march:1:1: error: target.march: ");
+    expect_refusal(SMALL, &(Overrides){.value[OVERRIDE_BLAS] = "mkl"},
+                   "--blas:1:1: error: target.blas: openblas or none");
+    expect_refusal(SMALL, &(Overrides){.value[OVERRIDE_MEMORY] = "12"},
+                   "--memory:1:1: error: target.memory: a whole");
     expect_refusal(SMALL, &(Overrides){.pairs = "1-to-6,,6-to-1"},
                    "--pairs:1:8: error: loss.pairs[1]: a pair");
     expect_refusal(SMALL, &(Overrides){.pairs = "1-to-6,"}, "--pairs:1:8: error: loss.pairs[1]: a pair");
     expect_refusal(SMALL, &(Overrides){.pairs = ""}, "--pairs:1:1: error: loss.pairs[0]: a pair");
     expect_refusal(SMALL, &(Overrides){.pairs = "1-to-6,1-to-6"},
                    "--pairs:1:8: error: loss.pairs: the pair 1-to-6");
-    expect_refusal("name: 7\n", &(Overrides){.batch = "1"}, "a.yaml:1:1: error: input is missing\n");
+    expect_refusal("name: 7\n", &(Overrides){.value[OVERRIDE_BATCH] = "1"},
+                   "a.yaml:1:1: error: input is missing\n");
 }
 
 static void options_survive_any_shape_of_spec(void **state)
 {
     (void)state;
-    Overrides o = {.pairs = "1-to-6", .threads = "2"};
+    Overrides o = {.pairs = "1-to-6", .value[OVERRIDE_THREADS] = "2"};
     expect_refusal("- a\n", &o, "a.yaml:1:1: error: a spec: a mapping");
     expect_refusal(HEAD BODY "loss: [1]\n", &o, "a.yaml:8:7: error: loss: a mapping");
     expect_refusal(HEAD BODY "loss: {pairs: [{pair: [1]}, 3, {weight: 1}]}\ntarget: 5\n", &o,

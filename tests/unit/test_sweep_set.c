@@ -173,7 +173,8 @@ static void pairs_find_weights_that_are_set(void **state)
     (void)state;
     Arena *a = arena_new();
     const Setting setting = set_parse("loss.pairs.5-to-5.weight=4");
-    const Overrides o = {.setting = &setting, .settings = 1, .pairs = "5-to-5,1-to-5", .batch = "8"};
+    const Overrides o = {
+        .setting = &setting, .settings = 1, .pairs = "5-to-5,1-to-5", .value[OVERRIDE_BATCH] = "8"};
     Diagnostics d = {.stream = stderr};
     const Spec *spec = spec_read(a, &d, tiny(a), &o);
     assert_non_null(spec);
