@@ -1,12 +1,9 @@
 /* test_sweep.c: `amdimc sweep` of pairs: what becomes of lists, what it writes down against what its programs
- * say, going on after a signal and with more, and what it refuses. test_sweep_set.c has other keys.
- *
- * Programs are compiled with -O1: they run for less time than -O3 would take. */
-#include "commands.h"
+ * say, going on after a signal and with more, and what it refuses. test_sweep_set.c has other keys. */
 #include "json.h"
 #include "samples.h"
 #include "shell.h"
-#include "sweep/sweep.h"
+#include "sweeps.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -29,27 +26,11 @@ enum {
     TEST_IMAGES = 2000
 };
 static const char options[] = "--limit 40 --epochs 2"; /* 400 pictures, in batches of 16 */
-static char folder[256];
-
-/* Runs a sweep of specs/tiny.yaml; what it says goes to the scratch file `said`. The exit code. */
-static int sweep_tiny(const char *arguments, const char *out)
-{
-    return shell("%s sweep specs/tiny.yaml --cc %s/cc %s --out %s/%s >%s/said 2>&1", amdimc_path(), folder,
-                 arguments, folder, out, folder);
-}
-
-static char *read_scratch(const char *name)
-{
-    size_t count;
-    return read_whole(scratch_path(name), &count);
-}
+static const char *folder;
 
 static void expect_said(const char *what)
 {
-    char *said = read_scratch("said");
-    if (!strstr(said, what))
-        fail_msg("no \"%s\" in:\n%s", what, said);
-    free(said);
+    expect_in("said", what);
 }
 
 static void expect_same_file(const char *one, const char *other)
@@ -65,9 +46,8 @@ static bool file_exists(const char *name)
 static int set_up(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "%s", scratch_begin());
-    quick_compiler();
-    return sweep_tiny("--pairs 5-to-5,1-to-7 --pairs 1-to-7 --limit 40 --epochs 2 --seeds 2", "whole");
+    folder = sweeps_begin("--pairs 5-to-5,1-to-7 --pairs 1-to-7 --limit 40 --epochs 2 --seeds 2");
+    return 0;
 }
 
 /* ---- lists of pairs ---- */
@@ -75,13 +55,7 @@ static int set_up(void **state)
 static Sweep plan(const char *spec, int lists, const char **list)
 {
     Sweep s = {.arena = arena_new(), .spec = spec, .out = "out", .lists = lists, .list = list};
-    int before = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY);
-    dup2(nowhere, STDERR_FILENO);
-    bool planned = plan_lists(&s);
-    dup2(before, STDERR_FILENO);
-    close(before);
-    close(nowhere);
-    assert_true(planned);
+    plan_quietly(&s);
     return s;
 }
 
@@ -448,9 +422,7 @@ static void usage_is_checked(void **state)
         {"--pairs 1-to-7 --limit -3", "--limit -3 is not a whole number from 1"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
-        assert_int_equal(shell("%s sweep specs/tiny.yaml --out %s/wrong %s >%s/said 2>&1", amdimc_path(),
-                               folder, cases[i].arguments, folder),
-                         2);
+        assert_int_equal(sweep_tiny(cases[i].arguments, "wrong"), 2);
         expect_said(cases[i].says);
     }
     assert_int_equal(shell("%s sweep >%s/said 2>&1", amdimc_path(), folder), 2);
