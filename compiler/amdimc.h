@@ -260,6 +260,8 @@ bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c, c
 /* An output is never one of the inputs, and can be put where it shall go: else false, before anything is
  * made. */
 bool build_may_write(Arena *a, const Build *b, const char *path);
+/* Whether gen_dir holds nothing by those names that amdimc did not write; else it says so. */
+bool build_may_generate(Arena *a, const Build *b, const Spec *s);
 /* Whether it is one of those that a program's compilation writes to gen_dir, which is there; then it says so.
  */
 bool build_is_generated(Arena *a, const Build *b, const Spec *s, const char *path);

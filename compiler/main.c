@@ -382,7 +382,7 @@ static void say_compiling(const Command *c, const Program *p)
 static bool generate(Arena *a, Diagnostics *d, const Build *b, const Spec *s, const Program *p)
 {
     return build_directory(a, b->gen_dir) && build_lock(b->gen_dir) &&
-           !build_is_generated(a, b, s, b->output) &&
+           !build_is_generated(a, b, s, b->output) && build_may_generate(a, b, s) &&
            build_write(a, b, s, emit_model(a, p), reference_c(a, d, p));
 }
 

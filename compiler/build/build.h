@@ -65,6 +65,7 @@ const char *build_read(Arena *a, const char *path); /* a whole file as text; NUL
 /* A path that no program takes for an option, or for a file of options (`-x`, `@x`). */
 const char *as_operand(Arena *a, const char *path);
 bool build_is_equal(Arena *a, const char *left, const char *right); /* two files' bytes */
+bool build_begins(Arena *a, const char *path, const char *text);    /* whether a file does so */
 bool build_copy(Arena *a, const Build *b, const char *from, const char *to,
                 const char *name); /* between two folders, as build_write_text */
 /* Adds the paths of the C files and headers in a folder and those below it, from that folder on; always in

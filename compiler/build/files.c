@@ -78,6 +78,13 @@ bool build_is_equal(Arena *a, const char *left, const char *right)
     return text && is_written(a, right, text, length);
 }
 
+bool build_begins(Arena *a, const char *path, const char *text)
+{
+    size_t length;
+    const char *why, *begin = input_read(a, path, strlen(text), &length, &why);
+    return begin && !strcmp(begin, text);
+}
+
 bool build_fault(const Fault *f)
 {
     if (strstr(f->text, strerror(ENOMEM)))

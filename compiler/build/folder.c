@@ -163,11 +163,7 @@ static bool name_is_free(Diagnostics *d, const Folder *f, Text name)
 
 static bool has_our_makefile(Arena *a, const char *folder)
 {
-    static const char first[] = "# Builds ./"; /* of Makefile.tmpl */
-    size_t length;
-    const char *why,
-        *begin = input_read(a, arena_printf(a, "%s/Makefile", folder), strlen(first), &length, &why);
-    return begin && !strcmp(begin, first);
+    return build_begins(a, arena_printf(a, "%s/Makefile", folder), "# Builds ./"); /* as Makefile.tmpl does */
 }
 
 /* A folder written before is written anew; what somebody else put there is not overwritten. */

@@ -228,18 +228,6 @@ static bool write_all(Arena *a, const Build *b, const void *what)
            write_file(a, b, arena_printf(a, "%s.py", name), python(a, b, l));
 }
 
-/* Python modules that NAME.py imports, and a file that the folder has of its own. */
-static bool name_is_free(Diagnostics *d, Text name)
-{
-    static const char *const taken[] = {"example", "ctypes", "json", "numpy", "os", "struct"};
-    for (size_t i = 0; i < COUNT(taken); i++)
-        if (!strcmp(name.v, taken[i])) {
-            diag_error(d, name.at, "a library has a `%s` of its own: name the model something else", name.v);
-            return false;
-        }
-    return true;
-}
-
 /* What makes views knows grey pictures and pictures in colour. */
 static bool can_crop(Diagnostics *d, const Spec *s)
 {
@@ -285,11 +273,12 @@ bool library_write(Arena *a, Diagnostics *d, const Build *b, const Program *p, c
                    const TrainedWeights *trained)
 {
     const Spec *s = p->net->spec;
-    if (!name_is_free(d, s->name) || !can_crop(d, s))
+    const char *name = c_name(a, s->name.v, false);
+    if (!library_name_is_free(a, d, name, s->name.at) || !can_crop(d, s))
         return false;
     Emit e = {.arena = a, .program = p};
     LibraryFolder l = {.model = {.program = p,
-                                 .name = c_name(a, s->name.v, false),
+                                 .name = name,
                                  .upper = c_name(a, s->name.v, true),
                                  .spec = in_comment(a, spec_name(&e)),
                                  .overrides = overrides_text(a, o, b),

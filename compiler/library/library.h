@@ -1,7 +1,7 @@
 /* library.h: --emit=library: the model as C functions on memory of the caller's. amalgamate.c puts the inner
  * loops together as one file with the model's own code, which emit_library.c writes; emit_manual.c its
- * header, emit_views.c what makes views of pictures, emit_constants.c trained weights as constants, library.c
- * the folder. */
+ * header, emit_views.c what makes views of pictures, emit_constants.c trained weights as constants,
+ * taken_names.c says which names it cannot have, library.c the folder. */
 #ifndef LIBRARY_H
 #define LIBRARY_H
 
@@ -24,6 +24,12 @@ typedef struct {
     const char *spec, *overrides;    /* the file, and what the command line changed, for people */
     const char *templates, *runtime; /* directories of sources */
 } ModelLibrary;
+
+/* ---- taken_names.c ---- */
+
+/* Whether no module of Python, library of the system or file of the folder has the name, as C spells it; else
+ * an error at the spec's. */
+bool library_name_is_free(Arena *a, Diagnostics *d, const char *name, Mark at);
 
 /* ---- emit_library.c ---- */
 

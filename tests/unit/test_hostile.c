@@ -175,11 +175,21 @@ static void an_output_is_never_an_input(void **state)
            "d/tiny.c: is the spec itself");
     expect("cmp spec.yaml d/tiny.c && ln -s ../spec.yaml d/kernels.h && rm d/tiny.c", 0, NULL);
     expect("amdimc spec.yaml -o p --gen-dir d --cc ./counting", 1, "d/kernels.h: is the spec itself");
+    expect("mkdir m && echo mine >m/kernels.h && amdimc spec.yaml -o p --gen-dir m --cc ./counting", 1,
+           "m/kernels.h: there already, and not by amdimc; choose another --gen-dir");
+    expect("mv m/kernels.h m/tiny.c && amdimc spec.yaml -o p --gen-dir m --cc ./counting", 1,
+           "m/tiny.c: there already, and not by amdimc");
+    expect("test \"$(ls m)\" = tiny.c && grep -qx mine m/tiny.c", 0, NULL);
     expect("amdimc spec.yaml -o g/tiny.c --gen-dir g --cc ./counting", 1, "is a file of the generated C");
     expect("amdimc spec.yaml -o counting --gen-dir g --cc ./counting", 1, "is a part of the compiler");
     expect("amdimc spec.yaml -o d --gen-dir g --cc ./counting", 1, "is a directory; name a file in it");
     expect("amdimc spec.yaml -o none/p --gen-dir g --cc ./counting", 1,
            "none/p: no file can be made in its directory: No such file or directory;");
+    expect("sed 's/^name: .*/name: math/' spec.yaml >math.yaml; amdimc --emit=library math.yaml -o l", 1,
+           "math.yaml:2:7: error: math.py would hide Python's module `math`");
+    expect("sed 's/^name: .*/name: m/' spec.yaml >m.yaml; amdimc --emit=library m.yaml -o l; test $? = 1 -a "
+           "! -e l",
+           0, "m.yaml:2:7: error: libm would hide the system's own");
     expect("amdimc --emit=c spec.yaml -o spec.yaml", 1, "spec.yaml");
     expect("mkdir f && ln -s ../spec.yaml f/model.h && amdimc --emit=c spec.yaml -o f", 1,
            "f/model.h: is the spec itself");
