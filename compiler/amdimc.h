@@ -121,17 +121,18 @@ double cost_batch_flop(const Graph *step);  /* of all shares: gflop_per_step, in
 
 /* The most resident memory that a whole `train` takes, in bytes, by what holds it. */
 typedef struct {
-    size_t weights;   /* parameters and running statistics */
-    size_t optimizer; /* its moments */
-    size_t arena;     /* temporaries of the step, or of a feature where they are more */
-    size_t pictures;  /* two batches of views: the one in use and the one being made */
-    size_t threads;   /* the stack, buffers and scratch of each */
-    size_t program;   /* code, shared libraries, buffers of files */
-    size_t meetings;  /* of several ranks: what shares exchange, and what carries it */
-    size_t data;      /* a data set's index, and pictures while they are decoded */
-    size_t decoding;  /* of `data`, what is for decoding however large the index is */
-    size_t total;     /* the sum: what the program promises */
-    size_t worker;    /* of `threads`, the scratch of one worker: what the step or a feature needs most */
+    size_t weights;     /* parameters and running statistics */
+    size_t optimizer;   /* its moments */
+    size_t arena;       /* temporaries of the step, or of a feature where they are more */
+    size_t pictures;    /* two batches of views: the one in use and the one being made */
+    size_t threads;     /* the stack, buffers and scratch of each */
+    size_t program;     /* code, shared libraries, buffers of files */
+    size_t meetings;    /* of several ranks: what shares exchange, and what carries it */
+    size_t data;        /* a data set's index, and pictures while they are decoded */
+    size_t decoding;    /* of `data`, what is for decoding however large the index is */
+    size_t total;       /* the sum: what the program promises */
+    size_t worker;      /* of `threads`, the scratch of one worker: what the step or a feature needs most */
+    size_t each_thread; /* what one more would add to the total */
 } PeakMemory;
 int cost_buckets(const Graph *step, const Params *p); /* of gradients, that a process has room for at once */
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas);

@@ -296,6 +296,7 @@ typedef struct AmdimModel {
     size_t arena_bytes;    /* for step and every feature's run */
     size_t scratch_bytes;  /* per worker */
     size_t peak_bytes;     /* promised for a whole `train` at `threads` threads */
+    size_t thread_bytes;   /* what each thread more than these adds to it */
     size_t data_bytes;     /* of them for a data set's index and for pictures being decoded, together */
     size_t decoding_bytes; /* of these for decoding, however large the index is; both 0: no bound */
     uint64_t memory_limit; /* the spec's target.memory in bytes, 0: none */

@@ -299,11 +299,12 @@ typedef struct {
     size_t pool_capacity, block_capacity, place_capacity;
     DataTell *tell; /* as in DataRequest */
     void *teller;
+    uint32_t told; /* how often */
     FreshNames fresh;
 } Listing;
 bool listing_begin(Listing *l, const char *root, const DataRequest *r, Fault *f);
 /* Where somebody wants to be told of what is wrong, tells, and is true; else false. */
-bool listing_tell(const Listing *l, const Fault *f);
+bool listing_tell(Listing *l, const Fault *f);
 void listing_free(Listing *l);
 size_t listing_bytes(const Listing *l); /* that it holds */
 /* A folder NAME in the one numbered `above`; -1: in the root. */
@@ -801,6 +802,8 @@ typedef struct {
  * the run's, `per_epoch` and `total` are steps. */
 bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t limit, uint64_t per_epoch,
                    uint64_t total, Fault *f);
+/* begin.c: what a whole `train` holds at most on so many threads, without probes: promised for the spec's. */
+uint64_t train_peak_bytes(const AmdimModel *m, int threads);
 /* "linear", "knn", or both with a comma between. */
 bool probing_heads(ProbeSplits *splits, const char *list);
 bool probing_is_due(const Probing *p, uint64_t step); /* after so many steps */

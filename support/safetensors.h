@@ -46,6 +46,9 @@ const Stored *tensors_find_floats(const TensorFile *t, const char *name, int ran
                                   Fault *f);
 /* Reads it; a value that is no number spoils all that comes after it, and is a fault. */
 bool tensors_read_floats(const TensorFile *t, const Stored *s, float *out, Fault *f);
+/* The same of values that were read; what to do about one, behind where it is. */
+bool tensors_check_floats(const TensorFile *t, const Stored *s, const float *value, const char *advice,
+                          Fault *f);
 void tensors_note_unsigned(const TensorFile *t); /* where damage of the file might go unnoticed */
 
 /* ---- safetensors_write.c ----

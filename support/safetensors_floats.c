@@ -36,17 +36,19 @@ const Stored *tensors_find_floats(const TensorFile *t, const char *name, int ran
     return s;
 }
 
+bool tensors_check_floats(const TensorFile *t, const Stored *s, const float *value, const char *advice,
+                          Fault *f)
+{
+    for (uint64_t i = 0; i < s->count; i++)
+        if (!isfinite(value[i]))
+            return fault(f, "%s: tensor %s holds a value that is not finite (%g, element %" PRIu64 "); %s",
+                         t->path, s->name, (double)value[i], i, advice);
+    return true;
+}
+
 bool tensors_read_floats(const TensorFile *t, const Stored *s, float *out, Fault *f)
 {
-    if (!tensors_read(t, s, out, f))
-        return false;
-    for (uint64_t i = 0; i < s->count; i++)
-        if (!isfinite(out[i]))
-            return fault(f,
-                         "%s: tensor %s holds a value that is not finite (%g, element %" PRIu64
-                         "); take a checkpoint of before",
-                         t->path, s->name, (double)out[i], i);
-    return true;
+    return tensors_read(t, s, out, f) && tensors_check_floats(t, s, out, "take a checkpoint of before", f);
 }
 
 void tensors_note_unsigned(const TensorFile *t)

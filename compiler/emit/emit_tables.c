@@ -264,7 +264,8 @@ static void emit_model_table(Emit *e, int scales)
             n->top + 1, scales, n->pairs, n->located);
     fprintf(e->out, "    .arena_bytes = %zu, .scratch_bytes = %zu, .peak_bytes = %zu, .flop_per_step = %s,\n",
             p->peak.arena, p->peak.worker, p->peak.total, real(e, cost_batch_flop(p->step)));
-    fprintf(e->out, "    .data_bytes = %zu, .decoding_bytes = %zu,\n", p->peak.data, p->peak.decoding);
+    fprintf(e->out, "    .thread_bytes = %zu, .data_bytes = %zu, .decoding_bytes = %zu,\n",
+            p->peak.each_thread, p->peak.data, p->peak.decoding);
     if (s->target.memory.v)
         fprintf(e->out, "    .memory_limit = %lld,\n", (long long)s->target.memory.v);
     fprintf(e->out, "    .tiles = MATRIX_TILES%s, .step = step, .features = %d, .feature = features,\n};\n",

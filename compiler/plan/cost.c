@@ -261,7 +261,9 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
         .program = program_bytes(p, openblas, s->target.is_static, threads),
         .meetings = meetings_bytes(step, p),
     };
-    m.threads = (size_t)threads * (2 * PER_THREAD + m.worker + blur_room(s));
+    const size_t own = 2 * PER_THREAD + m.worker + blur_room(s);
+    m.threads = (size_t)threads * own;
+    m.each_thread = own + program_bytes(p, openblas, s->target.is_static, threads + 1) - m.program;
     m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program + m.meetings;
     add_data(&m);
     return m;

@@ -1,10 +1,14 @@
 /* cmd_encode.c: features of a split as FILE.npy, and the labels beside it as FILE.labels.npy.
+ * Where pictures have none, none are left there.
  *
  * f_1 is (N, channels); phi_d is (N, R, d, d), f_d itself (N, channels, d, d), in PyTorch's order, and so are
  * the pictures themselves, (N, C, H, W). Features go to the file batch by batch. */
 #include "runtime.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct {
     NpyWriter file;
@@ -112,6 +116,28 @@ static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
     return ok;
 }
 
+/* Labels of what the file held before would be taken for its own. */
+static bool remove_labels(const char *features_path, Fault *f)
+{
+    char *path = labels_path(features_path);
+    bool ok = path || fault(f, "out of memory for a file name");
+    if (ok && unlink(path) == 0)
+        note("%s is removed: these pictures have no labels", path);
+    else if (ok && errno != ENOENT && errno != ENOTDIR)
+        ok = fault_errno(f, "%s: the labels of other pictures; cannot remove them", path);
+    free(path);
+    return ok;
+}
+
+/* A pipe or a device has nothing beside it. */
+static bool settle_labels(const Dataset *d, const char *features_path, Fault *f)
+{
+    struct stat found;
+    if (stat(features_path, &found) != 0 || !S_ISREG(found.st_mode))
+        return true;
+    return d->unlabelled ? remove_labels(features_path, f) : write_labels(d, features_path, f);
+}
+
 static bool encode_split(Machine *k, const AmdimFeature *feature, const Options *o, Fault *f)
 {
     Split split = strcmp(o->split, "train") == 0 ? SPLIT_TRAIN : SPLIT_TEST;
@@ -127,8 +153,7 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
         return false;
     if (o->data)
         data_say(d, split);
-    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f) &&
-              (d->unlabelled || write_labels(d, o->out, f));
+    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f) && settle_labels(d, o->out, f);
     const char *part = d->undivided && !o->split_given ? "the data set, which has no splits"
                        : split == SPLIT_TEST           ? "the test split"
                                                        : "the train split";

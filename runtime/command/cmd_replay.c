@@ -57,7 +57,8 @@ static bool read_tensor(const TensorFile *t, const char *name, Dtype dtype, int 
     if (s->dtype != dtype || s->rank != rank || memcmp(s->dims, dims, (size_t)rank * sizeof *dims) != 0)
         return fault(f, "%s: tensor %s is %s, %s; this program needs %s, %s", t->path, name,
                      dtype_name(s->dtype), has, dtype_name(dtype), wants);
-    return tensors_read(t, s, out, f);
+    return tensors_read(t, s, out, f) &&
+           (dtype != DTYPE_F32 || tensors_check_floats(t, s, out, "a ReLU would hide it", f));
 }
 
 static bool read_view(Replay *r, const TensorFile *t, int view, float *torch, Fault *f)

@@ -100,8 +100,7 @@ static bool list_classes(Classes *c, const char *root, Passed *passed, Fault *f)
 }
 
 /* Every class of the split must be one of the training split's. */
-static bool check_classes(const Listing *l, const Classes *split, const Classes *train, const char *root,
-                          Fault *f)
+static bool check_classes(Listing *l, const Classes *split, const Classes *train, const char *root, Fault *f)
 {
     for (int i = 0, c = 0; i < split->count; i++) {
         while (c < train->count && strcmp(train->name[c], split->name[i]) < 0)
@@ -139,12 +138,13 @@ static bool name_empty(const Opening *o, const char *class_name, const Passed *p
 static bool walk_one(Opening *o, const char *class_name, Fault *f)
 {
     Passed passed = {.other = 0};
-    const uint32_t before = o->listing.count;
+    const uint32_t before = o->listing.count, told = o->listing.told;
     if (!walk_class(&o->listing, class_name, &passed, f))
         return false;
     passed_add(&o->passed, &passed);
-    return !o->required || o->listing.count > before || name_empty(o, class_name, &passed, f) ||
-           listing_tell(&o->listing, f);
+    if (!o->required || o->listing.count > before || o->listing.told > told) /* told: it cannot be read */
+        return true;
+    return name_empty(o, class_name, &passed, f) || listing_tell(&o->listing, f);
 }
 
 /* Both lists are in byte order, so the split's classes come in the order of their numbers. */

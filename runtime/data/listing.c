@@ -16,11 +16,13 @@ bool listing_begin(Listing *l, const char *root, const DataRequest *r, Fault *f)
     return l->root || fault(f, "%s: out of memory for the name of a folder; free some", root);
 }
 
-bool listing_tell(const Listing *l, const Fault *f)
+bool listing_tell(Listing *l, const Fault *f)
 {
-    if (l->tell)
-        l->tell(l->teller, f);
-    return l->tell != NULL;
+    if (!l->tell)
+        return false;
+    l->tell(l->teller, f);
+    l->told++;
+    return true;
 }
 
 static void forget_fresh(Listing *l)

@@ -110,13 +110,19 @@ typedef struct {
     char names[512];
 } NotTaken;
 
-static void add_name(NotTaken *n, const char *name)
+static void add_name(NotTaken *n, const char *name, const char *why)
 {
     size_t used = strlen(n->names);
     if (n->count++ < NAMED)
-        snprintf(n->names + used, sizeof n->names - used, "%s%s", used > 0 ? ", " : "", name);
+        snprintf(n->names + used, sizeof n->names - used, "%s%s%s", used > 0 ? ", " : "", name, why);
     else if (n->count == NAMED + 1)
         snprintf(n->names + used, sizeof n->names - used, " and more");
+}
+
+static bool has_other_type(const TensorFile *file, const char *name)
+{
+    const Stored *s = tensors_find(file, name);
+    return s != NULL && s->dtype != DTYPE_F32;
 }
 
 static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
@@ -127,15 +133,16 @@ static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *par
         const AmdimTensor *t = &m->tensor[i];
         const Stored *s = weights_find(file, t->name, t, f);
         if (s == NULL)
-            add_name(&not_taken, t->name);
+            add_name(&not_taken, t->name, has_other_type(file, t->name) ? " (not float32)" : "");
         else if (!weights_read(file, s, t, params + t->offset, f))
             return false;
     }
     if (not_taken.count == m->tensors)
-        return fault(f, "%s: none of its tensors is one of %s's by name and shape", file->path, m->name);
+        return fault(f, "%s: none of its tensors is one of %s's by name, shape and type, float32", file->path,
+                     m->name);
     if (not_taken.count > 0)
-        note("%s: %d of %d tensors taken; begun anew, as missing or of another shape there: %s", file->path,
-             m->tensors - not_taken.count, m->tensors, not_taken.names);
+        note("%s: %d of %d tensors taken; begun anew, as missing or of another shape or type there: %s",
+             file->path, m->tensors - not_taken.count, m->tensors, not_taken.names);
     return true;
 }
 

@@ -10,6 +10,27 @@ bool training_is_finished(const Training *t)
     return t->at.step >= t->total && !probing_is_due(&t->probing, t->at.step);
 }
 
+uint64_t train_peak_bytes(const AmdimModel *m, int threads)
+{
+    const int more = threads - m->threads;
+    return m->peak_bytes + (more > 0 ? (uint64_t)more * m->thread_bytes : 0);
+}
+
+/* More threads than the promise was made for may be too many for the spec's budget. */
+bool training_fits(const Training *t, Fault *f)
+{
+    const AmdimModel *m = t->model;
+    const int threads = t->options->threads;
+    const uint64_t peak = train_peak_bytes(m, threads), limit = m->memory_limit;
+    if (limit == 0 || threads <= m->threads || peak <= limit)
+        return true;
+    return fault(f,
+                 "--threads %d would hold up to %.1f MiB, more than the %.1f MiB of target.memory in %s; "
+                 "--threads %" PRIu64 " fits, or compile without target.memory",
+                 threads, (double)peak / MEBIBYTE, (double)limit / MEBIBYTE, m->spec,
+                 (uint64_t)m->threads + (limit - m->peak_bytes) / m->thread_bytes);
+}
+
 static uint64_t at_most(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

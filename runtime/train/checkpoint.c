@@ -191,6 +191,14 @@ static const char *first_difference(const AmdimModel *m, const char **theirs, in
     }
 }
 
+/* Of a line that ends one spec where the other has no more: what is not said there (spec/canonical.c). */
+static const char *unsaid(const char *line)
+{
+    return strncmp(line, "precision ", strlen("precision ")) == 0 ? "precision float32"
+           : strncmp(line, "ranks ", strlen("ranks ")) == 0       ? "ranks 1"
+                                                                  : "nothing more";
+}
+
 static bool refuse_spec(const State *s)
 {
     static const char way_out[] = "go on with the program that saved it, or train into another folder";
@@ -202,6 +210,12 @@ static bool refuse_spec(const State *s)
             name, or_none(tensors_metadata(s->file, "digest")), s->model->name, s->model->digest, way_out);
     int length;
     const char *ours = first_difference(s->model, &theirs, &length);
+    if (length == 0) {
+        theirs = unsaid(ours);
+        length = (int)strlen(theirs);
+    } else if (*ours == '\0') {
+        ours = unsaid(theirs);
+    }
     return fault(s->f,
                  "%s: saved by a program of another spec (%s), with `%.*s` where this one (%s) has `%s`; %s",
                  path, name, length, theirs, s->model->name, ours, way_out);

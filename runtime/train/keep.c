@@ -62,6 +62,9 @@ bool training_says_what_is_kept(const Training *t, Fault *f)
 {
     if (t->kept_step == 0)
         return fault(f, "%s; nothing of the run was saved before", f->text);
+    if (training_leads(t) && !run_holds_weights(&t->run))
+        return fault(f, "%s; what was saved there, last after step %" PRIu64 ", is gone, or elsewhere",
+                     f->text, t->kept_step);
     return fault(f, "%s; the last good checkpoint is of step %" PRIu64 ", and --resume goes on with it",
                  f->text, t->kept_step);
 }
@@ -168,6 +171,9 @@ bool training_failed_but_saved(Training *t, Fault *f)
     Fault second;
     if (!training_save_finite(t, &second))
         return fault(f, "%s (and the run could not be saved: %s)", f->text, second.text);
-    return fault(f, "%s (the run is saved after step %" PRIu64 ", and --resume goes on with it)", f->text,
-                 t->at.step);
+    return fault(f,
+                 "%s (the run is saved after step %" PRIu64
+                 "; --resume goes on with it on the same data; on others, as mended ones are, "
+                 "--weights %s begins a new one)",
+                 f->text, t->at.step, t->run.checkpoint.last);
 }

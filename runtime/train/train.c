@@ -240,7 +240,8 @@ static bool new_machine(Training *t, Fault *f)
 
 static bool set_up(Training *t, Fault *f)
 {
-    return run_open(&t->run, t->options->out, f) && new_machine(t, f) && training_begin(t, f);
+    return training_fits(t, f) && run_open(&t->run, t->options->out, f) && new_machine(t, f) &&
+           training_begin(t, f);
 }
 
 static void tear_down(Training *t)
@@ -292,10 +293,10 @@ static void say_plan(const Training *t)
                  "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
                  t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
     say_ranks(t);
-    if (t->options->threads == m->threads) /* for these the promise was made */
-        snprintf(memory, sizeof memory, ", at most %.1f MiB of memory%s",
-                 (double)(m->peak_bytes + company_bytes(t->machine.company)) / MEBIBYTE,
-                 company_processes(t->machine.company) > 1 ? " in each process" : "");
+    snprintf(memory, sizeof memory, ", at most %.1f MiB of memory%s",
+             (double)(train_peak_bytes(m, t->options->threads) + company_bytes(t->machine.company)) /
+                 MEBIBYTE,
+             company_processes(t->machine.company) > 1 ? " in each process" : "");
     size_t used = strlen(memory);
     if (t->probing.every > 0)
         snprintf(memory + used, sizeof memory - used, ", and %.1f MiB while probing",
@@ -364,6 +365,7 @@ static int train(Training *t, Fault *f)
         f->text[0] = '\0'; /* process 0 says it */
     if (!trained)
         return 1;
+    f->text[0] = '\0'; /* of a batch or a probe that a signal has abandoned */
     if (training_is_finished(t)) {
         say_end(t);
         return 0;

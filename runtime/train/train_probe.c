@@ -6,9 +6,9 @@
 #include <string.h>
 
 /* What would fit is said in words: a smaller --limit, if the training split is what is too large. */
-static bool refuse(const AmdimModel *m, const ProbeMemory *need, Fault *f)
+static bool refuse(const AmdimModel *m, const ProbeMemory *need, uint64_t others, Fault *f)
 {
-    uint64_t limit = m->memory_limit, others = m->peak_bytes + need->rest;
+    uint64_t limit = m->memory_limit;
     uint64_t images = others < limit ? (limit - others) / need->image : 0;
     char fits[64] = "leave it out, and `probe` afterwards";
     if (images >= (uint64_t)need->classes)
@@ -52,8 +52,9 @@ bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t l
         p->every = UINT64_MAX;
     if (!probe_splits_memory(m, &p->splits, o->threads, &need, f))
         return false;
-    p->bytes = m->peak_bytes + need.training + need.rest;
-    return m->memory_limit == 0 || p->bytes <= m->memory_limit || refuse(m, &need, f);
+    const uint64_t others = train_peak_bytes(m, o->threads) + need.rest;
+    p->bytes = others + need.training;
+    return m->memory_limit == 0 || p->bytes <= m->memory_limit || refuse(m, &need, others, f);
 }
 
 bool probing_is_due(const Probing *p, uint64_t step)

@@ -78,6 +78,8 @@ bool training_report_is_due(const Training *t, bool epoch_ends);
 /* ---- begin.c ---- */
 
 bool training_is_finished(const Training *t);
+/* Whether the budget has room for so many threads, where they are more than the spec has. */
+bool training_fits(const Training *t, Fault *f);
 /* Weights, moments, data and curves, as a new run has them or as it left them. The run's folder is open, and
  * so is the machine. */
 bool training_begin(Training *t, Fault *f);

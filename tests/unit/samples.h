@@ -2,6 +2,7 @@
 #ifndef SAMPLES_H
 #define SAMPLES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,9 @@ int scratch_tear_down(void **state);
 void scratch_write(const char *name, const void *bytes, size_t count);
 /* The path of a file of the folder; valid until the next call. */
 const char *scratch_path(const char *name);
+
+/* As root, who may read everything, gives up that he may; false where that is not possible. */
+bool as_others(bool others);
 
 typedef struct {
     uint8_t *bytes; /* by malloc */

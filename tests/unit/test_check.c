@@ -137,6 +137,25 @@ static void test_no_data_are_wrong_once(void **state)
     free(text);
 }
 
+/* What cannot be listed is not said to hold no pictures. */
+static void test_a_folder_that_may_not_be_read_is_wrong_once(void **state)
+{
+    (void)state;
+    char *text;
+    Fault f;
+    write_pictures("train", 2);
+    assert_int_equal(chmod(scratch_path("train/b"), 0), 0);
+    if (!as_others(true))
+        skip();
+    int code = check_at(1, &text, &f);
+    assert_true(as_others(false));
+    assert_int_equal(chmod(scratch_path("train/b"), 0700), 0);
+    assert_int_equal(code, 1);
+    if (!strstr(text, "train/b: Permission denied\n2 pictures read, 1 wrong\n"))
+        fail_msg("%s", text);
+    free(text);
+}
+
 /* A picture that training would refuse for its size is refused here. */
 static void test_the_promise_counts(void **state)
 {
@@ -210,6 +229,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_split_may_be_absent_or_broken, scratch_set_up,
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_no_data_are_wrong_once, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_folder_that_may_not_be_read_is_wrong_once, scratch_set_up,
+                                        scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_the_promise_counts, scratch_set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_a_signal_ends_it, scratch_set_up, scratch_tear_down),
     };

@@ -188,7 +188,12 @@ static void test_other_programs_are_refused(void **state)
     shorter.settings = 2;
     check_refused(&other, path,
                   "another spec (toy), with `dim 6` where this one (toy) has `dim 64`; go on with");
-    check_refused(&shorter, path, "with `pair 3-to-1 1` where this one (toy) has ``");
+    check_refused(&shorter, path, "with `pair 3-to-1 1` where this one (toy) has `nothing more`");
+    other.settings = 4;
+    other.setting = (const char *const[]){"channels 3", "dim 6", "pair 3-to-1 1", "precision bfloat16"};
+    check_refused(&other, path, "with `precision float32` where this one (toy) has `precision bfloat16`");
+    other.setting = (const char *const[]){"channels 3", "dim 6", "pair 3-to-1 1", "ranks 2"};
+    check_refused(&other, path, "with `ranks 1` where this one (toy) has `ranks 2`");
     check_refused(&sgd, path, "saved with optimizer adam, this program's is sgd");
     check_not_whole(&toy_model, scratch_path("none"), "No such file or directory");
 }

@@ -3,13 +3,11 @@
 #include "data_sets.h"
 #include "samples.h"
 
-#include <linux/capability.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -157,18 +155,6 @@ static void test_files_of_other_programs(void **state)
 }
 
 /* ---- what may not be read ---- */
-
-/* As root, who may read everything, gives up that he may; false where that is not possible. */
-static bool as_others(bool others)
-{
-    enum { READ_ALL = 1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH };
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2];
-    if (syscall(SYS_capget, &header, data) != 0)
-        return false;
-    data[0].effective = others ? data[0].effective & ~(unsigned)READ_ALL : data[0].permitted;
-    return syscall(SYS_capset, &header, data) == 0;
-}
 
 /* Refused while the mode of `name` is 0, naming it. */
 static void refused_without(const char *name, mode_t mode, const char *named)

@@ -189,6 +189,25 @@ static void test_the_first_of_each_class(void **state)
     }
 }
 
+/* Labels of the file's former pictures would be taken for those of its present ones. */
+static void test_no_labels_are_left_of_others(void **state)
+{
+    (void)state;
+    size_t count;
+    Options o = write_options(0);
+    runs_well(command_encode, &o);
+    free(read_whole(scratch_path("out.labels.npy"), &count));
+    Sample s = sample_plain(TOY_SIZE, TOY_SIZE, 1, 2, 3);
+    scratch_write("flat/1.png", s.bytes, s.count);
+    free(s.bytes);
+    char flat[512];
+    snprintf(flat, sizeof flat, "%s", scratch_path("flat"));
+    o.data = flat;
+    runs_well(command_encode, &o);
+    free(read_array(out, "'<f4'", "(1, 6)", sizeof(float) * TOY_DIM));
+    assert_int_not_equal(access(scratch_path("out.labels.npy"), F_OK), 0);
+}
+
 static void test_labels_beside(void **state)
 {
     (void)state;
@@ -303,7 +322,7 @@ int main(void)
         TEST(test_the_first_of_each_class),     TEST(test_labels_beside),
         TEST(test_scale_that_is_not_there),     TEST(test_features_that_are_no_numbers),
         TEST(test_views_are_those_of_training), TEST(test_views_say_what_they_are_of),
-        TEST(test_more_views_than_pictures),
+        TEST(test_more_views_than_pictures),    TEST(test_no_labels_are_left_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -390,6 +390,28 @@ static void test_memory_is_kept_to(void **state)
     trains(&m, &o, 0);
 }
 
+/* The promise is made for the spec's threads; the budget holds for any number. */
+static void test_threads_keep_to_the_memory(void **state)
+{
+    (void)state;
+    AmdimModel m = toy_model;
+    m.memory_limit = m.peak_bytes + m.thread_bytes + m.thread_bytes / 2;
+    Options o = options_of("none", 0, 1);
+    o.probe_every = 0;
+    o.threads = m.threads + 2;
+    char fits[64];
+    snprintf(fits, sizeof fits, "--threads %d fits", m.threads + 1);
+    refuses(&m, &o, fits);
+    assert_false(is_there("none"));
+    o.threads = m.threads + 1;
+    trains(&m, &o, 0);
+    m.memory_limit = 0;
+    o = options_of("any", 0, 1);
+    o.probe_every = 0;
+    o.threads = m.threads + 2;
+    trains(&m, &o, 0);
+}
+
 static void write_picture(const char *name, Sample s)
 {
     scratch_write(name, s.bytes, s.count);
@@ -522,6 +544,7 @@ int main(void)
         TEST(test_a_signal_abandons_the_probe),
         TEST(test_a_signal_in_the_last_probe),
         TEST(test_memory_is_kept_to),
+        TEST(test_threads_keep_to_the_memory),
         TEST(test_no_test_split),
         TEST(test_a_share_that_is_held_out_is_probed),
         TEST(test_a_picture_that_cannot_be_read),

@@ -268,14 +268,27 @@ static void test_location_out_of_range(void **state)
     refuses(b, "location -1 of image 2");
 }
 
+static void test_values_that_are_no_numbers(void **state)
+{
+    (void)state;
+    Batch *b = new_batch();
+    b->x[1][2][1][5] = NAN; /* image 2, channel 1: element (2 * 3 + 1) * 64 + 5 */
+    refuses(b, "tensor x.2 holds a value that is not finite (nan, element 453)");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_losses),       TEST(test_gradients),
-        TEST(test_embeddings),   TEST(test_nothing_is_updated),
-        TEST(test_missing_view), TEST(test_wrong_shape),
-        TEST(test_wrong_type),   TEST(test_location_out_of_range),
+        TEST(test_losses),
+        TEST(test_gradients),
+        TEST(test_embeddings),
+        TEST(test_nothing_is_updated),
+        TEST(test_missing_view),
+        TEST(test_wrong_shape),
+        TEST(test_wrong_type),
+        TEST(test_location_out_of_range),
+        TEST(test_values_that_are_no_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

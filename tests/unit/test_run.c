@@ -439,6 +439,55 @@ static void test_other_data_are_refused(void **state)
     refuses(&o, "is trained on built-in pictures, 20 images");
 }
 
+/* Mended data are other data: what the message offers can be followed. */
+static void test_a_damaged_picture_in_a_run(void **state)
+{
+    (void)state;
+    char data[512], from[512];
+    write_pictures("data", 8);
+    snprintf(data, sizeof data, "%s", scratch_path("data"));
+    scratch_write("data/train/a/2.png", "\x89PNG\r\n\x1a\n", 8);
+    Options o = train_options("damaged", STEPS);
+    o.limit = -1;
+    o.data = data;
+    refuses(&o, "2.png: damaged PNG file (the file ends too soon); replace or remove it (the run is saved "
+                "after step 1; ");
+    write_pictures("data", 8);
+    o.resume = true;
+    refuses(&o, "give the data that it was begun with");
+    snprintf(from, sizeof from, "%s", path_in("damaged", "last.safetensors"));
+    o = train_options("mended", STEPS);
+    o.limit = -1;
+    o.data = data;
+    o.weights = from;
+    assert_int_equal(train(&toy_model, &o), 0);
+}
+
+/* Moves the folder of `run` away in its third step. */
+static void step_that_loses_the_folder(AmdimStep *step)
+{
+    static int steps;
+    char from[512];
+    toy_model.step(step);
+    snprintf(from, sizeof from, "%s", scratch_path("run"));
+    if (++steps == 3)
+        assert_int_equal(rename(from, scratch_path("moved")), 0);
+}
+
+static void test_a_folder_that_is_gone(void **state)
+{
+    (void)state;
+    Fault f = {.error = 0};
+    AmdimModel losing = toy_model;
+    losing.step = step_that_loses_the_folder;
+    Options o = train_options("run", STEPS);
+    o.checkpoint_every = 1;
+    assert_int_equal(run_quietly(command_train, &losing, &o, &f), 1);
+    if (!strstr(f.text, "; what was saved there, last after step 2, is gone, or elsewhere"))
+        fail_msg("%s", f.text);
+    assert_true(is_there("moved", "last.safetensors"));
+}
+
 /* ---- what is not worth a run ---- */
 
 static void test_metrics_that_cannot_be_written(void **state)
@@ -680,7 +729,8 @@ static void test_weights_to_begin_with(void **state)
     o.weights = from;
     assert_int_equal(train_saying(&other, &o, &said, &f), 0);
     assert_non_null(strstr(
-        said, "6 of 7 tensors taken; begun anew, as missing or of another shape there: encoder.0.other"));
+        said,
+        "6 of 7 tensors taken; begun anew, as missing or of another shape or type there: encoder.0.other"));
     free(said);
     TensorFile a, b;
     float value_a[72], value_b[72];
@@ -722,6 +772,8 @@ int main(void)
         TEST(test_a_checkpoint_that_cannot_be_read_now),
         TEST(test_a_file_is_no_folder),
         TEST(test_other_data_are_refused),
+        TEST(test_a_damaged_picture_in_a_run),
+        TEST(test_a_folder_that_is_gone),
         TEST(test_metrics_that_cannot_be_written),
         TEST(test_a_report_that_cannot_be_written),
         TEST(test_emptied_metrics_are_noticed),

@@ -205,6 +205,7 @@ const AmdimModel toy_model = {
     .arena_bytes = sizeof(ToyArena),
     .scratch_bytes = 64,
     .peak_bytes = 64 << 20,
+    .thread_bytes = 1 << 20,
     .flop_per_step = 1000,
     .step = toy_step,
     .features = TOY_FEATURES,
