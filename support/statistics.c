@@ -11,8 +11,8 @@ void share_interval(double share, uint32_t count, double *low, double *high)
     double n = count, z2 = NORMAL * NORMAL;
     double centre = (share + z2 / (2 * n)) / (1 + z2 / n);
     double half = NORMAL / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n));
-    *low = fmax(0, centre - half);
-    *high = fmin(1, centre + half);
+    *low = share <= 0 ? 0 : fmax(0, centre - half); /* where both are equal but for rounding */
+    *high = share >= 1 ? 1 : fmin(1, centre + half);
 }
 
 static int by_value(const void *left, const void *right)

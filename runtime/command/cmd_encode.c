@@ -123,7 +123,7 @@ static bool remove_labels(const char *features_path, Fault *f)
     bool ok = path || fault(f, "out of memory for a file name");
     if (ok && unlink(path) == 0)
         note("%s is removed: these pictures have no labels", path);
-    else if (ok && errno != ENOENT && errno != ENOTDIR)
+    else if (ok && errno != ENOENT)
         ok = fault_errno(f, "%s: the labels of other pictures; cannot remove them", path);
     free(path);
     return ok;

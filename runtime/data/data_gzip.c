@@ -74,7 +74,8 @@ static bool say_failure(gzFile from, const char *path, Fault *f)
         return fault(f, "%s: out of memory for unpacking; free some, or unpack the file (gunzip)", path);
     if (code == Z_ERRNO)
         return fault(f, "%s: reading failed: %s", path, strerror(reason));
-    return fault(f, "%s: damaged or cut off (%s); fetch it again", path, what);
+    const char *colon = strstr(what, ": "); /* behind "<fd:4>" */
+    return fault(f, "%s: damaged or cut off (%s); fetch it again", path, colon ? colon + strlen(": ") : what);
 }
 
 static bool copy_unpacked(gzFile from, int to, const char *path, Fault *f)

@@ -265,6 +265,7 @@ static void assert_interval(double share, uint32_t count, double low, double hig
     double found_low, found_high;
     share_interval(share, count, &found_low, &found_high);
     assert_true(fabs(found_low - low) < 5e-5 && fabs(found_high - high) < 5e-5);
+    assert_true((share > 0 || found_low == 0) && (share < 1 || found_high == 1));
 }
 
 /* Worked out apart, from the roots of (p - share)^2 = z^2 p (1 - p) / count. */
