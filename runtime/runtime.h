@@ -802,7 +802,7 @@ typedef struct {
  * the run's, `per_epoch` and `total` are steps. */
 bool probing_begin(Probing *p, const AmdimModel *m, const Options *o, uint32_t limit, uint64_t per_epoch,
                    uint64_t total, Fault *f);
-/* begin.c: what a whole `train` holds at most on so many threads, without probes: promised for the spec's. */
+/* What a whole `train` holds at most on so many threads, without probes: promised for the spec's. */
 uint64_t train_peak_bytes(const AmdimModel *m, int threads);
 /* "linear", "knn", or both with a comma between. */
 bool probing_heads(ProbeSplits *splits, const char *list);

@@ -10,12 +10,6 @@ bool training_is_finished(const Training *t)
     return t->at.step >= t->total && !probing_is_due(&t->probing, t->at.step);
 }
 
-uint64_t train_peak_bytes(const AmdimModel *m, int threads)
-{
-    const int more = threads - m->threads;
-    return m->peak_bytes + (more > 0 ? (uint64_t)more * m->thread_bytes : 0);
-}
-
 /* More threads than the promise was made for may be too many for the spec's budget. */
 bool training_fits(const Training *t, Fault *f)
 {

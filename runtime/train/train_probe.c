@@ -5,6 +5,12 @@
 #include <math.h>
 #include <string.h>
 
+uint64_t train_peak_bytes(const AmdimModel *m, int threads)
+{
+    const int more = threads - m->threads;
+    return m->peak_bytes + (more > 0 ? (uint64_t)more * m->thread_bytes : 0);
+}
+
 /* What would fit is said in words: a smaller --limit, if the training split is what is too large. */
 static bool refuse(const AmdimModel *m, const ProbeMemory *need, uint64_t others, Fault *f)
 {
