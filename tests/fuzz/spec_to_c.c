@@ -149,11 +149,11 @@ static void check_compiled(Arena *a, Diagnostics *d, const Net *n)
 static void check_overrides(Arena *a, Source *source)
 {
     static const Overrides values = {.pairs = "1-to-3,5-to-5,1-to-1",
-                                     .march = "x86-64",
-                                     .blas = "none",
-                                     .memory = "64MiB",
-                                     .batch = "4",
-                                     .threads = "1"};
+                                     .value[OVERRIDE_MARCH] = "x86-64",
+                                     .value[OVERRIDE_BLAS] = "none",
+                                     .value[OVERRIDE_MEMORY] = "64MiB",
+                                     .value[OVERRIDE_BATCH] = "4",
+                                     .value[OVERRIDE_THREADS] = "1"};
     char *said = NULL;
     size_t length = 0;
     Diagnostics d = {.stream = open_memstream(&said, &length)};
