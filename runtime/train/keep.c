@@ -173,7 +173,7 @@ bool training_failed_but_saved(Training *t, Fault *f)
         return fault(f, "%s (and the run could not be saved: %s)", f->text, second.text);
     return fault(f,
                  "%s (the run is saved after step %" PRIu64
-                 "; --resume goes on with it on the same data; on others, as mended ones are, "
-                 "--weights %s begins a new one)",
+                 "; --resume goes on with it on the same data; on mended ones, which are others, "
+                 "--weights %s begins a new run)",
                  f->text, t->at.step, t->run.checkpoint.last);
 }

@@ -4,8 +4,8 @@
 
 #include "sweep/sweep.h"
 
-/* Begins the scratch folder with a sweep in `whole`, by a compiler whose programs run for less time than
- * -O3 would take to make them. Returns the folder; the test fails where the sweep does. */
+/* Begins the scratch folder with a sweep in `whole`. Programs are compiled with -O1: they run for less time
+ * than -O3 would take. Returns the folder; the test fails where the sweep does. */
 const char *sweeps_begin(const char *arguments);
 /* A sweep whose --out is `out` in the scratch folder; what it says goes to the scratch file `said`. The exit
  * code. */
