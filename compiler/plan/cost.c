@@ -143,18 +143,12 @@ int cost_buckets(const Graph *step, const Params *p)
     return (size_t)(most + ON_THEIR_WAY) < all ? most + ON_THEIR_WAY : (int)(all ? all : 1);
 }
 
-/* Open MPI's own in each of R processes, measured (docs/cluster.md). */
-static size_t mpi_bytes(size_t shares)
-{
-    enum { OF_TWO = 8704 * KIBIBYTE, OF_FOUR = 11520 * KIBIBYTE, OF_MORE = 12288 * KIBIBYTE };
-    return shares <= 2 ? OF_TWO : shares <= 4 ? OF_FOUR : OF_MORE;
-}
-
 /* Of a process that holds one share of several: what it gives and gets in a meeting, buckets of gradients on
  * their way (runtime/shares/gradients.c: given, of each share, summed, of all processes), a tensor's moments
- * on their way to a checkpoint; and MPI. */
+ * on their way to a checkpoint; and MPI, measured (docs/cluster.md). */
 static size_t meetings_bytes(const Graph *step, const Params *p)
 {
+    enum { MPI = 12 << 20 };
     const size_t shares = (size_t)step->net->shares;
     if (shares == 1)
         return 0;
@@ -169,7 +163,7 @@ static size_t meetings_bytes(const Graph *step, const Params *p)
     const size_t floats = p->trained_floats < SHARE_BUCKET ? p->trained_floats : SHARE_BUCKET,
                  bucket = sizeof(float) * floats,
                  rooms = (size_t)cost_buckets(step, p) * (3 * bucket + bucket / shares);
-    return largest + rooms + largest_tensor(p) + mpi_bytes(shares);
+    return largest + rooms + largest_tensor(p) + MPI;
 }
 
 /* The index of a data set of 100,000 files takes what is set aside for it; what a smaller one leaves is for
