@@ -756,7 +756,7 @@ typedef struct {
 } ProbeMemory;
 bool probe_splits_memory(const AmdimModel *m, const ProbeSplits *p, int threads, ProbeMemory *out, Fault *f);
 
-/* ---- options.c: the command line ---- */
+/* ---- options.c, options_usage.c, options_completion.c: the command line ---- */
 
 typedef struct {
     const char *command;
