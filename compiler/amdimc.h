@@ -292,9 +292,10 @@ bool target_is_other(const Build *b);    /* --target or --static was given */
 /* For another machine `march: native` becomes the triple's baseline, unless the command line says it. Finds
  * out whether the processor has matrix tiles: this one's are asked for `native`, but for a folder. */
 void target_processor(const Build *b, const Overrides *o, Spec *s);
-/* Whether clang knows the triple and the processor, and, of a program for another machine, whether one can be
- * linked for it; an error, and false, where not, before anything is compiled. */
-bool target_check(Arena *a, const Build *b, const Spec *s);
+/* Whether clang knows the triple and the processor, and, of what this compiler `compiles` for another
+ * machine, whether it can be linked; an error, and false, where not, before anything is compiled. Without
+ * clang nothing is known of what is not compiled here. */
+bool target_check(Arena *a, Diagnostics *d, const Build *b, const Spec *s, bool compiles);
 /* Where that machine has no OpenBLAS, the products are left to own kernels; an error, and false, where the
  * command line asks for it by name. */
 bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s);

@@ -429,13 +429,13 @@ static bool make(Arena *a, Diagnostics *d, const Command *c, const Spec *s, cons
 }
 
 /* A folder of C looks for the library itself, where it is built. */
-static bool settle_target(Arena *a, Command *c, Spec *s)
+static bool settle_target(Arena *a, Diagnostics *d, Command *c, Spec *s)
 {
+    const bool compiles = c->make == MAKE_PROGRAM || c->make == MAKE_TUNE;
     c->build.is_folder = c->make == MAKE_C || c->make == MAKE_LIBRARY;
     target_processor(&c->build, &c->overrides, s);
     s->target.is_static = c->build.is_static;
-    if ((c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->build.is_folder) &&
-        !target_check(a, &c->build, s))
+    if (c->make != MAKE_PYTORCH && c->make != MAKE_ONNX && !target_check(a, d, &c->build, s, compiles))
         return false;
     if (c->make == MAKE_LIBRARY && s->target.precision == PRECISION_BFLOAT16)
         say("amdimc: note: %s: a library computes in float32, whatever target.precision says",
@@ -511,7 +511,7 @@ static bool compile_and_make(Arena *a, Command *c)
             print_text(layers_text(a, n));
         return false;
     }
-    if (!settle_target(a, c, s))
+    if (!settle_target(a, &d, c, s))
         return false;
     if (c->build.is_folder)
         c->build.gen_dir = c->build.output;

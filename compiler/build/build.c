@@ -246,17 +246,6 @@ static bool add_runtime_of_target(Words *w, const Build *b)
     return true;
 }
 
-static bool add_mpi(Words *w, const Build *b, const Spec *s)
-{
-    if (b->target || b->is_static)
-        return build_failed(b->output,
-                            arena_printf(w->arena,
-                                         "a program of %d ranks is for this machine, with shared libraries: "
-                                         "for others, `amdimc --emit=c` makes a folder that builds there",
-                                         (int)s->target.ranks.v));
-    return mpi_add(w, b);
-}
-
 static bool add_all(Words *w, const Build *b, const Spec *s, const char *linked)
 {
     add_model(w, b, s, linked);
@@ -269,7 +258,7 @@ static bool add_all(Words *w, const Build *b, const Spec *s, const char *linked)
         target_link(w, b, LIBRARY_PNG);
         target_link(w, b, LIBRARY_GZIP);
     }
-    if (s->target.ranks.v > 1 && !add_mpi(w, b, s))
+    if (s->target.ranks.v > 1 && !mpi_add(w, b))
         return false;
     if (b->openblas)
         target_link(w, b, LIBRARY_OPENBLAS);

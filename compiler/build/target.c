@@ -199,23 +199,33 @@ static bool lists_processors(const char *triple)
 #endif
 }
 
-static bool refuse_processor(Arena *a, const Build *b, const Spec *s)
+/* At its place in the spec, or by the option's name. */
+static bool refuse_march(Arena *a, Diagnostics *d, const Spec *s, const char *why)
 {
-    const char *march = arena_printf(a, "--march %s", s->target.march.v),
-               *unknown = arena_printf(a, "%s knows no such processor%s%s", b->cc, b->target ? " of " : "",
+    const Text *march = &s->target.march;
+    if (march->at.source != s->source)
+        return build_failed(arena_printf(a, "--march %s", march->v), why);
+    diag_error(d, march->at, "target.march %s: %s", march->v, why);
+    return false;
+}
+
+static bool refuse_processor(Arena *a, Diagnostics *d, const Build *b, const Spec *s)
+{
+    const char *unknown = arena_printf(a, "%s knows no such processor%s%s", b->cc, b->target ? " of " : "",
                                        b->target ? b->target : ""),
                *target = b->target ? arena_printf(a, " --target=%s", b->target) : "";
-    if (lists_processors(b->target))
-        return build_failed(
-            march, arena_printf(a, "%s; `%s%s -print-supported-cpus` lists them", unknown, b->cc, target));
-    return build_failed(march, arena_printf(a,
-                                            "%s; an architecture is wanted, as armv8.2-a, armv7e-m or "
-                                            "rv64gc, with what it has besides, as armv8.2-a+fp16",
-                                            unknown));
+    return refuse_march(
+        a, d, s,
+        lists_processors(b->target)
+            ? arena_printf(a, "%s; `%s%s -print-supported-cpus` lists them", unknown, b->cc, target)
+            : arena_printf(a,
+                           "%s; an architecture is wanted, as armv8.2-a, armv7e-m or "
+                           "rv64gc, with what it has besides, as armv8.2-a+fp16",
+                           unknown));
 }
 
 /* Of a machine and processor whose code clang makes: what a program is compiled and linked with. */
-static bool can_link(Arena *a, const Build *b, const Spec *s)
+static bool can_link(Arena *a, Diagnostics *d, const Build *b, const Spec *s)
 {
     static const char program[] = "#include <math.h>\n#include <pthread.h>\n#include <stdio.h>\n"
                                   "int main(int argc, char **argv)\n{\n    pthread_t thread;\n"
@@ -235,7 +245,7 @@ static bool can_link(Arena *a, const Build *b, const Spec *s)
     if (!try_clang(a, b, words_end(&tuned), program))
         return true;
     if (!try_clang(a, b, link, program)) /* as another width of words, or profile, than its library's */
-        return build_failed(arena_printf(a, "--march %s", s->target.march.v),
+        return refuse_march(a, d, s,
                             arena_printf(a,
                                          "the C library of %s is for other processors; %s is what every "
                                          "machine of it has",
@@ -273,19 +283,30 @@ static bool knows_processor(Arena *a, const Build *b, const Spec *s)
     return !try_clang(a, b, words_end(&flags), "");
 }
 
-bool target_check(Arena *a, const Build *b, const Spec *s)
+static bool refuse_ranks(Arena *a, const Build *b, const Spec *s)
+{
+    return build_failed(b->output,
+                        arena_printf(a,
+                                     "a program of %d ranks is for this machine, with shared libraries: for "
+                                     "others, `amdimc --emit=c` makes a folder that builds there",
+                                     (int)s->target.ranks.v));
+}
+
+bool target_check(Arena *a, Diagnostics *d, const Build *b, const Spec *s, bool compiles)
 {
     const bool is_native = !strcmp(s->target.march.v, "native");
     if (!target_is_other(b) && is_native)
         return true;
+    if (compiles && target_is_other(b) && s->target.ranks.v > 1)
+        return refuse_ranks(a, b, s);
     const int code = try_clang(a, b, to_assembly, "");
-    if (code == NOT_FOUND || code == NOT_RUN) /* a folder may be made where no clang is */
-        return b->is_folder || compiler_not_run(b->cc, code);
+    if (code == NOT_FOUND || code == NOT_RUN) /* what is compiled elsewhere, or never, needs none */
+        return !compiles || compiler_not_run(b->cc, code);
     if (code)
         return refuse_compiler(a, b);
     if (!(is_native && b->is_folder) && !knows_processor(a, b, s)) /* a folder's is known where it is built */
-        return refuse_processor(a, b, s);
-    return b->is_folder || !target_is_other(b) || can_link(a, b, s);
+        return refuse_processor(a, d, b, s);
+    return !compiles || !target_is_other(b) || can_link(a, d, b, s);
 }
 
 bool target_blas(Arena *a, const Build *b, const Overrides *o, Spec *s)

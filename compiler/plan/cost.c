@@ -99,13 +99,13 @@ static size_t largest_tensor(const Params *p)
 }
 
 /* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
- * and C library, of which a static program has only what it calls; a checkpoint's copy and what goes with it;
+ * and C library, of which a static program has only what it calls; a checkpoint's copy;
  * what draws the report; OpenBLAS with the buffers it packs into. */
 static size_t program_bytes(const Params *p, bool openblas, bool is_static, int threads)
 {
     enum { CODE = 3200 * KIBIBYTE, STATIC_CODE = 1600 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
-    return (is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) / 4 * 5 +
+    return (is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) +
            (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
 }
 
@@ -249,7 +249,7 @@ PeakMemory cost_library_parts(const LibraryMemory *m)
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas)
 {
     const Spec *s = step->net->spec;
-    enum { PER_THREAD = 128 << 10 }; /* stack pages touched; a worker and a preparer of pictures each */
+    enum { PER_THREAD = 48 << 10 }; /* of a stack, a worker's and a preparer's of pictures each */
     const int threads = (int)s->target.threads.v;
     PeakMemory m = {
         .weights =

@@ -710,7 +710,7 @@ const AmdimModel amdim_model = {
     .threads = 2, .clip = 20, .penalty = 0.05,
     .tensors = TENSOR_COUNT, .tensor = tensors, .param_floats = sizeof(Params) / sizeof(float), .trained_floats = 67136,
     .layers = 5, .layer = layers, .scales = 3, .scale = scales, .pairs = 2, .pair = pairs, .located = 1,
-    .arena_bytes = 2419968, .scratch_bytes = 102400, .peak_bytes = 11706744, .flop_per_step = 167682048,
-    .thread_bytes = 364544, .data_bytes = 3822200, .decoding_bytes = 443000,
+    .arena_bytes = 2419968, .scratch_bytes = 102400, .peak_bytes = 11329224, .flop_per_step = 167682048,
+    .thread_bytes = 200704, .data_bytes = 3810760, .decoding_bytes = 431560,
     .tiles = MATRIX_TILES, .step = step, .features = 6, .feature = features,
 };

@@ -17,9 +17,11 @@ const CommandRow option_commands[] = {
 #define FIELD(name) offsetof(Options, name)
 
 const OptionRow option_rows[] = {
-    {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS | CHECK, CHECK, 0, 0,
+    {"--data", "DIR", TEXT, FIELD(data), TRAIN | PROBE | ENCODE | VIEWS, 0, 0, 0,
      "CIFAR, STL-10, IDX, NumPy or tar files, or folders of pictures (docs/program.md); absent: built-in "
      "pictures"},
+    {"--data", "DIR", TEXT, FIELD(data), CHECK, CHECK, 0, 0,
+     "what `train` would be given: a folder or a file (docs/program.md)"},
     {"--out", "RUN", TEXT, FIELD(out), TRAIN, TRAIN, 0, 0, "folder of the run"},
     {"--weights", "FILE", TEXT, FIELD(weights), PROBE | ENCODE | REPLAY, REPLAY, 0, 0,
      "safetensors, such as RUN/last.safetensors"},

@@ -19,11 +19,11 @@ void keys_describe(const AmdimModel *m, const char *section, char *text, size_t 
     }
 }
 
-/* The warm-up takes all of the run. */
+/* The run ends before the rate is the whole one. */
 static void note_warmup(const AmdimModel *m, uint64_t total, double lr)
 {
     const uint64_t warmup = (uint64_t)m->schedule.warmup;
-    if (total > warmup)
+    if (total >= warmup)
         return;
     note("the run of %" PRIu64 " steps ends within the warm-up of %" PRIu64
          ": its rate gets no higher than %g, where lr is %g; train for longer, or give the spec a smaller "

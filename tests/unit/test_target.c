@@ -1,6 +1,7 @@
 /* test_target.c: what cannot be compiled for is refused in one line, before anything is compiled. */
 #include "samples.h"
 #include "shell.h"
+#include "support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,6 +57,26 @@ static void processors_that_clang_does_not_know(void **state)
     refuses("--emit=library --target riscv64-linux-gnu --march armv8-a", "knows no such processor");
 }
 
+/* Of a spec at its place, whatever is made of it, as long as it has to do with the processor. */
+static void processors_of_a_spec(void **state)
+{
+    (void)state;
+    static const char *const made[] = {"--check", "--explain", "--emit=ir", "-o made"};
+    for (size_t i = 0; i < COUNT(made); i++)
+        assert_int_equal(
+            shell(
+                "cd %s && { cat \"$SPEC\"; echo 'target: {march: z80}'; } >z80.yaml && "
+                "line=$(wc -l <z80.yaml) && { \"$AMDIMC\" %s z80.yaml >printed 2>said; test $? = 1; } && "
+                "test ! -s printed && test ! -e made && "
+                "grep -q \"^z80.yaml:$line:17: error: target.march z80: .*knows no such processor\" said && "
+                "tail -n1 said | grep -q '\\^~~$'",
+                scratch_path(""), made[i]),
+            0);
+    refuses("--check --march z80", "--march z80: ");
+    assert_int_equal(
+        shell("cd %s && \"$AMDIMC\" --check --cc ./none --march z80 \"$SPEC\"", scratch_path("")), 0);
+}
+
 /* Which clang lists, and does not take as -march: architectures it takes. */
 static void processors_where_architectures_are_wanted(void **state)
 {
@@ -81,6 +102,7 @@ static void machines_without_a_system_or_a_library(void **state)
     refuses("--target thumbv7em-none-eabihf", "--emit=library");
     refuses("--target riscv32-unknown-elf", "needs an operating system");
     refuses("--target sparc64-linux-gnu", "make setup-cross");
+    refuses("--ranks 2 --static", "a program of 2 ranks is for this machine");
 }
 
 static void a_compiler_that_is_none_or_not_there(void **state)
@@ -111,6 +133,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(machines_that_clang_does_not_know),
         cmocka_unit_test(processors_that_clang_does_not_know),
+        cmocka_unit_test(processors_of_a_spec),
         cmocka_unit_test(processors_where_architectures_are_wanted),
         cmocka_unit_test(processors_that_the_library_is_not_for),
         cmocka_unit_test(machines_without_a_system_or_a_library),

@@ -267,7 +267,7 @@ static void test_says_what_has_no_effect(void **state)
     Fault f = {.error = 0};
     char *said;
     Options o = train_options("fine", 10);
-    m.schedule = (AmdimSchedule){.epochs = 4, .warmup = 9, .milestones = 1, .milestone = late};
+    m.schedule = (AmdimSchedule){.epochs = 4, .warmup = 10, .milestones = 1, .milestone = late};
     assert_int_equal(train_saying(&m, &o, &said, &f), 0);
     assert_null(strstr(said, "note:"));
     free(said);
