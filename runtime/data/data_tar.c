@@ -1,6 +1,6 @@
 /* data_tar.c: tar files as webdataset has them: KEY.jpg, .jpeg or .png, with KEY.cls beside it, which holds
  * the class as a number or a name. The key is a member's path up to the first point of its name; what belongs
- * to one key lies together.
+ * to one key lies together. KEY.1.jpg with KEY.2.jpg are one image's two views.
  *
  * Held are the places of the pictures' headers, a number each; pictures are read from the archives as they
  * lie. Shards are taken by name in byte order. Where a name begins with train or test it is of that split;
@@ -16,7 +16,8 @@
 
 enum { MAX_CLASSES = UINT16_MAX + 1, LABEL_ROOM = 256 };
 
-static const char format[] = "tar files of pictures", ending[] = ".tar";
+static const char format[] = "tar files of pictures", format_of_pairs[] = "tar files of pairs of pictures",
+                  ending[] = ".tar";
 
 /* ---- names of classes, numbered as they come ---- */
 
@@ -82,7 +83,8 @@ typedef struct {
     char *dir;
     Shard *shard;
     uint32_t shards;
-    uint32_t *block; /* (pictures) where each one's first header begins, in blocks */
+    uint32_t *block;  /* (pictures) where each one's first header begins, in blocks */
+    uint32_t *second; /* (pictures) of pairs: the same of the second view */
 } Archives;
 
 static void shards_free(Shard *shard, uint32_t count)
@@ -97,6 +99,7 @@ static void archives_free(Archives *a)
     shards_free(a->shard, a->shards);
     free(a->dir);
     free(a->block);
+    free(a->second);
 }
 
 static const Shard *shard_of(const Archives *a, uint32_t picture)
@@ -114,11 +117,13 @@ static const Shard *shard_of(const Archives *a, uint32_t picture)
 
 /* ---- reading ---- */
 
-static bool open_member(const Archives *a, uint32_t picture, DataFile *file, TarMember *m, Fault *f)
+/* Of the picture's views the one whose places are in `block`. */
+static bool open_member(const Archives *a, uint32_t picture, const uint32_t *block, DataFile *file,
+                        TarMember *m, Fault *f)
 {
     if (!data_file_open(file, a->dir, shard_of(a, picture)->name, f))
         return false;
-    if (tar_member(m, file, (uint64_t)a->block[picture] * TAR_BLOCK, f)) {
+    if (tar_member(m, file, (uint64_t)block[picture] * TAR_BLOCK, f)) {
         if (!m->end && tar_is_regular(m) && picture_is_read(m->name))
             return true;
         fault(f, "%s: the file has changed while in use; begin again", file->path);
@@ -139,31 +144,44 @@ static bool decode_member(const DataFile *file, const TarMember *m, int channels
     return done;
 }
 
-static bool tar_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+static bool read_view(const Dataset *d, uint32_t i, const uint32_t *block, int channels, Picture *out,
+                      Fault *f)
 {
     DataFile file;
     TarMember m;
-    if (!open_member(d->own, d->index[i], &file, &m, f))
+    if (!open_member(d->own, d->index[i], block, &file, &m, f))
         return false;
     bool done = decode_member(&file, &m, channels, out, f);
     data_file_close(&file);
     return done;
 }
 
+static bool tar_read(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+{
+    return read_view(d, i, ((const Archives *)d->own)->block, channels, out, f);
+}
+
+static bool tar_read_second(const Dataset *d, uint32_t i, int channels, Picture *out, Fault *f)
+{
+    return read_view(d, i, ((const Archives *)d->own)->second, channels, out, f);
+}
+
 /* Names and sizes of some pictures; how they are dealt out to shards does not count. */
 static bool tar_identify(const Dataset *d, Fingerprint *p, Fault *f)
 {
+    const Archives *a = d->own;
     for (int c = 0; c < d->classes; c++)
         fingerprint_text(p, d->class_name[c] ? d->class_name[c] : "");
-    for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++) {
-        DataFile file;
-        TarMember m;
-        if (!open_member(d->own, d->index[fingerprint_sample(d, nth)], &file, &m, f))
-            return false;
-        data_file_close(&file);
-        fingerprint_text(p, m.name);
-        fingerprint_number(p, m.bytes);
-    }
+    for (uint32_t nth = 0; nth < fingerprint_samples(d); nth++)
+        for (const uint32_t *block = a->block; block; block = block == a->block ? a->second : NULL) {
+            DataFile file;
+            TarMember m;
+            if (!open_member(a, d->index[fingerprint_sample(d, nth)], block, &file, &m, f))
+                return false;
+            data_file_close(&file);
+            fingerprint_text(p, m.name);
+            fingerprint_number(p, m.bytes);
+        }
     return true;
 }
 
@@ -177,6 +195,9 @@ static void tar_close(Dataset *d)
 
 typedef enum { LABELS_UNKNOWN, LABELS_NUMBERS, LABELS_NAMES } LabelKind;
 
+/* KEY.jpg, KEY.1.jpg, KEY.2.jpg. */
+typedef enum { VIEW_ALONE, VIEW_FIRST, VIEW_SECOND, VIEWS_OF_KEY } ViewOfKey;
+
 /* What both splits share. */
 typedef struct {
     ClassNames names;
@@ -189,10 +210,11 @@ typedef struct {
     const DataFile *file; /* the shard under way */
     /* Of the key under way: */
     char key[TAR_NAME], label[LABEL_ROOM];
-    bool has_picture, has_label;
-    uint32_t block;
+    bool has_label, has_view[VIEWS_OF_KEY];
+    uint32_t block[VIEWS_OF_KEY];
     /* Of all pictures: */
-    uint32_t *blocks;
+    bool are_pairs;
+    uint32_t *blocks, *seconds; /* seconds: of pairs */
     uint16_t *labels;
     uint32_t count, labelled;
     size_t capacity;
@@ -203,6 +225,7 @@ typedef struct {
 static void scan_free(Scan *s)
 {
     free(s->blocks);
+    free(s->seconds);
     free(s->labels);
     free(s->unlabelled);
 }
@@ -213,15 +236,23 @@ static bool no_memory(const Scan *s, Fault *f)
                  s->count + 1);
 }
 
+static bool grow_places(uint32_t **places, size_t capacity)
+{
+    uint32_t *larger = realloc(*places, capacity * sizeof *larger);
+    *places = larger ? larger : *places;
+    return larger != NULL;
+}
+
 static bool make_room(Scan *s, Fault *f)
 {
     if (s->count < s->capacity)
         return true;
     const size_t capacity = 2 * s->capacity + 1024;
-    uint32_t *blocks = realloc(s->blocks, capacity * sizeof *blocks);
-    s->blocks = blocks ? blocks : s->blocks;
-    uint16_t *labels = blocks ? realloc(s->labels, capacity * sizeof *labels) : NULL;
-    if (!labels || s->count == UINT32_MAX)
+    if (s->count == UINT32_MAX || !grow_places(&s->blocks, capacity) ||
+        (s->are_pairs && !grow_places(&s->seconds, capacity)))
+        return no_memory(s, f);
+    uint16_t *labels = realloc(s->labels, capacity * sizeof *labels);
+    if (!labels)
         return no_memory(s, f);
     s->labels = labels;
     s->capacity = capacity;
@@ -279,15 +310,33 @@ static bool find_label(Scan *s, uint16_t *label, Fault *f)
     return true;
 }
 
-/* The key under way is complete. A label without a picture is one file more that is passed over. */
+static bool refuse_mixture(const Scan *s, Fault *f)
+{
+    return fault(
+        f,
+        s->are_pairs
+            ? "%s: %s: one picture, where the keys before it have two views, KEY.1 and KEY.2; use one "
+              "of both"
+            : "%s: %s: two views, where the keys before it have one picture; use one of both",
+        s->file->path, s->key);
+}
+
+/* The key under way is complete. What makes no picture of it, such as a label alone, is passed over. */
 static bool end_key(Scan *s, Fault *f)
 {
-    const bool picture = s->has_picture, labelled = s->has_label;
-    s->has_picture = s->has_label = false;
-    if (!picture) {
+    const bool alone = s->has_view[VIEW_ALONE], first = s->has_view[VIEW_FIRST],
+               second = s->has_view[VIEW_SECOND], pair = !alone && first && second, labelled = s->has_label;
+    memset(s->has_view, 0, sizeof s->has_view);
+    s->has_label = false;
+    if (!pair)
+        s->passed.other += first + second;
+    if (!alone && !pair) {
         s->passed.other += labelled;
         return true;
     }
+    if (s->count > 0 && pair != s->are_pairs)
+        return refuse_mixture(s, f);
+    s->are_pairs = pair;
     if (!make_room(s, f) || (labelled && !find_label(s, &s->labels[s->count], f)))
         return false;
     if (!labelled && !s->unlabelled && asprintf(&s->unlabelled, "%s: %s", s->file->path, s->key) < 0) {
@@ -295,7 +344,10 @@ static bool end_key(Scan *s, Fault *f)
         return no_memory(s, f);
     }
     s->labelled += labelled;
-    s->blocks[s->count++] = s->block;
+    s->blocks[s->count] = s->block[pair ? VIEW_FIRST : VIEW_ALONE];
+    if (pair)
+        s->seconds[s->count] = s->block[VIEW_SECOND];
+    s->count++;
     return true;
 }
 
@@ -324,16 +376,25 @@ static bool read_label(Scan *s, const TarMember *m, Fault *f)
     return true;
 }
 
-static bool take_picture(Scan *s, const TarMember *m, uint64_t at, Fault *f)
+static bool take_picture(Scan *s, const TarMember *m, ViewOfKey view, uint64_t at, Fault *f)
 {
-    if (s->has_picture)
+    if (s->has_view[view])
         return fault(f, "%s: %s: a second picture of the same key; give each a key of its own", s->file->path,
                      m->name);
     if (at / TAR_BLOCK > UINT32_MAX)
         return fault(f, "%s: more than 2 TiB; write several", s->file->path);
-    s->has_picture = true;
-    s->block = (uint32_t)(at / TAR_BLOCK);
+    s->has_view[view] = true;
+    s->block[view] = (uint32_t)(at / TAR_BLOCK);
     return true;
+}
+
+/* Of what follows a key: .EXT, .1.EXT or .2.EXT; else false. */
+static bool is_view(const char *ends, ViewOfKey *view)
+{
+    const char *last = strrchr(ends, '.');
+    const bool numbered = last - ends == 2 && (ends[1] == '1' || ends[1] == '2');
+    *view = !numbered ? VIEW_ALONE : ends[1] == '1' ? VIEW_FIRST : VIEW_SECOND;
+    return numbered || last == ends;
 }
 
 /* A regular file, whose header begins at `at`. */
@@ -352,12 +413,11 @@ static bool take_file(Scan *s, const TarMember *m, uint64_t at, Fault *f)
         memcpy(s->key, m->name, length);
         s->key[length] = '\0';
     }
-    if (point && strchr(point + 1, '.') == NULL) {
-        if (strcasecmp(point, ".cls") == 0)
-            return read_label(s, m, f);
-        if (picture_is_read(name))
-            return take_picture(s, m, at, f);
-    }
+    ViewOfKey view;
+    if (point && strcasecmp(point, ".cls") == 0)
+        return read_label(s, m, f);
+    if (point && is_view(point, &view) && picture_is_read(name))
+        return take_picture(s, m, view, at, f);
     passed_file(&s->passed, name);
     return true;
 }
@@ -603,17 +663,22 @@ static bool take_archives(Dataset *d, Place *p, Scan *s, Split split, Fault *f)
     Archives *own = allocate(sizeof *own, "a data set", f);
     if (!own)
         return false;
-    uint32_t *exact = s->count ? realloc(s->blocks, s->count * sizeof *exact) : NULL;
-    *own = (Archives){p->dir, p->shard[split], p->shards[split], exact ? exact : s->blocks};
-    d->bytes += s->count * sizeof *own->block + own->shards * sizeof *own->shard;
+    if (s->count > 0) { /* a block that cannot be made smaller stays as it is */
+        grow_places(&s->blocks, s->count);
+        if (s->seconds)
+            grow_places(&s->seconds, s->count);
+    }
+    *own = (Archives){p->dir, p->shard[split], p->shards[split], s->blocks, s->seconds};
+    d->bytes += s->count * (s->seconds ? 2 : 1) * sizeof *own->block + own->shards * sizeof *own->shard;
     for (uint32_t i = 0; i < own->shards; i++)
         d->bytes += strlen(own->shard[i].name) + 1;
     p->dir = NULL;
     p->shard[split] = NULL;
     p->shards[split] = 0;
-    s->blocks = NULL;
+    s->blocks = s->seconds = NULL;
     d->own = own;
     d->read = tar_read;
+    d->read_second = own->second ? tar_read_second : NULL;
     d->identify = tar_identify;
     d->close = tar_close;
     return true;
@@ -624,7 +689,7 @@ static Dataset *make_dataset(Place *p, Scan *s, Split split, Fault *f)
     const Labelling *l = s->labelling;
     const uint32_t classes = !s->labelled ? 1 : l->kind == LABELS_NAMES ? l->names.count : l->numbers;
     const bool undivided = p->shards[SPLIT_TEST] == 0;
-    Dataset *d = dataset_new(format, s->count, (int)classes, f);
+    Dataset *d = dataset_new(s->are_pairs ? format_of_pairs : format, s->count, (int)classes, f);
     if (d && say_passed(d, p, s, f) && label_pictures(d, s, f) && take_archives(d, p, s, split, f)) {
         d->unlabelled = !s->labelled;
         d->undivided = undivided;

@@ -313,6 +313,60 @@ static void test_the_same_views_as_of_a_folder(void **state)
     free(shards);
 }
 
+/* KEY.1.png and KEY.2.png, wherever the label lies between them. */
+static void test_pairs_are_two_views_of_one_image(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 6; i++) {
+        char name[64];
+        for (int view = 1; view <= 2; view++) {
+            Sample s = sample_plain(11, 13, (uint8_t)(i * 30), (uint8_t)(i * 7), (uint8_t)view);
+            snprintf(name, sizeof name, "folder/train/%c/%d.%d.png", 'a' + i / 3, i, view);
+            scratch_write(name, s.bytes, s.count);
+            add(name, s.bytes, s.count);
+            free(s.bytes);
+            snprintf(name, sizeof name, "folder/train/%c/%d.cls", 'a' + i / 3, i);
+            if (view == 1 + i % 2)
+                add_text(name, i / 3 ? "1" : "0");
+        }
+    }
+    end("shards/train-0000.tar");
+    Dataset *d = opened_file("shards");
+    assert_int_equal(d->count, 6);
+    assert_int_equal(d->label[3], 1);
+    assert_string_equal(d->format, "tar files of pairs of pictures");
+    assert_null(d->remark);
+    data_close(d);
+    size_t count, other;
+    char *folder = views_of("folder", &count), *shards = views_of("shards", &other);
+    assert_int_equal(count, other);
+    assert_memory_equal(folder, shards, count);
+    free(folder);
+    free(shards);
+}
+
+/* Beside a picture of the key, or without the other view. */
+static void test_views_that_make_no_pair_are_passed_over(void **state)
+{
+    (void)state;
+    begin();
+    add_picture("a.1.png", 1);
+    add_picture("a.2.png", 2);
+    add_picture("a.png", 3);
+    add_picture("b.2.png", 4);
+    add_text("b.cls", "1");
+    add_picture("c.png", 5);
+    add_picture("c.3.png", 6);
+    end("mine.tar");
+    Dataset *d = opened_file("mine.tar");
+    assert_int_equal(d->count, 2);
+    assert_int_equal(red(d, 0), 3);
+    assert_null(d->read_second);
+    assert_string_equal(d->remark, "passed over: 5 other files");
+    data_close(d);
+}
+
 static void test_check_names_the_member(void **state)
 {
     (void)state;
@@ -355,6 +409,15 @@ static void test_the_fingerprint_is_of_names_sizes_and_labels(void **state)
     assert_true(fingerprint("train-a.tar") != one);
     write_numbered("train-a.tar", 1, 6, 2);
     assert_true(fingerprint("train-a.tar") != one);
+    uint64_t pair[2];
+    for (int i = 0; i < 2; i++) { /* the second view is not looked into, but its size is */
+        begin();
+        add_picture("a.1.png", 1);
+        add_text("a.2.png", i ? "longer" : "short");
+        end("pair.tar");
+        pair[i] = fingerprint("pair.tar");
+    }
+    assert_true(pair[0] != pair[1]);
 }
 
 /* What an index of 100,000 pictures takes stays within what the compiler sets aside (INDEX in cost.c). */
@@ -506,6 +569,24 @@ static void test_keys_that_do_not_fit_are_refused(void **state)
     add_text("a.cls", "2");
     end("mine.tar");
     refused_file("mine.tar", "a.cls: a second label of the same key");
+    begin();
+    add_picture("a.1.png", 0);
+    add_picture("a.2.png", 0);
+    add_picture("a.2.jpg", 0);
+    end("mine.tar");
+    refused_file("mine.tar", "a.2.jpg: a second picture of the same key");
+    begin();
+    add_picture("a.1.png", 0);
+    add_picture("a.2.png", 0);
+    add_picture("b.png", 0);
+    end("mine.tar");
+    refused_file("mine.tar", "mine.tar: b: one picture, where the keys before it have two views");
+    begin();
+    add_picture("a.png", 0);
+    add_picture("b.1.png", 0);
+    add_picture("b.2.png", 0);
+    end("mine.tar");
+    refused_file("mine.tar", "mine.tar: b: two views, where the keys before it have one picture");
 }
 
 static void test_an_archive_without_pictures(void **state)
@@ -595,6 +676,8 @@ int main(void)
         WITH_FOLDER(test_what_is_passed_over_is_counted),
         WITH_FOLDER(test_sums_of_signed_bytes),
         WITH_FOLDER(test_the_same_views_as_of_a_folder),
+        WITH_FOLDER(test_pairs_are_two_views_of_one_image),
+        WITH_FOLDER(test_views_that_make_no_pair_are_passed_over),
         WITH_FOLDER(test_check_names_the_member),
         WITH_FOLDER(test_the_fingerprint_is_of_names_sizes_and_labels),
         WITH_FOLDER(test_a_hundred_thousand_pictures_take_little),
