@@ -437,9 +437,11 @@ static bool settle_target(Arena *a, Diagnostics *d, Command *c, Spec *s)
     s->target.is_static = c->build.is_static;
     if (c->make != MAKE_PYTORCH && c->make != MAKE_ONNX && !target_check(a, d, &c->build, s, compiles))
         return false;
-    if (c->make == MAKE_LIBRARY && s->target.precision == PRECISION_BFLOAT16)
-        say("amdimc: note: %s: a library computes in float32, whatever target.precision says",
-            s->source->name);
+    if ((c->make == MAKE_LIBRARY || c->make == MAKE_ONNX) && s->target.precision == PRECISION_BFLOAT16)
+        say("amdimc: note: %s: %s computes in float32, whatever target.precision says", s->source->name,
+            c->make == MAKE_LIBRARY ? "a library" : "an ONNX graph");
+    if (c->make == MAKE_ONNX)
+        s->target.precision = PRECISION_FLOAT32;
     if (c->make == MAKE_LIBRARY || (!made_in_files(c->make) && target_is_bare(c->build.target))) {
         library_target(&c->build, s);
         return true;
@@ -512,6 +514,10 @@ static bool compile_and_make(Arena *a, Command *c)
         return false;
     }
     if (!settle_target(a, &d, c, s))
+        return false;
+    if (s->target.is_library)
+        n = net_build(a, &d, s); /* of one rank */
+    if (!n)
         return false;
     if (c->build.is_folder)
         c->build.gen_dir = c->build.output;

@@ -389,6 +389,8 @@ Loader *loader_new(const AmdimModel *m, const Held *held, const Dataset *d, uint
 /* The next step's views, as AmdimStep.x has them of what is held, the caller's to write over until the next
  * call. NULL with a fault when a picture could not be read, or a signal asked to end first. */
 float *loader_next(Loader *l, Fault *f);
+/* Ends the preparation; the memory of a batch, the caller's until loader_free. */
+float *loader_end(Loader *l);
 void loader_free(Loader *l);
 
 /* ---- npy.c ---- */
@@ -401,6 +403,7 @@ bool npy_open(NpyWriter *w, const char *path, const char *descr, int rank, const
 bool npy_give(NpyWriter *w, const void *data, size_t bytes, Fault *f);
 bool npy_commit(NpyWriter *w, Fault *f);
 void npy_discard(NpyWriter *w);
+char *npy_labels_path(const char *path); /* FILE.npy: FILE.labels.npy, by malloc; NULL without memory */
 
 /* ---- npy_read.c ---- */
 
@@ -653,7 +656,7 @@ size_t features_bytes(const AmdimModel *m, const AmdimFeature *feature, int thre
 /* All of them at once: (count, side*side*channels), by allocate. */
 float *features_all(Machine *k, const AmdimFeature *feature, const Dataset *d, Fault *f);
 /* The pictures themselves, as testing sees them: (count, H*W*C). */
-float *features_pixels(const AmdimModel *m, const Dataset *d, Fault *f);
+float *features_pixels(Machine *k, const Dataset *d, Fault *f);
 
 /* ---- lbfgs.c: the minimum of a smooth function ---- */
 

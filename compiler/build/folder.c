@@ -152,7 +152,8 @@ static char *readme(Arena *a, const Build *b, const Folder *f)
 /* The names of files that the folder has of its own. */
 static bool name_is_free(Diagnostics *d, const Folder *f, Text name)
 {
-    static const char *const taken[] = {"build", "clean", "runtime", "support", "without-openblas"};
+    static const char *const taken[] = {"build",    "clean",    "runtime",    "support", "without-openblas",
+                                        "Makefile", "makefile", "GNUmakefile"};
     bool is_taken = f->reference_c && !strcmp(name.v, "float32");
     for (size_t i = 0; i < COUNT(taken); i++)
         is_taken |= !strcmp(name.v, taken[i]);

@@ -4,6 +4,7 @@
  * template at a time: constants, layers, heads, features and pairs, each with the spec's line. Layers above
  * the top-most trained one and heads that no pair trains are not there at all, as in the program. */
 #include "amdimc.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +38,7 @@ static const char *place(const Python *p, Mark at)
 /* The shortest decimal that reads back as the same double; a whole number as one where it is not long. */
 static const char *real(const Python *p, double value)
 {
-    if (value < 1e6 && value == (int)value)
+    if (fabs(value) < 1e6 && value == (int)value)
         return arena_printf(p->arena, "%d", (int)value);
     const char *text = "";
     for (int digits = 1; digits <= 17 && (digits == 1 || strtod(text, NULL) != value); digits++)

@@ -229,12 +229,13 @@ static bool write_all(Arena *a, const Build *b, const void *what)
 }
 
 /* What makes views knows grey pictures and pictures in colour. */
-static bool can_crop(Diagnostics *d, const Spec *s)
+static bool can_augment(Diagnostics *d, const Spec *s)
 {
-    if (!s->augment.crop.on || s->input.channels.v == 1 || s->input.channels.v == 3)
+    if ((!s->augment.crop.on && !s->augment.jitter.on) || s->input.channels.v == 1 ||
+        s->input.channels.v == 3)
         return true;
-    diag_error(d, s->input.channels.at, "a library crops pictures of 1 or 3 channels, not of %d",
-               (int)s->input.channels.v);
+    diag_error(d, s->input.channels.at, "a library %s pictures of 1 or 3 channels, not of %d",
+               s->augment.crop.on ? "crops" : "jitters", (int)s->input.channels.v);
     return false;
 }
 
@@ -274,7 +275,7 @@ bool library_write(Arena *a, Diagnostics *d, const Build *b, const Program *p, c
 {
     const Spec *s = p->net->spec;
     const char *name = c_name(a, s->name.v, false);
-    if (!library_name_is_free(a, d, name, s->name.at) || !can_crop(d, s))
+    if (!library_name_is_free(a, d, name, s->name.at) || !can_augment(d, s))
         return false;
     Emit e = {.arena = a, .program = p};
     LibraryFolder l = {.model = {.program = p,

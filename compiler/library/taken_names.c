@@ -26,6 +26,8 @@ static const char python_modules[] =
     "wsgiref xdrlib xml xmlrpc zipapp zipfile zipimport zlib zoneinfo ";
 /* What a C compiler links of its own accord, or programs by -lNAME on every system. */
 static const char system_libraries[] = " asan atomic c crypt dl gcc m pthread resolv rt ubsan util ";
+/* Whose NAME_step or NAME_PAIRS the runtime's own sources have, of which a library is made. */
+static const char inner_names[] = " adam sum ";
 
 static bool is_among(Arena *a, const char *name, const char *words)
 {
@@ -38,6 +40,9 @@ bool library_name_is_free(Arena *a, Diagnostics *d, const char *name, Mark at)
         diag_error(d, at, "%s.py would hide Python's module `%s`: name the model something else", name, name);
     else if (is_among(a, name, system_libraries))
         diag_error(d, at, "lib%s would hide the system's own: name the model something else", name);
+    else if (is_among(a, name, inner_names))
+        diag_error(d, at, "a library has names that begin with `%s_` inside: name the model something else",
+                   name);
     else if (!strcmp(name, "example"))
         diag_error(d, at, "a library has a `%s` of its own: name the model something else", name);
     else

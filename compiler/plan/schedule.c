@@ -67,9 +67,12 @@ static void refuse(Diagnostics *d, const Search *s)
         diag_error(d, s->net->spec->target.memory.at,
                    "the program needs at least %.0fKiB: weights and optimiser %.1f MiB, activations and "
                    "gradients %.1f, "
-                   "pictures %.1f, threads %.1f, code and libraries %.1f",
+                   "pictures %.1f, threads %.1f, code and libraries %.1f%s",
                    ceil((double)m->total / 1024), mebibytes(m->weights + m->optimizer), mebibytes(m->arena),
-                   mebibytes(m->pictures + m->data), mebibytes(m->threads), mebibytes(m->program));
+                   mebibytes(m->pictures + m->data), mebibytes(m->threads), mebibytes(m->program),
+                   m->meetings
+                       ? arena_printf(s->arena, ", meetings of ranks with MPI %.1f", mebibytes(m->meetings))
+                       : "");
     const int below = encoder_layers_below_batchnorm(s->net);
     if (below <= s->net->top && s->net->layer[below].spec->kind != LAYER_BATCHNORM)
         diag_note(d, s->net->layer[below].spec->at,

@@ -58,10 +58,12 @@ static void add_word(Settings *k, const char *key, Text value)
 
 static void add_reals(Settings *k, const char *key, const Real *value, int count)
 {
-    const char *text = "[";
+    TextStream t;
+    FILE *out = text_stream_open(&t);
     for (int i = 0; i < count; i++)
-        text = arena_printf(k->arena, "%s%s%s", text, i ? ", " : "", real_text(k->arena, value[i].v));
-    add(k, key, arena_printf(k->arena, "%s]", text), value[0].at);
+        fprintf(out, "%s%s", i ? ", " : "[", real_text(k->arena, value[i].v));
+    fputc(']', out);
+    add(k, key, text_stream_close(k->arena, &t), value[0].at);
 }
 
 static void add_ends(Settings *k, const char *key, Real low, Real high)
@@ -183,10 +185,13 @@ static void add_optimizer(Settings *k, const Spec *s)
 
 static void add_milestones(Settings *k, const Spec *s)
 {
-    const char *text = "[";
+    TextStream t;
+    FILE *out = text_stream_open(&t);
+    fputc('[', out);
     for (int i = 0; i < s->schedule.milestones; i++)
-        text = arena_printf(k->arena, "%s%s%jd", text, i ? ", " : "", (intmax_t)s->schedule.milestone[i].v);
-    add(k, "milestones", arena_printf(k->arena, "%s]", text), s->schedule.milestones_at);
+        fprintf(out, "%s%jd", i ? ", " : "", (intmax_t)s->schedule.milestone[i].v);
+    fputc(']', out);
+    add(k, "milestones", text_stream_close(k->arena, &t), s->schedule.milestones_at);
 }
 
 static void add_schedule(Settings *k, const Spec *s)

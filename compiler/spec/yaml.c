@@ -307,7 +307,10 @@ static bool skip_event(Loader *l, yaml_event_type_t expected, Mark *at)
 
 static Node *refuse_empty(Loader *l)
 {
-    if (l->reader->problems == 0)
+    if (l->reader->problems == 0 && l->shown != l->source)
+        problem(l->reader, (Mark){l->shown, 1, 1 + (int)strspn(l->source->text, " "), 1},
+                "a value is missing");
+    else if (l->reader->problems == 0)
         problem(l->reader, (Mark){l->source, 1, 1, 1}, "the spec is empty; it begins with name: and a name");
     return NULL;
 }

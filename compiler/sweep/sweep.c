@@ -39,11 +39,11 @@ static bool parse_count(const char *text, int64_t most, int64_t *out)
     return *text >= '0' && *text <= '9' && !*end && !errno && *out >= 1 && *out <= most;
 }
 
-/* A plain decimal, which programs and JSON read too. */
+/* A plain decimal such as 0.1, which programs and JSON read too. */
 static bool is_share(const char *text)
 {
-    const double share = strtod(text, NULL);
-    return !text[strspn(text, "0123456789.")] && *text != '.' && share > 0 && share < 1;
+    return !strncmp(text, "0.", 2) && text[2] && !text[2 + strspn(text + 2, "0123456789")] &&
+           strtod(text, NULL) > 0;
 }
 
 /* The exit code, or -1 to go on. */

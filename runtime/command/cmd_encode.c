@@ -77,21 +77,6 @@ static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const D
     return ok;
 }
 
-/* FILE.npy -> FILE.labels.npy */
-static char *labels_path(const char *path)
-{
-    static const char ending[] = ".npy", labels[] = ".labels.npy";
-    size_t length = strlen(path);
-    char *name = malloc(length + sizeof labels);
-    if (!name)
-        return NULL;
-    if (length > strlen(ending) && strcmp(path + length - strlen(ending), ending) == 0)
-        length -= strlen(ending);
-    memcpy(name, path, length);
-    memcpy(name + length, labels, sizeof labels);
-    return name;
-}
-
 static bool give_labels(NpyWriter *w, const Dataset *d, Fault *f)
 {
     for (uint32_t i = 0; i < d->count; i++) {
@@ -105,7 +90,7 @@ static bool give_labels(NpyWriter *w, const Dataset *d, Fault *f)
 static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
 {
     NpyWriter w;
-    char *path = labels_path(features_path);
+    char *path = npy_labels_path(features_path);
     int64_t dims[1] = {d->count};
     bool ok = path ? npy_open(&w, path, "<i8", 1, dims, f) : fault(f, "out of memory for a file name");
     if (ok) {
@@ -119,7 +104,7 @@ static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
 /* Labels of what the file held before would be taken for its own. */
 static bool remove_labels(const char *features_path, Fault *f)
 {
-    char *path = labels_path(features_path);
+    char *path = npy_labels_path(features_path);
     bool ok = path || fault(f, "out of memory for a file name");
     if (ok && unlink(path) == 0)
         note("%s is removed: these pictures have no labels", path);

@@ -53,8 +53,11 @@ static bool read_tensor(const TensorFile *t, const char *name, Dtype dtype, int 
     format_shape(wants, sizeof wants, rank, dims);
     if (!s)
         return fault(f, "%s has no tensor %s (%s, %s)", t->path, name, dtype_name(dtype), wants);
+    if (s->rank != rank)
+        return fault(f, "%s: tensor %s has %d dimensions; this program needs %s, %s", t->path, name, s->rank,
+                     dtype_name(dtype), wants);
     format_shape(has, sizeof has, s->rank, s->dims);
-    if (s->dtype != dtype || s->rank != rank || memcmp(s->dims, dims, (size_t)rank * sizeof *dims) != 0)
+    if (s->dtype != dtype || memcmp(s->dims, dims, (size_t)rank * sizeof *dims) != 0)
         return fault(f, "%s: tensor %s is %s, %s; this program needs %s, %s", t->path, name,
                      dtype_name(s->dtype), has, dtype_name(dtype), wants);
     return tensors_read(t, s, out, f) &&

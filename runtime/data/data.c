@@ -138,7 +138,8 @@ static bool divide(Dataset *d, const DataRequest *r, Fault *f)
 {
     const char *dir = r->dir ? r->dir : "the built-in pictures";
     if (!d->undivided && r->holdout > 0)
-        return fault(f, "--holdout: %s: there is a test split; leave --holdout out", dir);
+        return fault(f, "--holdout: %s: there is a test split, or a place for one (%s); leave --holdout out",
+                     dir, d->format);
     if (r->holdout > 0) {
         d->undivided = false;
         return holdout_keep(d, r->holdout, r->split == SPLIT_TEST, f);

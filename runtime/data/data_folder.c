@@ -300,15 +300,14 @@ Dataset *folder_open(const DataRequest *r, Fault *f)
 {
     Roots roots;
     Dataset *d = NULL;
-    if (!find_roots(&roots, r->dir, f))
-        d = NULL;
-    else if (!roots.has_train)
+    const bool found = find_roots(&roots, r->dir, f);
+    const bool tests = found && holdout_opens(r, roots.has_test) == SPLIT_TEST;
+    if (found && !roots.has_train)
         name_missing(r->dir, SPLIT_TRAIN, f);
-    else if (r->split == SPLIT_TEST && !roots.has_test && r->holdout <= 0)
+    else if (tests && !roots.has_test)
         name_missing(r->dir, SPLIT_TEST, f);
-    else
-        d = open_split(roots.train, r, r->split == SPLIT_TEST && roots.has_test ? roots.test : roots.train,
-                       !roots.has_test, f);
+    else if (found)
+        d = open_split(roots.train, r, tests ? roots.test : roots.train, !roots.has_test, f);
     roots_free(&roots);
     return d;
 }

@@ -206,10 +206,8 @@ Loader *loader_new(const AmdimModel *m, const Held *held, const Dataset *d, uint
     return l;
 }
 
-void loader_free(Loader *l)
+static void stop_threads(Loader *l)
 {
-    if (!l)
-        return;
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
     pthread_cond_broadcast(&l->room);
@@ -218,6 +216,20 @@ void loader_free(Loader *l)
         pthread_join(l->worker[i].thread, NULL);
         workspace_free(l->worker[i].workspace);
     }
+    l->threads = 0;
+}
+
+float *loader_end(Loader *l)
+{
+    stop_threads(l);
+    return l->batch[0].views;
+}
+
+void loader_free(Loader *l)
+{
+    if (!l)
+        return;
+    stop_threads(l);
     pthread_cond_destroy(&l->ready);
     pthread_cond_destroy(&l->room);
     pthread_mutex_destroy(&l->lock);

@@ -194,19 +194,15 @@ static bool prepare_all(Preparation *p, AmdimPool *pool, float *out, Fault *f)
     return true;
 }
 
-float *features_pixels(const AmdimModel *m, const Dataset *d, Fault *f)
+float *features_pixels(Machine *k, const Dataset *d, Fault *f)
 {
-    AmdimPool *pool = pool_new(m->threads, 0, f);
-    if (pool == NULL)
-        return NULL;
     Preparation p;
-    float *out = allocate_rows(d, picture_floats(m), "the pictures", f);
-    bool done = out != NULL && preparation_new(&p, m, d, m->threads, f);
+    float *out = allocate_rows(d, picture_floats(k->model), "the pictures", f);
+    bool done = out != NULL && preparation_new(&p, k->model, d, pool_threads(k->pool), f);
     if (done) {
-        done = prepare_all(&p, pool, out, f);
+        done = prepare_all(&p, k->pool, out, f);
         preparation_free(&p);
     }
-    pool_free(pool);
     if (done)
         return out;
     free(out);

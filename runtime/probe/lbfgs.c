@@ -103,15 +103,21 @@ static void swap(double **a, double **b)
 /* Moves to `next`, and keeps what it teaches about the curvature. */
 static void accept(Search *s)
 {
-    int place = s->pairs % MEMORY;
-    double *step = s->step[place], *change = s->change[place];
+    const int place = s->pairs % MEMORY;
+    double *step = s->step[place], *change = s->change[place], curvature = 0, changes = 0;
     for (size_t i = 0; i < s->count; i++) {
-        step[i] = s->next[i] - s->x[i];
-        change[i] = s->next_gradient[i] - s->gradient[i];
+        const double changed = s->next_gradient[i] - s->gradient[i];
+        curvature += (s->next[i] - s->x[i]) * changed;
+        changes += changed * changed;
     }
-    s->curvature[place] = dot(s->count, step, change);
-    if (s->curvature[place] > 1e-12 * dot(s->count, change, change))
+    if (curvature > 1e-12 * changes) { /* else the pair would take the oldest one's place for nothing */
+        for (size_t i = 0; i < s->count; i++) {
+            step[i] = s->next[i] - s->x[i];
+            change[i] = s->next_gradient[i] - s->gradient[i];
+        }
+        s->curvature[place] = curvature;
         s->pairs++;
+    }
     swap(&s->x, &s->next);
     swap(&s->gradient, &s->next_gradient);
     s->f = s->next_f;

@@ -38,8 +38,8 @@ static bool encode_split(Encoded *e, Machine *k, const ProbeSplits *p, Split spl
         return false;
     if (p->say)
         data_say(e->data, split);
-    e->features = p->pixels ? features_pixels(k->model, e->data, f)
-                            : features_all(k, &k->model->feature[0], e->data, f);
+    e->features =
+        p->pixels ? features_pixels(k, e->data, f) : features_all(k, &k->model->feature[0], e->data, f);
     return e->features != NULL;
 }
 

@@ -31,7 +31,7 @@ typedef struct {
     float *p;             /* (rows, rows) */
     float *place, *speed; /* (rows, 2) */
     float *gain, *slope;  /* likewise */
-    float *axis;          /* (2, dims) */
+    float *axis;          /* (3, dims): two axes, and the next of one that is sought */
     double *sum;          /* (rows) */
     double exaggeration;
 } Map;
@@ -48,7 +48,7 @@ bool map_keep(Album *a, const float *features, int dims)
 
 static size_t floats_of(size_t rows, size_t dims)
 {
-    return rows * (dims + rows + 8) + 2 * (dims > rows ? dims : rows) + 2 * rows;
+    return rows * (dims + rows + 8) + 3 * (dims > rows ? dims : rows) + 2 * rows;
 }
 
 /* Into the arena; false where too few fit, or are there. */
@@ -113,7 +113,7 @@ static void centre(Map *m)
 /* From the row that is longest, at right angles to the axis before. */
 static void find_axis(Map *m, int which)
 {
-    float *axis = m->axis + (size_t)which * m->dims, *next = m->p;
+    float *axis = m->axis + (size_t)which * m->dims, *next = m->axis + 2 * m->dims;
     size_t longest = which ? m->rows / 2 : 0;
     memcpy(axis, m->x + longest * m->dims, m->dims * sizeof *axis);
     for (int turn = 0; turn < TURNS; turn++) {

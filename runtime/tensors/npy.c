@@ -76,3 +76,17 @@ void npy_discard(NpyWriter *w)
 {
     file_discard(&w->file);
 }
+
+char *npy_labels_path(const char *path)
+{
+    static const char ending[] = ".npy", labels[] = ".labels.npy";
+    size_t length = strlen(path);
+    char *name = malloc(length + sizeof labels);
+    if (!name)
+        return NULL;
+    if (length > strlen(ending) && strcmp(path + length - strlen(ending), ending) == 0)
+        length -= strlen(ending);
+    memcpy(name, path, length);
+    memcpy(name + length, labels, sizeof labels);
+    return name;
+}

@@ -123,6 +123,9 @@ static void draw_report(Training *t, ReportPhase phase, const char *reason, bool
     Fault why;
     if (!training_leads(t))
         return;
+    /* No step comes any more where there was none, or where a signal ended the wait for its pictures. */
+    if (!early && !t->views)
+        t->views = loader_end(t->loader);
     const ReportState state = {.run = t->run.folder,
                                .phase = phase,
                                .reason = reason,

@@ -34,7 +34,7 @@ static void note_warmup(const AmdimModel *m, uint64_t total, double lr)
 static void note_milestones(const AmdimModel *m, uint64_t total, uint64_t per_epoch)
 {
     char text[256] = "";
-    const uint64_t epochs = (total + per_epoch - 1) / per_epoch;
+    const uint64_t epochs = total / per_epoch + (total % per_epoch != 0);
     size_t used = 0;
     int past = 0;
     for (int i = 0; i < m->schedule.milestones; i++) {

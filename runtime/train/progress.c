@@ -44,9 +44,10 @@ static void draw_bar(const Meter *k, uint64_t finished)
 
 static void draw_line(const Meter *k, uint64_t finished, double loss)
 {
-    uint64_t epochs = (k->total + k->per_epoch - 1) / k->per_epoch;
-    uint64_t epoch = (finished + k->per_epoch - 1) / k->per_epoch;
-    uint64_t left = (uint64_t)((double)(k->total - finished) * k->pace + 0.5);
+    const double most = 1e15; /* seconds */
+    uint64_t epochs = k->total / k->per_epoch + (k->total % k->per_epoch != 0);
+    uint64_t epoch = finished / k->per_epoch + (finished % k->per_epoch != 0);
+    uint64_t left = (uint64_t)fmin((double)(k->total - finished) * k->pace + 0.5, most);
     if (k->terminal) {
         fputc('\r', k->stream);
         draw_bar(k, finished);

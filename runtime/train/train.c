@@ -159,13 +159,11 @@ static void tell_probe(Training *t, const ProbeResult *result)
         training_without_events(t, &why);
 }
 
-/* The run is saved. A signal abandons the probe; --resume makes up for it. */
+/* The run is saved, and does not stop here. A signal abandons the probe; --resume makes up for it. */
 static bool probe(Training *t, Fault *f)
 {
     ProbeResult result[PROBE_HEADS];
     ProbeSplits splits = t->probing.splits;
-    if (is_stopping(t))
-        return true;
     splits.step = t->at.step;
     splits.keep = t->run.probe;
     if (!probe_splits(&t->machine, &splits, result, f)) {
@@ -192,9 +190,9 @@ static bool train_steps(Training *t, Fault *f)
     t->saved = t->reported = clock_seconds();
     if (!training_is_finished(t) && !is_stopping(t))
         training_report_early(t);
-    if (probing_is_due(&t->probing, t->at.step) && !probe(t, f))
-        return false;
     bool stops = training_agree(t, is_stopping(t) ? WANTS_STOP : 0) != 0;
+    if (probing_is_due(&t->probing, t->at.step) && !stops && !probe(t, f))
+        return false;
     while (t->at.step < t->total && !stops) {
         if (!train_step(t, f))
             return false;
@@ -207,7 +205,7 @@ static bool train_steps(Training *t, Fault *f)
             return false;
         if (wishes & IS_TOLD)
             meter_progress(&t->meter, "saved after step %" PRIu64, t->at.step);
-        if (probes && !probe(t, f))
+        if (probes && !stops && !probe(t, f))
             return false;
         if (training_report_is_due(t, t->at.step % t->per_epoch == 0)) {
             training_report(t, REPORT_RUNNING, NULL);

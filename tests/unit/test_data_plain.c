@@ -166,6 +166,11 @@ static void test_training_without_a_test_folder(void **state)
     (void)state;
     write_many("train/a", 10, 0);
     refused(SPLIT_TEST, "no folder test/ beside train/", "--holdout 0.1");
+    Fault f;
+    Dataset *all = data_request(&(DataRequest){.dir = data_folder(), .split = SPLIT_TEST, .whole = true}, &f);
+    assert_non_null(all); /* as `encode` asks without --split */
+    assert_int_equal(all->count, 10);
+    data_close(all);
     Dataset *d = held_out(SPLIT_TEST, 0.1);
     assert_int_equal(d->count, 1);
     data_close(d);
@@ -178,7 +183,8 @@ static void test_a_test_split_needs_no_holdout(void **state)
     write_many("test/a", 2, 0);
     Fault f;
     assert_null(data_request(&(DataRequest){.dir = data_folder(), .split = SPLIT_TRAIN, .holdout = 0.5}, &f));
-    assert_non_null(strstr(f.text, "there is a test split; leave --holdout out"));
+    assert_non_null(strstr(
+        f.text, "there is a test split, or a place for one (folders of pictures); leave --holdout out"));
     assert_null(data_request(&(DataRequest){.split = SPLIT_TRAIN, .holdout = 0.5}, &f));
     assert_non_null(strstr(f.text, "built-in pictures"));
 }

@@ -190,6 +190,11 @@ static void an_output_is_never_an_input(void **state)
     expect("sed 's/^name: .*/name: m/' spec.yaml >m.yaml; amdimc --emit=library m.yaml -o l; test $? = 1 -a "
            "! -e l",
            0, "m.yaml:2:7: error: libm would hide the system's own");
+    expect("sed 's/^name: .*/name: adam/' spec.yaml >adam.yaml; amdimc --emit=library adam.yaml -o l", 1,
+           "adam.yaml:2:7: error: a library has names that begin with `adam_` inside");
+    expect("sed 's/^name: .*/name: makefile/' spec.yaml >mk.yaml; amdimc --emit=c mk.yaml -o l; test $? = 1 "
+           "-a ! -e l",
+           0, "mk.yaml:2:7: error: a folder of C has a `makefile` of its own");
     expect("amdimc --emit=c spec.yaml -o spec.yaml", 1, "spec.yaml");
     expect("mkdir f && ln -s ../spec.yaml f/model.h && amdimc --emit=c spec.yaml -o f", 1,
            "f/model.h: is the spec itself");

@@ -742,6 +742,10 @@ static void same_bytes_every_time(void **state)
             shell("cd %s && cp again/photos.c once%d.c && cp again/photos.h once%d.h", folder, i, i), 0);
     }
     assert_int_equal(shell("cd %s && cmp once0.c once1.c && cmp once0.h once1.h", folder), 0);
+    snprintf(arguments, sizeof arguments, "--emit=library --ranks 2 %s/photos.yaml -o %s/again", folder,
+             folder);
+    amdimc(arguments); /* ranks are 1 here */
+    assert_int_equal(shell("cd %s && cmp once0.c again/photos.c", folder), 0);
 }
 
 /* ---- refusals ---- */
@@ -774,6 +778,13 @@ static void says_what_is_wrong(void **state)
     refuses("--emit=library photos.yaml -o taken", 1, "not by amdimc");
     assert_int_equal(shell("cd %s && sed 's/^name: photos/name: numpy/' photos.yaml >numpy.yaml", folder), 0);
     refuses("--emit=library numpy.yaml -o l", 1, "name the model something else");
+    assert_int_equal(
+        shell("cd %s && printf '%%s\\n' 'name: four' 'input: {channels: 4, size: 7}' 'batch: 4' 'encoder:' "
+              "'  - conv: {out: 4, kernel: 7}' 'embedding: {dim: 4}' 'loss: {pairs: [1-to-1]}' "
+              "'augment: {jitter: {brightness: 0.4}}' >four.yaml",
+              folder),
+        0);
+    refuses("--emit=library four.yaml -o l", 1, "a library jitters pictures of 1 or 3 channels, not of 4");
     assert_int_equal(shell("test ! -e %s/l", folder), 0);
 }
 

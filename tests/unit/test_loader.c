@@ -96,6 +96,26 @@ static void test_batches_are_as_defined(void **state)
     data_close(d);
 }
 
+/* Whatever is being prepared: its memory is free then. */
+static void test_its_end_leaves_memory_of_a_batch(void **state)
+{
+    (void)state;
+    Dataset *d = new_set();
+    AmdimModel m = new_model(2);
+    for (int steps = 0; steps < 3; steps++) {
+        Loader *l = new_loader(&m, d, 0, 3);
+        for (int step = 0; step < steps; step++)
+            next_of(l);
+        float *room = loader_end(l);
+        assert_non_null(room);
+        for (int i = 0; i < 2 * BATCH * FLOATS; i++)
+            room[i] = (float)i;
+        assert_ptr_equal(loader_end(l), room);
+        loader_free(l);
+    }
+    data_close(d);
+}
+
 static void test_any_step_can_be_the_first(void **state)
 {
     (void)state;
@@ -214,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batches_are_as_defined),
+        cmocka_unit_test(test_its_end_leaves_memory_of_a_batch),
         cmocka_unit_test(test_any_step_can_be_the_first),
         cmocka_unit_test(test_a_lent_batch_is_left_alone),
         cmocka_unit_test(test_stopping_needs_no_reading),

@@ -532,7 +532,13 @@ static void same_bytes_every_time(void **state)
                                "no-one-run/last.safetensors -o same%d.onnx",
                                folder, i),
                          0);
-    assert_int_equal(shell("cd %s && cmp same0.onnx same1.onnx", folder), 0);
+    assert_int_equal(
+        shell(
+            "cd %s && cmp same0.onnx same1.onnx && \"$AMDIMC\" --emit=onnx --precision bfloat16 no-one.yaml "
+            "--weights no-one-run/last.safetensors -o same2.onnx 2>said && cmp same0.onnx same2.onnx && "
+            "grep -q 'an ONNX graph computes in float32' said",
+            folder),
+        0);
 }
 
 static void refuses(const char *arguments, int code, const char *words)

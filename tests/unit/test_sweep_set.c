@@ -557,6 +557,11 @@ static void a_share_of_the_data_is_probed(void **state)
     snprintf(call, sizeof call, "%s 25", arguments);
     assert_int_equal(sweep_tiny(call, "held-out"), 2);
     expect_in("said", "--holdout 25 is not a share above 0 and below 1");
+    static const char *const none[] = {"0.1.2", "0.", "00.1", "0.0"};
+    for (size_t i = 0; i < COUNT(none); i++) {
+        snprintf(call, sizeof call, "%s %s", arguments, none[i]);
+        assert_int_equal(sweep_tiny(call, "held-out"), 2);
+    }
 }
 
 /* Two runs, of which the second is not begun. */
@@ -599,6 +604,7 @@ static void wrong_values_are_named(void **state)
         {"augment.crop.scale=[0.2,1],[1,0.2]", "--set:1:31: error: augment.crop.scale: the second number"},
         {"augment.translate.p=0.5,2", "--set:1:25: error: augment.translate.p: a number from 0 to 1"},
         {"encoder.0.conv.kernel=17", "encoder[0].conv"},
+        {"batch=#64", "--set:1:7: error: a value is missing"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char arguments[256];

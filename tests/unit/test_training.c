@@ -2,6 +2,7 @@
  * bit for bit at any number of threads, and survives being stopped. */
 #include "samples.h"
 #include "shell.h"
+#include "support.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -167,6 +169,56 @@ static void says_what_it_cannot_write(void **state)
         0);
 }
 
+/* An array of zeros; `header` is what Python would say of it. */
+static void write_zeros(const char *name, const char *header, size_t bytes)
+{
+    enum { HEADER = 128 };
+    char begin[HEADER];
+    memset(begin, ' ', sizeof begin);
+    memcpy(begin, "\x93NUMPY\x01\x00\x76\x00", 10);
+    memcpy(begin + 10, header, strlen(header));
+    begin[HEADER - 1] = '\n';
+    FILE *file = fopen(scratch_path(name), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(begin, 1, sizeof begin, file), sizeof begin);
+    assert_int_equal(fseek(file, (long)(HEADER + bytes - 1), SEEK_SET), 0);
+    assert_int_equal(fputc(0, file), 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* Features go beside pictures, not over them or their labels. */
+static void data_is_not_written_over(void **state)
+{
+    (void)state;
+    enum { PICTURES = 8, FLOATS = 8 * 8 * 3 };
+    static const char pictures[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (8, 8, 8, 3), }",
+                      labels[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (8,), }";
+    static const struct {
+        const char *data, *out;
+        int code;
+    } cases[] = {{"pics.npy", "pics.npy", 1}, {"pics.npy", "pics", 1},   {"both", "both/test.npy", 1},
+                 {"both", "both/test", 1},    {"both", "both/f.npy", 0}, {"both", "both/f.npy", 0}};
+    assert_int_equal(mkdir(scratch_path("both"), 0777), 0);
+    static const char *const names[] = {"pics", "both/train", "both/test"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s.npy", names[i]);
+        write_zeros(name, pictures, PICTURES * FLOATS);
+        snprintf(name, sizeof name, "%s.labels.npy", names[i]);
+        write_zeros(name, labels, PICTURES);
+    }
+    assert_int_equal(shell("cd %s && tar -cf before.tar pics.npy pics.labels.npy both", folder), 0);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        assert_int_equal(shell("cd %s && %s encode --pixels --data %s -o %s 2>said", folder, program,
+                               cases[i].data, cases[i].out),
+                         cases[i].code);
+        assert_int_equal(shell("cd %s && tar -df before.tar && { test %d = 0 || grep -q 'of --data: it would "
+                               "be written over' said; }",
+                               folder, cases[i].code),
+                         0);
+    }
+}
+
 /* generated/tiny/tiny.c is what a newcomer reads first, so it must be what the compiler writes today. */
 static void sample_is_current(void **state)
 {
@@ -219,6 +271,7 @@ int main(void)
         cmocka_unit_test(sample_is_current),
         cmocka_unit_test(every_spec_compiles_without_a_warning),
         cmocka_unit_test(says_what_it_cannot_write),
+        cmocka_unit_test(data_is_not_written_over),
     };
     return cmocka_run_group_tests(tests, compile_tiny, scratch_tear_down);
 }
