@@ -369,6 +369,8 @@ typedef struct {
  * format allows that. */
 bool augment_read(const AmdimModel *m, Workspace *w, const Dataset *d, const ViewAddress *at, int views,
                   float *const *out, Fault *f);
+/* Bytes that such views hold of a picture of that size while it is read, where they are not cropped. */
+size_t augment_holds(const AmdimModel *m, Workspace *w, int width, int height, int views);
 /* The picture as testing sees it: resized to cover the input, centre-cropped, normalised. */
 bool augment_read_none(const AmdimModel *m, Workspace *w, const Dataset *d, uint32_t image, float *out,
                        Fault *f);

@@ -147,6 +147,14 @@ static size_t begin_views(RowSink *sink, int width, int height)
     return bytes;
 }
 
+size_t augment_holds(const AmdimModel *m, Workspace *w, int width, int height, int views)
+{
+    w->model = m;
+    w->address = NULL;
+    w->views = views;
+    return begin_views(&w->sink, width, height);
+}
+
 /* Columns from `from` to `to` of the row, mirrored or not, as floats. */
 static void load_row(Workspace *w, const uint8_t *row, int from, int to)
 {

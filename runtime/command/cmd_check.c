@@ -13,8 +13,11 @@ enum { CHUNK = 1024 };
 
 /* One thread's own. */
 typedef struct {
-    RowSink sink;
+    RowSink sink; /* first: what a picture's reader knows of */
     Picture picture;
+    const AmdimModel *model;
+    Workspace *workspace;
+    int views; /* that training makes of a picture */
 } Reader;
 
 typedef struct {
@@ -30,11 +33,11 @@ typedef struct {
     uint64_t pictures, faults;
 } Checking;
 
-/* Rows are decoded and not wanted. */
+/* Rows are decoded and not wanted; but training's views must have room beside them. */
 static size_t begin_nothing(RowSink *sink, int width, int height)
 {
-    (void)sink, (void)width, (void)height;
-    return 0;
+    const Reader *own = (const Reader *)(void *)sink;
+    return augment_holds(own->model, own->workspace, width, height, own->views);
 }
 
 static void take_nothing(RowSink *sink, int y, const uint8_t *row)
@@ -52,6 +55,7 @@ static void check_picture(void *job, int part, int worker)
     Checking *k = job;
     Reader *own = &k->reader[worker];
     Fault f;
+    own->views = k->data->read_second ? 1 : k->model->views;
     for (int view = 0; !k->failed[part] && view < (k->data->read_second ? 2 : 1); view++)
         k->failed[part] =
             !signals_received() && !picture_read_rows(k->data, k->first + (uint32_t)part, view,
@@ -81,7 +85,7 @@ static void list_chunk(Checking *k, int parts)
 static void check_split(Checking *k, const Dataset *d)
 {
     k->data = d;
-    decoding_leave(d->bytes);
+    decoding_leave(d->bytes + d->count * sizeof(uint32_t)); /* an epoch's order, as the loader has it */
     for (k->first = 0; k->first < d->count && !signals_received(); k->first += CHUNK) {
         const uint32_t left = d->count - k->first;
         const int parts = left < CHUNK ? (int)left : CHUNK;
@@ -140,8 +144,10 @@ static void check_all(Checking *k, Fault *f)
 
 static void checking_free(Checking *k)
 {
-    for (int i = 0; i < k->readers; i++)
+    for (int i = 0; i < k->readers; i++) {
         picture_free(&k->reader[i].picture);
+        workspace_free(k->reader[i].workspace);
+    }
     free(k->reader);
     if (k->pool)
         pool_free(k->pool);
@@ -161,9 +167,16 @@ static Checking *checking_new(const AmdimModel *m, const Options *o, Fault *f)
         checking_free(k);
         return NULL;
     }
-    for (; k->readers < o->threads; k->readers++)
-        k->reader[k->readers].sink =
-            (RowSink){.begin = begin_nothing, .take = take_nothing, .end = end_nothing};
+    for (; k->readers < o->threads; k->readers++) {
+        Reader *own = &k->reader[k->readers];
+        *own =
+            (Reader){.sink = {.begin = begin_nothing, .take = take_nothing, .end = end_nothing}, .model = m};
+        own->workspace = workspace_new(m, f);
+        if (!own->workspace) {
+            checking_free(k);
+            return NULL;
+        }
+    }
     return k;
 }
 

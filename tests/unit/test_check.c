@@ -173,13 +173,18 @@ static void test_the_promise_counts(void **state)
         scratch_write(interlaced ? "train/b/x1.png" : "train/b/x0.png", sample.bytes, sample.count);
         free(sample.bytes);
     }
+    /* Of this one the row alone would fit, but not what two views hold of it. */
+    Sample wide = sample_png((PngKind){25000, 1, 8, PNG_COLOR_TYPE_RGB, 0}, pixels, NULL);
+    scratch_write("train/b/x2.png", wide.bytes, wide.count);
+    free(wide.bytes);
     free(pixels);
     decoding_allow(&m);
     int code = check_at(2, &text, &f);
     decoding_allow(&any);
     assert_int_equal(code, 1);
     assert_non_null(strstr(text, "train/b/x1.png: an interlaced PNG file of 600 x 600 pixels"));
-    assert_non_null(strstr(text, "\n6 pictures read, 1 wrong\n"));
+    assert_non_null(strstr(text, "train/b/x2.png: a PNG file of 25000 x 1 pixels"));
+    assert_non_null(strstr(text, "\n7 pictures read, 2 wrong\n"));
     free(text);
 }
 
