@@ -322,13 +322,13 @@ bool folder_write(Arena *a, Diagnostics *d, const Build *b, const Folder *f);
 void library_target(const Build *b, Spec *s);
 /* What it takes; all 0 where the spec's memory does not suffice for one. */
 LibraryMemory library_memory(Arena *a, const Build *b, const Net *n);
-/* Writes b->gen_dir: the model as one C file with its header, Makefile, README, an example, Python's module.
- */
 /* A file of trained weights, or NULL, and the type that they are to have as constants. */
 typedef struct {
     const char *path;
     WeightType type;
 } TrainedWeights;
+/* Writes b->gen_dir: the model as one C file with its header, Makefile, README, an example, Python's module.
+ */
 bool library_write(Arena *a, Diagnostics *d, const Build *b, const Program *p, const Overrides *o,
                    const TrainedWeights *trained);
 

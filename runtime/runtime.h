@@ -239,9 +239,9 @@ bool tar_refuse_packed(const DataFile *file, Fault *f);
 /* ---- fingerprint.c: whether data are the same, wherever they lie ---- */
 
 /* A digest over the split as it was opened, limit and all: format, size, classes and labels of its images; of
- * folders the names of classes and files and the sizes of up to 64 files; of CIFAR, STL and IDX the pixels of
- * up to 64 pictures. The same on every machine, under every path, packed or not. Fails where a file can no
- * longer be read. */
+ * folders and tar files the names of classes and files and the sizes of up to 64 files; of CIFAR, STL, IDX
+ * and NumPy the pixels of up to 64 pictures. The same on every machine, under every path, packed or not.
+ * Fails where a file can no longer be read. */
 bool data_fingerprint(const Dataset *d, uint64_t *digest, Fault *f);
 /* The same as words, without where they lie: "IDX, 60000 images in 10 classes, fingerprint 0123456789abcdef".
  */
@@ -365,8 +365,8 @@ typedef struct {
 } ViewAddress;
 /* Reads the image once, or of a set of pairs each view's picture, and makes views at->first, ... of it,
  * augmented and normalised, (H, W, C) into out[0], .... The model's steps in the order of docs/language.md:
- * flip, crop, translate, jitter, grayscale; mean and std last. The picture is never held whole where its
- * format allows that. */
+ * flip, crop, translate, jitter, grayscale, blur, solarize; mean and std last. The picture is never held
+ * whole where its format allows that. */
 bool augment_read(const AmdimModel *m, Workspace *w, const Dataset *d, const ViewAddress *at, int views,
                   float *const *out, Fault *f);
 /* Bytes that such views hold of a picture of that size while it is read, where they are not cropped. */
@@ -426,8 +426,6 @@ bool npy_check_length(const NpyHeader *h, const DataFile *file, uint32_t element
 /* (out, in, k, k) <-> (k*k*in) x out for rank 4; a copy for rank 1. */
 void layout_inward(const AmdimTensor *t, const float *torch, float *ours);
 void layout_outward(const AmdimTensor *t, const float *ours, float *torch);
-/* (pixels, channels) of one image -> (channels, pixels), and back. */
-
 /* ---- weights.c: initial values, loading, saving ---- */
 
 void weights_init(const AmdimModel *m, uint64_t seed, float *params); /* docs/language.md, "Initial values" */
@@ -535,10 +533,9 @@ void machine_free(Machine *k);
 void machine_step(Machine *k);
 /* Whether this process has nothing to do in a command that takes one. */
 bool machine_rests(const Machine *k, const char *command);
-/* Where image `image` of the batch, which is held, lies in a view of step.x, and of a row of locations: what
- * is held lies share by share. */
+/* Where image `image` of the batch, which is held, lies in a view of step.x: what is held lies share by
+ * share. */
 size_t held_row(const AmdimModel *m, const Held *h, int view, int image);
-size_t held_location(const AmdimModel *m, const Held *h, int row, int view, int image);
 /* Pictures of normal noise in place of real ones, as step.x, by allocate. */
 float *made_up_input(const Machine *k, uint64_t seed, Fault *f);
 /* The source locations of step `step`: uniform, one draw for each row and image. */

@@ -234,7 +234,6 @@ static void text_memory(Arena *a, const Explanation *e, FILE *stream)
     table_end(a, &t, stream);
 }
 
-/* Of memory that its caller has. */
 static void text_ranks(Arena *a, const Explanation *e, FILE *stream)
 {
     const Net *n = e->program->net;
@@ -254,6 +253,7 @@ static void text_ranks(Arena *a, const Explanation *e, FILE *stream)
     table_end(a, &t, stream);
 }
 
+/* Of memory that its caller has. */
 static void text_library(Arena *a, const LibraryMemory *m, FILE *stream)
 {
     const struct {

@@ -199,8 +199,8 @@ bool keep_plan(Sweep *s);
 void compile_all(Sweep *s, Children *children);
 const char *program_of(const Sweep *s, const Combination *c);
 void note_failure(Sweep *s, const char *what, const char *why); /* says it; the sweep has failed */
-/* Compiles, trains and probes; `note` is called whenever a run is complete. Ends early on a signal, or when
- * `note` fails. */
+/* Compiles, trains and probes; `keep` is called whenever a run is complete. Ends early on a signal, or when
+ * `keep` fails. */
 void run_all(Sweep *s, Children *c, bool (*keep)(const Sweep *s));
 
 /* ---- sweep_results.c: OUT's files -> figures ---- */

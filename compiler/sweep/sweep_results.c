@@ -1,5 +1,4 @@
-/* sweep_results.c: the files of a run -> its figures, and figures of the same combination -> mean and spread.
- */
+/* sweep_results.c: the files of a run -> its figures. */
 #include "sweep.h"
 #include <math.h>
 #include <stdlib.h>
