@@ -160,12 +160,14 @@ static void test_pixels_of_a_split(void **state)
     Fault f = {.error = 0};
     Source source = {-1};
     Dataset d = grey_pictures(&source);
-    float *pixels = features_pixels(&toy_model, &d, &f);
+    Machine k = new_machine(2);
+    float *pixels = features_pixels(&k, &d, &f);
     assert_non_null(pixels);
     for (int i = 0; i < IMAGES; i++)
         for (int j = 0; j < TOY_PICTURE; j++)
             assert_near(pixels[i * TOY_PICTURE + j], normalised(i, j % TOY_CHANNELS));
     free(pixels);
+    machine_free(&k);
 }
 
 /* The first broken picture is named, whichever thread meets which. */
@@ -181,7 +183,7 @@ static void test_broken_pictures(void **state)
             assert_null(features_all(&k, &toy_model.feature[0], &d, &f));
             assert_string_equal(f.text, "image 9 is broken");
             f.text[0] = '\0';
-            assert_null(features_pixels(&toy_model, &d, &f));
+            assert_null(features_pixels(&k, &d, &f));
             assert_string_equal(f.text, "image 9 is broken");
             f.text[0] = '\0';
         }
