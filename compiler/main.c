@@ -515,8 +515,8 @@ static bool compile_and_make(Arena *a, Command *c)
     }
     if (!settle_target(a, &d, c, s))
         return false;
-    if (s->target.is_library)
-        n = net_build(a, &d, s); /* of one rank */
+    if (s->target.is_library) /* whose ranks are 1, whatever the spec's net was cut into */
+        n = net_build(a, &d, s);
     if (!n)
         return false;
     if (c->build.is_folder)

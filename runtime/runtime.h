@@ -339,6 +339,11 @@ bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f);
 /* The same of the pictures directly in the root; folders are passed over. */
 bool walk_flat(Listing *l, Passed *passed, Fault *f);
 
+/* ---- data_files.c ---- */
+
+/* Whether `path` is there and is `dir`, its labels, or a file in it but for arrays that are no data set's. */
+bool data_has_file(const char *dir, const char *path);
+
 /* ---- data_hint.c: what was meant, where no data set is found ---- */
 
 /* A folder that seems to be the split under another name: Train/, val/. */

@@ -99,8 +99,8 @@ static size_t largest_tensor(const Params *p)
 }
 
 /* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
- * and C library, of which a static program has only what it calls; a checkpoint's copy;
- * what draws the report; OpenBLAS with the buffers it packs into. */
+ * and C library, of which a static program has only what it calls; a checkpoint's copy of a tensor; what
+ * draws the report; OpenBLAS with the buffers it packs into. */
 static size_t program_bytes(const Params *p, bool openblas, bool is_static, int threads)
 {
     enum { CODE = 3200 * KIBIBYTE, STATIC_CODE = 1600 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
@@ -249,7 +249,7 @@ PeakMemory cost_library_parts(const LibraryMemory *m)
 PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bool openblas)
 {
     const Spec *s = step->net->spec;
-    enum { PER_THREAD = 48 << 10 }; /* of a stack, a worker's and a preparer's of pictures each */
+    enum { PER_THREAD = 48 << 10 }; /* of its stacks each: a worker's, and that of a preparer of pictures */
     const int threads = (int)s->target.threads.v;
     PeakMemory m = {
         .weights =

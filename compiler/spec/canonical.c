@@ -1,8 +1,9 @@
 /* canonical.c: a spec as one text, the same for specs that train the same.
  *
- * Order, comments, notation and defaults of the file leave no trace in it; nor do name and target but for
- * precision and ranks, which do not change what is trained. Every number keeps all its bits. Keys that the
- * language once lacked have a line only where they change something, so that older runs may be gone on with.
+ * Order, comments, notation and defaults of the file leave no trace in it; nor does what changes nothing of
+ * what is trained: name, and target but for its precision and ranks. Every number keeps all its bits. Keys
+ * that the language once lacked have a line only where they change something, so that older runs may be gone
+ * on with.
  */
 #include "amdimc.h"
 

@@ -307,11 +307,11 @@ static bool skip_event(Loader *l, yaml_event_type_t expected, Mark *at)
 
 static Node *refuse_empty(Loader *l)
 {
-    if (l->reader->problems == 0 && l->shown != l->source)
-        problem(l->reader, (Mark){l->shown, 1, 1 + (int)strspn(l->source->text, " "), 1},
-                "a value is missing");
-    else if (l->reader->problems == 0)
-        problem(l->reader, (Mark){l->source, 1, 1, 1}, "the spec is empty; it begins with name: and a name");
+    const bool is_value = l->shown != l->source;
+    const int column = is_value ? 1 + (int)strspn(l->source->text, " ") : 1;
+    if (l->reader->problems == 0)
+        problem(l->reader, (Mark){l->shown, 1, column, 1},
+                is_value ? "a value is missing" : "the spec is empty; it begins with name: and a name");
     return NULL;
 }
 

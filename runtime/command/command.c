@@ -22,45 +22,14 @@ static const Command commands[] = {
     {"selfcheck", command_selfcheck}, {"info", command_info},   {"check", command_check},
 };
 
-/* A file that is there, in a folder. */
-static bool lies_in(const char *folder, const char *path)
-{
-    char *real_folder = realpath(folder, NULL), *real_path = realpath(path, NULL);
-    const size_t length = real_folder ? strlen(real_folder) : 0;
-    const bool lies = length > 0 && real_path && strncmp(real_path, real_folder, length) == 0 &&
-                      (real_path[length] == '/' || real_folder[length - 1] == '/');
-    free(real_folder);
-    free(real_path);
-    return lies;
-}
-
-/* Of a folder's arrays those that are data; others are what a program has written before. */
-static bool may_be_features(const char *path)
-{
-    static const char *const data[] = {"train.npy", "test.npy", "train.labels.npy", "test.labels.npy"};
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *point = strrchr(name, '.');
-    bool may = point && strcmp(point, ".npy") == 0;
-    for (size_t i = 0; i < COUNT(data); i++)
-        may &= strcmp(name, data[i]) != 0;
-    return may;
-}
-
-/* The data, a file of them, or their labels. */
-static bool is_of_data(const Options *o, const char *path)
-{
-    char *labels = npy_labels_path(o->data);
-    const bool is = file_is_same(path, o->data) || file_is_same(path, labels) ||
-                    (lies_in(o->data, path) && !may_be_features(path));
-    free(labels);
-    return is;
-}
-
 static bool spares_data(const Options *o, Fault *f)
 {
     if (!o->data)
         return true;
     char *labels = strcmp(o->command, "encode") == 0 ? npy_labels_path(o->out) : NULL;
-    const char *hit = is_of_data(o, o->out) ? o->out : labels && is_of_data(o, labels) ? labels : NULL;
+    const char *hit = data_has_file(o->data, o->out)             ? o->out
+                      : labels && data_has_file(o->data, labels) ? labels
+                                                                 : NULL;
     if (hit)
         fault(f, "%s: %s is there already, and of --data: it would be written over; choose another name",
               o->command, hit);

@@ -290,21 +290,24 @@ static void test_sums_of_signed_bytes(void **state)
     data_close(opened_file("mine.tar"));
 }
 
-static void test_the_same_views_as_of_a_folder(void **state)
+/* A picture of training in a folder of classes, and in the archive. */
+static void add_to_both(const char *name, int number, int view)
 {
-    (void)state;
-    begin();
-    for (int i = 0; i < 6; i++) {
-        Sample s = sample_plain(11, 13, (uint8_t)(i * 30), (uint8_t)(i * 7), 2);
-        char name[64];
-        snprintf(name, sizeof name, "folder/train/%c/%d.png", 'a' + i / 3, i);
-        scratch_write(name, s.bytes, s.count);
-        add(name, s.bytes, s.count);
-        snprintf(name, sizeof name, "folder/train/%c/%d.cls", 'a' + i / 3, i);
-        add_text(name, i / 3 ? "1" : "0");
-        free(s.bytes);
-    }
-    end("shards/train-0000.tar");
+    Sample s = sample_plain(11, 13, (uint8_t)(number * 30), (uint8_t)(number * 7), (uint8_t)view);
+    scratch_write(name, s.bytes, s.count);
+    add(name, s.bytes, s.count);
+    free(s.bytes);
+}
+
+static void add_class(int number)
+{
+    char name[64];
+    snprintf(name, sizeof name, "folder/train/%c/%d.cls", 'a' + number / 3, number);
+    add_text(name, number / 3 ? "1" : "0");
+}
+
+static void expect_views_of_the_folder(void)
+{
     size_t count, other;
     char *folder = views_of("folder", &count), *shards = views_of("shards", &other);
     assert_int_equal(count, other);
@@ -313,24 +316,33 @@ static void test_the_same_views_as_of_a_folder(void **state)
     free(shards);
 }
 
-/* KEY.1.png and KEY.2.png, wherever the label lies between them. */
-static void test_pairs_are_two_views_of_one_image(void **state)
+static void test_the_same_views_as_of_a_folder(void **state)
 {
     (void)state;
     begin();
     for (int i = 0; i < 6; i++) {
         char name[64];
-        for (int view = 1; view <= 2; view++) {
-            Sample s = sample_plain(11, 13, (uint8_t)(i * 30), (uint8_t)(i * 7), (uint8_t)view);
-            snprintf(name, sizeof name, "folder/train/%c/%d.%d.png", 'a' + i / 3, i, view);
-            scratch_write(name, s.bytes, s.count);
-            add(name, s.bytes, s.count);
-            free(s.bytes);
-            snprintf(name, sizeof name, "folder/train/%c/%d.cls", 'a' + i / 3, i);
-            if (view == 1 + i % 2)
-                add_text(name, i / 3 ? "1" : "0");
-        }
+        snprintf(name, sizeof name, "folder/train/%c/%d.png", 'a' + i / 3, i);
+        add_to_both(name, i, 2);
+        add_class(i);
     }
+    end("shards/train-0000.tar");
+    expect_views_of_the_folder();
+}
+
+/* KEY.1.png and KEY.2.png, wherever the label lies between them. */
+static void test_pairs_are_two_views_of_one_image(void **state)
+{
+    (void)state;
+    begin();
+    for (int i = 0; i < 6; i++)
+        for (int view = 1; view <= 2; view++) {
+            char name[64];
+            snprintf(name, sizeof name, "folder/train/%c/%d.%d.png", 'a' + i / 3, i, view);
+            add_to_both(name, i, view);
+            if (view == 1 + i % 2)
+                add_class(i);
+        }
     end("shards/train-0000.tar");
     Dataset *d = opened_file("shards");
     assert_int_equal(d->count, 6);
@@ -338,12 +350,7 @@ static void test_pairs_are_two_views_of_one_image(void **state)
     assert_string_equal(d->format, "tar files of pairs of pictures");
     assert_null(d->remark);
     data_close(d);
-    size_t count, other;
-    char *folder = views_of("folder", &count), *shards = views_of("shards", &other);
-    assert_int_equal(count, other);
-    assert_memory_equal(folder, shards, count);
-    free(folder);
-    free(shards);
+    expect_views_of_the_folder();
 }
 
 /* Beside a picture of the key, or without the other view. */

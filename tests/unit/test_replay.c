@@ -250,6 +250,20 @@ static void test_wrong_shape(void **state)
     refuses(b, "tensor x.1 is float32, 4 x 1 x 8 x 8; this program needs float32, 4 x 3 x 8 x 8");
 }
 
+/* More dimensions than are kept of any tensor. */
+static void test_too_many_dimensions(void **state)
+{
+    (void)state;
+    static const char header[] =
+        "{\"x.1\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}";
+    uint8_t bytes[8 + sizeof header - 1 + 4] = {sizeof header - 1};
+    Fault f = {.error = 0};
+    memcpy(bytes + 8, header, sizeof header - 1);
+    scratch_write("batch.safetensors", bytes, sizeof bytes);
+    assert_int_equal(replay(&f), 1);
+    assert_non_null(strstr(f.text, "tensor x.1 has 9 dimensions; this program needs float32, 4 x 3 x 8 x 8"));
+}
+
 static void test_wrong_type(void **state)
 {
     (void)state;
@@ -286,6 +300,7 @@ int main(void)
         TEST(test_nothing_is_updated),
         TEST(test_missing_view),
         TEST(test_wrong_shape),
+        TEST(test_too_many_dimensions),
         TEST(test_wrong_type),
         TEST(test_location_out_of_range),
         TEST(test_values_that_are_no_numbers),

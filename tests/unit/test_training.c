@@ -197,7 +197,8 @@ static void data_is_not_written_over(void **state)
         const char *data, *out;
         int code;
     } cases[] = {{"pics.npy", "pics.npy", 1}, {"pics.npy", "pics", 1},   {"both", "both/test.npy", 1},
-                 {"both", "both/test", 1},    {"both", "both/f.npy", 0}, {"both", "both/f.npy", 0}};
+                 {"both", "both/test", 1},    {"both", "both/f.npy", 0}, {"both", "both/f.npy", 0},
+                 {"both", "both.npy", 0},     {"both", "both.npy", 0}};
     assert_int_equal(mkdir(scratch_path("both"), 0777), 0);
     static const char *const names[] = {"pics", "both/train", "both/test"};
     for (size_t i = 0; i < COUNT(names); i++) {
