@@ -207,6 +207,7 @@ typedef struct {
 bool data_look(const char *path, mode_t *mode, Fault *f);
 bool data_folder_find(const char *path, bool *found, Fault *f); /* pipes and the like are faults */
 bool data_file_find(const char *dir, const char *name, bool *found, Fault *f); /* anything but a folder */
+bool name_ends_in(const char *name, const char *ending); /* and does not only consist of it */
 char *data_path(const char *dir, const char *name, Fault *f);                  /* dir/name, by malloc */
 /* What is wrong leaves it closed: what is no file, and a file without bytes, too. NAME.gz is unpacked into a
  * file without a name. */

@@ -50,6 +50,12 @@ bool data_file_find(const char *dir, const char *name, bool *found, Fault *f)
     return known;
 }
 
+bool name_ends_in(const char *name, const char *ending)
+{
+    const size_t length = strlen(name), tail = strlen(ending);
+    return length > tail && strcmp(name + length - tail, ending) == 0;
+}
+
 char *data_path(const char *dir, const char *name, Fault *f)
 {
     char *path = path_join(dir, name);

@@ -342,12 +342,6 @@ static Dataset *open_split(const Place *place, Split split, Fault *f)
 
 /* ---- finding ---- */
 
-static bool ends_in(const char *name, const char *end)
-{
-    const size_t length = strlen(name), tail = strlen(end);
-    return length > tail && strcmp(name + length - tail, end) == 0;
-}
-
 static bool no_memory(const char *dir, Fault *f)
 {
     return fault(f, "%s: out of memory for the name of a file; free some", dir);
@@ -381,7 +375,7 @@ static bool find_place(Place *p, const char *path, Fault *f)
     if (!data_look(path, &mode, f))
         return false;
     if (S_ISREG(mode))
-        return !ends_in(path, ending) || place_file(p, path, f);
+        return !name_ends_in(path, ending) || place_file(p, path, f);
     return ((p->dir = strdup(path)) || no_memory(path, f)) && place_stem(p, path, SPLIT_TRAIN, "train", f) &&
            place_stem(p, path, SPLIT_TEST, "test", f);
 }
