@@ -6,13 +6,10 @@
  * that is followed by an empty line heads what comes after; a declaration is an item of its own; identifiers
  * mean the same in all of them. */
 #include "library.h"
+#include "tokens.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct {
-    const char *begin, *end;
-} Span;
 
 typedef enum {
     ITEM_CODE,
@@ -61,110 +58,12 @@ typedef struct {
             (array)[i_] = old_[i_];                                                                          \
     } while (0)
 
-/* ---- scanning ---- */
-
-static bool starts_identifier(char c)
-{
-    return isalpha((unsigned char)c) || c == '_';
-}
-
-static const char *identifier_end(const char *at)
-{
-    while (isalnum((unsigned char)*at) || *at == '_')
-        at++;
-    return at;
-}
-
-static const char *comment_end(const char *at)
-{
-    const char *end = strstr(at + 2, "*/");
-    return end ? end + 2 : at + strlen(at);
-}
-
-/* Behind the string or character that begins here. */
-static const char *literal_end(const char *at)
-{
-    const char quote = *at++;
-    while (*at && *at != quote)
-        at += *at == '\\' && at[1] ? 2 : 1;
-    return *at ? at + 1 : at;
-}
-
-/* Behind the comment, string, number, identifier or single character that begins here. */
-static const char *token_end(const char *at)
-{
-    if (at[0] == '/' && at[1] == '*')
-        return comment_end(at);
-    if (*at == '"' || *at == '\'')
-        return literal_end(at);
-    return starts_identifier(*at) || isdigit((unsigned char)*at) ? identifier_end(at) : at + 1;
-}
-
-/* A directive's line, with those that continue it; behind its line break. */
-static const char *directive_end(const char *at)
-{
-    for (; *at; at++) {
-        if (*at == '\\' && at[1] == '\n')
-            at++;
-        else if (*at == '\n')
-            return at + 1;
-    }
-    return at;
-}
-
-static bool is_directive(const char *at, const char *name)
-{
-    at++;
-    while (*at == ' ')
-        at++;
-    const size_t length = strlen(name);
-    return !strncmp(at, name, length) && !isalnum((unsigned char)at[length]);
-}
-
-static bool span_is(Span s, const char *text)
-{
-    return (size_t)(s.end - s.begin) == strlen(text) && !memcmp(s.begin, text, strlen(text));
-}
-
 /* ---- names ---- */
 
 static void add_name(Sources *s, Span name, int item)
 {
     GROW(s->arena, s->name, s->names, s->name_capacity, Name);
     s->name[s->names++] = (Name){name.begin, (size_t)(name.end - name.begin), item};
-}
-
-/* The next identifier from `at` on outside of comments and literals; empty at the end. */
-static Span next_identifier(const char *at, const char *end)
-{
-    while (at < end) {
-        const char *behind = token_end(at);
-        if (starts_identifier(*at))
-            return (Span){at, behind};
-        at = behind;
-    }
-    return (Span){end, end};
-}
-
-static const char *skip_blanks(const char *at, const char *end)
-{
-    while (at < end && isspace((unsigned char)*at))
-        at++;
-    return at;
-}
-
-/* Behind the bracket that closes the one here. */
-static const char *skip_brackets(const char *at, const char *end)
-{
-    int depth = 0;
-    while (at < end) {
-        depth += *at == '(' || *at == '[' || *at == '{';
-        depth -= *at == ')' || *at == ']' || *at == '}';
-        at = token_end(at);
-        if (!depth)
-            break;
-    }
-    return at;
 }
 
 /* The constants of an enumeration whose brace is here. */
@@ -265,24 +164,6 @@ static void add_heading(Sources *s, Span comment)
         s->first_heading = s->headings;
     GROW(s->arena, s->heading, s->headings, s->heading_capacity, Span);
     s->heading[s->headings++] = comment;
-}
-
-/* Up to the `#endif` of the conditional here, and behind that line. */
-static const char *block_end(const char *at)
-{
-    int depth = 0;
-    while (*at) {
-        if (*at == '#') {
-            depth += is_directive(at, "if") || is_directive(at, "ifdef") || is_directive(at, "ifndef");
-            depth -= is_directive(at, "endif");
-            at = directive_end(at);
-            if (!depth)
-                return at;
-            continue;
-        }
-        at = token_end(at);
-    }
-    return at;
 }
 
 /* `#if MATRIX_TILES` ... `#elif`: a library has none, so the block begins with what comes behind it. */
