@@ -331,7 +331,7 @@ $(BUILD)/tests/read_bytes: $(addprefix tests/fuzz/,read_bytes.c mend.c readers.c
 	@$(CC) $(NEEDED) $(FUZZED) -Iruntime -Isupport -Itests/fuzz -Itests/unit -o $@ $(filter %.c,$^) $(RUNTIME_LIBS)
 
 $(BUILD)/tests/spec_to_c: $(addprefix tests/fuzz/,spec_to_c.c mutate.c holds.c holds.h spec_drawn.c spec_drawn.h) \
-		$(filter-out %/main.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).c $(wildcard support/*.c) \
+		$(filter-out %/main.c %/command_line.c compiler/sweep/%,$(wildcard compiler/*.c compiler/*/*.c)) $(MESSAGES).c $(wildcard support/*.c) \
 		$(wildcard compiler/*.h compiler/*/*.h) compiler/ir/ops.def | $(BUILD)/tests
 	@echo '  LD    $@'
 	@$(CC) $(NEEDED) $(FUZZED) -Icompiler -Isupport -Itemplates -I$(BUILD)/messages -Itests/fuzz \
