@@ -207,8 +207,8 @@ typedef struct {
 bool data_look(const char *path, mode_t *mode, Fault *f);
 bool data_folder_find(const char *path, bool *found, Fault *f); /* pipes and the like are faults */
 bool data_file_find(const char *dir, const char *name, bool *found, Fault *f); /* anything but a folder */
-bool name_ends_in(const char *name, const char *ending); /* and does not only consist of it */
-char *data_path(const char *dir, const char *name, Fault *f);                  /* dir/name, by malloc */
+bool name_ends_in(const char *name, const char *ending);      /* and does not only consist of it */
+char *data_path(const char *dir, const char *name, Fault *f); /* dir/name, by malloc */
 /* What is wrong leaves it closed: what is no file, and a file without bytes, too. NAME.gz is unpacked into a
  * file without a name. */
 bool data_file_open(DataFile *d, const char *dir, const char *name, Fault *f);
@@ -844,10 +844,14 @@ typedef struct {
 bool run_open(Run *r, const char *folder, Fault *f); /* the names alone; nothing is looked at or made */
 void run_close(Run *r);
 bool run_holds_weights(const Run *r);
+bool run_holds_previous(const Run *r);
 /* Where the folder is there, keeps other programs from training into it until run_close, refuses one that
  * holds a run unless this one `resumes`, and removes what programs that died have left. Harmless a second
  * time. */
 bool run_claim(Run *r, bool resumes, Fault *f);
+/* Of a folder that is claimed: whether it is still where it was; another one there is another program's. */
+bool run_is_here(const Run *r, Fault *f);
+bool run_keeps_last(const Run *r);     /* likewise, and last.safetensors is there */
 bool run_make(const Run *r, Fault *f); /* the folder, and those above it */
 /* False where the path is a file of a run that a program trains at this moment. */
 bool run_may_be_written(const char *path, Fault *f);

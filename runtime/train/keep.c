@@ -62,7 +62,8 @@ bool training_says_what_is_kept(const Training *t, Fault *f)
 {
     if (t->kept_step == 0)
         return fault(f, "%s; nothing of the run was saved before", f->text);
-    if (training_leads(t) && !run_holds_weights(&t->run))
+    Fault gone;
+    if (training_leads(t) && (!run_is_here(&t->run, &gone) || !run_holds_weights(&t->run)))
         return fault(f, "%s; what was saved there, last after step %" PRIu64 ", is gone, or elsewhere",
                      f->text, t->kept_step);
     return fault(f, "%s; the last good checkpoint is of step %" PRIu64 ", and --resume goes on with it",
@@ -71,16 +72,26 @@ bool training_says_what_is_kept(const Training *t, Fault *f)
 
 static bool keep_checkpoint(Training *t, Fault *f)
 {
-    return training_leads(t)
-               ? checkpoint_save(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f)
-               : checkpoint_help(t->model, &t->optimizer, f);
+    if (!training_leads(t))
+        return checkpoint_help(t->model, &t->optimizer, f);
+    return run_is_here(&t->run, f) &&
+           checkpoint_save(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f);
+}
+
+/* What is on disk may have been removed since. */
+static bool is_kept(Training *t)
+{
+    const bool lost = t->on_disk && training_leads(t) && !run_keeps_last(&t->run);
+    if (t->on_disk)
+        t->on_disk = !(training_agree(t, lost ? IS_LOST : 0) & IS_LOST);
+    return t->on_disk;
 }
 
 bool training_save(Training *t, Fault *f)
 {
     t->saved = clock_seconds();
     flush_curves(t);
-    if (t->on_disk)
+    if (is_kept(t))
         return true;
     if (!keep_checkpoint(t, f)) {
         t->is_alone = true;
@@ -142,7 +153,7 @@ static void draw_report(Training *t, ReportPhase phase, const char *reason, bool
                                .room = t->views};
     double begun = clock_seconds();
     flush_curves(t);
-    bool written = report_write(t->model, &state, &why);
+    bool written = run_is_here(&t->run, &why) && report_write(t->model, &state, &why);
     t->reported = clock_seconds();
     t->report_took = t->reported - begun;
     if (!written && !t->report_lost)

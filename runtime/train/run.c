@@ -50,7 +50,27 @@ static bool exists(const char *path)
 
 bool run_holds_weights(const Run *r)
 {
-    return exists(r->checkpoint.last) || exists(r->checkpoint.previous);
+    return exists(r->checkpoint.last) || run_holds_previous(r);
+}
+
+bool run_holds_previous(const Run *r)
+{
+    return exists(r->checkpoint.previous);
+}
+
+bool run_is_here(const Run *r, Fault *f)
+{
+    struct stat claimed, found;
+    if (fstat(r->lock, &claimed) == 0 && stat(r->folder, &found) == 0 && claimed.st_dev == found.st_dev &&
+        claimed.st_ino == found.st_ino)
+        return true;
+    return fault(f, "%s: the folder has been moved or removed since the run began there", r->folder);
+}
+
+bool run_keeps_last(const Run *r)
+{
+    Fault f;
+    return run_is_here(r, &f) && exists(r->checkpoint.last);
 }
 
 /* ---- one program at a time ---- */

@@ -64,22 +64,33 @@ static bool run_step(Training *t)
     return false;
 }
 
+/* What made that loss are the weights, which are saved: of their run no rate helps any more. */
+static bool advise(const Training *t, bool saved, Fault *f)
+{
+    const char *skip = t->options->skip_nan ? "" : ", or --resume with --on-nan skip";
+    if (t->at.step == 0)
+        return fault(f, "%s; so are no weights to begin with, whatever the --lr", f->text);
+    fault(f, "%s; the run %s after step %" PRIu64 ", whose weights make that loss at any --lr", f->text,
+          saved ? "is saved" : "stays saved", t->at.step);
+    if (training_leads(t) && run_holds_previous(&t->run))
+        return fault(f, "%s: begin a new run with a --lr lower than %g, from %s by --weights%s", f->text,
+                     t->at.lr, t->run.checkpoint.previous, skip);
+    return fault(f, "%s: begin anew with a --lr lower than %g%s", f->text, t->at.lr, skip);
+}
+
 static bool diverged(Training *t, uint64_t step, Fault *f)
 {
     const char *times = t->at.left_out >= LEFT_OUT_MOST ? ", like those of the nine before it" : "";
-    const char *other = t->options->skip_nan ? "" : ", or --on-nan skip";
     fault(f, "the loss of step %" PRIu64 " is not finite%s: %s", step, times, t->blame);
     if (!training_weights_are_finite(t)) {
         fault(f, "%s; the weights before it were not, either; try a --lr lower than %g", f->text, t->at.lr);
         return training_says_what_is_kept(t, f);
     }
     Fault why;
-    if (!training_save(t, &why))
+    const bool saves = t->at.step > t->kept_step;
+    if (saves && !training_save(t, &why))
         return fault(f, "%s; and %s", f->text, why.text);
-    return fault(f,
-                 "%s; the run is saved after step %" PRIu64
-                 ", and --resume goes on with it: try a --lr lower than %g%s",
-                 f->text, t->at.step, t->at.lr, other);
+    return advise(t, saves, f);
 }
 
 /* The step keeps its number, its pictures and its rate. */

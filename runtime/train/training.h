@@ -45,6 +45,7 @@ typedef enum {
     HAS_FAILED = 4,
     NOT_FINITE = 8,
     IS_TOLD = 16, /* to save */
+    IS_LOST = 32, /* what was saved */
     SIGNALS = 256
 } Wish;
 

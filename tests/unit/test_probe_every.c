@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 /* Twenty pictures are five steps an epoch; with them, encoding takes 3 runs of f_1, and the test pictures
@@ -312,26 +313,49 @@ static void test_resumed_is_unstopped(void **state)
     assert_same_run("whole", "parts");
 }
 
-static int runs, signal_at;
+static int runs, happens_at;
 
 static const float *run_then_signal(AmdimPool *pool, char *arena, const float *params, const float *x)
 {
-    if (++runs == signal_at)
+    if (++runs == happens_at)
         raise(SIGTERM);
     return toy_model.feature[0].run(pool, arena, params, x);
 }
 
-/* The toy whose f_1 is stopped at its n-th run, counted from the beginning of the first probe. */
-static AmdimModel stopping_at(int n)
+static const float *run_then_remove(AmdimPool *pool, char *arena, const float *params, const float *x)
+{
+    if (++runs == happens_at)
+        assert_int_equal(unlink(scratch_path("run/last.safetensors")), 0);
+    return toy_model.feature[0].run(pool, arena, params, x);
+}
+
+static const float *run_then_move(AmdimPool *pool, char *arena, const float *params, const float *x)
+{
+    char from[512];
+    snprintf(from, sizeof from, "%s", scratch_path("run"));
+    if (++runs == happens_at)
+        assert_int_equal(rename(from, scratch_path("moved")), 0);
+    return toy_model.feature[0].run(pool, arena, params, x);
+}
+
+typedef const float *RunFeature(AmdimPool *pool, char *arena, const float *params, const float *x);
+
+/* The toy to whose f_1 something happens at its n-th run, counted from the beginning of the first probe. */
+static AmdimModel model_with(RunFeature *run, int n)
 {
     static AmdimFeature features[TOY_FEATURES];
     AmdimModel m = toy_model;
     memcpy(features, toy_model.feature, sizeof features);
-    features[0].run = run_then_signal;
+    features[0].run = run;
     m.feature = features;
     runs = 0;
-    signal_at = n;
+    happens_at = n;
     return m;
+}
+
+static AmdimModel stopping_at(int n)
+{
+    return model_with(run_then_signal, n);
 }
 
 /* While it encodes; when it has encoded all, and fits. */
@@ -363,6 +387,22 @@ static void test_a_signal_in_the_last_probe(void **state)
     resume("stopped", 3, 1);
     assert_same_run("whole", "stopped");
     assert_int_equal(count_probes("stopped"), 1);
+}
+
+/* What was saved before the last probe may be gone behind it. */
+static void test_what_was_saved_is_gone(void **state)
+{
+    (void)state;
+    train("whole", 3, 1);
+    AmdimModel m = model_with(run_then_remove, 2);
+    Options o = options_of("run", 3, 1);
+    trains(&m, &o, 0);
+    assert_same_run("whole", "run");
+    m = model_with(run_then_move, 2);
+    o.resume = true;
+    o.steps = PER_EPOCH;
+    refuses(&m, &o, "what was saved there, last after step 5, is gone, or elsewhere");
+    assert_false(is_there("run"));
 }
 
 static void test_memory_is_kept_to(void **state)
@@ -543,6 +583,7 @@ int main(void)
         TEST(test_resumed_is_unstopped),
         TEST(test_a_signal_abandons_the_probe),
         TEST(test_a_signal_in_the_last_probe),
+        TEST(test_what_was_saved_is_gone),
         TEST(test_memory_is_kept_to),
         TEST(test_threads_keep_to_the_memory),
         TEST(test_no_test_split),

@@ -488,6 +488,43 @@ static void test_a_folder_that_is_gone(void **state)
     assert_true(is_there("moved", "last.safetensors"));
 }
 
+/* Another program has begun there what this one must not write over. */
+static void step_that_loses_the_place(AmdimStep *step)
+{
+    static int steps;
+    char from[512];
+    toy_model.step(step);
+    snprintf(from, sizeof from, "%s", scratch_path("run"));
+    if (++steps != 3)
+        return;
+    assert_int_equal(rename(from, scratch_path("moved")), 0);
+    scratch_write("run/last.safetensors", "another's", 9);
+    scratch_write("run/report.html", "another's", 9);
+}
+
+static void test_another_run_in_its_place(void **state)
+{
+    (void)state;
+    Fault f = {.error = 0};
+    AmdimModel losing = toy_model;
+    losing.step = step_that_loses_the_place;
+    Options o = train_options("run", STEPS);
+    o.checkpoint_every = 1;
+    assert_int_equal(run_quietly(command_train, &losing, &o, &f), 1);
+    if (!strstr(f.text, "run: the folder has been moved or removed since the run began there; what was saved "
+                        "there, last after step 2, is gone, or elsewhere"))
+        fail_msg("%s", f.text);
+    assert_true(is_there("moved", "last.safetensors"));
+    assert_false(is_there("run", "previous.safetensors"));
+    const char *const files[] = {"last.safetensors", "report.html"};
+    for (size_t i = 0; i < COUNT(files); i++) {
+        size_t count;
+        char *text = read_whole(path_in("run", files[i]), &count);
+        assert_int_equal(count, 9);
+        free(text);
+    }
+}
+
 /* ---- what is not worth a run ---- */
 
 static void test_metrics_that_cannot_be_written(void **state)
@@ -646,6 +683,41 @@ static void test_ten_bad_steps_end_the_run(void **state)
         fail_msg("%s", f.text);
 }
 
+static void refuses_with(const AmdimModel *m, const Options *o, const char *words)
+{
+    Fault f = {.error = 0};
+    assert_int_equal(run_quietly(command_train, m, o, &f), 1);
+    if (!strstr(f.text, words))
+        fail_msg("%s (should say %s)", f.text, words);
+}
+
+/* No rate helps weights whose loss is not finite: what helps is said, and nothing that would is given up. */
+static void test_a_lower_rate_comes_too_late(void **state)
+{
+    (void)state;
+    size_t count_a, count_b;
+    AmdimModel m = model_spoilt(4, INT_MAX);
+    Options o = train_options("run", STEPS);
+    o.checkpoint_every = 2;
+    refuses_with(
+        &m, &o,
+        "the run is saved after step 3, whose weights make that loss at any --lr: begin a new run with "
+        "a --lr lower than 0.01, from ");
+    char *before = read_whole(path_in("run", "previous.safetensors"), &count_a);
+    o = resuming("run", STEPS);
+    o.lr = 1e-6;
+    m = model_spoilt(1, INT_MAX);
+    refuses_with(&m, &o, "the run stays saved after step 3, ");
+    refuses_with(&m, &o, "previous.safetensors by --weights, or --resume with --on-nan skip");
+    char *after = read_whole(path_in("run", "previous.safetensors"), &count_b);
+    assert_int_equal(count_a, count_b);
+    assert_memory_equal(before, after, count_a);
+    free(before);
+    free(after);
+    o = train_options("first", STEPS);
+    refuses_with(&m, &o, "so are no weights to begin with");
+}
+
 static void test_the_largest_score(void **state)
 {
     (void)state;
@@ -774,12 +846,14 @@ int main(void)
         TEST(test_other_data_are_refused),
         TEST(test_a_damaged_picture_in_a_run),
         TEST(test_a_folder_that_is_gone),
+        TEST(test_another_run_in_its_place),
         TEST(test_metrics_that_cannot_be_written),
         TEST(test_a_report_that_cannot_be_written),
         TEST(test_emptied_metrics_are_noticed),
         TEST(test_bad_steps_are_left_out),
         TEST(test_a_step_left_out_changes_nothing),
         TEST(test_ten_bad_steps_end_the_run),
+        TEST(test_a_lower_rate_comes_too_late),
         TEST(test_the_largest_score),
         TEST(test_another_rate),
         TEST(test_weights_to_begin_with),
