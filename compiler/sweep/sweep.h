@@ -165,6 +165,10 @@ int set_add(Sweep *s, const char *text);
 int set_check(Sweep *s);
 /* "KEY=VALUE" as a setting; its text stays. */
 Setting set_parse(const char *text);
+bool set_number(const char *text, double *number); /* whether a value is one */
+bool set_same_value(const char *a, const char *b); /* 1e-4 and 0.0001 are one */
+/* Settings by key. */
+bool set_same(Arena *a, const Setting *left, int lefts, const Setting *right, int rights);
 
 /* ---- sweep_plan.c: lists of pairs and values of keys -> combinations ---- */
 
@@ -175,8 +179,8 @@ bool plan_lists(Sweep *s);
 /* Adds one more combination, unless it is there already. `list` NULL: the spec's own pairs. */
 bool plan_add(Sweep *s, Diagnostics *d, const char *list, const Setting *setting, int settings);
 void plan_append(Sweep *s, const Combination *c);
-/* By its pairs and its settings, as lines; or NULL. */
-const Combination *plan_find(const Sweep *s, const char *pairs, const char *set);
+/* One of the same pairs and settings; or NULL. */
+const Combination *plan_find(const Sweep *s, const Combination *c);
 int64_t epochs_of(const Sweep *s, const Combination *c); /* that its runs are trained for */
 
 /* ---- sweep_keys.c: combinations -> keys and their values ---- */

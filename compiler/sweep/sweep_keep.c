@@ -1,8 +1,10 @@
 /* sweep_keep.c: what a sweep's folder remembers.
  *
- * OUT/settings decides the results of every run there, so it must stay: going on with others is refused.
+ * OUT/settings decides the results of every run there, so it must stay once there is one: going on with
+ * others is refused.
  * OUT/plan may only grow: combinations, seeds, epochs. Both are text, a setting a line. */
 #include "sweep.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -75,12 +77,13 @@ static bool read_kept(const Sweep *s, const char *path, const char **text)
 
 /* ---- settings ---- */
 
+static const char holdout_line[] = "holdout ";
+
 static char *settings_text(const Sweep *s)
 {
-    return arena_printf(s->arena, "data %s\nlimit %s\n%s%s%s%s", s->data ? s->data : "built-in pictures",
-                        s->limit ? arena_printf(s->arena, "%jd", (intmax_t)s->limit) : "none",
-                        s->holdout ? "holdout " : "", s->holdout ? s->holdout : "", s->holdout ? "\n" : "",
-                        s->canonical);
+    return arena_printf(s->arena, "data %s\nlimit %s\n%s%s\n%s", s->data ? s->data : "built-in pictures",
+                        s->limit ? arena_printf(s->arena, "%jd", (intmax_t)s->limit) : "none", holdout_line,
+                        s->holdout ? s->holdout : "none", s->canonical);
 }
 
 /* The line at *text, which moves on to the next; NULL at the end. */
@@ -94,10 +97,18 @@ static char *next_line(Arena *a, const char **text)
     return line;
 }
 
+static bool begins_with(const char *text, const char *word)
+{
+    return !strncmp(text, word, strlen(word));
+}
+
 static bool check_settings(const Sweep *s, const char *kept, const char *wanted)
 {
     for (;;) {
-        const char *was = next_line(s->arena, &kept), *is = next_line(s->arena, &wanted);
+        const char *is = next_line(s->arena, &wanted),
+                   *was = is && begins_with(is, holdout_line) && !begins_with(kept, holdout_line)
+                              ? "holdout none" /* as folders of before have it, by saying nothing */
+                              : next_line(s->arena, &kept);
         if (!was && !is)
             return true;
         if (was && is && !strcmp(was, is))
@@ -109,12 +120,29 @@ static bool check_settings(const Sweep *s, const char *kept, const char *wanted)
     }
 }
 
+/* Answers of probes, which every run has first: OUT/untrained/LAYER/seed-S/HEAD.json. */
+static bool holds_answers(Arena *a, const char *folder, int folders)
+{
+    DIR *entries = opendir(folder);
+    bool holds = false;
+    for (const struct dirent *e; entries && !holds && (e = readdir(entries));) {
+        const char *end = strrchr(e->d_name, '.');
+        if (*e->d_name != '.')
+            holds = folders ? holds_answers(a, arena_printf(a, "%s/%s", folder, e->d_name), folders - 1)
+                            : end && !strcmp(end, ".json");
+    }
+    if (entries)
+        closedir(entries);
+    return holds;
+}
+
+/* Settings under which nothing was done, a mistyped --data say, bind nobody. */
 static bool keep_settings(const Sweep *s)
 {
     const char *path = arena_printf(s->arena, "%s/settings", s->out), *wanted = settings_text(s), *kept;
     if (!read_kept(s, path, &kept))
         return false;
-    if (kept)
+    if (kept && holds_answers(s->arena, arena_printf(s->arena, "%s/untrained", s->out), 2))
         return check_settings(s, kept, wanted);
     return sweep_write_text(path, wanted);
 }
@@ -246,7 +274,7 @@ static bool read_plan(Sweep *s, const char *path)
     if (!keep_combination(s, &k))
         return false;
     for (int i = 0; i < count; i++)
-        if (!plan_find(s, wanted[i].pairs, wanted[i].set))
+        if (!plan_find(s, &wanted[i]))
             plan_append(s, &wanted[i]);
     return true;
 }

@@ -10,20 +10,6 @@ static const char pairs_path[] = "pairs", absent[] = "absent";
 
 /* ---- a key's values ---- */
 
-static bool as_number(const char *text, double *number)
-{
-    char *end;
-    *number = strtod(text, &end);
-    return end > text && !*end;
-}
-
-/* 1e-4 and 0.0001 are one. */
-static bool same_value(const char *a, const char *b)
-{
-    double x, y;
-    return !strcmp(a, b) || (as_number(a, &x) && as_number(b, &y) && !(x < y) && !(x > y));
-}
-
 /* Settings up to that of the path: what is set later is a part of it, and a key of its own. */
 static int settings_to(const Combination *c, const char *path)
 {
@@ -48,15 +34,15 @@ static const char *value_of(const Sweep *s, const Combination *c, const char *pa
 static int by_number(const void *left, const void *right)
 {
     double a, b;
-    as_number(*(const char *const *)left, &a);
-    as_number(*(const char *const *)right, &b);
+    set_number(*(const char *const *)left, &a);
+    set_number(*(const char *const *)right, &b);
     return (a > b) - (a < b);
 }
 
 static int find_value(const SweepKey *k, const char *value)
 {
     int i = 0;
-    while (i < k->values && !same_value(k->value[i], value))
+    while (i < k->values && !set_same_value(k->value[i], value))
         i++;
     return i;
 }
@@ -70,7 +56,7 @@ static SweepKey read_key(const Sweep *s, const char *path)
         const char *value = value_of(s, &s->combination[i], path);
         if (find_value(&k, value) < k.values)
             continue;
-        numbers = numbers && as_number(value, &number);
+        numbers = numbers && set_number(value, &number);
         k.value[k.values++] = value;
     }
     if (numbers)

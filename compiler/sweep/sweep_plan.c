@@ -100,11 +100,14 @@ static int probed_layer(const Net *n)
     return one && one->trained ? one->layer->number : n->top;
 }
 
-const Combination *plan_find(const Sweep *s, const char *pairs, const char *set)
+const Combination *plan_find(const Sweep *s, const Combination *c)
 {
-    for (int i = 0; i < s->combinations; i++)
-        if (!strcmp(s->combination[i].pairs, pairs) && !strcmp(s->combination[i].set, set))
-            return &s->combination[i];
+    for (int i = 0; i < s->combinations; i++) {
+        const Combination *here = &s->combination[i];
+        if (!strcmp(here->pairs, c->pairs) &&
+            set_same(s->arena, here->setting, here->settings, c->setting, c->settings))
+            return here;
+    }
     return NULL;
 }
 
@@ -223,7 +226,7 @@ bool plan_add(Sweep *s, Diagnostics *d, const char *list, const Setting *setting
     if (!n)
         return false;
     const Combination c = describe(s, spec, n, setting, settings);
-    if (!plan_find(s, c.pairs, c.set))
+    if (!plan_find(s, &c))
         plan_append(s, &c);
     return true;
 }

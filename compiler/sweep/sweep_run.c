@@ -141,11 +141,10 @@ static bool start_untrained(const Work *k, Job *j, Head head, const char *answer
     return build_directory(a, folder) && start_probe(k, j, head, NULL);
 }
 
-static bool start_training(const Work *k, Job *j)
+static bool start_training_to(const Work *k, Job *j, int64_t epochs)
 {
     const Task *t = j->task;
     Words w = {.arena = k->sweep->arena};
-    tell(k, t, "training");
     j->doing = TRAIN;
     j->answer = NULL;
     j->log = in_folder(k->sweep, t->run->folder, "log");
@@ -153,9 +152,15 @@ static bool start_training(const Work *k, Job *j)
     words_add(&w, "train");
     words_add(&w, "--resume");
     words_option(&w, "--out", t->run->folder);
-    words_count(&w, "--epochs", t->run->epochs);
+    words_count(&w, "--epochs", epochs);
     add_common(k, t, &w);
     return start(k, j, &w);
+}
+
+static bool start_training(const Work *k, Job *j)
+{
+    tell(k, j->task, "training");
+    return start_training_to(k, j, j->task->run->epochs);
 }
 
 static bool start_trained(const Work *k, Job *j, Head head, const char *answer)
@@ -374,6 +379,35 @@ static int threads_of_each(const Sweep *s)
     return threads > 1 ? threads : 1;
 }
 
+/* A run that a program can look at without training it any further; NULL: there is none. */
+static Task *trained_task(const Work *k)
+{
+    for (int i = 0; i < k->tasks; i++) {
+        const Task *t = &k->task[i];
+        if (!t->combination->uncompiled && trained_read(k->sweep, t->run).epochs >= 1 &&
+            file_bytes(in_folder(k->sweep, t->run->folder, "last.safetensors")) > 0)
+            return &k->task[i];
+    }
+    return NULL;
+}
+
+/* Runs on other pictures do not compare. What --data names may have changed since, which only a program can
+ * tell: one goes on with a run that has nothing left to do, and refuses other data than that has seen. */
+static bool data_are_those_of_before(Work *k)
+{
+    Job job = {.task = next_task(k) ? trained_task(k) : NULL};
+    if (!job.task)
+        return true;
+    const int64_t epochs = (int64_t)trained_read(k->sweep, job.task->run).epochs;
+    if (!start_training_to(k, &job, epochs))
+        return false;
+    Ended e = children_next(k->children);
+    if (child_succeeded(&e) || k->children->signal)
+        return true;
+    return task_failed(k, job.task, "cannot be gone on with, so nothing is added to it",
+                       child_failure(k->sweep->arena, &e, job.log));
+}
+
 void run_all(Sweep *s, Children *children, bool (*keep)(const Sweep *s))
 {
     Work k = {.sweep = s,
@@ -387,6 +421,10 @@ void run_all(Sweep *s, Children *children, bool (*keep)(const Sweep *s))
     k.answered = sweep_complete(s) > 0;
     say_begun(s);
     compile_all(s, children);
+    if (!children->signal && !data_are_those_of_before(&k)) {
+        s->failed = true;
+        return;
+    }
     for (;;) {
         for (int i = 0; i < s->jobs; i++)
             advance(&k, &k.job[i]);

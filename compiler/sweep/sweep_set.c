@@ -75,11 +75,37 @@ static bool is_path(const char *path)
     return at && !strpbrk(path, " \t\"'{},");
 }
 
-static bool has_value(const SetOption *o, const Setting *v)
+bool set_number(const char *text, double *number)
+{
+    char *end;
+    *number = strtod(text, &end);
+    return end > text && !*end;
+}
+
+bool set_same_value(const char *a, const char *b)
+{
+    double x, y;
+    return !strcmp(a, b) || (set_number(a, &x) && set_number(b, &y) && !(x < y) && !(x > y));
+}
+
+static const char *value_of(Arena *a, const Setting *s)
+{
+    return arena_copy(a, s->text + s->begin, s->length);
+}
+
+bool set_same(Arena *a, const Setting *left, int lefts, const Setting *right, int rights)
+{
+    bool same = lefts == rights;
+    for (int i = 0; same && i < lefts; i++)
+        same = left[i].key == right[i].key && !strncmp(left[i].text, right[i].text, left[i].key) &&
+               set_same_value(value_of(a, &left[i]), value_of(a, &right[i]));
+    return same;
+}
+
+static bool has_value(Arena *a, const SetOption *o, const Setting *v)
 {
     for (int i = 0; i < o->values; i++)
-        if (o->value[i].length == v->length &&
-            !memcmp(o->value[i].text + o->value[i].begin, v->text + v->begin, v->length))
+        if (set_same_value(value_of(a, &o->value[i]), value_of(a, v)))
             return true;
     return false;
 }
@@ -110,7 +136,7 @@ int set_add(Sweep *s, const char *typed)
         Setting v = setting_at(text, key, begin, length);
         if (!v.length)
             return wrong(text, "a value is missing; null leaves the key out of the spec");
-        if (has_value(o, &v))
+        if (has_value(s->arena, o, &v))
             return wrong(
                 text, arena_printf(s->arena, "the value %.*s is there twice", (int)v.length, text + v.begin));
         o->value[o->values++] = v;

@@ -447,6 +447,14 @@ static void a_sweep_grows_by_values(void **state)
     json_free(&j);
     assert_int_equal(sweep_tiny(whole, "grown"), 0);
     expect_in("said", "5 of 5 runs are complete already");
+    /* a value is a value, however it is spelled */
+    assert_int_equal(
+        sweep_tiny("--pairs 1-to-7 --set embedding.dim=16 --set optimizer.adam.lr=0.010 --limit 40 "
+                   "--epochs 1",
+                   "grown"),
+        0);
+    expect_in("said", "5 of 5 runs are complete already");
+    expect_not_in("grown/plan", "0.010");
 }
 
 static void the_spec_stays_what_it_was(void **state)
@@ -564,6 +572,23 @@ static void a_share_of_the_data_is_probed(void **state)
     }
 }
 
+/* Under the same path: a new run is not begun, nor the base line of its seed. */
+static void other_data_are_refused(void **state)
+{
+    (void)state;
+    char arguments[512];
+    snprintf(arguments, sizeof arguments, "--pairs 1-to-7 --data %s/held --epochs 1 --holdout 0.25 --seeds 2",
+             folder);
+    write_plain("held/a", 80);
+    assert_int_equal(sweep_tiny(arguments, "held-out"), 1);
+    expect_in("said", "1-to-7, seed 0: cannot be gone on with, so nothing is added to it");
+    expect_in("said", "is trained on folders of pictures, 60 images in 2 classes");
+    assert_true(access(scratch_path("held-out/untrained/4/seed-1/linear.json"), F_OK));
+    assert_int_equal(unlink(scratch_path("held/a/80.png")), 0);
+    assert_int_equal(sweep_tiny(arguments, "held-out"), 0);
+    expect_in("said", "2 of 2 runs complete");
+}
+
 /* Two runs, of which the second is not begun. */
 static void without_any_answer_the_sweep_ends(void **state)
 {
@@ -577,6 +602,10 @@ static void without_any_answer_the_sweep_ends(void **state)
     expect_in("said", "pictures without labels, which a probe cannot learn");
     expect_in("said", "no other run is tried");
     expect_not_in("said", "[2/2]");
+    /* nothing was done, so other settings may follow */
+    assert_int_equal(sweep_tiny("--limit 40 --epochs 1 --set batch=8 --cc /bin/false", "unlabelled"), 1);
+    expect_not_in("said", "was begun with");
+    expect_in("unlabelled/settings", "limit 40");
 }
 
 static void wrong_values_are_named(void **state)
@@ -646,6 +675,7 @@ static void usage_is_checked(void **state)
         {"--set encoder[]=8", "is no key"},
         {"--set .batch=8", "is no key"},
         {"--set batch=8,16,8", "the value 8 is there twice"},
+        {"--set optimizer.adam.lr=1e-3,0.001", "the value 0.001 is there twice"},
         {"--set batch=8 --set batch=16", "--set batch is given twice; list its values in one"},
         {"--batch 8 --set batch=16", "--batch sets batch, and so does --set batch=16"},
         {"--pairs 1-to-7 --set loss.pairs=[1-to-5]", "--pairs sets loss.pairs"},
@@ -696,6 +726,7 @@ int main(void)
         cmocka_unit_test(a_command_runs_the_programs),
         cmocka_unit_test(what_a_command_says_is_no_answer),
         cmocka_unit_test(a_share_of_the_data_is_probed),
+        cmocka_unit_test(other_data_are_refused),
         cmocka_unit_test(without_any_answer_the_sweep_ends),
         cmocka_unit_test(wrong_values_are_named),
         cmocka_unit_test(a_wrong_value_is_said_once),
