@@ -233,7 +233,7 @@ INLINE void batchnorm_apply(Batchnorm b, double rows, bool relu, const Batchnorm
         ELEMENTWISE for (int i = 0; i < width; i++)
         {
             const float value = DISTANCE(sums->mean, i) * scale[i] + shift[i];
-            y[(size_t)row * b.channels + i] = activation_of(relu && !(value > 0) ? 0 : value);
+            y[(size_t)row * b.channels + i] = activation_of(relu ? relu_number(value) : value);
         }
     }
 }
@@ -302,7 +302,7 @@ SHARED void normalize_rows(Batchnorm b, bool relu, const NormalizeJob *j, int fi
                 const size_t at = (size_t)row * b.channels + c + i;
                 const float value =
                     (activation(j->x[at]) - j->running_mean[c + i]) * scale[i] + j->bias[c + i];
-                j->y[at] = activation_of(relu && !(value > 0) ? 0 : value);
+                j->y[at] = activation_of(relu ? relu_number(value) : value);
             }
     }
 }

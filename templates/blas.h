@@ -60,7 +60,7 @@ INLINE void conv_blas(Conv c, const ConvJob *j, float *unfolded, int tail, int f
         for (int p = first; p < last; p++, y += c.out)
             for (int i = 0; i < c.out; i++) {
                 const float s = tail & TAIL_BIAS ? y[i] + j->bias[i] : y[i];
-                y[i] = tail & TAIL_RELU && !(s > 0) ? 0 : s;
+                y[i] = tail & TAIL_RELU ? relu_number(s) : s;
             }
 }
 

@@ -138,7 +138,7 @@ INLINE void dots_store(const DotsProduct *p, int tail, Vec sum[ROWS][VECTORS], c
     if (tail & TAIL_ADD)
         EACH_VECTOR(r, v) sum[r][v] += load_activations(p->addend + t->to[r] + t->shift + v * LANES);
     if (tail & TAIL_RELU)
-        EACH_VECTOR(r, v) sum[r][v] = where_positive(sum[r][v], sum[r][v]);
+        EACH_VECTOR(r, v) sum[r][v] = relu_of(sum[r][v]);
     if (tail & TAIL_MASK)
         EACH_VECTOR(r, v)
         {

@@ -245,6 +245,21 @@ INLINE void store_activations(Activation *p, Vec v)
 }
 #endif
 
+/* 0 for what is not above it; NaN stays NaN, so that the loss shows it. */
+INLINE Vec relu_of(Vec v)
+{
+#if HAS_VECTORS
+    return (Vec)((Bits)v & ~(v <= (Vec){0}));
+#else
+    return v <= 0 ? 0 : v;
+#endif
+}
+
+INLINE float relu_number(float x)
+{
+    return x <= 0 ? 0 : x;
+}
+
 /* v where gate > 0, else 0. */
 INLINE Vec where_positive(Vec gate, Vec v)
 {
@@ -256,7 +271,7 @@ INLINE Vec where_positive(Vec gate, Vec v)
 }
 
 /* Of microcontrollers many have an FPU for single precision alone: a root or an exponential in double would
- * take thousands of instructions. */
+ * take thousands of instructions. WIDE(x): x as these functions see it. */
 #if HAS_VECTORS
 INLINE double wide_exp(double x)
 {
@@ -267,6 +282,8 @@ INLINE double wide_log(double x)
 {
     return log(x);
 }
+
+#define WIDE(x) (x)
 #else
 INLINE double wide_exp(double x)
 {
@@ -277,6 +294,8 @@ INLINE double wide_log(double x)
 {
     return logf((float)x);
 }
+
+#define WIDE(x) ((double)(float)(x))
 #endif
 
 /* x / sqrt(square). */
@@ -352,7 +371,7 @@ INLINE void tail_vector(int tail, float *y, Vec sum, const float *bias, const fl
     if (tail & TAIL_ADD)
         sum += load(addend);
     if (tail & TAIL_RELU)
-        sum = where_positive(sum, sum);
+        sum = relu_of(sum);
     if (tail & TAIL_MASK)
         sum = where_positive(load(mask), sum);
     store(y, sum);
@@ -367,7 +386,7 @@ INLINE void tail_activations(int tail, Activation *y, Vec sum, const float *bias
     if (tail & TAIL_ADD)
         sum += load_activations(addend);
     if (tail & TAIL_RELU)
-        sum = where_positive(sum, sum);
+        sum = relu_of(sum);
     if (tail & TAIL_MASK)
         sum = where_positive(load_activations(mask), sum);
     store_activations(y, sum);
@@ -378,7 +397,7 @@ INLINE float tail_number(int tail, float sum, float bias, float addend, float ma
 {
     sum = sum + bias + addend;
     if (tail & TAIL_RELU)
-        sum = sum > 0 ? sum : 0;
+        sum = relu_number(sum);
     return tail & TAIL_MASK && !(mask > 0) ? 0 : sum;
 }
 

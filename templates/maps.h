@@ -187,7 +187,7 @@ INLINE Seen seen_of(MaxPool s, int i)
 SHARED void take_larger(float *restrict to, const float *restrict from, int count)
 {
     for (int i = 0; i < count; i++)
-        to[i] = from[i] > to[i] ? from[i] : to[i];
+        to[i] = from[i] > to[i] || isnan(from[i]) ? from[i] : to[i];
 }
 
 SHARED void max_pool_image(MaxPool s, const MapJob *j, int image)

@@ -129,21 +129,35 @@ INLINE Seeing mixture_sees(Mixture s, const MixtureJob *j, int k, int view, int 
     return component_sees(from.score[(size_t)l * s.nce.batch + b], from.maximum[b], from.sum[b]);
 }
 
+/* e^x - 1 and log(1 + x) without the digits lost that 1 takes, by what exp and log make of the same rounding
+ * (Kahan); not those of math.h, which some small machines lack. */
+INLINE double wide_expm1(double x)
+{
+    const double u = WIDE(wide_exp(x)), rest = u - 1;
+    return rest == 0 ? x : rest == -1 ? rest : rest * x / wide_log(u);
+}
+
+INLINE double wide_log1p(double x)
+{
+    const double u = WIDE(1 + x), rest = u - 1;
+    return rest == 0 ? x : wide_log(u) * x / rest;
+}
+
 /* What a positive comes to, as all components see it: its loss, whether its likeliest component finds it, and
- * the components' posteriors. */
+ * the components' posteriors. As distances from 1, exponentials keep their digits at small temperatures. */
 INLINE void mixture_weigh(int components, float temperature, const Seeing *seen, double *posterior,
                           NceSource *sums)
 {
     Seeing likeliest = seen[0];
-    double all = 0;
+    double rest = 0;
     for (int k = 1; k < components; k++)
         if (seen[k].share > likeliest.share)
             likeliest = seen[k];
     for (int k = 0; k < components; k++)
-        all += posterior[k] = wide_exp(temperature * (seen[k].share - likeliest.share));
+        rest += posterior[k] = wide_expm1(temperature * (seen[k].share - likeliest.share));
     for (int k = 0; k < components; k++)
-        posterior[k] /= all;
-    sums->loss -= likeliest.share + wide_log(all / components) / temperature;
+        posterior[k] = (1 + posterior[k]) / (components + rest);
+    sums->loss -= likeliest.share + wide_log1p(rest / components) / temperature;
     sums->picked += likeliest.wins;
 }
 

@@ -16,7 +16,8 @@ typedef struct {
     float slope, penalty; /* what the gradient of L and of r^2 is multiplied by */
 } Nce;
 
-/* e^x for x <= 0 (an x above is not needed), to one unit in the last place or two; 0 below -87. */
+/* e^x for x <= 0, to one unit in the last place or two; 0 below -87. Above 0 it is a number that nobody
+ * reads. */
 INLINE float exp_negative(float x)
 {
     const float halves = x * 1.44269504f, n = floorf(halves + 0.5f);
@@ -28,7 +29,8 @@ INLINE float exp_negative(float x)
     p = p * rest + 1.6666665459e-1f;
     p = p * rest + 5.0000001201e-1f;
     p = p * rest * rest + rest + 1;
-    const int32_t exponent = ((int32_t)(n > -127 ? n : -127) + 127) * (1 << 23);
+    const float whole = n > -127 ? MIN_OF(n, 127) : -127;
+    const int32_t exponent = ((int32_t)whole + 127) * (1 << 23);
     float power;
     memcpy(&power, &exponent, sizeof power);
     return x < -87 ? 0 : p * power;

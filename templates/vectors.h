@@ -186,7 +186,7 @@ INLINE void tile_store(int tail, Vec sum[ROWS][VECTORS], const Target *t)
     if (tail & TAIL_ADD)
         EACH_VECTOR(r, v) sum[r][v] += load(t->addend + r * t->stride + v * LANES);
     if (tail & TAIL_RELU)
-        EACH_VECTOR(r, v) sum[r][v] = where_positive(sum[r][v], sum[r][v]);
+        EACH_VECTOR(r, v) sum[r][v] = relu_of(sum[r][v]);
     if (tail & TAIL_MASK)
         EACH_VECTOR(r, v) sum[r][v] = where_positive(load(t->mask + r * t->stride + v * LANES), sum[r][v]);
     EACH_VECTOR(r, v) store(t->y + r * t->stride + v * LANES, sum[r][v]);

@@ -255,10 +255,12 @@ static void put_mixture_nce(const Python *p)
           "    mixture  makes the components of source\n"
           "    \"\"\"\n"
           "    parts = [log_shares(component, target) for component in mixture(source)]\n"
-          "    shares = TEMPERATURE * torch.stack([part[0] for part in parts])\n"
-          "    mean = shares.logsumexp(0) - math.log(COMPONENTS)\n"
+          "    shares = torch.stack([part[0] for part in parts])\n"
+          "    likeliest = shares.detach().amax(0)\n"
+          "    rest = torch.expm1(TEMPERATURE * (shares - likeliest)).mean(0)  # keeps its digits at small "
+          "ones\n"
           "    squared = torch.stack([part[1] for part in parts]).mean()\n"
-          "    return torch.stack([-mean.mean() / TEMPERATURE, squared])",
+          "    return torch.stack([-(likeliest + torch.log1p(rest) / TEMPERATURE).mean(), squared])",
           p->out);
 }
 

@@ -2,6 +2,7 @@
  * transforms of both maps and of the weight. */
 #include "blocks.h"
 #include "kernel.h"
+#include <limits.h>
 
 static const char *const templates[] = {"vectors.h", "winograd.h", NULL};
 
@@ -43,11 +44,19 @@ static int products_across(Geometry g, int outputs)
     return tiles_across(g, outputs) * (outputs + g.taps - 1) - (g.out_side % outputs > 0);
 }
 
+/* Two or three strides; of cells that an int counts. */
+static bool has_cells(const Op *op)
+{
+    const int64_t depth = (int64_t)op->stride * op->stride * conv_operands(op).x->dims[3];
+    return (op->kernel == 2 * op->stride || op->kernel == 3 * op->stride) && depth <= INT_MAX;
+}
+
 int winograd_outputs(const Op *op)
 {
+    if (!has_cells(op))
+        return 0;
     const Geometry g = geometry_of(op);
-    const bool can = op->kernel % op->stride == 0 && (g.taps == 2 || g.taps == 3) && g.run % LINE == 0 &&
-                     g.out % LINE == 0;
+    const bool can = g.run % LINE == 0 && g.out % LINE == 0;
     if (!can || op->plan.asked_outputs)
         return can ? op->plan.asked_outputs : 0;
     return products_across(g, 3) < products_across(g, 2) ? 3 : 2;
@@ -59,12 +68,12 @@ int winograd_outputs(const Op *op)
 bool winograd_pays(const Op *op)
 {
     enum { LEAST_CHANNELS = 64, LEAST_ROWS = 64, LARGEST = 1 << 24 /* floats of the weight's points */ };
-    const Geometry g = geometry_of(op);
     const int outputs = winograd_outputs(op);
     if (!outputs)
         return false;
+    const Geometry g = geometry_of(op);
     const int now = products_across(g, outputs), before = g.out_side * g.taps;
-    const int rows = g.images * tiles_across(g, outputs) * tiles_across(g, outputs);
+    const int64_t rows = (int64_t)g.images * tiles_across(g, outputs) * tiles_across(g, outputs);
     return 4.0 * now * now <= 3.0 * before * before && g.depth >= LEAST_CHANNELS && g.out >= LEAST_CHANNELS &&
            rows >= LEAST_ROWS && (double)square(g, outputs) * g.depth * g.out <= LARGEST;
 }

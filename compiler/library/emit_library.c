@@ -197,15 +197,17 @@ static void print_take(Emit *e)
                 float_text(e->arena, s->optimizer.weight_decay.v));
 }
 
-static const char *begin_step_text(Arena *a, const Spec *s)
+static const char *begin_step_text(Emit *e)
 {
+    const Spec *s = e->program->net->spec;
     if (s->optimizer.sgd)
         return "    s.rate = lr;\n";
-    return arena_printf(a,
-                        "    s.adam = adam_step((AdamRule){.beta1 = %.15g, .beta2 = %.15g, .eps = %.15g, "
-                        ".weight_decay = %.15g%s}, (double)lr,\n                       step_number);\n",
-                        s->optimizer.beta1.v, s->optimizer.beta2.v, s->optimizer.eps.v,
-                        s->optimizer.weight_decay.v, s->optimizer.decoupled.v ? ", .decoupled = true" : "");
+    return arena_printf(e->arena,
+                        "    s.adam = adam_step((AdamRule){.beta1 = %s, .beta2 = %s, .eps = %s, "
+                        ".weight_decay = %s%s}, (double)lr,\n                       step_number);\n",
+                        real(e, s->optimizer.beta1.v), real(e, s->optimizer.beta2.v),
+                        real(e, s->optimizer.eps.v), real(e, s->optimizer.weight_decay.v),
+                        s->optimizer.decoupled.v ? ", .decoupled = true" : "");
 }
 
 /* ---- locations ---- */
@@ -281,7 +283,7 @@ static char *body_of(Arena *a, const ModelLibrary *l)
         {"locate", emitted(&e, print_locate)},
         {"locate_call",
          n->located ? "    draw_locations(seed, step_number, w->locations);\n" : "    (void)seed;\n"},
-        {"begin_step", begin_step_text(a, s)},
+        {"begin_step", begin_step_text(&e)},
     };
     TextStream t;
     template_expand(a, text_stream_open(&t), l->templates, "library/model.c.tmpl", fill, COUNT(fill));

@@ -216,7 +216,7 @@ static void draw_mixture(Draw *d)
     m->on = has_antecedent && once_in(d, 3);
     m->components.v = between(d, 2, 5);
     m->hidden.v = once_in(d, 2) ? d->s->embedding.dim.v : between(d, 1, 40);
-    m->temperature.v = once_in(d, 2) ? 1 : real(d, 0.2, 3);
+    m->temperature.v = once_in(d, 2) ? 1 : real(d, 0.01, 3);
 }
 
 /* ---- the rest: replay does not see it, the reader and the emitter do ---- */

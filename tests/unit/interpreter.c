@@ -103,7 +103,7 @@ static void relu(Interpreter *r, const Value *v)
     double *y = r->value[v->id];
     for (size_t i = 0; i < value_count(v); i++) {
         r->relu_pattern = (r->relu_pattern ^ (y[i] > 0)) * 1099511628211u;
-        y[i] = y[i] > 0 ? y[i] : 0;
+        y[i] = y[i] <= 0 ? 0 : y[i];
     }
 }
 

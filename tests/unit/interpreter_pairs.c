@@ -241,21 +241,21 @@ static double mixture_positive(Interpreter *r, const Op *op, int view, int b, in
     const Value *sums = op->in[MIXTURE_SUMS];
     const int components = sums->dims[0], batch = sums->dims[3];
     const double temperature = r->g->net->spec->embedding.mixture.temperature.v;
-    double all = 0, lse, top = -INFINITY;
+    double rest = 0, lse, top = -INFINITY;
     for (int k = 0; k < components; k++)
         top = fmax(top, log_share(component_rows(r, sums, k, view), batch, b, l, &lse));
     for (int k = 0; k < components; k++)
-        all += exp(temperature * (log_share(component_rows(r, sums, k, view), batch, b, l, &lse) - top));
+        rest += expm1(temperature * (log_share(component_rows(r, sums, k, view), batch, b, l, &lse) - top));
     for (int k = 0; k < components; k++) {
         const double *from = component_rows(r, sums, k, view);
         double *to = component_rows(r, op->out[1], k, view);
         const double share = log_share(from, batch, b, l, &lse),
-                     posterior = exp(temperature * (share - top)) / all;
+                     posterior = exp(temperature * (share - top)) / (components + rest);
         to[b] = from[b];
         to[batch + b] += posterior * exp(from[b] - lse);
         to[(2 + l) * batch + b] = posterior * (exp(share) - 1);
     }
-    return -top - log(all / components) / temperature;
+    return -top - log1p(rest / components) / temperature;
 }
 
 static void mixture(Interpreter *r, const Op *op)

@@ -181,12 +181,33 @@ static void panels_hold_the_matrix(void **state)
         }
 }
 
+/* A ReLU lets NaN pass: a network that is dead but for zeros would train on with a finite loss. */
+static void relu_shows_nan(void **state)
+{
+    (void)state;
+    float x[LANES], y[LANES];
+    for (int i = 0; i < LANES; i++)
+        x[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? -1 : 2;
+    tail_vector(TAIL_RELU, y, load(x), NULL, NULL, NULL);
+    for (int i = 0; i < LANES; i++) {
+        const float number = tail_number(TAIL_RELU, x[i], 0, 0, 0);
+        assert_true(i % 3 == 0 ? isnan(y[i]) : y[i] == (i % 3 == 1 ? 0 : 2));
+        assert_memory_equal(&number, &y[i], isnan(number) ? 0 : sizeof number);
+        assert_int_equal(isnan(number), isnan(y[i]));
+    }
+    assert_false(signbit(tail_number(TAIL_RELU, -0.0f, 0, 0, 0)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(panels_hold_the_matrix),      cmocka_unit_test(convolutions),
-        cmocka_unit_test(convolutions_gradients_of_x), cmocka_unit_test(convolutions_gradients_of_weights),
-        cmocka_unit_test(batchnorm_keeps_its_digits),  cmocka_unit_test(batchnorm_by_views_is_the_same),
+        cmocka_unit_test(panels_hold_the_matrix),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolutions_gradients_of_x),
+        cmocka_unit_test(convolutions_gradients_of_weights),
+        cmocka_unit_test(batchnorm_keeps_its_digits),
+        cmocka_unit_test(batchnorm_by_views_is_the_same),
+        cmocka_unit_test(relu_shows_nan),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }

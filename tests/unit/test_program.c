@@ -131,6 +131,14 @@ static const Case cases[] = {
      "embedding: {dim: 6, mixture: {components: 2, hidden: 3, temperature: 3}}\n"
      "loss: {pairs: [1-to-3, 3-to-7], clip: 0, penalty: 1}\n",
      QUICK},
+    {"mixture-of-a-small-temperature", "none",
+     "input: {size: 5}\nbatch: 4\n"
+     "encoder:\n"
+     "  - conv: {out: 7, kernel: 3}\n"
+     "  - residual: {out: 11, kernel: 3}\n"
+     "embedding: {dim: 6, mixture: {components: 4, hidden: 3, temperature: 1e-15}}\n"
+     "loss: {pairs: [1-to-3]}\n",
+     QUICK},
     {"blas-products", "openblas",
      "input: {size: 6, channels: 5}\nbatch: 4\n"
      "encoder:\n"

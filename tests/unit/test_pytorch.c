@@ -47,7 +47,7 @@ static const char mixed[] = "name: mixed\ninput: {size: 12, channels: 1}\nbatch:
                             "  - conv: {out: 6, kernel: 4, stride: 2}\n"
                             "  - residual: {out: 9, kernel: 3}\n"
                             "  - residual: {out: 11, kernel: 3}\n"
-                            "embedding: {dim: 11, mixture: {components: 3, hidden: 8, temperature: 0.5}}\n"
+                            "embedding: {dim: 11, mixture: {components: 3, hidden: 8, temperature: 1e-4}}\n"
                             "loss: {pairs: [1-to-3, 3-to-1, {pair: 1-to-5, weight: 0.3}]}\n";
 
 /* ---- helpers ---- */

@@ -233,6 +233,34 @@ static void sample_is_current(void **state)
 
 /* All that clang has to say of a program it says before it optimizes; gcc follows values as it does, which
  * takes seconds: of the two that have the most kinds of code between them. */
+/* Weights that a rate has blown up beyond floats make scores that are no numbers, in the very next step,
+ * whatever ReLU, batchnorm and pooling lie between. */
+static void nan_reaches_the_loss(void **state)
+{
+    (void)state;
+    const int code = shell("cat >%s/dead.yaml <<'E'\n"
+                           "name: dead\n"
+                           "input: {channels: 3, size: 8}\n"
+                           "batch: 4\n"
+                           "encoder:\n"
+                           "  - conv: {out: 8, kernel: 3, activation: none}\n"
+                           "  - batchnorm: {}\n"
+                           "  - conv: {out: 8, kernel: 1}\n"
+                           "  - residual: {out: 8, kernel: 1, batchnorm: true}\n"
+                           "  - pool: {kernel: 2, kind: max}\n"
+                           "  - conv: {out: 8, kernel: 3}\n"
+                           "embedding: {dim: 8}\n"
+                           "loss: {pairs: [1-to-1]}\n"
+                           "optimizer: {sgd: {lr: 1e38, momentum: 0}}\n"
+                           "target: {threads: 1}\n"
+                           "E\n"
+                           "%s %s/dead.yaml -q --gen-dir %s/dead-c -o %s/dead && cd %s && "
+                           "! ./dead train --out dead-run --steps 8 -q 2>said && "
+                           "grep -q 'the loss of step 2 is not finite' said",
+                           folder, amdimc_path(), folder, folder, folder, folder);
+    assert_int_equal(code, 0);
+}
+
 static void check_compiles(const char *spec)
 {
     static const char *const compilers[] = {"clang -fsyntax-only", "gcc -fsyntax-only",
@@ -270,6 +298,7 @@ int main(void)
         cmocka_unit_test(repeats_at_any_number_of_threads),
         cmocka_unit_test(goes_on_after_a_signal),
         cmocka_unit_test(sample_is_current),
+        cmocka_unit_test(nan_reaches_the_loss),
         cmocka_unit_test(every_spec_compiles_without_a_warning),
         cmocka_unit_test(says_what_it_cannot_write),
         cmocka_unit_test(data_is_not_written_over),
