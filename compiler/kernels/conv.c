@@ -13,7 +13,7 @@ void conv_begin(Call *c, const Op *op, const char *product)
                                          : arena_printf(c->arena, "%s_%s_%s", product, k->name, shape);
     c->shape = arena_printf(c->arena, "%s%s%s%s", call_window(c, op, o.x, o.y), o.bias ? ", bias" : "",
                             o.addend ? ", sum" : "", o.mask ? ", mask" : "");
-    if (op->plan.asked_outputs)
+    if (op->plan.asked_outputs && op->plan.outputs)
         c->name = arena_printf(c->arena, "%s_f%d", c->name, op->plan.outputs);
     call_shape(c, op, o.x, o.y);
     if (op->plan.outputs)

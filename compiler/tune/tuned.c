@@ -52,6 +52,24 @@ static void check_new(Reader *r, const Choices *c, const Choice *choice, Mark at
             problem(r, at, "products: %s of %s is given twice", choice->product, choice->layer);
 }
 
+/* Cuts that no kernel of that product makes would be left aside without a word. */
+static void check_cuts(Reader *r, const Choice *c, Mark at)
+{
+    static const char *const by_slices[] = {"direct", "dots", "sparse", "tiles"};
+    bool sums = !strncmp(c->product, "conv", 4) ? !strcmp(c->product, "conv_grad_w") : true;
+    bool cuts = false;
+    for (size_t i = 0; i < COUNT(by_slices); i++)
+        cuts |= !strcmp(c->kernel, by_slices[i]);
+    if (c->outputs && strcmp(c->kernel, "winograd") != 0)
+        problem(r, at, "products: outputs are of winograd's tiles, and %s of %s is by %s", c->product,
+                c->layer, c->kernel);
+    if (c->slices && !(sums && cuts))
+        problem(
+            r, at,
+            "products: slices are of gradients of weights by direct, dots, sparse or tiles, not of %s by %s",
+            c->product, c->kernel);
+}
+
 static void read_products(Reader *r, const Node *n, const char *path, void *record)
 {
     Choices *c = record;
@@ -70,6 +88,7 @@ static void read_products(Reader *r, const Node *n, const char *path, void *reco
         choice[c->count] =
             (Choice){read.product.v, read.layer.v, read.kernel.v, (int)read.slices.v, (int)read.outputs.v};
         check_new(r, c, &choice[c->count], item->at);
+        check_cuts(r, &choice[c->count], item->at);
         c->count++;
     }
 }
