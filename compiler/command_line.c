@@ -25,7 +25,9 @@ static const char usage[] =
     "                                          compile, train and probe every combination, and compare them\n"
     "\n"
     "options:\n"
-    "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file\n"
+    "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file "
+    "(--emit=ir and\n"
+    "                      --explain: in place of standard output)\n"
     "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
     "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
     "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
@@ -313,6 +315,8 @@ int command_parse(Command *c, int argc, char **argv)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
+    if (c->build.output && c->make == MAKE_CHECK)
+        return usage_error("amdimc", "--check makes nothing that -o could name");
     if (check_trained(c) || check_tuned(c))
         return EXIT_USAGE;
     return -1;

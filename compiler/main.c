@@ -64,13 +64,23 @@ static const char *described(Arena *a, const Command *c, const Program *p)
     return text_stream_close(a, &t);
 }
 
+static bool is_text(Make make)
+{
+    return make == MAKE_IR || make == MAKE_EXPLAIN || make == MAKE_EXPLAIN_JSON;
+}
+
+static bool give_text(Arena *a, const Command *c, const char *text)
+{
+    return c->build.output ? build_write_text(a, &c->build, c->build.output, text) : print_text(text);
+}
+
 static bool make_of_program(Arena *a, Diagnostics *d, const Command *c, const Spec *s, const Program *p)
 {
     switch (c->make) {
     case MAKE_CHECK: spec_notes(a, d, s); return true;
     case MAKE_IR:
     case MAKE_EXPLAIN:
-    case MAKE_EXPLAIN_JSON: return print_text(described(a, c, p));
+    case MAKE_EXPLAIN_JSON: return give_text(a, c, described(a, c, p));
     case MAKE_C: return make_folder(a, d, c, p);
     case MAKE_LIBRARY: return library_write(a, d, &c->build, p, &c->overrides, &c->trained);
     case MAKE_TUNE: return tune(a, &c->build, &c->overrides, p, c->seconds);
@@ -144,7 +154,7 @@ static bool has_place(Arena *a, const Command *c)
         return build_fault(&f);
     if (c->make == MAKE_C || c->make == MAKE_LIBRARY)
         return folder_may_be_made(output, &f) || build_fault(&f);
-    return (!made_in_files(c->make) && c->make != MAKE_TUNE) ||
+    return (!made_in_files(c->make) && c->make != MAKE_TUNE && !(is_text(c->make) && output)) ||
            (c->make == MAKE_PROGRAM && is_beside_c(a, c)) || file_may_be_made(output, &f) || build_fault(&f);
 }
 
@@ -172,8 +182,8 @@ static Net *read_net(Arena *a, Diagnostics *d, const Command *c, Spec **s)
 /* Where things come from and go. */
 static bool settle_paths(Arena *a, Command *c, const Spec *s)
 {
-    const bool makes_file =
-        c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->make == MAKE_PYTORCH || c->make == MAKE_ONNX;
+    const bool makes_file = c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->make == MAKE_PYTORCH ||
+                            c->make == MAKE_ONNX || (is_text(c->make) && c->build.output);
     if (c->build.is_folder)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)

@@ -64,7 +64,8 @@ static bool may_be_made_below(const char *path, const char *whole, Fault *f)
     struct stat found;
     if (stat(path, &found) == 0) {
         if (!S_ISDIR(found.st_mode))
-            return fault(f, "%s: %s is no folder; choose another place", whole, path);
+            return !strcmp(path, whole) ? fault(f, "%s is no folder; choose another place", whole)
+                                        : fault(f, "%s: %s is no folder; choose another place", whole, path);
         return access(path, W_OK | X_OK) == 0 ||
                fault_errno(f, "%s: nothing can be made in the folder %s", whole, path);
     }

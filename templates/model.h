@@ -52,6 +52,7 @@ enum { TENSOR_ALIGNMENT = 16 }; /* floats */
     static const float *name(AmdimPool *pool, char *arena, const float *params, const float *x)              \
     {                                                                                                        \
         const Params *const p = (const Params *)(const void *)params;                                        \
+        (void)p; /* where no layer has weights */                                                            \
         __VA_ARGS__;                                                                                         \
         return result;                                                                                       \
     }

@@ -17,6 +17,7 @@ typedef struct {
     Arena *arena;
     const Program *program;
     bool is_library; /* calls are written as a library has them */
+    bool in_part;    /* of a list that is several functions */
     FILE *out;
     int functions, capacity; /* those that operations have called so far */
     Function *function;

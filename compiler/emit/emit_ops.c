@@ -210,7 +210,7 @@ static void emit_report(Emit *e, const Op *op)
                 real(e, n->pair[i].spec->weight.v), op->in[i]->name, n->pair[i].name);
     fprintf(e->out, "    s->loss += %s * s->penalty;\n", real(e, n->spec->loss.penalty.v));
     if (e->is_library) {
-        fprintf(e->out, "    if (!goes_on(s))\n        return;\n");
+        fprintf(e->out, "    if (!goes_on(s))\n        return%s;\n", e->in_part ? " false" : "");
         return;
     }
     for (int i = 0, scale = 0; i < n->scales; i++)
@@ -270,7 +270,10 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
         fputc('\n', e->out);
     switch (op->kind) {
     case OP_REPORT: emit_report(e, op); return;
-    case OP_BUFFER: emit_buffer(e, op); return;
+    case OP_BUFFER:
+        if (!e->in_part || is_read(g, op->out[0], i + 1, end))
+            emit_buffer(e, op);
+        return;
     case OP_ALL_GATHER: emit_all_gather(e, op); return;
     case OP_REDUCE_SCATTER: emit_reduce_scatter(e, op); return;
     case OP_TAKE:
@@ -287,10 +290,11 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
                 op->chunk->name);
         return;
     case OP_ZERO:
-        fprintf(e->out,
-                "    float *const %s = memset(AT(%zu), 0, sizeof(float) * %zu); /* the batchnorm takes it "
-                "away */\n",
-                op->out[0]->name, op->out[0]->offset, value_count(op->out[0]));
+        fprintf(e->out, "    ");
+        if (!e->in_part || is_read(g, op->out[0], i + 1, end))
+            fprintf(e->out, "float *const %s = ", op->out[0]->name);
+        fprintf(e->out, "memset(AT(%zu), 0, sizeof(float) * %zu); /* the batchnorm takes it away */\n",
+                op->out[0]->offset, value_count(op->out[0]));
         return;
     default: break;
     }

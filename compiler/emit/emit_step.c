@@ -5,20 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_read(const Graph *g, const Value *v)
+static bool is_read(const Graph *g, const Value *v, int first, int end)
 {
-    for (int i = 0; i < g->ops; i++)
+    for (int i = first; i < end; i++)
         for (int j = 0; j < g->op[i]->inputs; j++)
             if (g->op[i]->in[j] == v && !g->op[i]->chunk && g->op[i]->kind != OP_TAKE)
                 return true;
     return false;
 }
 
-static bool reads_params(const Graph *g)
+static bool reads_params(const Graph *g, int first, int end)
 {
-    for (int i = 0; i < g->values; i++)
-        if (g->value[i]->param && is_read(g, g->value[i]))
+    for (int i = first; i < end; i++)
+        for (int j = 0; j < g->op[i]->inputs; j++)
+            if (g->op[i]->in[j] && g->op[i]->in[j]->param && is_read(g, g->op[i]->in[j], i, i + 1))
+                return true;
+    return false;
+}
+
+/* In the C of these operations of a library: chunks find values by their places, and it has no embeddings to
+ * report. */
+static bool is_named(const Graph *g, const Value *v, int first, int end)
+{
+    for (int i = first; i < end; i++) {
+        const Op *op = g->op[i];
+        const int named = op->chunk ? 0 : op->kind == OP_REPORT ? g->net->pairs : op->inputs;
+        for (int j = 0; j < named; j++)
+            if (op->in[j] == v)
+                return true;
+        if (op->out[0] == v && v->kind == VALUE_OUTER)
             return true;
+    }
     return false;
 }
 
@@ -34,29 +51,123 @@ static void emit_outer(Emit *e, const Value *v)
     fprintf(e->out, ";\n");
 }
 
-/* The function that one chunk's turn is; its temporaries lie in the scratch of the step's operation `of`. */
-static void emit_chunk(Emit *e, const Op *of)
+/* What the functions of a chunk, or of a part of it, begin with; its temporaries lie in the scratch of the
+ * step's operation `of`. */
+static void begin_chunk(Emit *e, const Op *of, int first, int end)
 {
     const Graph *g = of->chunk;
     fprintf(e->out,
-            "/* Chunk `chunk` of %d, %d images: %s.\n"
-            " * Its temporaries, %zu bytes, lie where those of the other chunks do. */\n"
-            "static void %s(AmdimStep *s, int chunk)\n{\n    AmdimPool *const pool = s->pool;\n"
+            "    AmdimPool *const pool = s->pool;\n"
             "    const Params *const p = (const Params *)(const void *)s->params;\n"
             "    const float *const x = s->x + (size_t)chunk * %zu;\n",
-            of->chunks, g->net->images,
-            of->kind == OP_ENCODE
-                ? "the encoder, of which the step keeps what is read above it"
-                : "the encoder again, and backwards; the weights' gradients add up over the chunks",
-            g->arena_bytes, g->name, value_count(g->x));
+            value_count(g->x));
     if (of->scratch)
         fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
     for (int i = 0; i < g->values; i++)
-        if (g->value[i]->kind == VALUE_OUTER)
+        if (g->value[i]->kind == VALUE_OUTER && (!e->in_part || is_named(g, g->value[i], first, end)))
             emit_outer(e, g->value[i]);
+    if (e->in_part)
+        fprintf(e->out, "    (void)pool, (void)p, (void)x%s;\n", of->scratch ? ", (void)arena" : "");
+}
+
+static void begin_step(Emit *e, const Graph *g, int first, int end)
+{
+    fprintf(e->out, "    AmdimPool *const pool = s->pool;\n    char *const arena = s->arena;\n");
+    if (reads_params(g, first, end))
+        fprintf(e->out, e->is_library
+                            ? "    const Params *const p = (const Params *)(const void *)s->params;\n"
+                            : "    Params *const p = (Params *)(void *)s->params;\n");
+    if (is_read(g, g->x, first, end))
+        fprintf(e->out, "    const float *const x = s->x;\n");
+    for (int i = 0; i < g->net->located; i++)
+        if (!e->in_part || is_read(g, g->location[i], first, end))
+            fprintf(e->out, "    const int32_t *const %s = s->locations%s;\n", g->location[i]->name,
+                    i == 0   ? ""
+                    : i == 1 ? " + IMAGES"
+                             : arena_printf(e->arena, " + %d * IMAGES", i));
+    if (e->in_part)
+        fprintf(e->out, "    (void)pool, (void)arena;\n");
+}
+
+/* `of`: of a chunk; NULL: of the step. */
+static void emit_body(Emit *e, const Graph *g, const Op *of, int first, int end)
+{
+    if (of)
+        begin_chunk(e, of, first, end);
+    else
+        begin_step(e, g, first, end);
+    if (e->in_part)
+        for (int i = 0; i < g->values; i++) {
+            const Value *v = g->value[i];
+            if (v->kind == VALUE_TEMPORARY && v->first < first && is_named(g, v, first, end))
+                fprintf(e->out, "    %s *const %s = %s;\n", value_type(v), v->name, value_place(e->arena, v));
+        }
     fputc('\n', e->out);
-    for (int i = 0; i < g->ops; i++)
-        emit_op(e, g, i, g->ops, true);
+    for (int i = first; i < end; i++)
+        emit_op(e, g, i, end, true);
+}
+
+/* ---- parts ----
+ *
+ * A compiler keeps what the operations of a function have in common, addresses above all, on its stack. A
+ * library's is bounded (docs/library.md), so that a long list is several functions. */
+
+enum { PART_OPERATIONS = 64 };
+
+static int parts_of(const Emit *e, const Graph *g)
+{
+    return e->is_library ? (g->ops + PART_OPERATIONS - 1) / PART_OPERATIONS : 1;
+}
+
+static void emit_parts(Emit *e, const Graph *g, const Op *of, int parts)
+{
+    e->in_part = true;
+    for (int i = 0; i < parts; i++) {
+        const int first = i * PART_OPERATIONS,
+                  end = first + PART_OPERATIONS < g->ops ? first + PART_OPERATIONS : g->ops;
+        fprintf(e->out, "FUNCTION bool %s_%d(AmdimStep *s%s)\n{\n", g->name, i + 1, of ? ", int chunk" : "");
+        emit_body(e, g, of, first, end);
+        fprintf(e->out, "    return true;\n}\n\n");
+    }
+    e->in_part = false;
+}
+
+/* Each in turn, until one is left early. */
+static void emit_turns(Emit *e, const Graph *g, const Op *of, int parts)
+{
+    fprintf(e->out, "    (void)(");
+    for (int i = 0; i < parts; i++)
+        fprintf(e->out, "%s%s_%d(s%s)", i ? " &&\n           " : "", g->name, i + 1, of ? ", chunk" : "");
+    fprintf(e->out, ");\n");
+}
+
+/* Behind its comment and head, what a list's function does. */
+static void emit_list(Emit *e, const Graph *g, const Op *of, const char *head)
+{
+    const int parts = parts_of(e, g);
+    if (parts > 1)
+        emit_parts(e, g, of, parts);
+    fputs(head, e->out);
+    if (parts > 1)
+        emit_turns(e, g, of, parts);
+    else
+        emit_body(e, g, of, 0, g->ops);
+}
+
+static void emit_chunk(Emit *e, const Op *of)
+{
+    const Graph *g = of->chunk;
+    emit_list(
+        e, g, of,
+        arena_printf(e->arena,
+                     "/* Chunk `chunk` of %d, %d images: %s.\n"
+                     " * Its temporaries, %zu bytes, lie where those of the other chunks do. */\n"
+                     "static void %s(AmdimStep *s, int chunk)\n{\n",
+                     of->chunks, g->net->images,
+                     of->kind == OP_ENCODE
+                         ? "the encoder, of which the step keeps what is read above it"
+                         : "the encoder again, and backwards; the weights' gradients add up over the chunks",
+                     g->arena_bytes, g->name));
     fprintf(e->out, "}\n\n");
 }
 
@@ -65,29 +176,13 @@ static void emit_chunk(Emit *e, const Op *of)
 void emit_step(Emit *e)
 {
     const Graph *g = e->program->step;
-    const Net *n = g->net;
     for (int i = 0; i < g->ops; i++)
         if (g->op[i]->chunk)
             emit_chunk(e, g->op[i]);
-    fprintf(
-        e->out,
+    emit_list(
+        e, g, NULL,
         "/* One step: losses and embeddings, then every gradient, given away as soon as it is complete. */\n"
-        "static void step(AmdimStep *s)\n{\n    AmdimPool *const pool = s->pool;\n"
-        "    char *const arena = s->arena;\n");
-    if (reads_params(g))
-        fprintf(e->out, e->is_library
-                            ? "    const Params *const p = (const Params *)(const void *)s->params;\n"
-                            : "    Params *const p = (Params *)(void *)s->params;\n");
-    if (is_read(g, g->x))
-        fprintf(e->out, "    const float *const x = s->x;\n");
-    for (int i = 0; i < n->located; i++)
-        fprintf(e->out, "    const int32_t *const %s = s->locations%s;\n", g->location[i]->name,
-                i == 0   ? ""
-                : i == 1 ? " + IMAGES"
-                         : arena_printf(e->arena, " + %d * IMAGES", i));
-    fputc('\n', e->out);
-    for (int i = 0; i < g->ops; i++)
-        emit_op(e, g, i, g->ops, true);
+        "static void step(AmdimStep *s)\n{\n");
     fprintf(e->out, e->is_library ? "}\n\n" : "    STEP_ENDS(s);\n}\n\n");
 }
 
@@ -258,6 +353,8 @@ void emit_encoder(Emit *e)
         "    AmdimPool own = {w->scratch}, *const pool = &own;\n"
         "    char *const arena = w->arena;\n    const float *const x = w->x;\n\n",
         has_params ? "const Params *p, " : "");
+    if (has_params && !reads_params(g, 0, g->ops))
+        fprintf(e->out, "    (void)p;\n");
     for (int i = 0; i < g->ops; i++)
         emit_op(e, g, i, g->ops, true);
     fprintf(e->out, "    memcpy(f1, AT(%zu), sizeof(float) * %zu);\n}\n\n",

@@ -365,6 +365,13 @@ static void put_pairs(const Python *p)
 
 /* ---- training ---- */
 
+/* PyTorch takes betas for numbers only where both are floats. */
+static const char *as_float(const Python *p, double value)
+{
+    const char *text = real(p, value);
+    return strpbrk(text, ".e") ? text : arena_printf(p->arena, "%s.0", text);
+}
+
 static void put_optimizer(const Python *p)
 {
     const Spec *s = p->net->spec;
@@ -375,8 +382,8 @@ static void put_optimizer(const Python *p)
     else
         fprintf(p->out,
                 "Adam%s(\n        parameters, lr=%s, betas=(%s, %s),\n        eps=%s, weight_decay=%s)",
-                s->optimizer.decoupled.v ? "W" : "", lr, real(p, s->optimizer.beta1.v),
-                real(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v), decay);
+                s->optimizer.decoupled.v ? "W" : "", lr, as_float(p, s->optimizer.beta1.v),
+                as_float(p, s->optimizer.beta2.v), real(p, s->optimizer.eps.v), decay);
 }
 
 /* ---- the file ---- */

@@ -115,19 +115,12 @@ static void print_offset_rows(Emit *e)
 
 static void print_init(Emit *e)
 {
+    static const char *const how[] = {
+        [INIT_ZERO] = "ZEROS", [INIT_ONE] = "ONES", [INIT_UNIFORM] = "UNIFORM", [INIT_SHORTCUT] = "SHORTCUT"};
     const Params *all = e->program->params;
-    for (int i = 0; i < all->count; i++) {
-        const Param *p = all->param[i];
-        const int outs = p->dims[0], ins = p->rank == 4 ? p->dims[1] : 1, taps = (int)p->count / (outs * ins);
-        if (p->init == INIT_ONE)
-            fprintf(e->out, "    init_constant(%zu, 1, p->%s);\n", p->count, p->field);
-        if (p->init == INIT_UNIFORM || p->init == INIT_SHORTCUT)
-            fprintf(e->out,
-                    "    init_uniform(random_at(seed, RANDOM_INIT, 0, %d, 0), %d, %d, %d, %.9g, p->%s);\n", i,
-                    outs, ins, taps, p->bound, p->field);
-        if (p->init == INIT_SHORTCUT)
-            fprintf(e->out, "    init_diagonal(%d, %d, p->%s);\n", outs, ins, p->field);
-    }
+    for (int i = 0; i < all->count; i++)
+        fprintf(e->out, "    {%s, %.9g}, /* %s */\n", how[all->param[i]->init], all->param[i]->bound,
+                all->param[i]->name);
 }
 
 /* ---- constants ---- */

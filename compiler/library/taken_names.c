@@ -24,6 +24,14 @@ static const char python_modules[] =
     "tkinter token tokenize tomllib trace traceback tracemalloc tty turtle turtledemo types typing "
     "unicodedata unittest urllib uu uuid venv warnings wave weakref webbrowser winreg winsound "
     "wsgiref xdrlib xml xmlrpc zipapp zipfile zipimport zlib zoneinfo ";
+/* Of Python's keywords (keyword.kwlist) those that a spec's name can be: NAME.py could not be imported. */
+static const char python_keywords[] = " and as assert async await break class continue def del elif else "
+                                      "except finally for from global if import in is "
+                                      "lambda nonlocal not or pass raise return try while with yield ";
+/* NAME.h would be found in place of the C library's: of C11, where they are none of Python's modules. */
+static const char c_headers[] = " assert complex ctype fenv float inttypes iso646 limits setjmp stdalign "
+                                "stdarg stdatomic stdbool stddef stdint "
+                                "stdio stdlib stdnoreturn tgmath threads uchar unistd wchar wctype ";
 /* What a C compiler links of its own accord, or programs by -lNAME on every system. */
 static const char system_libraries[] = " asan atomic c crypt dl gcc m pthread resolv rt ubsan util ";
 /* Whose NAME_step or NAME_PAIRS the runtime's own sources have, of which a library is made. */
@@ -38,6 +46,14 @@ bool library_name_is_free(Arena *a, Diagnostics *d, const char *name, Mark at)
 {
     if (is_among(a, name, python_modules))
         diag_error(d, at, "%s.py would hide Python's module `%s`: name the model something else", name, name);
+    else if (is_among(a, name, python_keywords))
+        diag_error(
+            d, at,
+            "%s.py could not be imported, for `%s` is a keyword of Python: name the model something else",
+            name, name);
+    else if (is_among(a, name, c_headers))
+        diag_error(d, at, "%s.h would hide the C library's <%s.h>: name the model something else", name,
+                   name);
     else if (is_among(a, name, system_libraries))
         diag_error(d, at, "lib%s would hide the system's own: name the model something else", name);
     else if (is_among(a, name, inner_names))

@@ -266,6 +266,22 @@ static void check_heads(const Builder *b)
             check_head(b, &b->net->scale[i]);
 }
 
+/* Poolings have no weights, and neither has the identity. */
+static void check_weights(Builder *b)
+{
+    const Net *n = b->net;
+    bool any = n->spec->embedding.mixture.on;
+    for (int i = 0; i <= n->top; i++)
+        any |= n->layer[i].spec->kind != LAYER_POOL;
+    for (int i = 0; i < n->scales; i++)
+        any |= n->scale[i].trained && !n->scale[i].identity;
+    if (!any)
+        diag_error(b->diag, n->layer[0].spec->at,
+                   "nothing to train: no layer has weights, and f_1 is its own embedding; add a layer, or an "
+                   "embedding.dim other than %d",
+                   n->layer[n->top].channels);
+}
+
 /* "4 and 8 do" */
 static const char *divisors_near(const Builder *b, int ranks)
 {
@@ -316,6 +332,8 @@ bool net_resolve(Arena *a, Diagnostics *d, Net *n)
     resolve_pairs(&b);
     check_heads(&b);
     check_mixture(&b);
+    if (!failed(&b))
+        check_weights(&b);
     return !failed(&b);
 }
 

@@ -48,7 +48,7 @@ static const char *why_jitter_idles(const SpecAugmentStep *s, bool in_colour)
         return NULL;
     if (s->saturation.v == 0 && s->hue.v == 0)
         return "brightness, contrast, saturation and hue are 0, as they are unless they are given";
-    return in_colour ? NULL : "a picture of one channel has no saturation and no hue";
+    return in_colour ? NULL : "saturation and hue need three channels, red, green and blue";
 }
 
 static void look_at_step(Notes *n, const char *key, const SpecAugmentStep *step, const char *why)
@@ -74,7 +74,7 @@ static void look_at_augment(Notes *n, const Spec *s)
     look_at_step(n, "jitter", jitter, why_jitter_idles(jitter, in_colour));
     look_at_chance(n, "grayscale", s->augment.grayscale);
     if (!in_colour && s->augment.grayscale.v > 0)
-        add_idle(n, "grayscale", s->augment.grayscale.at, "pictures of one channel are grey");
+        add_idle(n, "grayscale", s->augment.grayscale.at, "it needs three channels, red, green and blue");
     look_at_step(n, "blur", &s->augment.blur, NULL);
     look_at_step(n, "solarize", &s->augment.solarize, NULL);
 }

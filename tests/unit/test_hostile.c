@@ -161,6 +161,7 @@ static void an_output_is_never_an_input(void **state)
                                           "hard",
                                           "soft",
                                           "--emit=pytorch -o spec.yaml",
+                                          "--emit=ir -o spec.yaml",
                                           "--emit=pytorch -o hard"};
     assert_int_equal(run("cp spec.yaml kept && ln spec.yaml hard && ln -s spec.yaml soft"), 0);
     write_compiler("counting", "echo >>compiled; exit 1");
@@ -286,6 +287,10 @@ static void results_that_do_not_arrive_are_an_error(void **state)
         expect(command, 0, NULL);
     }
     expect("amdimc --emit=ir --batch 0 spec.yaml >out", 1, "--batch");
+    expect("amdimc --emit=ir spec.yaml >out && amdimc --emit=ir spec.yaml -o file && cmp out file && "
+           "amdimc --explain spec.yaml -o told && grep -q parameters told",
+           0, NULL);
+    expect("amdimc --check spec.yaml -o out", 2, "--check makes nothing that -o could name");
 }
 
 static void messages_never_go_into_files(void **state)

@@ -139,8 +139,8 @@ static void says_what_the_spec_says(void **state)
     python = emit(a, "decoupled.yaml",
                   "name: decoupled\ninput: {size: 4}\nbatch: 2\n"
                   "encoder: [conv: {out: 3, kernel: 3}]\nembedding: {dim: 3}\n"
-                  "loss: {pairs: [2-to-2]}\noptimizer: {adam: {decoupled: true}}\n");
-    assert_non_null(strstr(python, "torch.optim.AdamW(\n        parameters, lr=0.0002, betas=(0.8, 0.999),\n"
+                  "loss: {pairs: [2-to-2]}\noptimizer: {adam: {decoupled: true, betas: [0, 0.999]}}\n");
+    assert_non_null(strstr(python, "torch.optim.AdamW(\n        parameters, lr=0.0002, betas=(0.0, 0.999),\n"
                                    "        eps=1e-08, weight_decay=1e-05)\n"));
     python = emit(a, "mixed.yaml", mixed);
     assert_non_null(strstr(python, "COMPONENTS = 3  # mixed.yaml:8\n"));

@@ -556,10 +556,10 @@ static void notes_what_changes_nothing(void **state)
     expect_note(SMALL "augment: {flip: 0}\n", "augment.flip changes nothing");
     expect_note("name: tiny\ninput: {size: 8, channels: 1}\nbatch: 4\n" BODY LOSS
                 "augment: {grayscale: 0.5, jitter: {brightness: 0.1}}\n",
-                "augment.grayscale changes nothing: pictures of one channel are grey");
+                "augment.grayscale changes nothing: it needs three channels, red, green and blue");
     expect_note("name: tiny\ninput: {size: 8, channels: 1}\nbatch: 4\n" BODY LOSS
                 "augment: {jitter: {hue: 0.1}}\n",
-                "no saturation and no hue");
+                "saturation and hue need three channels, red, green and blue");
 }
 
 static void notes_schedules_that_end_too_soon(void **state)
