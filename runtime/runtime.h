@@ -864,10 +864,15 @@ typedef struct {
     char *path;
     double flushed; /* when, by clock_seconds */
 } Metrics;
+/* What kept lines end with. */
+typedef struct {
+    double loss;    /* the last one's, NAN without one */
+    double base_lr; /* the last that --lr gave; 0: none */
+    bool whole;     /* there is a line for every step */
+} MetricsEnd;
 /* Keeps the lines of steps up to `step` and drops the rest, so that a run that goes on from there has the
- * file of one never stopped; a note says how many of them are missing. *last_loss is the last kept one's, NAN
- * without one. */
-bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f);
+ * file of one never stopped; a note says how many of them are missing. */
+bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, MetricsEnd *end, Fault *f);
 bool metrics_open(Metrics *k, const char *path, Fault *f); /* to write on */
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
 /* Adds a probe's result to the line written last, and flushes. */

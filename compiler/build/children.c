@@ -63,6 +63,7 @@ void children_leave(Children *c)
 _Noreturn static void become(const Children *c, const Child *child)
 {
     sigprocmask(SIG_SETMASK, &c->before, NULL);
+    signal(SIGPIPE, SIG_DFL); /* which a sweep ignores */
     execvp(child->argv[0], (char *const *)child->argv);
     int error = errno;
     if (!child->is_compiler) /* of which it is said */

@@ -1,6 +1,7 @@
 /* sweep.c: the command line of `amdimc sweep`, and its work from beginning to end. */
 #include "sweep.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -238,6 +239,7 @@ static int work(Sweep *s)
     if (!keep_plan(s))
         return EXIT_FAILED;
     keys_read(s);
+    signal(SIGPIPE, SIG_IGN); /* it outlives the reader of its progress lines */
     children_watch(&children);
     results_read(s);
     s->busy = true;

@@ -174,9 +174,13 @@ static bool open_data(Training *t, Fault *f)
 static void open_curves(Training *t)
 {
     Fault why;
-    const bool open = metrics_cut(t->model, t->run.metrics, t->at.step, &t->last_loss, &why) &&
+    MetricsEnd before;
+    const bool open = metrics_cut(t->model, t->run.metrics, t->at.step, &before, &why) &&
                       probing_resume(&t->probing, t->model, t->run.metrics, t->at.step, &why) &&
                       metrics_open(&t->metrics, t->run.metrics, &why);
+    t->last_loss = before.loss;
+    if (before.whole) /* the rate of a --lr that no step followed is not among them */
+        t->rate_before = before.base_lr > 0 ? before.base_lr : t->model->optimizer.lr;
     if (!open)
         training_without_metrics(t, &why);
     if (!training_is_finished(t) && !events_open(&t->events, t->run.folder, t->at.step, &why))

@@ -113,11 +113,12 @@ bool metrics_of_model(const AmdimModel *m, const char *path, MetricsSink *sink, 
 }
 
 /* Copies lines up to `step`, the rest is dropped. */
-static bool cut(MetricsReader *r, NewFile *kept, uint64_t step, double *last_loss, uint64_t *lines, Fault *f)
+static bool cut(MetricsReader *r, NewFile *kept, uint64_t step, MetricsEnd *end, uint64_t *lines, Fault *f)
 {
     for (const MetricsRow *row; (row = metrics_reader_next(r)) && row->step <= step; ++*lines) {
         fputs(metrics_reader_line(r), kept->stream);
-        *last_loss = row->loss;
+        end->loss = row->loss;
+        end->base_lr = row->base_lr > 0 ? row->base_lr : end->base_lr;
     }
     if (metrics_reader_close(r, f))
         return file_commit(kept, f);
@@ -125,7 +126,7 @@ static bool cut(MetricsReader *r, NewFile *kept, uint64_t step, double *last_los
     return false;
 }
 
-bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *last_loss, Fault *f)
+bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, MetricsEnd *end, Fault *f)
 {
     NewFile kept;
     Fault ignored;
@@ -133,12 +134,13 @@ bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, double *l
     MetricsReader *r = name ? metrics_reader_open(path, name, m->pairs, f) : NULL;
     bool done = r != NULL, found = r && metrics_reader_found(r);
     uint64_t lines = 0;
-    *last_loss = NAN;
+    *end = (MetricsEnd){.loss = NAN};
     if (found && file_create(&kept, path, f))
-        done = cut(r, &kept, step, last_loss, &lines, f);
+        done = cut(r, &kept, step, end, &lines, f);
     else if (r)
         done = metrics_reader_close(r, &ignored) && !found;
     free(name);
+    end->whole = done && lines == step;
     if (done && lines < step)
         note("%s holds lines of %" PRIu64 " of the %" PRIu64
              " steps that the run has behind it; its curves have gaps",

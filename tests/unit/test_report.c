@@ -102,14 +102,14 @@ static void test_cut(void **state)
 {
     (void)state;
     Fault f;
-    double last;
+    MetricsEnd last;
     write_rows(9);
     assert_true(metrics_cut(&toy_model, scratch_path("metrics.jsonl"), 4, &last, &f));
     assert_int_equal(read_rows().rows, 4);
-    assert_true((float)last == (float)loss_of(4));
+    assert_true((float)last.loss == (float)loss_of(4));
     assert_true(metrics_cut(&toy_model, scratch_path("metrics.jsonl"), 0, &last, &f));
     assert_int_equal(read_rows().rows, 0);
-    assert_true(isnan(last));
+    assert_true(isnan(last.loss));
 }
 
 /* ---- the page ---- */

@@ -785,6 +785,22 @@ static void test_another_rate(void **state)
     free(whole);
 }
 
+/* A rate is in the metrics from its first step on, whichever command makes that. */
+static void test_a_rate_without_a_step(void **state)
+{
+    (void)state;
+    train_to("run", STOP);
+    Options o = resuming("run", STOP);
+    o.lr = 0.005;
+    assert_int_equal(train(&toy_model, &o), 0);
+    train_to("run", STEPS);
+    char *metrics = metrics_without_speed("run");
+    const char *changed = strstr(metrics, "\"base_lr\":0.005");
+    assert_non_null(changed);
+    assert_true(changed > strstr(metrics, "{\"step\":4,") && changed < strstr(metrics, "{\"step\":5,"));
+    free(metrics);
+}
+
 static void test_weights_to_begin_with(void **state)
 {
     (void)state;
@@ -856,6 +872,7 @@ int main(void)
         TEST(test_a_lower_rate_comes_too_late),
         TEST(test_the_largest_score),
         TEST(test_another_rate),
+        TEST(test_a_rate_without_a_step),
         TEST(test_weights_to_begin_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -690,6 +690,18 @@ static void usage_is_checked(void **state)
     }
 }
 
+/* `amdimc sweep ... 2>&1 | head` trains on. */
+static void it_outlives_its_reader(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        shell("(%s sweep specs/tiny.yaml --set optimizer.adam.lr=1e-3,1e-4 --limit 20 --epochs 1 "
+              "--out %s/unread 2>&1; echo $? >%s/code) | head -1 >/dev/null; sleep 1; "
+              "! grep -q 141 %s/code && [ $(wc -l <%s/unread/sweep.csv) = 3 ]",
+              amdimc_path(), folder, folder, folder, folder),
+        0);
+}
+
 static void a_value_without_effect_is_noted(void **state)
 {
     (void)state;
@@ -728,6 +740,7 @@ int main(void)
         cmocka_unit_test(a_share_of_the_data_is_probed),
         cmocka_unit_test(other_data_are_refused),
         cmocka_unit_test(without_any_answer_the_sweep_ends),
+        cmocka_unit_test(it_outlives_its_reader),
         cmocka_unit_test(wrong_values_are_named),
         cmocka_unit_test(a_wrong_value_is_said_once),
         cmocka_unit_test(usage_is_checked),
