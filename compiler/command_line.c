@@ -315,8 +315,6 @@ int command_parse(Command *c, int argc, char **argv)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
-    if (c->build.output && c->make == MAKE_CHECK)
-        return usage_error("amdimc", "--check makes nothing that -o could name");
     if (check_trained(c) || check_tuned(c))
         return EXIT_USAGE;
     return -1;

@@ -18,6 +18,7 @@ typedef struct {
     const Program *program;
     bool is_library; /* calls are written as a library has them */
     bool in_part;    /* of a list that is several functions */
+    int part_first;  /* operation of the part */
     FILE *out;
     int functions, capacity; /* those that operations have called so far */
     Function *function;

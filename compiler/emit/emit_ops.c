@@ -266,14 +266,14 @@ static void emit_reduce_scatter(Emit *e, const Op *op)
 void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
 {
     const Op *op = g->op[i];
-    if (told && i && op->at.line != g->op[i - 1]->at.line)
+    const bool is_named = !e->in_part || (op->out[0] && is_read(g, op->out[0], i + 1, end));
+    if (op->kind == OP_BUFFER && !is_named)
+        return;
+    if (told && i > (e->in_part ? e->part_first : 0) && op->at.line != g->op[i - 1]->at.line)
         fputc('\n', e->out);
     switch (op->kind) {
     case OP_REPORT: emit_report(e, op); return;
-    case OP_BUFFER:
-        if (!e->in_part || is_read(g, op->out[0], i + 1, end))
-            emit_buffer(e, op);
-        return;
+    case OP_BUFFER: emit_buffer(e, op); return;
     case OP_ALL_GATHER: emit_all_gather(e, op); return;
     case OP_REDUCE_SCATTER: emit_reduce_scatter(e, op); return;
     case OP_TAKE:
@@ -291,7 +291,7 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
         return;
     case OP_ZERO:
         fprintf(e->out, "    ");
-        if (!e->in_part || is_read(g, op->out[0], i + 1, end))
+        if (is_named)
             fprintf(e->out, "float *const %s = ", op->out[0]->name);
         fprintf(e->out, "memset(AT(%zu), 0, sizeof(float) * %zu); /* the batchnorm takes it away */\n",
                 op->out[0]->offset, value_count(op->out[0]));

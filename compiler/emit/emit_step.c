@@ -114,18 +114,31 @@ static void emit_body(Emit *e, const Graph *g, const Op *of, int first, int end)
 
 enum { PART_OPERATIONS = 64 };
 
-static int parts_of(const Emit *e, const Graph *g)
+/* Buffers are names alone. */
+static int part_end(const Graph *g, int first)
 {
-    return e->is_library ? (g->ops + PART_OPERATIONS - 1) / PART_OPERATIONS : 1;
+    int end = first;
+    for (int emitted = 0; end < g->ops && emitted < PART_OPERATIONS; end++)
+        emitted += g->op[end]->kind != OP_BUFFER;
+    return end;
 }
 
-static void emit_parts(Emit *e, const Graph *g, const Op *of, int parts)
+static int parts_of(const Emit *e, const Graph *g)
 {
+    int parts = 0;
+    for (int first = 0; first < g->ops; first = part_end(g, first))
+        parts++;
+    return e->is_library ? parts : 1;
+}
+
+static void emit_parts(Emit *e, const Graph *g, const Op *of)
+{
+    int part = 0;
     e->in_part = true;
-    for (int i = 0; i < parts; i++) {
-        const int first = i * PART_OPERATIONS,
-                  end = first + PART_OPERATIONS < g->ops ? first + PART_OPERATIONS : g->ops;
-        fprintf(e->out, "FUNCTION bool %s_%d(AmdimStep *s%s)\n{\n", g->name, i + 1, of ? ", int chunk" : "");
+    for (int first = 0, end; first < g->ops; first = end) {
+        end = part_end(g, first);
+        e->part_first = first;
+        fprintf(e->out, "FUNCTION bool %s_%d(AmdimStep *s%s)\n{\n", g->name, ++part, of ? ", int chunk" : "");
         emit_body(e, g, of, first, end);
         fprintf(e->out, "    return true;\n}\n\n");
     }
@@ -146,7 +159,7 @@ static void emit_list(Emit *e, const Graph *g, const Op *of, const char *head)
 {
     const int parts = parts_of(e, g);
     if (parts > 1)
-        emit_parts(e, g, of, parts);
+        emit_parts(e, g, of);
     fputs(head, e->out);
     if (parts > 1)
         emit_turns(e, g, of, parts);

@@ -148,7 +148,9 @@ static Plan add_way(Ways *w, const Kernel *k, int slices, int outputs)
     const Choice c = {.product = op_name(tried.kind),
                       .layer = tried.label,
                       .kernel = k->name,
-                      .slices = tried.plan.slices > 1 || slices ? tried.plan.slices : 0,
+                      .slices = tried.kind == OP_CONV_GRAD_W && (tried.plan.slices > 1 || slices)
+                                    ? tried.plan.slices
+                                    : 0, /* of other products they are not asked for */
                       .outputs = tried.plan.outputs};
     const bool fits =
         tried.plan.arena_floats <= LITTLE || tried.plan.arena_floats <= w->op->plan.arena_floats;

@@ -44,7 +44,7 @@ static int products_across(Geometry g, int outputs)
     return tiles_across(g, outputs) * (outputs + g.taps - 1) - (g.out_side % outputs > 0);
 }
 
-/* Two or three strides; of cells that an int counts. */
+/* The kernel is two or three strides wide, and an int counts the numbers of a cell. */
 static bool has_cells(const Op *op)
 {
     const int64_t depth = (int64_t)op->stride * op->stride * conv_operands(op).x->dims[3];

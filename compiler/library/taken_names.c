@@ -28,7 +28,8 @@ static const char python_modules[] =
 static const char python_keywords[] = " and as assert async await break class continue def del elif else "
                                       "except finally for from global if import in is "
                                       "lambda nonlocal not or pass raise return try while with yield ";
-/* NAME.h would be found in place of the C library's: of C11, where they are none of Python's modules. */
+/* NAME.h would be found in place of the C library's: of C11, and unistd.h, where they are none of Python's
+ * modules. */
 static const char c_headers[] = " assert complex ctype fenv float inttypes iso646 limits setjmp stdalign "
                                 "stdarg stdatomic stdbool stddef stdint "
                                 "stdio stdlib stdnoreturn tgmath threads uchar unistd wchar wctype ";

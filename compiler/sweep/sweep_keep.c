@@ -120,20 +120,27 @@ static bool check_settings(const Sweep *s, const char *kept, const char *wanted)
     }
 }
 
-/* Answers of probes, which every run has first: OUT/untrained/LAYER/seed-S/HEAD.json. */
-static bool holds_answers(Arena *a, const char *folder, int folders)
+/* Whether a file that ends so lies so many folders below this one. */
+static bool holds_file(Arena *a, const char *folder, int folders, const char *ending)
 {
     DIR *entries = opendir(folder);
     bool holds = false;
     for (const struct dirent *e; entries && !holds && (e = readdir(entries));) {
         const char *end = strrchr(e->d_name, '.');
         if (*e->d_name != '.')
-            holds = folders ? holds_answers(a, arena_printf(a, "%s/%s", folder, e->d_name), folders - 1)
-                            : end && !strcmp(end, ".json");
+            holds = folders ? holds_file(a, arena_printf(a, "%s/%s", folder, e->d_name), folders - 1, ending)
+                            : end && !strcmp(end, ending);
     }
     if (entries)
         closedir(entries);
     return holds;
+}
+
+/* Answers of probes, or a run: OUT/untrained/LAYER/seed-S/HEAD.json, OUT/NAME/seed-S/last.safetensors. */
+static bool holds_results(const Sweep *s)
+{
+    return holds_file(s->arena, in_folder(s, s->out, "untrained"), 2, ".json") ||
+           holds_file(s->arena, s->out, 2, ".safetensors");
 }
 
 /* Settings under which nothing was done, a mistyped --data say, bind nobody. */
@@ -142,7 +149,7 @@ static bool keep_settings(const Sweep *s)
     const char *path = arena_printf(s->arena, "%s/settings", s->out), *wanted = settings_text(s), *kept;
     if (!read_kept(s, path, &kept))
         return false;
-    if (kept && holds_answers(s->arena, arena_printf(s->arena, "%s/untrained", s->out), 2))
+    if (kept && holds_results(s))
         return check_settings(s, kept, wanted);
     return sweep_write_text(path, wanted);
 }

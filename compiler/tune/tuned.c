@@ -52,18 +52,18 @@ static void check_new(Reader *r, const Choices *c, const Choice *choice, Mark at
             problem(r, at, "products: %s of %s is given twice", choice->product, choice->layer);
 }
 
-/* Cuts that no kernel of that product makes would be left aside without a word. */
+/* Cuts that no kernel of that product makes would be left aside without a word. Files of before have slices
+ * of scores' gradients, which meant nothing and still do. */
 static void check_cuts(Reader *r, const Choice *c, Mark at)
 {
     static const char *const by_slices[] = {"direct", "dots", "sparse", "tiles"};
-    bool sums = !strncmp(c->product, "conv", 4) ? !strcmp(c->product, "conv_grad_w") : true;
-    bool cuts = false;
+    bool cuts = strncmp(c->product, "scores_grad", strlen("scores_grad")) == 0;
     for (size_t i = 0; i < COUNT(by_slices); i++)
-        cuts |= !strcmp(c->kernel, by_slices[i]);
+        cuts |= !strcmp(c->product, "conv_grad_w") && !strcmp(c->kernel, by_slices[i]);
     if (c->outputs && strcmp(c->kernel, "winograd") != 0)
         problem(r, at, "products: outputs are of winograd's tiles, and %s of %s is by %s", c->product,
                 c->layer, c->kernel);
-    if (c->slices && !(sums && cuts))
+    if (c->slices && !cuts)
         problem(
             r, at,
             "products: slices are of gradients of weights by direct, dots, sparse or tiles, not of %s by %s",

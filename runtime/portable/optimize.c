@@ -1,6 +1,5 @@
 /* optimize.c: the optimisers' arithmetic (portable.h). */
 #include "portable.h"
-#include <float.h>
 #include <math.h>
 
 AdamStep adam_step(AdamRule rule, double lr, uint64_t step)
@@ -12,7 +11,7 @@ AdamStep adam_step(AdamRule rule, double lr, uint64_t step)
         .beta2 = (float)rule.beta2,
         .new1 = (float)(1 - rule.beta1),
         .new2 = (float)(1 - rule.beta2),
-        .eps = fmaxf((float)rule.eps, FLT_MIN), /* 0 / 0, where a gradient has always been 0 */
+        .eps = fmaxf((float)rule.eps, 0x1p-126f), /* or 0 / 0, where a gradient has always been 0 */
         .root_correction = (float)(1 / sqrt(1 - pow(rule.beta2, steps))),
         .keep = rule.decoupled ? (float)(1 - lr * rule.weight_decay) : 1,
     };

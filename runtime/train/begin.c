@@ -2,6 +2,7 @@
  * that the run left. */
 #include "training.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,6 +171,14 @@ static bool open_data(Training *t, Fault *f)
     return settle_cosine(t, f);
 }
 
+/* The base rate of the steps so far: that of a --lr which no step followed is not among them. Metrics have
+ * nine digits of it, the checkpoint all. */
+static double rate_of_metrics(const Training *t, const MetricsEnd *before)
+{
+    const double was = before->base_lr > 0 ? before->base_lr : t->model->optimizer.lr;
+    return fabs(was - t->at.lr) <= 1e-8 * t->at.lr ? t->at.lr : was;
+}
+
 /* Where the curves cannot be written there are none. */
 static void open_curves(Training *t)
 {
@@ -179,8 +188,8 @@ static void open_curves(Training *t)
                       probing_resume(&t->probing, t->model, t->run.metrics, t->at.step, &why) &&
                       metrics_open(&t->metrics, t->run.metrics, &why);
     t->last_loss = before.loss;
-    if (before.whole) /* the rate of a --lr that no step followed is not among them */
-        t->rate_before = before.base_lr > 0 ? before.base_lr : t->model->optimizer.lr;
+    if (before.whole)
+        t->rate_before = rate_of_metrics(t, &before);
     if (!open)
         training_without_metrics(t, &why);
     if (!training_is_finished(t) && !events_open(&t->events, t->run.folder, t->at.step, &why))

@@ -64,15 +64,25 @@ static bool run_step(Training *t)
     return false;
 }
 
-/* What made that loss are the weights, which are saved: of their run no rate helps any more. */
-static bool advise(const Training *t, bool saved, Fault *f)
+/* What made that loss are the weights before it: of their run no rate helps any more. What helps are others,
+ * and those of a checkpoint before the steps that were left out, whose weights are the same. */
+static bool advise(const Training *t, uint64_t kept_before, Fault *f)
 {
+    const uint64_t since = t->at.step - t->at.left_out; /* the step that made these weights */
+    const bool saved = kept_before < t->at.step;
     const char *skip = t->options->skip_nan ? "" : ", or --resume with --on-nan skip";
-    if (t->at.step == 0)
-        return fault(f, "%s; so are no weights to begin with, whatever the --lr", f->text);
+    if (since == 0)
+        return fault(
+            f,
+            "%s; the weights that it began with make that loss, whatever the --lr: begin with others, by "
+            "--weights or another --seed",
+            f->text);
+    if (!saved && training_leads(t) && !run_keeps_last(&t->run))
+        return training_says_what_is_kept(t, f);
     fault(f, "%s; the run %s after step %" PRIu64 ", whose weights make that loss at any --lr", f->text,
           saved ? "is saved" : "stays saved", t->at.step);
-    if (training_leads(t) && run_holds_previous(&t->run))
+    const bool earlier = saved ? kept_before > 0 && kept_before < since : t->at.left_out == 0;
+    if (earlier && training_leads(t) && run_holds_previous(&t->run))
         return fault(f, "%s: begin a new run with a --lr lower than %g, from %s by --weights%s", f->text,
                      t->at.lr, t->run.checkpoint.previous, skip);
     return fault(f, "%s: begin anew with a --lr lower than %g%s", f->text, t->at.lr, skip);
@@ -87,10 +97,10 @@ static bool diverged(Training *t, uint64_t step, Fault *f)
         return training_says_what_is_kept(t, f);
     }
     Fault why;
-    const bool saves = t->at.step > t->kept_step;
-    if (saves && !training_save(t, &why))
+    const uint64_t kept_before = t->kept_step;
+    if (t->at.step > kept_before && !training_save(t, &why))
         return fault(f, "%s; and %s", f->text, why.text);
-    return advise(t, saves, f);
+    return advise(t, kept_before, f);
 }
 
 /* The step keeps its number, its pictures and its rate. */

@@ -181,7 +181,7 @@ static void panels_hold_the_matrix(void **state)
         }
 }
 
-/* A ReLU lets NaN pass: a network that is dead but for zeros would train on with a finite loss. */
+/* Of NaN a ReLU must not make 0, or a dead network trains on with a finite loss. */
 static void relu_shows_nan(void **state)
 {
     (void)state;

@@ -715,7 +715,17 @@ static void test_a_lower_rate_comes_too_late(void **state)
     free(before);
     free(after);
     o = train_options("first", STEPS);
-    refuses_with(&m, &o, "so are no weights to begin with");
+    refuses_with(&m, &o, "the weights that it began with make that loss, whatever the --lr");
+    o = train_options("left-out", 100); /* ten steps later they are the same */
+    o.skip_nan = true;
+    o.checkpoint_every = 1;
+    m = model_spoilt(1, INT_MAX);
+    refuses_with(&m, &o, "the weights that it began with make that loss, whatever the --lr");
+    o = train_options("left-out-later", 100);
+    o.skip_nan = true;
+    o.checkpoint_every = 1;
+    m = model_spoilt(4, INT_MAX);
+    refuses_with(&m, &o, "begin anew with a --lr lower than 0.01"); /* previous has the same weights */
 }
 
 static void test_the_largest_score(void **state)
@@ -798,6 +808,16 @@ static void test_a_rate_without_a_step(void **state)
     const char *changed = strstr(metrics, "\"base_lr\":0.005");
     assert_non_null(changed);
     assert_true(changed > strstr(metrics, "{\"step\":4,") && changed < strstr(metrics, "{\"step\":5,"));
+    free(metrics);
+    /* of more digits than metrics have: once, too */
+    o = train_options("digits", STOP);
+    o.lr = 0.00123456789012;
+    assert_int_equal(train(&toy_model, &o), 0);
+    train_to("digits", STEPS);
+    metrics = metrics_without_speed("digits");
+    changed = strstr(metrics, "base_lr");
+    assert_non_null(changed);
+    assert_null(strstr(changed + 1, "base_lr"));
     free(metrics);
 }
 

@@ -696,9 +696,9 @@ static void it_outlives_its_reader(void **state)
     (void)state;
     assert_int_equal(
         shell("(%s sweep specs/tiny.yaml --set optimizer.adam.lr=1e-3,1e-4 --limit 20 --epochs 1 "
-              "--out %s/unread 2>&1; echo $? >%s/code) | head -1 >/dev/null; sleep 1; "
-              "! grep -q 141 %s/code && [ $(wc -l <%s/unread/sweep.csv) = 3 ]",
-              amdimc_path(), folder, folder, folder, folder),
+              "--out %s/unread 2>&1; echo $? >%s/code) | head -1 >/dev/null; "
+              "[ -s %s/code ] && [ \"$(cat %s/code)\" != 141 ] && [ \"$(wc -l <%s/unread/sweep.csv)\" = 3 ]",
+              amdimc_path(), folder, folder, folder, folder, folder),
         0);
 }
 

@@ -231,8 +231,6 @@ static void sample_is_current(void **state)
         fail_msg("generated/tiny/tiny.c is not what amdimc writes for specs/tiny.yaml: run `make bless`");
 }
 
-/* All that clang has to say of a program it says before it optimizes; gcc follows values as it does, which
- * takes seconds: of the two that have the most kinds of code between them. */
 /* Weights that a rate has blown up beyond floats make scores that are no numbers, in the very next step,
  * whatever ReLU, batchnorm and pooling lie between. */
 static void nan_reaches_the_loss(void **state)
@@ -261,6 +259,8 @@ static void nan_reaches_the_loss(void **state)
     assert_int_equal(code, 0);
 }
 
+/* All that clang has to say of a program it says before it optimizes; gcc follows values as it does, which
+ * takes seconds: of the two that have the most kinds of code between them. */
 static void check_compiles(const char *spec)
 {
     static const char *const compilers[] = {"clang -fsyntax-only", "gcc -fsyntax-only",
