@@ -748,8 +748,10 @@ typedef struct {
     const char *head;   /* as in probe_named */
     const char *second; /* another on the same features, or NULL */
     uint64_t seed;
-    uint64_t step;    /* of a run, for the next */
-    const char *keep; /* where to write who is taken for whom, or NULL */
+    uint64_t step;                        /* of a run, for the next */
+    const char *keep;                     /* where to write who is taken for whom, or NULL */
+    bool (*may_keep)(const void *keeper); /* asked before that, or NULL */
+    const void *keeper;
 } ProbeSplits;
 /* Encodes both splits by k's weights, with running statistics; of k only the arena is written. A signal that
  * was received ends it with a fault. `out` has a result a head. What cannot be kept is noted. */

@@ -70,7 +70,8 @@ static bool fit_heads(Machine *k, const ProbeSplits *p, const Encoded *train, co
         if (ok && guess)
             confusion_add(&confusions, head[i], classes, &test_rows);
     }
-    if (ok && confusions.heads > 0 && !confusions_write(&confusions, test->data, p->keep, &why))
+    const bool keeps = confusions.heads > 0 && (!p->may_keep || p->may_keep(p->keeper));
+    if (ok && keeps && !confusions_write(&confusions, test->data, p->keep, &why))
         note("%s; the report shows no classes", why.text);
     confusions_free(&confusions);
     return ok;

@@ -180,6 +180,13 @@ static void tell_probe(Training *t, const ProbeResult *result)
         training_without_events(t, &why);
 }
 
+/* In the place of a folder that has been moved there may be another program's. */
+static bool folder_is_here(const void *run)
+{
+    Fault f;
+    return run_is_here(run, &f);
+}
+
 /* The run is saved, and does not stop here. A signal abandons the probe; --resume makes up for it. */
 static bool probe(Training *t, Fault *f)
 {
@@ -187,6 +194,8 @@ static bool probe(Training *t, Fault *f)
     ProbeSplits splits = t->probing.splits;
     splits.step = t->at.step;
     splits.keep = t->run.probe;
+    splits.may_keep = folder_is_here;
+    splits.keeper = &t->run;
     if (!probe_splits(&t->machine, &splits, result, f)) {
         if (signals_received())
             return true;

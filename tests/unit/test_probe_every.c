@@ -333,8 +333,10 @@ static const float *run_then_move(AmdimPool *pool, char *arena, const float *par
 {
     char from[512];
     snprintf(from, sizeof from, "%s", scratch_path("run"));
-    if (++runs == happens_at)
+    if (++runs == happens_at) {
         assert_int_equal(rename(from, scratch_path("moved")), 0);
+        scratch_write("run/probe.json", "another's", 9);
+    }
     return toy_model.feature[0].run(pool, arena, params, x);
 }
 
@@ -402,7 +404,10 @@ static void test_what_was_saved_is_gone(void **state)
     o.resume = true;
     o.steps = PER_EPOCH;
     refuses(&m, &o, "what was saved there, last after step 5, is gone, or elsewhere");
-    assert_false(is_there("run"));
+    size_t count;
+    free(read_whole(scratch_path("run/probe.json"), &count));
+    assert_int_equal(count, 9);
+    assert_false(is_there("run/report.html"));
 }
 
 static void test_memory_is_kept_to(void **state)
