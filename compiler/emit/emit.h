@@ -34,6 +34,9 @@ void emit_functions(Emit *e);    /* their lines */
  * (Params) and the values' names. `told`: it is a step's, whose profile is told of it; else a comment says
  * the same. */
 void emit_op(Emit *e, const Graph *g, int i, int end, bool told);
+/* Whether the C of operations number `first` to `end` - 1 says the value's name: as an input, or as where a
+ * chunk's result goes. */
+bool is_named(const Emit *e, const Graph *g, const Value *v, int first, int end);
 
 /* ---- emit_step.c ---- */
 

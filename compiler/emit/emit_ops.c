@@ -118,13 +118,27 @@ static void emit_heading(Emit *e, const Op *op, const Call *c, bool told)
 
 /* ---- calls ---- */
 
-/* By name: chunks find what they read by its place. */
-static bool is_read(const Graph *g, const Value *v, int first, int end)
+/* Chunks find what they read by its place, taking names a parameter by its number, and a library has no
+ * embeddings to report. */
+static bool names_input(const Emit *e, const Op *op, int input)
 {
-    for (int i = first; i < end; i++)
-        for (int j = 0; j < g->op[i]->inputs; j++)
-            if (g->op[i]->in[j] == v && !g->op[i]->chunk)
+    switch (op->kind) {
+    case OP_TAKE: return input == TAKE_GRADIENT;
+    case OP_REPORT: return !e->is_library || input < e->program->net->pairs;
+    default: return !op->chunk;
+    }
+}
+
+bool is_named(const Emit *e, const Graph *g, const Value *v, int first, int end)
+{
+    for (int i = first; i < end; i++) {
+        const Op *op = g->op[i];
+        for (int j = 0; j < op->inputs; j++)
+            if (op->in[j] == v && names_input(e, op, j))
                 return true;
+        if (op->out[0] == v && v->kind == VALUE_OUTER)
+            return true;
+    }
     return false;
 }
 
@@ -158,7 +172,7 @@ static void emit_call(Emit *e, const Graph *g, int i, int end, const Call *c)
     const Value *result = g->op[i]->out[0];
     emit_more_results(e, g->op[i]);
     int column = fprintf(e->out, "    ");
-    if (result && result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end))
+    if (result && result->kind == VALUE_TEMPORARY && is_named(e, g, result, i + 1, end))
         column += fprintf(e->out, "%s *const %s = ", value_type(result), result->name);
     column += fprintf(e->out, "%s(pool, (%sJob){", c->name, c->type);
     emit_fields(e->out, c->fields, column);
@@ -180,7 +194,7 @@ static void emit_run(Emit *e, const Graph *g, int i, int end, const Call *c)
     const Value *result = g->op[i]->out[0];
     const char *fields = c->fields;
     emit_more_results(e, g->op[i]);
-    if (result && result->kind == VALUE_TEMPORARY && is_read(g, result, i + 1, end)) {
+    if (result && result->kind == VALUE_TEMPORARY && is_named(e, g, result, i + 1, end)) {
         fprintf(e->out, "    %s *const %s = %s;\n", value_type(result), result->name,
                 value_place(e->arena, result));
         fields = with_named_result(e->arena, fields, result);
@@ -266,8 +280,8 @@ static void emit_reduce_scatter(Emit *e, const Op *op)
 void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
 {
     const Op *op = g->op[i];
-    const bool is_named = !e->in_part || (op->out[0] && is_read(g, op->out[0], i + 1, end));
-    if (op->kind == OP_BUFFER && !is_named)
+    const bool needs_name = !e->in_part || (op->out[0] && is_named(e, g, op->out[0], i + 1, end));
+    if (op->kind == OP_BUFFER && !needs_name)
         return;
     if (told && i > (e->in_part ? e->part_first : 0) && op->at.line != g->op[i - 1]->at.line)
         fputc('\n', e->out);
@@ -291,7 +305,7 @@ void emit_op(Emit *e, const Graph *g, int i, int end, bool told)
         return;
     case OP_ZERO:
         fprintf(e->out, "    ");
-        if (is_named)
+        if (needs_name)
             fprintf(e->out, "float *const %s = ", op->out[0]->name);
         fprintf(e->out, "memset(AT(%zu), 0, sizeof(float) * %zu); /* the batchnorm takes it away */\n",
                 op->out[0]->offset, value_count(op->out[0]));

@@ -5,37 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_read(const Graph *g, const Value *v, int first, int end)
+static bool names_params(const Emit *e, const Graph *g, int first, int end)
 {
-    for (int i = first; i < end; i++)
-        for (int j = 0; j < g->op[i]->inputs; j++)
-            if (g->op[i]->in[j] == v && !g->op[i]->chunk && g->op[i]->kind != OP_TAKE)
-                return true;
-    return false;
-}
-
-static bool reads_params(const Graph *g, int first, int end)
-{
-    for (int i = first; i < end; i++)
-        for (int j = 0; j < g->op[i]->inputs; j++)
-            if (g->op[i]->in[j] && g->op[i]->in[j]->param && is_read(g, g->op[i]->in[j], i, i + 1))
-                return true;
-    return false;
-}
-
-/* In the C of these operations of a library: chunks find values by their places, and it has no embeddings to
- * report. */
-static bool is_named(const Graph *g, const Value *v, int first, int end)
-{
-    for (int i = first; i < end; i++) {
-        const Op *op = g->op[i];
-        const int named = op->chunk ? 0 : op->kind == OP_REPORT ? g->net->pairs : op->inputs;
-        for (int j = 0; j < named; j++)
-            if (op->in[j] == v)
-                return true;
-        if (op->out[0] == v && v->kind == VALUE_OUTER)
+    for (int i = 0; i < g->values; i++)
+        if (g->value[i]->param && is_named(e, g, g->value[i], first, end))
             return true;
-    }
     return false;
 }
 
@@ -64,7 +38,7 @@ static void begin_chunk(Emit *e, const Op *of, int first, int end)
     if (of->scratch)
         fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
     for (int i = 0; i < g->values; i++)
-        if (g->value[i]->kind == VALUE_OUTER && (!e->in_part || is_named(g, g->value[i], first, end)))
+        if (g->value[i]->kind == VALUE_OUTER && (!e->in_part || is_named(e, g, g->value[i], first, end)))
             emit_outer(e, g->value[i]);
     if (e->in_part)
         fprintf(e->out, "    (void)pool, (void)p, (void)x%s;\n", of->scratch ? ", (void)arena" : "");
@@ -73,14 +47,14 @@ static void begin_chunk(Emit *e, const Op *of, int first, int end)
 static void begin_step(Emit *e, const Graph *g, int first, int end)
 {
     fprintf(e->out, "    AmdimPool *const pool = s->pool;\n    char *const arena = s->arena;\n");
-    if (reads_params(g, first, end))
+    if (names_params(e, g, first, end))
         fprintf(e->out, e->is_library
                             ? "    const Params *const p = (const Params *)(const void *)s->params;\n"
                             : "    Params *const p = (Params *)(void *)s->params;\n");
-    if (is_read(g, g->x, first, end))
+    if (is_named(e, g, g->x, first, end))
         fprintf(e->out, "    const float *const x = s->x;\n");
     for (int i = 0; i < g->net->located; i++)
-        if (!e->in_part || is_read(g, g->location[i], first, end))
+        if (!e->in_part || is_named(e, g, g->location[i], first, end))
             fprintf(e->out, "    const int32_t *const %s = s->locations%s;\n", g->location[i]->name,
                     i == 0   ? ""
                     : i == 1 ? " + IMAGES"
@@ -99,7 +73,7 @@ static void emit_body(Emit *e, const Graph *g, const Op *of, int first, int end)
     if (e->in_part)
         for (int i = 0; i < g->values; i++) {
             const Value *v = g->value[i];
-            if (v->kind == VALUE_TEMPORARY && v->first < first && is_named(g, v, first, end))
+            if (v->kind == VALUE_TEMPORARY && v->first < first && is_named(e, g, v, first, end))
                 fprintf(e->out, "    %s *const %s = %s;\n", value_type(v), v->name, value_place(e->arena, v));
         }
     fputc('\n', e->out);
@@ -366,7 +340,7 @@ void emit_encoder(Emit *e)
         "    AmdimPool own = {w->scratch}, *const pool = &own;\n"
         "    char *const arena = w->arena;\n    const float *const x = w->x;\n\n",
         has_params ? "const Params *p, " : "");
-    if (has_params && !reads_params(g, 0, g->ops))
+    if (has_params && !names_params(e, g, 0, g->ops))
         fprintf(e->out, "    (void)p;\n");
     for (int i = 0; i < g->ops; i++)
         emit_op(e, g, i, g->ops, true);
