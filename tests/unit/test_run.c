@@ -463,58 +463,56 @@ static void test_a_damaged_picture_in_a_run(void **state)
     assert_int_equal(train(&toy_model, &o), 0);
 }
 
-/* Moves the folder of `run` away in its third step. */
+static int steps_taken;
+
+/* Moves the folder of `run` away in the third step. */
 static void step_that_loses_the_folder(AmdimStep *step)
 {
-    static int steps;
     char from[512];
     toy_model.step(step);
     snprintf(from, sizeof from, "%s", scratch_path("run"));
-    if (++steps == 3)
+    if (++steps_taken == 3)
         assert_int_equal(rename(from, scratch_path("moved")), 0);
+}
+
+/* And another program begins there what this one must not write over. */
+static void step_that_loses_the_place(AmdimStep *step)
+{
+    step_that_loses_the_folder(step);
+    if (steps_taken != 3)
+        return;
+    scratch_write("run/last.safetensors", "another's", 9);
+    scratch_write("run/report.html", "another's", 9);
+}
+
+static Fault train_with(void (*step)(AmdimStep *step))
+{
+    Fault f = {.error = 0};
+    AmdimModel losing = toy_model;
+    losing.step = step;
+    steps_taken = 0;
+    Options o = train_options("run", STEPS);
+    o.checkpoint_every = 1;
+    assert_int_equal(run_quietly(command_train, &losing, &o, &f), 1);
+    assert_true(is_there("moved", "last.safetensors"));
+    return f;
 }
 
 static void test_a_folder_that_is_gone(void **state)
 {
     (void)state;
-    Fault f = {.error = 0};
-    AmdimModel losing = toy_model;
-    losing.step = step_that_loses_the_folder;
-    Options o = train_options("run", STEPS);
-    o.checkpoint_every = 1;
-    assert_int_equal(run_quietly(command_train, &losing, &o, &f), 1);
+    Fault f = train_with(step_that_loses_the_folder);
     if (!strstr(f.text, "; what was saved there, last after step 2, is gone, or elsewhere"))
         fail_msg("%s", f.text);
-    assert_true(is_there("moved", "last.safetensors"));
-}
-
-/* Another program has begun there what this one must not write over. */
-static void step_that_loses_the_place(AmdimStep *step)
-{
-    static int steps;
-    char from[512];
-    toy_model.step(step);
-    snprintf(from, sizeof from, "%s", scratch_path("run"));
-    if (++steps != 3)
-        return;
-    assert_int_equal(rename(from, scratch_path("moved")), 0);
-    scratch_write("run/last.safetensors", "another's", 9);
-    scratch_write("run/report.html", "another's", 9);
 }
 
 static void test_another_run_in_its_place(void **state)
 {
     (void)state;
-    Fault f = {.error = 0};
-    AmdimModel losing = toy_model;
-    losing.step = step_that_loses_the_place;
-    Options o = train_options("run", STEPS);
-    o.checkpoint_every = 1;
-    assert_int_equal(run_quietly(command_train, &losing, &o, &f), 1);
+    Fault f = train_with(step_that_loses_the_place);
     if (!strstr(f.text, "run: the folder has been moved or removed since the run began there; what was saved "
                         "there, last after step 2, is gone, or elsewhere"))
         fail_msg("%s", f.text);
-    assert_true(is_there("moved", "last.safetensors"));
     assert_false(is_there("run", "previous.safetensors"));
     const char *const files[] = {"last.safetensors", "report.html"};
     for (size_t i = 0; i < COUNT(files); i++) {
