@@ -117,8 +117,7 @@ static const char *batch_text(Arena *a, const Net *n)
     for (int i = 0; i < n->pairs; i++)
         for (int view = 1; n->pair[i].located >= 0 && view <= n->views; view++)
             text = arena_printf(a, "%s- `loc.%s.%d`: int64 %d, source locations from 0 to %d\n", text,
-                                n->pair[i].name, view, n->batch,
-                                n->pair[i].from->scale * n->pair[i].from->scale - 1);
+                                n->pair[i].name, view, n->batch, net_positions(n->pair[i].from) - 1);
     return arena_copy(a, text, strlen(text) - 1); /* the template ends the last line */
 }
 

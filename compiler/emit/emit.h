@@ -52,6 +52,8 @@ void emit_tables(Emit *e); /* everything else that the runtime reads */
 
 /* ---- emit_text.c ---- */
 
+void emit_floats(Emit *e, const char *name, const Real *value, int count); /* a static array */
+
 const char *real(Emit *e, double value); /* as a spec would say it, where that gives the same number back */
 const char *spec_name(const Emit *e);    /* the spec's file, without its folders */
 const char *quoted(Arena *a, const char *text);     /* as a C string literal */

@@ -84,14 +84,6 @@ static void emit_features(Emit *e)
     fprintf(e->out, "};\n\n");
 }
 
-static void emit_reals(Emit *e, const char *name, const Real *value, int count)
-{
-    fprintf(e->out, "static const float %s[] = {", name);
-    for (int i = 0; i < count; i++)
-        fprintf(e->out, "%s%.9g", i ? ", " : "", value[i].v);
-    fprintf(e->out, "};\n");
-}
-
 static void emit_augment(Emit *e)
 {
     const Spec *s = e->program->net->spec;
@@ -223,8 +215,8 @@ static void emit_model_table(Emit *e, int scales)
     const Program *p = e->program;
     const Net *n = p->net;
     const Spec *s = n->spec;
-    emit_reals(e, "mean", s->input.mean, (int)s->input.channels.v);
-    emit_reals(e, "deviation", s->input.std, (int)s->input.channels.v);
+    emit_floats(e, "mean", s->input.mean, (int)s->input.channels.v);
+    emit_floats(e, "deviation", s->input.std, (int)s->input.channels.v);
     if (s->schedule.milestones) {
         fprintf(e->out, "static const int64_t milestones[] = {");
         for (int i = 0; i < s->schedule.milestones; i++)

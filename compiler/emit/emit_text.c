@@ -43,3 +43,11 @@ const char *real(Emit *e, double value)
     const char *text = arena_printf(e->arena, "%.15g", value);
     return strtod(text, NULL) == value ? text : arena_printf(e->arena, "%.17g", value);
 }
+
+void emit_floats(Emit *e, const char *name, const Real *value, int count)
+{
+    fprintf(e->out, "static const float %s[] = {", name);
+    for (int i = 0; i < count; i++)
+        fprintf(e->out, "%s%.9g", i ? ", " : "", value[i].v);
+    fprintf(e->out, "};\n");
+}

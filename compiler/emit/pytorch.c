@@ -106,8 +106,7 @@ static void put_pair_constants(const Python *p)
     fprintf(p->out, "LOCATED = {  # pairs n-to-m with n > 1: the n * n source locations\n");
     for (int i = 0; i < n->pairs; i++)
         if (n->pair[i].located >= 0)
-            fprintf(p->out, "    '%s': %d,\n", n->pair[i].name,
-                    n->pair[i].from->scale * n->pair[i].from->scale);
+            fprintf(p->out, "    '%s': %d,\n", n->pair[i].name, net_positions(n->pair[i].from));
     fprintf(p->out, "}\n");
 }
 

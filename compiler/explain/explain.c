@@ -128,19 +128,14 @@ static double directions(const Net *n)
     return n->views;
 }
 
-static double positions(const NetPair *p)
-{
-    return (double)p->to->scale * p->to->scale;
-}
-
 double pair_positives(const NetPair *p, const Net *n)
 {
-    return directions(n) * n->batch * positions(p);
+    return directions(n) * n->batch * net_positions(p->to);
 }
 
 double pair_negatives_each(const NetPair *p, const Net *n)
 {
-    return (n->batch - 1) * positions(p);
+    return (n->batch - 1) * net_positions(p->to);
 }
 
 /* The positives of a source image share theirs. */

@@ -130,7 +130,7 @@ struct Graph {
     int values, value_capacity;
     Value **value;
     Value *x;         /* the views (N, S, S, C) */
-    Value **location; /* (located) each (V, B) int32 */
+    Value **location; /* (located) each (V, S) int32 */
     Value **feature;  /* of a chunk's gradient: what the step keeps of it, in the encode operation's order */
     int results;      /* of encoders: values that are read when a part of the list has run */
     const Value **result;

@@ -59,11 +59,6 @@ static const char *pair_identifier(Lower *l, const char *what, const NetPair *pa
     return arena_printf(l->g->arena, "%s_%d_to_%d", what, pair->from->scale, pair->to->scale);
 }
 
-static int positions_of(const NetPair *pair)
-{
-    return pair->to->scale * pair->to->scale;
-}
-
 static Op *pair_op(Lower *l, OpKind kind, const NetPair *pair)
 {
     Op *op = graph_op(l->g, kind, pair->spec->at, pair->name);
@@ -83,7 +78,7 @@ static Value *lower_scores(Lower *l, const NetPair *pair, int j, Value *antecede
     return op->out[0] =
                graph_value(l->g, VALUE_TEMPORARY,
                            pair->components ? arena_printf(l->g->arena, "%s_component_%d", name, j) : name, 3,
-                           (int[]){n->views, n->share * positions_of(pair), n->batch});
+                           (int[]){n->views, n->share * net_positions(pair->to), n->batch});
 }
 
 static Value *loss_value(Lower *l, const NetPair *pair)
@@ -100,7 +95,7 @@ static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
     nce->in[NCE_R] = scores;
     nce->out[0] = loss_value(l, pair);
     nce->out[1] = graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "statistics", pair), 3,
-                              (int[]){n->views, 2 + positions_of(pair), n->batch});
+                              (int[]){n->views, 2 + net_positions(pair->to), n->batch});
     return nce->out[0];
 }
 
@@ -108,7 +103,7 @@ static Value *lower_pair(Lower *l, const NetPair *pair, Value *from, Value *to)
 static Value *lower_mixture(Lower *l, const NetPair *pair, Value *const *component, Value *to)
 {
     const Net *n = l->g->net;
-    const int rows = positions_of(pair);
+    const int rows = net_positions(pair->to);
     Value *sums = pair_op(l, OP_BUFFER, pair)->out[0] =
         graph_value(l->g, VALUE_TEMPORARY, pair_identifier(l, "sums", pair), 4,
                     (int[]){pair->components, n->views, MIXTURE_SUM_ROWS + rows, n->batch});
@@ -149,7 +144,7 @@ static Value *pair_buffer(Lower *l, const NetPair *pair, const char *what, int r
 static Value *lower_share_pair(Lower *l, const NetPair *pair, Value *const *antecedent, Value *to)
 {
     const Net *n = l->g->net;
-    const int components = pair->components ? pair->components : 1, rows = positions_of(pair);
+    const int components = pair->components ? pair->components : 1, rows = net_positions(pair->to);
     Value *sums = pair_buffer(l, pair, "sums", SHARE_SUM_ROWS, n->batch),
           *positives = pair_buffer(l, pair, "positives", rows, n->share);
     for (int j = 0; j < components; j++) {

@@ -78,7 +78,8 @@ bool op_includes(const Op *op, const char *template_name); /* its kernel wants t
 
 /* ---- geometry.c: shapes of products, and how work is cut ----
  *
- * Parts depend on shapes alone, never on the number of threads, so neither do the bits of results. */
+ * Parts depend on the spec alone, never on the threads that a program is run with, so neither do the bits of
+ * results. */
 
 size_t next_multiple(size_t n, size_t of); /* n itself, or above */
 int ceil_div(int n, int by);

@@ -8,11 +8,6 @@
 static const char *const templates[] = {"vectors.h", NULL}, *const tile_templates[] = {"tiles.h",
                                                                                        "tile_sums.h", NULL};
 
-static int positions_of(const Op *op)
-{
-    return op->pair->to->scale * op->pair->to->scale;
-}
-
 static int dim_of(const Net *n)
 {
     return (int)n->spec->embedding.dim.v;
@@ -21,14 +16,14 @@ static int dim_of(const Net *n)
 static const char *scores_shape(const Call *c, const Op *op)
 {
     const char *whose = op->pair->components ? arena_printf(c->arena, "component %d, ", op->component) : "";
-    return arena_printf(c->arena, "%s%dx%d scores a direction", whose, c->net->share * positions_of(op),
-                        c->net->batch);
+    return arena_printf(c->arena, "%s%dx%d scores a direction", whose,
+                        c->net->share * net_positions(op->pair->to), c->net->batch);
 }
 
 /* Parts of a direction's target images. */
 static int target_parts(const Net *n, const Op *op)
 {
-    return image_parts(n->share, (size_t)positions_of(op) * (size_t)dim_of(n));
+    return image_parts(n->share, (size_t)net_positions(op->pair->to) * (size_t)dim_of(n));
 }
 
 /* Rows of consequents of bfloat16, as floats. */
@@ -132,14 +127,15 @@ static void plan_nce(const Graph *g, const Op *op, Plan *p)
     const size_t parts = views * (size_t)p->parts;
     p->arena_floats = (parts * NCE_SQUARE_BYTES + views * batch * NCE_SOURCE_BYTES) / sizeof(float) +
                       parts * NCE_SUMS * batch;
-    p->worker_floats = ((size_t)positions_of(op) + 1) * batch; /* a target image's scores, and one row */
+    p->worker_floats =
+        ((size_t)net_positions(op->pair->to) + 1) * batch; /* a target image's scores, and one row */
 }
 
 /* P is the mean over components, too. */
 static void begin_nce(Call *c, const Op *op, const char *what)
 {
     const Net *n = c->net;
-    const int positions = positions_of(op);
+    const int positions = net_positions(op->pair->to);
     const double share = 1.0 / n->views, batch = n->batch,
                  components = op->pair->components ? op->pair->components : 1;
     c->type = "Nce";
@@ -190,7 +186,7 @@ static void call_nce_sums(Call *c, const Op *op)
 
 static void plan_mixture(const Graph *g, const Op *op, Plan *p)
 {
-    p->parts = image_parts(g->net->batch, (size_t)op->pair->components * (size_t)positions_of(op));
+    p->parts = image_parts(g->net->batch, (size_t)op->pair->components * (size_t)net_positions(op->pair->to));
     p->arena_floats = (size_t)g->net->images * NCE_SOURCE_BYTES / sizeof(float);
 }
 
@@ -200,8 +196,8 @@ static void call_mixture(Call *c, const Op *op)
     c->type = "Mixture";
     c->name = arena_printf(c->arena, "mixture_%d_to_%d", op->pair->from->scale, op->pair->to->scale);
     c->shape = arena_printf(c->arena, "%d components, %d positives a direction", op->pair->components,
-                            n->batch * positions_of(op));
-    call_constant(c, "VIEWS, BATCH, %d, %d", positions_of(op), op->pair->components);
+                            n->batch * net_positions(op->pair->to));
+    call_constant(c, "VIEWS, BATCH, %d, %d", net_positions(op->pair->to), op->pair->components);
     call_float(c, n->spec->embedding.mixture.temperature.v);
     call_constant(c, "%d", op->plan.parts);
     call_field(c, "sums", op->in[MIXTURE_SUMS]);

@@ -82,11 +82,6 @@ const Kernel batchnorm_grad_sums_by_direct = {"direct", templates, NULL, NULL, N
 
 /* ---- pairs ---- */
 
-static int positions_of(const Op *op)
-{
-    return op->pair->to->scale * op->pair->to->scale;
-}
-
 static int components_of(const Op *op)
 {
     return op->pair->components ? op->pair->components : 1;
@@ -99,25 +94,26 @@ static void plan_sums(const Graph *g, const Op *op, Plan *p)
     p->parts = n->share < NCE_MOST_PARTS ? n->share : NCE_MOST_PARTS;
     const size_t parts = (size_t)n->views * (size_t)p->parts;
     p->arena_floats = parts * (NCE_SQUARE_BYTES / sizeof(float) + NCE_SUMS * (size_t)n->batch);
-    p->worker_floats = ((size_t)positions_of(op) + 1) * (size_t)n->batch; /* a target image's scores, a row */
+    p->worker_floats =
+        ((size_t)net_positions(op->pair->to) + 1) * (size_t)n->batch; /* a target image's scores, a row */
 }
 
 static void plan_nce(const Graph *g, const Op *op, Plan *p)
 {
-    p->parts = image_parts(g->net->share, (size_t)components_of(op) * (size_t)positions_of(op));
+    p->parts = image_parts(g->net->share, (size_t)components_of(op) * (size_t)net_positions(op->pair->to));
     p->arena_floats = (size_t)g->net->images * NCE_SOURCE_BYTES / sizeof(float);
 }
 
 /* A target image's statistics, gathered from the marks. */
 static void plan_grad(const Graph *g, const Op *op, Plan *p)
 {
-    p->worker_floats = ((size_t)positions_of(op) + 2) * (size_t)g->net->batch;
+    p->worker_floats = ((size_t)net_positions(op->pair->to) + 2) * (size_t)g->net->batch;
 }
 
 static void begin_pair(Call *c, const Op *op)
 {
     const Net *n = c->net;
-    const int positions = positions_of(op), components = components_of(op);
+    const int positions = net_positions(op->pair->to), components = components_of(op);
     const double view = 1.0 / n->views, batch = n->batch;
     c->type = "ShareNce";
     c->name = arena_printf(c->arena, "%s_%d_to_%d", c->macro, op->pair->from->scale, op->pair->to->scale);

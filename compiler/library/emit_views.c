@@ -35,14 +35,6 @@ const char *augmentation_text(Arena *a, const Spec *s)
 
 /* ---- as testing sees it ---- */
 
-static void emit_floats(Emit *e, const char *name, const Real *value, int count)
-{
-    fprintf(e->out, "static const float %s[CHANNELS] = {", name);
-    for (int i = 0; i < count; i++)
-        fprintf(e->out, "%s%.9g", i ? ", " : "", value[i].v);
-    fprintf(e->out, "};\n");
-}
-
 void emit_pictures(Emit *e)
 {
     const Spec *s = e->program->net->spec;

@@ -135,6 +135,11 @@ const NetScale *net_scale(const Net *n, int d)
     return find_scale(n, d);
 }
 
+int net_positions(const NetScale *s)
+{
+    return s->scale * s->scale;
+}
+
 static int by_scale(const void *left, const void *right)
 {
     return ((const NetScale *)left)->scale - ((const NetScale *)right)->scale;
@@ -202,7 +207,7 @@ static NetScale *resolve(const Builder *b, const SpecPair *p, Int scale)
 
 static void check_scores(const Builder *b, const NetPair *p)
 {
-    double targets = (double)p->to->scale * p->to->scale * b->net->share;
+    double targets = (double)net_positions(p->to) * b->net->share;
     check_elements(b, p->spec->at, p->name, "scores", targets * b->net->batch * b->net->views);
 }
 

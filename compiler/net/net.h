@@ -55,5 +55,6 @@ Net *net_build(Arena *a, Diagnostics *d, const Spec *s);
 Net *net_shape(Arena *a, Diagnostics *d, const Spec *s);
 bool net_resolve(Arena *a, Diagnostics *d, Net *n);
 const NetScale *net_scale(const Net *n, int d); /* or NULL */
+int net_positions(const NetScale *s);           /* d * d */
 
 #endif

@@ -2,7 +2,7 @@
  *
  * A value lives from the operation that makes it to the last that reads it. Values that share memory in place
  * form a family with one lifetime, the union of theirs. Families are placed from the largest to the smallest,
- * each at the lowest offset where it overlaps none placed before that lives at the same time: near optimal
+ * each in the smallest gap between those placed before that live at the same time (best fit): near optimal
  * for these lists, and the same for the same list. */
 #include "amdimc.h"
 #include <stdlib.h>

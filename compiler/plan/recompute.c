@@ -7,7 +7,7 @@
 
 /* What a map must hold of all that is kept for the backward pass, to be worth a line of code; less where
  * memory is short. */
-static const double SHARE = 1.0 / 32, SHORT_SHARE = 1.0 / 512;
+static const double LEAST_SHARE = 1.0 / 32, LEAST_SHARE_WHERE_SHORT = 1.0 / 512;
 
 typedef struct {
     Graph *g;
@@ -169,7 +169,7 @@ void recompute(Graph *g, double budget)
     r.before = ARENA_ARRAY(g->arena, int, values);
     r.again = ARENA_ARRAY(g->arena, Op *, values);
     find_uses(&r);
-    r.least = (budget > RECOMPUTE_BUDGET ? SHORT_SHARE : SHARE) * kept_bytes(&r);
+    r.least = (budget > RECOMPUTE_BUDGET ? LEAST_SHARE_WHERE_SHORT : LEAST_SHARE) * kept_bytes(&r);
     choose(&r, budget);
     place(&r);
     insert(&r, values);
