@@ -25,9 +25,8 @@ static const char usage[] =
     "                                          compile, train and probe every combination, and compare them\n"
     "\n"
     "options:\n"
-    "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file "
-    "(--emit=ir and\n"
-    "                      --explain: in place of standard output)\n"
+    "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file; -\n"
+    "                      is standard output, for what is text (--emit=ir and --explain: unless told)\n"
     "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
     "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
     "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
@@ -168,6 +167,11 @@ const char *made_in_files(Make make)
            : make == MAKE_ONNX                      ? "ONNX"
            : make == MAKE_PYTORCH                   ? "Python"
                                                     : NULL;
+}
+
+bool is_text(Make make)
+{
+    return make == MAKE_IR || make == MAKE_EXPLAIN || make == MAKE_EXPLAIN_JSON || make == MAKE_PYTORCH;
 }
 
 static int print_version(void)
@@ -315,6 +319,8 @@ int command_parse(Command *c, int argc, char **argv)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
+    if (is_text(c->make) && c->build.output && !strcmp(c->build.output, "-"))
+        c->build.output = NULL;
     if (check_trained(c) || check_tuned(c))
         return EXIT_USAGE;
     return -1;

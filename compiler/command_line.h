@@ -30,6 +30,8 @@ typedef struct {
 
 /* What goes where -o says ("program", "C", ...), or NULL. */
 const char *made_in_files(Make make);
+/* What goes to standard output where -o is absent or "-"; only the PyTorch module has to be told so. */
+bool is_text(Make make);
 /* The exit code, or -1 to go on. */
 int command_parse(Command *c, int argc, char **argv);
 

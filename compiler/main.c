@@ -64,9 +64,11 @@ static const char *described(Arena *a, const Command *c, const Program *p)
     return text_stream_close(a, &t);
 }
 
-static bool is_text(Make make)
+/* Text goes to standard output unless a file is named for it. */
+static bool makes_file(const Command *c)
 {
-    return make == MAKE_IR || make == MAKE_EXPLAIN || make == MAKE_EXPLAIN_JSON;
+    return c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->make == MAKE_ONNX ||
+           (is_text(c->make) && c->build.output);
 }
 
 static bool give_text(Arena *a, const Command *c, const char *text)
@@ -154,8 +156,8 @@ static bool has_place(Arena *a, const Command *c)
         return build_fault(&f);
     if (c->make == MAKE_C || c->make == MAKE_LIBRARY)
         return folder_may_be_made(output, &f) || build_fault(&f);
-    return (!made_in_files(c->make) && c->make != MAKE_TUNE && !(is_text(c->make) && output)) ||
-           (c->make == MAKE_PROGRAM && is_beside_c(a, c)) || file_may_be_made(output, &f) || build_fault(&f);
+    return !makes_file(c) || (c->make == MAKE_PROGRAM && is_beside_c(a, c)) || file_may_be_made(output, &f) ||
+           build_fault(&f);
 }
 
 static bool read_choices(Arena *a, Diagnostics *d, Command *c)
@@ -182,13 +184,11 @@ static Net *read_net(Arena *a, Diagnostics *d, const Command *c, Spec **s)
 /* Where things come from and go. */
 static bool settle_paths(Arena *a, Command *c, const Spec *s)
 {
-    const bool makes_file = c->make == MAKE_PROGRAM || c->make == MAKE_TUNE || c->make == MAKE_PYTORCH ||
-                            c->make == MAKE_ONNX || (is_text(c->make) && c->build.output);
     if (c->build.is_folder)
         c->build.gen_dir = c->build.output;
     else if (!c->build.gen_dir)
         c->build.gen_dir = arena_printf(a, "%s%s", generated_folder, s->name.v);
-    return build_locate(a, &c->build) && (!makes_file || build_may_write(a, &c->build, c->build.output));
+    return build_locate(a, &c->build) && (!makes_file(c) || build_may_write(a, &c->build, c->build.output));
 }
 
 /* No way to make a product is by a library that is not here. */
@@ -235,7 +235,7 @@ static bool compile_and_make(Arena *a, Command *c)
     if (!settle_paths(a, c, s))
         return false;
     if (c->make == MAKE_PYTORCH)
-        return build_write_text(a, &c->build, c->build.output, emit_pytorch(a, n, c->build.templates));
+        return give_text(a, c, emit_pytorch(a, n, c->build.templates));
     if (c->make == MAKE_ONNX)
         return make_onnx(a, c, n);
     return make_program(a, &d, c, s, n);

@@ -288,7 +288,11 @@ static void results_that_do_not_arrive_are_an_error(void **state)
     }
     expect("amdimc --emit=ir --batch 0 spec.yaml >out", 1, "--batch");
     expect("amdimc --emit=ir spec.yaml >out && amdimc --emit=ir spec.yaml -o file && cmp out file && "
-           "amdimc --explain spec.yaml -o told && grep -q parameters told",
+           "amdimc --explain spec.yaml -o told && grep -q parameters told && "
+           "amdimc --emit=ir spec.yaml -o - | cmp - file && amdimc --explain spec.yaml -o - | cmp - told && "
+           "amdimc --emit=pytorch spec.yaml -o file.py && amdimc --emit=pytorch spec.yaml -o - | cmp - "
+           "file.py && "
+           "test ! -e ./-",
            0, NULL);
 }
 
