@@ -30,18 +30,18 @@ static void emit_outer(Emit *e, const Value *v)
 static void begin_chunk(Emit *e, const Op *of, int first, int end)
 {
     const Graph *g = of->chunk;
-    fprintf(e->out,
-            "    AmdimPool *const pool = s->pool;\n"
-            "    const Params *const p = (const Params *)(const void *)s->params;\n"
-            "    const float *const x = s->x + (size_t)chunk * %zu;\n",
-            value_count(g->x));
+    fprintf(e->out, "    AmdimPool *const pool = s->pool;\n");
+    if (names_params(e, g, first, end))
+        fprintf(e->out, "    const Params *const p = (const Params *)(const void *)s->params;\n");
+    if (is_named(e, g, g->x, first, end))
+        fprintf(e->out, "    const float *const x = s->x + (size_t)chunk * %zu;\n", value_count(g->x));
     if (of->scratch)
         fprintf(e->out, "    char *const arena = s->arena + %zu;\n", of->scratch->offset);
     for (int i = 0; i < g->values; i++)
         if (g->value[i]->kind == VALUE_OUTER && (!e->in_part || is_named(e, g, g->value[i], first, end)))
             emit_outer(e, g->value[i]);
     if (e->in_part)
-        fprintf(e->out, "    (void)pool, (void)p, (void)x%s;\n", of->scratch ? ", (void)arena" : "");
+        fprintf(e->out, "    (void)pool%s;\n", of->scratch ? ", (void)arena" : "");
 }
 
 static void begin_step(Emit *e, const Graph *g, int first, int end)

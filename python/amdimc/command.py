@@ -18,11 +18,13 @@ TICK = 0.5  # seconds between two looks at what goes on
 
 
 class Error(RuntimeError):
-    """A command failed. The text is what it said; `status` its exit status, see docs/program.md."""
+    """A command failed. The text is what it said; `status` its exit status, see docs/program.md; `output` what it had
+    printed on standard output, as `check` its list."""
 
-    def __init__(self, text: str, status: int):
+    def __init__(self, text: str, status: int, output: str = ""):
         super().__init__(text)
         self.status = status
+        self.output = output
 
 
 def find_compiler(compiler: PathLike | None = None) -> str:
@@ -83,10 +85,11 @@ def run(words: list[str], say: Callable[[str], None] | None = None, tick: Callab
         process.stderr.close()
         if interrupted:
             raise KeyboardInterrupt(_reason(process.returncode, said.lines, words))
-        if process.returncode != 0:
-            raise Error(_reason(process.returncode, said.lines, words), process.returncode)
         output.seek(0)
-        return output.read()
+        printed = output.read()
+        if process.returncode != 0:
+            raise Error(_reason(process.returncode, said.lines, words), process.returncode, printed)
+        return printed
 
 
 class _Lines:

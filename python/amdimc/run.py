@@ -90,7 +90,7 @@ class Run:
         charts = [self.curves(smooth=0.9)] if len(metrics["step"]) else []
         if self.pairs:
             charts.append(self.curves(*(f"accuracy.{pair}" for pair in self.pairs), smooth=0.9))
-        probes = [name for name in metrics if name.startswith("probe") and not name.endswith(("_low", "_high"))]
+        probes = [name for name in metrics if name.startswith("probe") and not name.startswith(("probe_low", "probe_high"))]
         if probes:
             charts.append(self.curves(*probes))
         return f"<p>{escape(repr(self)[1:-1])}</p>" + "".join(chart._repr_html_() for chart in charts)

@@ -141,8 +141,12 @@ static bool divide(Dataset *d, const DataRequest *r, Fault *f)
         return fault(f, "--holdout: %s: there is a test split, or a place for one (%s); leave --holdout out",
                      dir, d->format);
     if (r->holdout > 0) {
+        const uint32_t all = d->count;
         d->undivided = false;
-        return holdout_keep(d, r->holdout, r->split == SPLIT_TEST, f);
+        return holdout_keep(d, r->holdout, r->split == SPLIT_TEST, f) &&
+               ((d->count > 0 && d->count < all) ||
+                fault(f, "--holdout %g: %s: none of %u pictures is held out, or all are; give another share",
+                      r->holdout, dir, all));
     }
     return !d->undivided || r->split != SPLIT_TEST || r->whole ||
            fault(f,

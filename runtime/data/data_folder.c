@@ -55,6 +55,20 @@ static bool add_class(Classes *c, const char *name, const char *root, Fault *f)
     return true;
 }
 
+/* `train --out` beside the classes: a run's folder is none, whatever it is called. */
+static bool holds_run(const char *root, const char *name)
+{
+    static const char *const files[] = {"last.safetensors", "metrics.jsonl"};
+    struct stat status;
+    bool holds = false;
+    for (size_t i = 0; i < COUNT(files) && !holds; i++) {
+        char *path = NULL;
+        holds = asprintf(&path, "%s/%s/%s", root, name, files[i]) >= 0 && stat(path, &status) == 0;
+        free(path);
+    }
+    return holds;
+}
+
 /* Links and entries of unknown kind count as what they lead to. */
 static bool look_at_entry(Classes *c, const char *root, const struct dirent *entry, Passed *passed, Fault *f)
 {
@@ -73,9 +87,11 @@ static bool look_at_entry(Classes *c, const char *root, const struct dirent *ent
         if (!known)
             return false;
     }
-    if (S_ISDIR(mode))
+    if (S_ISDIR(mode) && !holds_run(root, name))
         return add_class(c, name, root, f);
-    if (picture_is_read(name))
+    if (S_ISDIR(mode))
+        passed->folders++;
+    else if (picture_is_read(name))
         passed->stray++;
     else
         passed_file(passed, name);

@@ -145,10 +145,11 @@ static bool check_data(Training *t, Fault *f)
         return false;
     if (t->at.data[0] != '\0' && strcmp(t->at.data, now) != 0) {
         fault(f,
-              "%s is trained on %s, but %s%s: %s; give the data that it was begun with, or choose another "
+              "%s is trained on %s, but %s%s: %s; give the data that it was begun with%s, or choose another "
               "folder",
               t->run.folder, t->at.data, dir ? "--data " : "without --data there are the built-in pictures",
-              dir ? dir : "", now);
+              dir ? dir : "", now,
+              t->data->undivided || t->options->holdout > 0 ? ", and its --holdout" : "");
         return company_fails(f);
     }
     memcpy(t->at.data, now, sizeof now);
@@ -221,11 +222,18 @@ static bool open_run(Training *t, Fault *f)
     return true;
 }
 
+/* That of the last step so far, where there is one. */
+static bool note_rate(Training *t)
+{
+    t->weights_lr = t->at.step > 0 ? t->rate_before : t->at.lr;
+    return true;
+}
+
 bool training_begin(Training *t, Fault *f)
 {
     const Options *o = t->options;
     return claim(t, f) && begin_together(t, f) && open_data(t, f) &&
            (!training_leads(t) ||
             probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f)) &&
-           open_run(t, f);
+           open_run(t, f) && note_rate(t);
 }

@@ -325,7 +325,8 @@ CheckpointState checkpoint_load_newest(const AmdimModel *m, CheckpointFiles *fil
     if (state == CHECKPOINT_REFUSED)
         *f = of_previous;
     if (state == CHECKPOINT_NOT_WHOLE)
-        fault(f, "no checkpoint of the run is whole: %s; and %s", of_last.text, of_previous.text);
+        fault(f, "no checkpoint of the run is whole: %s; and %s; begin anew in another folder", of_last.text,
+              of_previous.text);
     if (state != CHECKPOINT_LOADED)
         return state;
     note("%s; going on from %s, of step %" PRIu64, of_last.text, files->previous, p->step);

@@ -11,6 +11,11 @@ static const double REPORT_AT_EPOCH = 10, REPORT_BETWEEN = 30, REPORT_REST = 100
 
 /* ---- the processes of a training ---- */
 
+uint64_t training_weights_step(const Training *t)
+{
+    return t->at.step - t->at.left_out;
+}
+
 bool training_leads(const Training *t)
 {
     return company_leads(t->machine.company);
@@ -70,12 +75,21 @@ bool training_says_what_is_kept(const Training *t, Fault *f)
                  f->text, t->kept_step);
 }
 
+/* Steps that are left out change no weights, which may be those that no step can be made with any more. So
+ * the checkpoint of before them stays the previous one. */
+static bool keeps_same_weights(const Training *t)
+{
+    return t->at.left_out > 0 && t->kept_step >= training_weights_step(t);
+}
+
 static bool keep_checkpoint(Training *t, Fault *f)
 {
     if (!training_leads(t))
         return checkpoint_help(t->model, &t->optimizer, f);
+    CheckpointFiles files = t->run.checkpoint;
+    files.keep = files.keep && !keeps_same_weights(t);
     return run_is_here(&t->run, f) &&
-           checkpoint_save(t->model, &t->run.checkpoint, t->machine.params, &t->optimizer, &t->at, f);
+           checkpoint_save(t->model, &files, t->machine.params, &t->optimizer, &t->at, f);
 }
 
 /* What is on disk may have been removed since. */
@@ -98,7 +112,8 @@ bool training_save(Training *t, Fault *f)
         return training_says_what_is_kept(t, f);
     }
     training_agree(t, 0); /* that it is there */
-    t->on_disk = t->run.checkpoint.keep = true;
+    t->on_disk = true;
+    t->run.checkpoint.keep = t->run.checkpoint.keep || !keeps_same_weights(t);
     t->kept_step = t->at.step;
     company_keeps(t->kept_step);
     return true;
@@ -124,7 +139,7 @@ bool training_save_finite(Training *t, Fault *f)
     if (training_weights_are_finite(t))
         return training_save(t, f);
     fault(f, "the weights after step %" PRIu64 " are not finite, at a base rate of %g; a lower --lr may help",
-          t->at.step, t->at.lr);
+          t->at.step, t->weights_lr);
     return training_says_what_is_kept(t, f);
 }
 

@@ -68,10 +68,9 @@ static bool run_step(Training *t)
  * and those of a checkpoint before the steps that were left out, whose weights are the same. */
 static bool advise(const Training *t, uint64_t kept_before, Fault *f)
 {
-    const uint64_t since = t->at.step - t->at.left_out; /* the step that made these weights */
     const bool saved = kept_before < t->at.step;
     const char *skip = t->options->skip_nan ? "" : ", or --resume with --on-nan skip";
-    if (since == 0)
+    if (training_weights_step(t) == 0)
         return fault(
             f,
             "%s; the weights that it began with make that loss, whatever the --lr: begin with others, by "
@@ -81,11 +80,11 @@ static bool advise(const Training *t, uint64_t kept_before, Fault *f)
         return training_says_what_is_kept(t, f);
     fault(f, "%s; the run %s after step %" PRIu64 ", whose weights make that loss at any --lr", f->text,
           saved ? "is saved" : "stays saved", t->at.step);
-    const bool earlier = saved ? kept_before > 0 && kept_before < since : t->at.left_out == 0;
+    const bool earlier = kept_before > 0 && t->run.checkpoint.keep;
     if (earlier && training_leads(t) && run_holds_previous(&t->run))
         return fault(f, "%s: begin a new run with a --lr lower than %g, from %s by --weights%s", f->text,
-                     t->at.lr, t->run.checkpoint.previous, skip);
-    return fault(f, "%s: begin anew with a --lr lower than %g%s", f->text, t->at.lr, skip);
+                     t->weights_lr, t->run.checkpoint.previous, skip);
+    return fault(f, "%s: begin anew with a --lr lower than %g%s", f->text, t->weights_lr, skip);
 }
 
 static bool diverged(Training *t, uint64_t step, Fault *f)
@@ -93,7 +92,8 @@ static bool diverged(Training *t, uint64_t step, Fault *f)
     const char *times = t->at.left_out >= LEFT_OUT_MOST ? ", like those of the nine before it" : "";
     fault(f, "the loss of step %" PRIu64 " is not finite%s: %s", step, times, t->blame);
     if (!training_weights_are_finite(t)) {
-        fault(f, "%s; the weights before it were not, either; try a --lr lower than %g", f->text, t->at.lr);
+        fault(f, "%s; the weights before it were not, either; try a --lr lower than %g", f->text,
+              t->weights_lr);
         return training_says_what_is_kept(t, f);
     }
     Fault why;
@@ -141,6 +141,7 @@ static bool train_step(Training *t, Fault *f)
     if (finite) {
         t->last_loss = step->loss;
         t->at.left_out = 0;
+        t->weights_lr = t->at.lr;
     }
     MetricsRow row = {.step = t->at.step,
                       .epoch = epoch,
@@ -317,9 +318,13 @@ static void say_plan(const Training *t)
     }
     data_describe(t->data, found, sizeof found);
     say_progress(stderr, "%s:%s on %s", m->name, pairs, found);
-    say_progress(stderr,
-                 "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
-                 t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
+    if (t->at.step > t->total)
+        say_progress(stderr, "the run has made %" PRIu64 " steps, and %" PRIu64 " are asked for", t->at.step,
+                     t->total);
+    else
+        say_progress(stderr,
+                     "from step %" PRIu64 " to %" PRIu64 ", %" PRIu64 " an epoch; batch %d, seed %" PRIu64,
+                     t->at.step, t->total, t->per_epoch, m->batch, t->at.seed);
     say_ranks(t);
     snprintf(memory, sizeof memory, ", at most %.1f MiB of memory%s",
              (double)(train_peak_bytes(m, t->options->threads) + company_bytes(t->machine.company)) /

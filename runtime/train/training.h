@@ -19,6 +19,7 @@ typedef struct {
     Meter meter;
     Progress at;
     double rate_before;        /* the base rate of the step before, or the spec's */
+    double weights_lr;         /* that of the last step that changed the weights, or of the first */
     bool on_disk;              /* last.safetensors is whole and of `at` */
     uint64_t kept_step;        /* of the newest checkpoint that is whole; 0: there is none */
     uint64_t per_epoch, total; /* steps */
@@ -50,6 +51,8 @@ typedef enum {
 } Wish;
 
 bool training_leads(const Training *t);
+/* The step that made the weights: those left out since have not changed them. */
+uint64_t training_weights_step(const Training *t);
 /* What any process wishes. A signal to one is one to all: signal n is bit n - 1 from SIGNALS on, and of
  * several the lowest counts. */
 unsigned training_agree(const Training *t, unsigned wishes);

@@ -181,6 +181,27 @@ class Commands(unittest.TestCase):
         np.testing.assert_array_equal(again, features.x)
         self.assertIn("<img ", features.neighbours(2)._repr_html_())
 
+    def test_encode_pictures_without_labels(self):
+        random = np.random.default_rng(7)
+        np.save(place / "unlabelled.npy", random.integers(0, 256, (5, 16, 16, 3), np.uint8))
+        features = tiny().encode(trained(), place / "unlabelled.npy", pictures=True)
+        self.assertEqual((len(features), features.labels), (5, None))
+        self.assertIn("no labels", repr(features))
+        near = features.neighbours(2, k=3)
+        self.assertTrue(np.isnan(near.agreement))
+        self.assertEqual(repr(near), "<the 3 nearest of 2 pictures>")
+        self.assertIn("<img ", near._repr_html_())
+        features.pictures = None
+        self.assertIn("<th>0</th>", features.neighbours([0])._repr_html_())
+
+    def test_what_a_command_printed_before_it_failed(self):
+        folder = place / "damaged" / "a"
+        folder.mkdir(parents=True)
+        (folder / "whole.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        with self.assertRaises(amdimc.Error) as raised:
+            tiny()("check", data=place / "damaged")
+        self.assertIn("whole.png", raised.exception.output)
+
     def test_pictures_are_what_is_encoded(self):
         """The first convolution of f_14 of the pictures, by numpy, is close to the program's, which saw no rounding to bytes."""
         program = compile_quickly(SPEC, "from-dict-2")

@@ -116,11 +116,13 @@ class Charts(unittest.TestCase):
         folder = place / "probed"
         folder.mkdir()
         (folder / "metrics.jsonl").write_text('{"step":1,"epoch":0,"loss":3,"1-to-5":2,"accuracy.1-to-5":0.1}\n'
-                                              '{"step":2,"epoch":0,"loss":2,"probe":0.5,"probe_low":0.4,"probe_high":0.6}\n')
+                                              '{"step":2,"epoch":0,"loss":2,"probe":0.5,"probe_low":0.4,"probe_high":0.6,'
+                                              '"probe.knn":0.5,"probe_low.knn":0.4,"probe_high.knn":0.6}\n')
         charts = re.findall("<svg .*?</svg>", amdimc.Run(folder)._repr_html_())
         self.assertEqual(len(charts), 3)
         self.assertIn(">probe</text>", charts[2])
-        self.assertNotIn("probe_low", charts[2])
+        self.assertIn(">probe.knn</text>", charts[2])
+        self.assertNotIn("probe_", charts[2])
 
     def test_matplotlib_is_given_the_curves(self):
         drawn_by_it = []

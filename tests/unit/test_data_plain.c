@@ -71,6 +71,36 @@ static void test_classes_without_a_split(void **state)
     refused(SPLIT_TEST, "no test split", "--holdout 0.1");
 }
 
+/* `train --out` beside the classes leaves a folder there that is none. */
+static void test_a_run_is_no_class(void **state)
+{
+    (void)state;
+    write_classes();
+    scratch_write("night/metrics.jsonl", "{}\n", 3);
+    scratch_write("run/last.safetensors", "", 0);
+    scratch_write("run/report.html", "", 0);
+    Dataset *d = opened(SPLIT_TRAIN, 0);
+    assert_int_equal(d->count, CATS + DOGS + OWLS);
+    assert_int_equal(d->classes, 3);
+    assert_string_equal(d->remark, "passed over: 2 folders beside the pictures");
+    data_close(d);
+}
+
+/* A share of none would be noticed when it is too late. */
+static void test_a_share_of_nothing_is_refused(void **state)
+{
+    (void)state;
+    Fault f;
+    write_classes();
+    const Split both[] = {SPLIT_TRAIN, SPLIT_TEST};
+    for (size_t i = 0; i < COUNT(both); i++) {
+        assert_null(
+            data_request(&(DataRequest){.dir = data_folder(), .split = both[i], .holdout = 0.001}, &f));
+        assert_non_null(strstr(f.text, "--holdout 0.001: "));
+        assert_non_null(strstr(f.text, "none of 31 pictures is held out"));
+    }
+}
+
 /* What training leaves is what the test split has, without a second index. */
 static void test_what_is_held_out_can_be_borrowed(void **state)
 {
@@ -236,6 +266,8 @@ int main(void)
         WITH_FOLDER(test_classes_without_a_split),
         WITH_FOLDER(test_what_is_held_out_can_be_borrowed),
         WITH_FOLDER(test_a_share_of_each_class_is_held_out),
+        WITH_FOLDER(test_a_run_is_no_class),
+        WITH_FOLDER(test_a_share_of_nothing_is_refused),
         WITH_FOLDER(test_the_limit_comes_after_the_holdout),
         WITH_FOLDER(test_pictures_that_are_added_move_few),
         WITH_FOLDER(test_training_without_a_test_folder),

@@ -181,25 +181,54 @@ static void vectors_meet_what_tiles_do_not(void **state)
     trial_end(&t);
 }
 
-static int check_in_bfloat16(long budget)
+static int check_in_bfloat16(const char *spec, const char *march, long budget)
 {
-    return shell("%s --check specs/local-dim.yaml --march sapphirerapids --precision bfloat16 --threads 1 "
-                 "--memory %ldKiB >%s 2>&1",
-                 amdimc_path(), budget, scratch_path("said"));
+    return shell("%s --check %s --march %s --precision bfloat16 --threads 1 --memory %ldKiB >%s 2>&1",
+                 amdimc_path(), spec, march, budget, scratch_path("said"));
+}
+
+/* KiB, as the compiler says when it has too few. */
+static long least_in_bfloat16(const char *spec, const char *march)
+{
+    assert_int_equal(check_in_bfloat16(spec, march, 1024), 1);
+    TensorFile said = tensor_file_read(scratch_path("said"));
+    const char words[] = "needs at least ", *at = memmem(said.bytes, said.count, words, strlen(words));
+    assert_non_null(at);
+    const long least = strtol(at + strlen(words), NULL, 10);
+    free(said.bytes);
+    return least;
 }
 
 /* Here tiles need less than vectors: the least of both is named. */
 static void the_least_is_of_tiles_or_vectors(void **state)
 {
     (void)state;
-    assert_int_equal(check_in_bfloat16(1024), 1);
-    TensorFile said = tensor_file_read(scratch_path("said"));
-    const char words[] = "needs at least ", *at = memmem(said.bytes, said.count, words, strlen(words));
-    assert_non_null(at);
-    const long least = strtol(at + strlen(words), NULL, 10);
-    free(said.bytes);
-    assert_int_equal(check_in_bfloat16(least), 0);
-    assert_int_equal(check_in_bfloat16(least - 1), 1);
+    static const char spec[] = "specs/local-dim.yaml", march[] = "sapphirerapids";
+    const long least = least_in_bfloat16(spec, march);
+    assert_int_equal(check_in_bfloat16(spec, march, least), 0);
+    assert_int_equal(check_in_bfloat16(spec, march, least - 1), 1);
+}
+
+/* Behind a chunk that ends with the first convolution there are gradients of weights alone. */
+static void a_chunk_may_read_no_weights(void **state)
+{
+    (void)state;
+    static const char text[] = "name: unread\ninput: {size: 33}\nbatch: 4\nencoder:\n"
+                               "  - conv: {out: 20, kernel: 7, stride: 4, activation: none}\n"
+                               "  - conv: {out: 40, kernel: 7, batchnorm: true}\n"
+                               "embedding: {dim: 40}\nloss: {pairs: [1-to-7]}\n"
+                               "schedule: {milestones: []}\n";
+    static const char march[] = "x86-64-v3";
+    scratch_write("unread.yaml", text, strlen(text));
+    char spec[512];
+    snprintf(spec, sizeof spec, "%s", scratch_path("unread.yaml"));
+    assert_int_equal(
+        shell("%s --emit=c %s -o %s.c --march %s --precision bfloat16 --threads 1 --memory %ldKiB && "
+              "cd %s.c && grep -q encode_chunk_grad unread.c && "
+              "clang -std=c17 -D_GNU_SOURCE -I. -Iruntime -Isupport -march=%s -Wall -Wextra -Wpedantic "
+              "-Werror -fsyntax-only unread.c",
+              amdimc_path(), spec, spec, march, least_in_bfloat16(spec, march), spec, march),
+        0);
 }
 
 /* By the measure that schedules are chosen by. */
@@ -327,6 +356,7 @@ int main(void)
         cmocka_unit_test(more_memory_is_no_slower),
         cmocka_unit_test(vectors_meet_what_tiles_do_not),
         cmocka_unit_test(the_least_is_of_tiles_or_vectors),
+        cmocka_unit_test(a_chunk_may_read_no_weights),
         cmocka_unit_test(chunks_skip_zeros),
         cmocka_unit_test(encoders_have_their_scratch),
         cmocka_unit_test(static_programs_take_what_is_promised),

@@ -463,8 +463,6 @@ static void test_a_damaged_picture_in_a_run(void **state)
     assert_int_equal(train(&toy_model, &o), 0);
 }
 
-static int steps_taken;
-
 /* Moves the folder of `run` away in the third step. */
 static void step_that_loses_the_folder(AmdimStep *step)
 {
@@ -689,6 +687,16 @@ static void refuses_with(const AmdimModel *m, const Options *o, const char *word
         fail_msg("%s (should say %s)", f.text, words);
 }
 
+static void assert_same_files(const char *run_a, const char *name_a, const char *run_b, const char *name_b)
+{
+    size_t count_a, count_b;
+    char *a = read_whole(path_in(run_a, name_a), &count_a), *b = read_whole(path_in(run_b, name_b), &count_b);
+    assert_int_equal(count_a, count_b);
+    assert_memory_equal(a, b, count_a);
+    free(a);
+    free(b);
+}
+
 /* No rate helps weights whose loss is not finite: what helps is said, and nothing that would is given up. */
 static void test_a_lower_rate_comes_too_late(void **state)
 {
@@ -706,6 +714,7 @@ static void test_a_lower_rate_comes_too_late(void **state)
     o.lr = 1e-6;
     m = model_spoilt(1, INT_MAX);
     refuses_with(&m, &o, "the run stays saved after step 3, ");
+    refuses_with(&m, &o, "a --lr lower than 0.01, from "); /* which those weights were made with */
     refuses_with(&m, &o, "previous.safetensors by --weights, or --resume with --on-nan skip");
     char *after = read_whole(path_in("run", "previous.safetensors"), &count_b);
     assert_int_equal(count_a, count_b);
@@ -723,7 +732,27 @@ static void test_a_lower_rate_comes_too_late(void **state)
     o.skip_nan = true;
     o.checkpoint_every = 1;
     m = model_spoilt(4, INT_MAX);
-    refuses_with(&m, &o, "begin anew with a --lr lower than 0.01"); /* previous has the same weights */
+    refuses_with(&m, &o, "begin a new run with a --lr lower than 0.01, from ");
+    train_to("good", 2);
+    assert_same_files("left-out-later", "previous.safetensors", "good", "last.safetensors");
+    o.resume = true; /* a step more of the kind changes nothing about that */
+    o.lr = 1e-9;
+    refuses_with(&m, &o, "begin a new run with a --lr lower than 0.01, from ");
+    assert_same_files("left-out-later", "previous.safetensors", "good", "last.safetensors");
+}
+
+static void test_going_on_past_the_end(void **state)
+{
+    (void)state;
+    Fault f;
+    char *said;
+    train_to("run", STEPS);
+    Options o = resuming("run", 2);
+    assert_int_equal(train_saying(&toy_model, &o, &said, &f), 0);
+    char words[64];
+    snprintf(words, sizeof words, "the run has made %d steps, and 2 are asked for", STEPS);
+    assert_non_null(strstr(said, words));
+    free(said);
 }
 
 static void test_the_largest_score(void **state)
@@ -886,6 +915,7 @@ int main(void)
         TEST(test_emptied_metrics_are_noticed),
         TEST(test_bad_steps_are_left_out),
         TEST(test_a_step_left_out_changes_nothing),
+        TEST(test_going_on_past_the_end),
         TEST(test_ten_bad_steps_end_the_run),
         TEST(test_a_lower_rate_comes_too_late),
         TEST(test_the_largest_score),
