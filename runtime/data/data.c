@@ -145,8 +145,8 @@ static bool divide(Dataset *d, const DataRequest *r, Fault *f)
         d->undivided = false;
         return holdout_keep(d, r->holdout, r->split == SPLIT_TEST, f) &&
                ((d->count > 0 && d->count < all) ||
-                fault(f, "--holdout %g: %s: none of %u pictures is held out, or all are; give another share",
-                      r->holdout, dir, all));
+                fault(f, "--holdout %g: %s: none of %u pictures is held out; give a larger share", r->holdout,
+                      dir, all));
     }
     return !d->undivided || r->split != SPLIT_TEST || r->whole ||
            fault(f,
