@@ -222,18 +222,14 @@ static bool open_run(Training *t, Fault *f)
     return true;
 }
 
-/* That of the last step so far, where there is one. */
-static bool note_rate(Training *t)
-{
-    t->weights_lr = t->at.step > 0 ? t->rate_before : t->at.lr;
-    return true;
-}
-
 bool training_begin(Training *t, Fault *f)
 {
     const Options *o = t->options;
-    return claim(t, f) && begin_together(t, f) && open_data(t, f) &&
-           (!training_leads(t) ||
-            probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f)) &&
-           open_run(t, f) && note_rate(t);
+    if (!claim(t, f) || !begin_together(t, f) || !open_data(t, f) ||
+        (training_leads(t) &&
+         !probing_begin(&t->probing, t->model, o, t->at.limit, t->per_epoch, t->total, f)) ||
+        !open_run(t, f))
+        return false;
+    t->weights_lr = t->at.step > 0 ? t->rate_before : t->at.lr;
+    return true;
 }
