@@ -59,13 +59,15 @@ static bool add_class(Classes *c, const char *name, const char *root, Fault *f)
 static bool holds_run(const char *root, const char *name)
 {
     static const char *const files[] = {"last.safetensors", "metrics.jsonl"};
+    char *folder = path_join(root, name);
     struct stat status;
     bool holds = false;
-    for (size_t i = 0; i < COUNT(files) && !holds; i++) {
-        char *path = NULL;
-        holds = asprintf(&path, "%s/%s/%s", root, name, files[i]) >= 0 && stat(path, &status) == 0;
+    for (size_t i = 0; folder && i < COUNT(files) && !holds; i++) {
+        char *path = path_join(folder, files[i]);
+        holds = path && stat(path, &status) == 0;
         free(path);
     }
+    free(folder);
     return holds;
 }
 

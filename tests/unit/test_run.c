@@ -226,6 +226,7 @@ static void test_a_damaged_checkpoint(void **state)
     damage("run", "last.safetensors");
     damage("run", "previous.safetensors");
     refuses(&o, "no checkpoint of the run is whole");
+    refuses(&o, "; begin anew in another folder");
     Options anew = train_options("run", STEPS);
     assert_int_equal(unlink(path_in("run", "last.safetensors")), 0);
     refuses(&anew, "holds a run");
@@ -439,6 +440,25 @@ static void test_other_data_are_refused(void **state)
     refuses(&o, "is trained on built-in pictures, 20 images");
 }
 
+/* It is a part of what the data are. */
+static void test_another_holdout_is_named(void **state)
+{
+    (void)state;
+    char split[512], data[512];
+    write_pictures("divided", 16);
+    snprintf(split, sizeof split, "%s", scratch_path("divided/train"));
+    snprintf(data, sizeof data, "%s", scratch_path("classes"));
+    assert_int_equal(rename(split, data), 0);
+    Options o = train_options("held", STEPS);
+    o.limit = -1;
+    o.data = data;
+    o.holdout = 0.25;
+    assert_int_equal(train(&toy_model, &o), 0);
+    o.resume = true;
+    o.holdout = 0;
+    refuses(&o, "give the data that it was begun with, and its --holdout, or");
+}
+
 /* Mended data are other data: what the message offers can be followed. */
 static void test_a_damaged_picture_in_a_run(void **state)
 {
@@ -483,7 +503,7 @@ static void step_that_loses_the_place(AmdimStep *step)
     scratch_write("run/report.html", "another's", 9);
 }
 
-static Fault train_with(void (*step)(AmdimStep *step))
+static Fault train_losing(void (*step)(AmdimStep *step))
 {
     Fault f = {.error = 0};
     AmdimModel losing = toy_model;
@@ -499,7 +519,7 @@ static Fault train_with(void (*step)(AmdimStep *step))
 static void test_a_folder_that_is_gone(void **state)
 {
     (void)state;
-    Fault f = train_with(step_that_loses_the_folder);
+    Fault f = train_losing(step_that_loses_the_folder);
     if (!strstr(f.text, "; what was saved there, last after step 2, is gone, or elsewhere"))
         fail_msg("%s", f.text);
 }
@@ -507,7 +527,7 @@ static void test_a_folder_that_is_gone(void **state)
 static void test_another_run_in_its_place(void **state)
 {
     (void)state;
-    Fault f = train_with(step_that_loses_the_place);
+    Fault f = train_losing(step_that_loses_the_place);
     if (!strstr(f.text, "run: the folder has been moved or removed since the run began there; what was saved "
                         "there, last after step 2, is gone, or elsewhere"))
         fail_msg("%s", f.text);
@@ -557,6 +577,20 @@ static void test_a_report_that_cannot_be_written(void **state)
     Options o = resuming("run", STEPS);
     assert_int_equal(train_saying(&toy_model, &o, &said, &f), 0);
     assert_non_null(strstr(said, "the run goes on without a report"));
+    free(said);
+}
+
+static void test_going_on_past_the_end(void **state)
+{
+    (void)state;
+    Fault f;
+    char *said;
+    train_to("run", STEPS);
+    Options o = resuming("run", 2);
+    assert_int_equal(train_saying(&toy_model, &o, &said, &f), 0);
+    char words[64];
+    snprintf(words, sizeof words, "the run has made %d steps, and 2 are asked for", STEPS);
+    assert_non_null(strstr(said, words));
     free(said);
 }
 
@@ -741,20 +775,6 @@ static void test_a_lower_rate_comes_too_late(void **state)
     assert_same_files("left-out-later", "previous.safetensors", "good", "last.safetensors");
 }
 
-static void test_going_on_past_the_end(void **state)
-{
-    (void)state;
-    Fault f;
-    char *said;
-    train_to("run", STEPS);
-    Options o = resuming("run", 2);
-    assert_int_equal(train_saying(&toy_model, &o, &said, &f), 0);
-    char words[64];
-    snprintf(words, sizeof words, "the run has made %d steps, and 2 are asked for", STEPS);
-    assert_non_null(strstr(said, words));
-    free(said);
-}
-
 static void test_the_largest_score(void **state)
 {
     (void)state;
@@ -907,15 +927,16 @@ int main(void)
         TEST(test_a_checkpoint_that_cannot_be_read_now),
         TEST(test_a_file_is_no_folder),
         TEST(test_other_data_are_refused),
+        TEST(test_another_holdout_is_named),
         TEST(test_a_damaged_picture_in_a_run),
         TEST(test_a_folder_that_is_gone),
         TEST(test_another_run_in_its_place),
         TEST(test_metrics_that_cannot_be_written),
         TEST(test_a_report_that_cannot_be_written),
+        TEST(test_going_on_past_the_end),
         TEST(test_emptied_metrics_are_noticed),
         TEST(test_bad_steps_are_left_out),
         TEST(test_a_step_left_out_changes_nothing),
-        TEST(test_going_on_past_the_end),
         TEST(test_ten_bad_steps_end_the_run),
         TEST(test_a_lower_rate_comes_too_late),
         TEST(test_the_largest_score),
