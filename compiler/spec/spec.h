@@ -172,7 +172,7 @@ Source *source_read(Arena *a, Diagnostics *d, const char *path);
 char *spec_text(Arena *a, Source *source, const Overrides *o);
 const char *spec_value(Arena *a, Source *source, const Overrides *o, const char *path);
 const char *layer_kind_name(LayerKind kind); /* "residual" */
-/* What tells layers apart: "block 4x4 stride 2 depth 3". */
+/* All of a layer but its channels: "block 4x4 stride 2 depth 3 batchnorm". */
 const char *layer_text(Arena *a, const SpecLayer *layer);
 /* Pixels that the widest blur reaches: its Gaussian is cut off there (gaussian_radius in runtime/portable/).
  */

@@ -118,9 +118,13 @@ const char *layer_text(Arena *a, const SpecLayer *s)
     if (s->kind == LAYER_POOL)
         text = arena_printf(a, "%s %s", text, s->maximum ? "max" : "mean");
     if (s->pad.v > 0)
-        text = arena_printf(a, "%s pad %d", text, (int)s->pad.v);
+        text = arena_printf(a, "%s pad %d%s", text, (int)s->pad.v, s->reflect ? " reflect" : "");
     if (s->kind == LAYER_BLOCK)
         text = arena_printf(a, "%s depth %d", text, (int)s->depth.v);
+    if (s->batchnorm.v)
+        text = arena_printf(a, "%s batchnorm", text);
+    if (s->kind == LAYER_CONV && !s->relu)
+        text = arena_printf(a, "%s no ReLU", text);
     return text;
 }
 
