@@ -183,9 +183,11 @@ static const char *as_program(Arena *a, const char *cc)
 
 static void add_model(Words *w, const Build *b, const Spec *s, const char *linked)
 {
-    static const char *const flags[] = {"-std=c17",        "-O3",   "-ffp-contract=fast",
-                                        "-fno-math-errno", "-Wall", "-Wextra",
-                                        "-Wpedantic",      "-s"}; /* what ships carries no symbols */
+    /* A kernel that is given maps of another type is our bug, and would crash. What ships has no symbols. */
+    static const char *const flags[] = {
+        "-std=c17", "-O3",     "-ffp-contract=fast", "-fno-math-errno",
+        "-Wall",    "-Wextra", "-Wpedantic",         "-Werror=incompatible-pointer-types",
+        "-s"};
     words_add(w, as_program(w->arena, b->cc));
     for (size_t i = 0; i < COUNT(flags); i++)
         words_add(w, flags[i]);

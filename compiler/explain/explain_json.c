@@ -52,6 +52,13 @@ static void json_layers(const Explanation *e, FILE *out)
                     (int)s->pad.v);
         if (s->kind == LAYER_BLOCK)
             fprintf(out, ", \"depth\": %d", (int)s->depth.v);
+        if (s->kind == LAYER_POOL)
+            fprintf(out, ", \"pool\": \"%s\"", s->maximum ? "max" : "mean");
+        else if (s->kind != LAYER_BATCHNORM)
+            fprintf(out, ", \"batchnorm\": %s", boolean(s->batchnorm.v));
+        if (s->kind == LAYER_CONV)
+            fprintf(out, ", \"pad_mode\": \"%s\", \"activation\": \"%s\"", s->reflect ? "reflect" : "zero",
+                    s->relu ? "relu" : "none");
         fprintf(out, ", \"used\": %s, \"size\": %d, \"channels\": %d", boolean(i <= n->top), l->side,
                 l->channels);
         fprintf(out, ", \"receptive_field\": %d, \"receptive_stride\": %d", l->receptive_field,

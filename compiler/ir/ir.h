@@ -110,7 +110,8 @@ struct Op {
     int kernel, stride; /* conv, pool and their gradients */
     int pad;            /* pad and its gradient */
     bool reflect;
-    bool relu;           /* conv, batchnorm: the result is max(0, .) */
+    bool relu; /* conv, batchnorm: the result is max(0, .). What is not `relu` counts as linear (grad.c,
+                  simplify.c, sparse.c): another activation is an operation of its own. */
     const NetPair *pair; /* gather, scores, nce and their gradients */
     int component;       /* of a mixture, from 0: which one it makes or is about */
     Plan plan;

@@ -2,9 +2,8 @@
  *
  * Order, comments, notation and defaults of the file leave no trace in it; nor does what changes nothing of
  * what is trained: name, and target but for its precision and ranks. Every number keeps all its bits. Keys
- * that the language once lacked have a line only where they change something, so that older runs may be gone
- * on with.
- */
+ * that the language once lacked have a line only where they are not at their defaults, so that older runs may
+ * be gone on with. */
 #include "amdimc.h"
 
 #include <string.h>

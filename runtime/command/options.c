@@ -92,6 +92,37 @@ static bool unknown_word(const Parse *p, const char *what, const char *value, co
     return see_meant(p, f, what, value, &nearest);
 }
 
+/* What a text is that is none of the words between bars: "neither stop nor skip: --on-nan". */
+static const char *none_of(char *to, size_t size, const char *bars, const char *option)
+{
+    int words = 1;
+    for (const char *b = bars; (b = strchr(b, '|')) != NULL; b++)
+        words++;
+    const char *const first = words == 2 ? "neither " : "none of ", *const last =
+                                                                        words == 2 ? " nor " : " and ";
+    size_t length = 0;
+    for (int i = 0; i < words; i++) {
+        const char *before = i == 0 ? first : i == words - 1 ? last : ", ";
+        const int letters = (int)strcspn(bars, "|");
+        length += (size_t)snprintf(to + length, size - length, "%s%.*s", before, letters, bars);
+        bars += letters + 1;
+    }
+    snprintf(to + length, size - length, ": %s", option);
+    return to;
+}
+
+static bool check_word(const Parse *p, const OptionRow *row, const char *text, Fault *f)
+{
+    for (const char *word = row->value; *word; word += *word == '|') {
+        const size_t length = strcspn(word, "|");
+        if (strlen(text) == length && strncmp(word, text, length) == 0)
+            return true;
+        word += length;
+    }
+    char what[128];
+    return unknown_word(p, none_of(what, sizeof what, row->value, row->name), text, row->value, f);
+}
+
 static bool read_number(const Parse *p, const OptionRow *row, const char *text, uint64_t *out, Fault *f)
 {
     char *end = NULL;
@@ -164,6 +195,8 @@ static bool store(const Parse *p, const OptionRow *row, const char *text, Fault 
     char *field = (char *)p->to + row->field;
     uint64_t number = 0;
     double rate = 0;
+    if (row->kind == WORD && !check_word(p, row, text, f))
+        return false;
     if (row->kind == RATE && !read_rate(p, row, text, &rate, f))
         return false;
     if (row->kind == SHARE && !read_share(p, row, text, &rate, f))
@@ -174,7 +207,8 @@ static bool store(const Parse *p, const OptionRow *row, const char *text, Fault 
         !read_number(p, row, text, &number, f))
         return false;
     switch (row->kind) {
-    case TEXT: *(const char **)(void *)field = text; break;
+    case TEXT:
+    case WORD: *(const char **)(void *)field = text; break;
     case NUMBER:
     case TIME: *(int64_t *)(void *)field = (int64_t)number; break;
     case SMALL: *(int *)(void *)field = (int)number; break;
@@ -221,16 +255,10 @@ static bool check_required(const Parse *p, Fault *f)
     return true;
 }
 
-/* What the table cannot say: words that must be one of a few, options that stand in for one another. */
+/* What the table cannot say: options that stand in for one another, or are nothing without another. */
 static bool check_choices(const Parse *p, Fault *f)
 {
     const Options *o = p->to;
-    if (strcmp(o->split, "train") != 0 && strcmp(o->split, "test") != 0)
-        return unknown_word(p, "neither train nor test: --split", o->split, "train|test", f);
-    if (strcmp(o->labels, "fine") != 0 && !o->coarse)
-        return unknown_word(p, "neither fine nor coarse: --labels", o->labels, "fine|coarse", f);
-    if (strcmp(o->on_nan, "stop") != 0 && !o->skip_nan)
-        return unknown_word(p, "neither stop nor skip: --on-nan", o->on_nan, "stop|skip", f);
     if (p->command->bit == ENCODE && !o->weights && !o->pixels)
         return fault(f, "encode needs --weights FILE, or --pixels; see `%s encode --help`", p->program);
     if (p->command->bit == ENCODE && o->pixels && (o->weights || o->scale))
@@ -242,8 +270,6 @@ static bool check_choices(const Parse *p, Fault *f)
                             "linear|knn|linear,knn", f);
     if (o->probe_heads && !o->probe_every)
         return see_usage(p, f, "--probe-every N is missing beside", "--probe-heads");
-    if (!probe_named(o->head))
-        return unknown_word(p, "none of linear, mlp and knn: --head", o->head, "linear|mlp|knn", f);
     if (p->command->bit == PROBE && (o->weights != NULL) + o->untrained + o->pixels != 1)
         return see_usage(p, f, "exactly one is needed of", "--weights FILE, --untrained and --pixels");
     return true;

@@ -14,7 +14,7 @@ typedef enum {
     INFO = 64,
     SELFCHECK = 128,
     CHECK = 256,
-    ALL = 511
+    ALL = 2 * CHECK - 1 /* of the last one */
 } CommandBit;
 
 typedef struct {
@@ -25,6 +25,7 @@ typedef struct {
 
 typedef enum {
     TEXT,   /* const char * */
+    WORD,   /* the same, one of those that `value` has between bars: "stop|skip" */
     NUMBER, /* int64_t */
     SMALL,  /* int */
     SEED,   /* uint64_t */

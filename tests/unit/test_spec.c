@@ -441,8 +441,8 @@ static void compare_row(Page *p, const char *section, const char *row)
     p->compared++;
 }
 
-/* Each row of the page's tables of keys against a spec; every key of the spec has a row. Returns how many
- * defaults were compared. */
+/* Each row of the page's tables of keys against a spec; every key that settings.c lists has a row. Returns
+ * how many defaults were compared. */
 static int compare_with_page(const char *text)
 {
     Reading r;
