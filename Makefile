@@ -309,10 +309,11 @@ $(BUILD)/tests/test_damage: $(BUILD)/tests/tiny.o
 $(BUILD)/tests/test_damage $(BUILD)/tests/test_torture $(BUILD)/tests/test_kills: $(TORTURE) | $(BUILD)/tests/inject.so
 $(BUILD)/tests/test_fuzz: $(patsubst %,$(BUILD)/tests/%.o,draw spec_drawn spec_to_c holds)
 $(BUILD)/tests/test_readers: $(patsubst %,$(BUILD)/tests/%.o,readers seeds holds)
-$(BUILD)/tests/test_keys: LDFLAGS += -Wl,--wrap=read_fields,--wrap=read_variant
+$(BUILD)/tests/test_keys: WRAPPED = -Wl,--wrap=read_fields,--wrap=read_variant
 $(TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(HELPERS) $(BUILD)/libamdimc.a $(BUILD)/libamdim.a
 	@echo '  LD    $@'
-	@$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(COMPILER_LIBS) $(RUNTIME_LIBS)
+	@$(CC) $(CFLAGS) $(LDFLAGS) $(WRAPPED) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(COMPILER_LIBS) \
+		$(RUNTIME_LIBS)
 
 $(BUILD)/tests/random_specs: $(patsubst %,$(BUILD)/tests/%.o,random_specs draw spec_drawn) $(HELPERS) \
 		$(BUILD)/libamdimc.a $(BUILD)/libamdim.a
