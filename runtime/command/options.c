@@ -98,8 +98,8 @@ static const char *none_of(char *to, size_t size, const char *bars, const char *
     int words = 1;
     for (const char *b = bars; (b = strchr(b, '|')) != NULL; b++)
         words++;
-    const char *const first = words == 2 ? "neither " : "none of ", *const last =
-                                                                        words == 2 ? " nor " : " and ";
+    const char *const first = words == 2 ? "neither " : "none of ";
+    const char *const last = words == 2 ? " nor " : " and ";
     size_t length = 0;
     for (int i = 0; i < words; i++) {
         const char *before = i == 0 ? first : i == words - 1 ? last : ", ";
