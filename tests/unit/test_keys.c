@@ -1,9 +1,10 @@
 /* test_keys.c: every key of the language reaches all that is made of a spec.
  *
  * The tables of the reader say which keys there are: read_fields and read_variant are wrapped by the linker
- * and note what they are given. Each has a row here with two lines of a spec that differ in it alone, and
- * what must differ of what is made of them. A key without a row fails, and so does one that some pass
- * forgets: the digest by which runs are resumed, what --explain shows, the C, PyTorch, a library. */
+ * and note what they are given. Each has a row here, or keys below it have: two lines of a spec that differ
+ * in it alone, and what must differ of what is made of them. A key without a row fails, and so does one that
+ * some pass forgets: the digest by which runs are resumed, what --explain shows, the C, PyTorch, a library.
+ */
 #include "amdimc.h"
 #include "library/library.h"
 #include "spec/reader.h"
@@ -69,7 +70,6 @@ typedef struct {
 
 static const Row rows[] = {
     {"name", NAME, 0, NULL, "name: other"},
-    {"input", INPUT, MODEL, NULL, "input: {size: 9}"},
     {"input.channels", INPUT, MODEL, NULL, "input: {size: 8, channels: 1}"},
     {"input.size", INPUT, MODEL, NULL, "input: {size: 9}"},
     {"input.mean", INPUT, PICTURES, NULL, "input: {size: 8, mean: [0, 0.5, 0]}"},
@@ -77,8 +77,6 @@ static const Row rows[] = {
     {"views", VIEWS, MODEL, NULL, "views: 1"},
     {"batch", BATCH, TRAINING | LIBRARY, NULL, "batch: 5"},
 
-    {"encoder", ENCODER, MODEL, NULL, LAYER("conv: {out: 5, kernel: 3}")},
-    {"encoder.conv", ENCODER, MODEL, NULL, LAYER("conv: {out: 5, kernel: 3}")},
     {"encoder.conv.out", ENCODER, MODEL, NULL, LAYER("conv: {out: 5, kernel: 3}")},
     {"encoder.conv.kernel", ENCODER, MODEL, NULL, LAYER("conv: {out: 4, kernel: 2}")},
     {"encoder.conv.stride", ENCODER, MODEL, NULL, LAYER("conv: {out: 4, kernel: 3, stride: 2}")},
@@ -114,7 +112,6 @@ static const Row rows[] = {
     {"encoder.batchnorm", ENCODER, MODEL, NULL, LAYER("batchnorm: {}")},
 
 #define MIXTURE(more) "embedding: {dim: 6, mixture: {components: 2" more "}}"
-    {"embedding", EMBEDDING, MODEL, NULL, "embedding: {dim: 5}"},
     {"embedding.dim", EMBEDDING, MODEL, NULL, "embedding: {dim: 5}"},
     {"embedding.batchnorm", EMBEDDING, MODEL, NULL, "embedding: {dim: 6, batchnorm: true}"},
     {"embedding.mixture", EMBEDDING, MODEL, NULL, MIXTURE("")},
@@ -123,7 +120,6 @@ static const Row rows[] = {
     {"embedding.mixture.hidden", EMBEDDING, MODEL, MIXTURE(""), MIXTURE(", hidden: 7")},
     {"embedding.mixture.temperature", EMBEDDING, MODEL, MIXTURE(""), MIXTURE(", temperature: 0.5")},
 
-    {"loss", LOSS, MODEL, NULL, "loss: {pairs: [6-to-1]}"},
     {"loss.pairs", LOSS, MODEL, NULL, "loss: {pairs: [1-to-1, 1-to-6]}"},
     {"loss.pairs.pair", LOSS, MODEL, "loss: {pairs: [{pair: 1-to-6}]}", "loss: {pairs: [{pair: 6-to-1}]}"},
     {"loss.pairs.weight", LOSS, MODEL & ~SHOWN, NULL, "loss: {pairs: [{pair: 1-to-1, weight: 2}]}"},
@@ -131,7 +127,6 @@ static const Row rows[] = {
     {"loss.penalty", LOSS, MODEL, NULL, "loss: {pairs: [1-to-1], penalty: 0.5}"},
 
 #define STEP(name, more) "augment: {" name ": {" more "}}"
-    {"augment", AUGMENT, PICTURES, NULL, "augment: {flip: 0.5}"},
     {"augment.flip", AUGMENT, PICTURES, NULL, "augment: {flip: 0.5}"},
     {"augment.crop", AUGMENT, PICTURES, NULL, STEP("crop", "")},
     {"augment.crop.scale", AUGMENT, PICTURES, STEP("crop", ""), STEP("crop", "scale: [0.5, 1]")},
@@ -158,7 +153,6 @@ static const Row rows[] = {
 
 #define ADAM(more) "optimizer: {adam: {" more "}}"
 #define SGD(more)  "optimizer: {sgd: {" more "}}"
-    {"optimizer", OPTIMIZER, TRAINING | LIBRARY, NULL, SGD("")},
     {"optimizer.adam", OPTIMIZER, TRAINING | LIBRARY, SGD(""), ADAM("")},
     /* Who trains by a library gives it the rate. */
     {"optimizer.adam.lr", OPTIMIZER, TRAINING, NULL, ADAM("lr: 1e-3")},
@@ -166,12 +160,10 @@ static const Row rows[] = {
     {"optimizer.adam.eps", OPTIMIZER, TRAINING | LIBRARY, NULL, ADAM("eps: 1e-7")},
     {"optimizer.adam.weight_decay", OPTIMIZER, TRAINING | LIBRARY, NULL, ADAM("weight_decay: 1e-4")},
     {"optimizer.adam.decoupled", OPTIMIZER, TRAINING | LIBRARY, NULL, ADAM("decoupled: true")},
-    {"optimizer.sgd", OPTIMIZER, TRAINING | LIBRARY, NULL, SGD("")},
     {"optimizer.sgd.lr", OPTIMIZER, TRAINING, SGD(""), SGD("lr: 1e-3")},
     {"optimizer.sgd.momentum", OPTIMIZER, TRAINING | LIBRARY, SGD(""), SGD("momentum: 0.5")},
     {"optimizer.sgd.weight_decay", OPTIMIZER, TRAINING | LIBRARY, SGD(""), SGD("weight_decay: 1e-3")},
 
-    {"schedule", SCHEDULE, TRAINING, NULL, "schedule: {epochs: 3}"},
     {"schedule.epochs", SCHEDULE, TRAINING, NULL, "schedule: {epochs: 3}"},
     {"schedule.warmup", SCHEDULE, TRAINING, NULL, "schedule: {warmup: 3}"},
     {"schedule.milestones", SCHEDULE, TRAINING, NULL, "schedule: {milestones: [3]}"},
@@ -179,7 +171,6 @@ static const Row rows[] = {
     {"schedule.cosine", SCHEDULE, TRAINING, NULL, "schedule: {cosine: 0.5}"},
 
     /* What of it reaches a program is clang's and the planner's: test_emit_c, test_memory. */
-    {"target", TARGET, SHOWN, NULL, "target: {threads: 3}"},
     {"target.march", TARGET, SHOWN, NULL, "target: {threads: 2, march: x86-64}"},
     {"target.threads", TARGET, SHOWN, NULL, "target: {threads: 3}"},
     {"target.blas", TARGET, SHOWN, NULL, "target: {threads: 2, blas: none}"},
@@ -374,21 +365,27 @@ static void every_key_reaches_what_is_made(void **state)
     assert_true(all);
 }
 
+/* Whether a row is for the key, or for one below it. */
+static bool has_row(const char *key)
+{
+    const size_t length = strlen(key);
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (strncmp(rows[i].key, key, length) == 0 && (!rows[i].key[length] || rows[i].key[length] == '.'))
+            return true;
+    return false;
+}
+
 /* After all rows have been read, and with them every table. */
 static void every_key_has_a_row(void **state)
 {
     (void)state;
     assert_true(keys > 0);
-    for (int i = 0; i < keys; i++) {
-        bool found = false;
-        for (size_t j = 0; j < COUNT(rows) && !found; j++)
-            found = strcmp(rows[j].key, known[i]) == 0;
-        if (!found)
+    for (int i = 0; i < keys; i++)
+        if (!has_row(known[i]))
             fail_msg("%s: test_keys has no row that says what it must reach", known[i]);
-    }
-    for (size_t j = 0; j < COUNT(rows); j++)
-        if (!is_known(rows[j].key))
-            fail_msg("%s is no key of the language", rows[j].key);
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (!is_known(rows[i].key))
+            fail_msg("%s is no key of the language", rows[i].key);
 }
 
 int main(void)
