@@ -47,7 +47,7 @@ static const char usage[] =
     "  --scale d           with --emit=onnx, phi_d instead of f_1\n"
     "  --products NAME     fastest; to measure against, every product by one kernel where that can: "
     "openblas,\n"
-    "                      winograd, sparse, masked, blocked, tiles, dots or direct\n"
+    "                      winograd, sparse, masked, blocked, tiles, dots, streamed or direct\n"
     "  -q, --quiet         nothing but errors and notes\n"
     "  --completion bash   what completes amdimc's command lines: eval \"$(amdimc --completion bash)\"\n"
     "  -h, --help, --version\n"
@@ -76,10 +76,9 @@ static int parse_explain(Command *c, const char *how)
 
 static int parse_products(Command *c, const char *name)
 {
-    static const char *const names[] = {"fastest", "openblas", "winograd", "sparse", "masked",
-                                        "blocked", "tiles",    "dots",     "direct"};
-    const int chosen =
-        kernel_is_known(name) ? 1 : option_word("amdimc", "--products=", name, names, COUNT(names));
+    const char *names[1 + MOST_KERNELS] = {"fastest"};
+    const size_t count = 1 + (size_t)kernel_names(names + 1);
+    const int chosen = option_word("amdimc", "--products=", name, names, count);
     c->choices.forced = chosen > 0 ? name : NULL;
     return chosen >= 0 ? EXIT_DONE : EXIT_USAGE;
 }

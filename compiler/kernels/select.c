@@ -35,6 +35,25 @@ bool product_is_known(const char *name)
     return false;
 }
 
+static bool is_among(const char *name, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+int kernel_names(const char *into[MOST_KERNELS])
+{
+    int count = 0;
+    for (size_t i = 0; i < COUNT(rows) && count < MOST_KERNELS; i++) {
+        const char *name = rows[i].kernel->name;
+        if (rows_of(rows[i].kind) > 1 && !is_among(name, into, count))
+            into[count++] = name;
+    }
+    return count;
+}
+
 static bool can_make(const Kernel *k, const Graph *g, const Op *op)
 {
     return !k->can || k->can(g, op);

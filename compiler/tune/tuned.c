@@ -32,8 +32,7 @@ static void read_layer(Reader *r, const Node *n, const char *path, void *record)
 
 static void read_kernel(Reader *r, const Node *n, const char *path, void *record)
 {
-    read_known(r, n, path, "winograd, sparse, masked, openblas, blocked, tiles, dots or direct",
-               kernel_is_known, &((Item *)record)->kernel);
+    read_known(r, n, path, "winograd, direct or another kernel", kernel_is_known, &((Item *)record)->kernel);
 }
 
 static const Field ITEM[] = {

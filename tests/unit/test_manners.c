@@ -122,6 +122,8 @@ static void the_compiler_says_what_was_meant(void **state)
         {"--emit=rust specs/tiny.yaml", "onnx or ir; `amdimc --help`"},
         {"--explain=jsn specs/tiny.yaml", "did you mean json?"},
         {"--products wino", "did you mean winograd?"},
+        {"--products streamd", "fastest, streamed, dots, winograd, sparse, openblas, blocked, tiles, direct "
+                               "or masked; did you mean streamed?"},
         {"--weights-type flaot16", "did you mean float16?"},
         {"--completion fish", "--completion fish is not there: bash; "},
         {"sweep --epoch 3",
