@@ -26,7 +26,7 @@ static const char usage[] =
     "\n"
     "options:\n"
     "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file; -\n"
-    "                      is standard output, for what is text (--emit=ir and --explain: unless told)\n"
+    "                      is standard output, for what is text (the default of --emit=ir and --explain)\n"
     "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
     "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
     "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
@@ -54,7 +54,8 @@ static const char usage[] =
     "\n";
 static const char exit_status[] =
     "\n"
-    "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage\n";
+    "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage; of sweep 130, 143, 129 after\n"
+    "SIGINT, SIGTERM, SIGHUP, with its runs saved\n";
 
 static int parse_emit(Command *c, const char *what)
 {

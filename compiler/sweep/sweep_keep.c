@@ -156,7 +156,7 @@ static bool keep_settings(const Sweep *s)
 
 /* ---- plan ---- */
 
-static bool keep_epochs(Sweep *s, int64_t kept)
+static bool keep_epochs(const Sweep *s, int64_t kept)
 {
     if (s->epochs >= kept)
         return true;
@@ -167,8 +167,24 @@ static bool keep_epochs(Sweep *s, int64_t kept)
                                (intmax_t)kept, (intmax_t)s->epochs));
 }
 
+/* Programs refuse more epochs where a cosine has begun, which must not be found out with the plan changed. */
+static bool keep_cosines(const Sweep *s, int64_t kept)
+{
+    for (int i = 0; s->epochs > kept && i < s->combinations; i++) {
+        const Combination *c = &s->combination[i];
+        if (c->has_cosine && !c->epochs && holds_file(s->arena, c->folder, 1, ".safetensors"))
+            return refuse(
+                s, arena_printf(s->arena,
+                                "was begun for --epochs %jd, where the cosine of its runs ends, not %jd; go "
+                                "on as it was begun, or choose another --out",
+                                (intmax_t)kept, (intmax_t)s->epochs));
+    }
+    return true;
+}
+
 /* A combination on its way in: "pairs 1-to-5,1-to-7 1,0.5", then a line "set KEY=VALUE" for each setting. */
 typedef struct {
+    int64_t epochs;              /* of the whole plan */
     const char *pairs, *weights; /* pairs NULL: none */
     int settings, capacity;
     Setting *setting;
@@ -208,7 +224,7 @@ static bool keep_combination(Sweep *s, Kept *k)
                                       "was begun with %s of weights %s, not %s; go on as it was begun, or "
                                       "choose another --out",
                                       c->pairs, k->weights, c->weights));
-    *k = (Kept){0};
+    *k = (Kept){.epochs = k->epochs};
     return true;
 }
 
@@ -224,7 +240,7 @@ static bool begin_combination(const Sweep *s, Kept *k, const char *text)
     size_t pairs = strcspn(text, " ");
     if (!text[pairs])
         return damaged(s);
-    *k = (Kept){.pairs = arena_copy(s->arena, text, pairs), .weights = text + pairs + 1};
+    *k = (Kept){.epochs = k->epochs, .pairs = arena_copy(s->arena, text, pairs), .weights = text + pairs + 1};
     return true;
 }
 
@@ -239,8 +255,10 @@ static bool keep_line(Sweep *s, Kept *k, const char *line)
     }
     if ((rest = behind(line, "pairs")))
         return keep_combination(s, k) && begin_combination(s, k, rest);
-    if ((rest = behind(line, "epochs")))
-        return keep_epochs(s, strtoll(rest, NULL, 10));
+    if ((rest = behind(line, "epochs"))) {
+        k->epochs = strtoll(rest, NULL, 10);
+        return keep_epochs(s, k->epochs);
+    }
     if ((rest = behind(line, "seeds"))) {
         int64_t kept = strtoll(rest, NULL, 10);
         s->seeds = kept > s->seeds ? kept : s->seeds;
@@ -278,7 +296,7 @@ static bool read_plan(Sweep *s, const char *path)
     for (char *line; (line = next_line(s->arena, &kept));)
         if (!keep_line(s, &k, line))
             return false;
-    if (!keep_combination(s, &k))
+    if (!keep_combination(s, &k) || !keep_cosines(s, k.epochs))
         return false;
     for (int i = 0; i < count; i++)
         if (!plan_find(s, &wanted[i]))

@@ -205,6 +205,7 @@ static Combination describe(const Sweep *s, Spec *spec, const Net *n, const Sett
         .layer = probed_layer(n),
         .batch = (int)spec->batch.v,
         .threads = spec->target.threads.at.source ? (int)spec->target.threads.v : 0,
+        .has_cosine = spec->schedule.has_cosine,
         .canonical = spec_canonical(a, spec),
     };
     c.name = folder_name(a, c.pairs_name, setting, settings);

@@ -66,7 +66,7 @@ const OptionRow option_rows[] = {
      "with --probe-every, which probes, one or both; linear unless given"},
     {"--stop-after", "TIME", TIME, FIELD(stop_after), TRAIN, 0, 1, UINT32_MAX,
      "save and end after 90s, 30m, 8h or 1h30m; --resume goes on"},
-    {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "run only when nobody else wants the processor"},
+    {"--nice", NULL, FLAG, FIELD(nice), TRAIN, 0, 0, 0, "at the lowest priority of the system (nice 19)"},
     {"--threads", "T", SMALL, FIELD(threads),
      TRAIN | PROBE | ENCODE | REPLAY | VIEWS | BENCH | SELFCHECK | CHECK, 0, 1, 1024,
      "the spec's unless given; results do not depend on it"},

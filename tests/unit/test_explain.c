@@ -2,6 +2,7 @@
  * and for every spec numbers that add up to what its program promises.
  *
  * BLESS=1 in the environment rewrites the expected outputs; the difference is for a reader to judge. */
+#include "amdimc.h"
 #include "commands.h"
 #include "json.h"
 #include "samples.h"
@@ -431,6 +432,27 @@ static int test_every_spec(void)
     return failed;
 }
 
+static void every_kernel_is_in_help_and_docs(void **state)
+{
+    (void)state;
+    static const char *const docs[] = {"docs/amdimc.1", "docs/amdimc.bash-completion", "docs/hacking.md"};
+    const char *name[MOST_KERNELS];
+    const int count = kernel_names(name);
+    assert_true(count >= 9);
+    char *help = amdimc("--help", "");
+    for (int i = 0; i < count; i++)
+        assert_non_null(strstr(help, name[i]));
+    free(help);
+    for (size_t d = 0; d < COUNT(docs); d++) {
+        size_t length;
+        char *text = read_whole(docs[d], &length);
+        for (int i = 0; i < count; i++)
+            if (!strstr(text, name[i]))
+                fail_msg("%s does not name the kernel %s", docs[d], name[i]);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +466,7 @@ int main(void)
         cmocka_unit_test(static_programs_take_less),
         cmocka_unit_test(fails_well),
         cmocka_unit_test(every_option_is_in_manual_and_completion),
+        cmocka_unit_test(every_kernel_is_in_help_and_docs),
     };
     return test_every_spec() + cmocka_run_group_tests(tests, NULL, NULL);
 }

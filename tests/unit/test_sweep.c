@@ -396,6 +396,26 @@ static void other_settings_are_refused(void **state)
     expect_said("was begun with 1-to-7,5-to-5 of weights 1,0.5, not 1,2");
 }
 
+static int sweep_cosine(const char *arguments)
+{
+    return shell("%s sweep %s/cosine.yaml --pairs 1-to-7 --limit 20 %s --out %s/cosine >%s/said 2>&1",
+                 amdimc_path(), folder, arguments, folder, folder);
+}
+
+/* Refused, and nothing is changed by it. */
+static void a_cosine_that_has_begun_gets_no_more_epochs(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("sed 's/milestones: \\[\\]/cosine: 0/' specs/tiny.yaml >%s/cosine.yaml", folder),
+                     0);
+    assert_int_equal(shell("grep -q cosine: %s/cosine.yaml", folder), 0);
+    assert_int_equal(sweep_cosine("--epochs 1"), 0);
+    assert_int_equal(sweep_cosine("--epochs 2"), 1);
+    expect_said("was begun for --epochs 1, where the cosine of its runs ends, not 2;");
+    assert_int_equal(sweep_cosine("--epochs 1 --seeds 2"), 0);
+    expect_said("2 of 2 runs complete");
+}
+
 static void wrong_lists_come_before_all_else(void **state)
 {
     (void)state;
@@ -473,6 +493,7 @@ int main(void)
         cmocka_unit_test(a_complete_sweep_is_only_written_anew),
         cmocka_unit_test(goes_on_after_a_signal),
         cmocka_unit_test(other_settings_are_refused),
+        cmocka_unit_test(a_cosine_that_has_begun_gets_no_more_epochs),
         cmocka_unit_test(wrong_lists_come_before_all_else),
         cmocka_unit_test(usage_is_checked),
         cmocka_unit_test(one_sweep_at_a_time),
