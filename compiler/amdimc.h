@@ -84,11 +84,11 @@ typedef struct {
     int count;
     const Choice *choice;
 } Choices;
-enum { MOST_KERNELS = 16 }; /* of products */
 /* Chooses each operation's kernel and writes its Plan; every later pass only reads it. A choice that cannot
  * be is none; `c` may be NULL. */
 void select_kernels(Graph *g, const Choices *c);
-bool kernel_is_known(const char *name);
+bool kernel_is_known(const char *name); /* of products */
+enum { MOST_KERNELS = 16 };
 /* The kernels of products, each once, in the order of the table; returns how many. */
 int kernel_names(const char *into[MOST_KERNELS]);
 bool product_is_known(const char *name); /* an operation that more than one kernel can make */

@@ -11,14 +11,6 @@ static const struct {
 #undef ROW
 };
 
-bool kernel_is_known(const char *name)
-{
-    for (size_t i = 0; i < COUNT(rows); i++)
-        if (!strcmp(rows[i].kernel->name, name))
-            return true;
-    return false;
-}
-
 static int rows_of(OpKind kind)
 {
     int count = 0;
@@ -52,6 +44,12 @@ int kernel_names(const char *into[MOST_KERNELS])
             into[count++] = name;
     }
     return count;
+}
+
+bool kernel_is_known(const char *name)
+{
+    const char *names[MOST_KERNELS];
+    return is_among(name, names, kernel_names(names));
 }
 
 static bool can_make(const Kernel *k, const Graph *g, const Op *op)

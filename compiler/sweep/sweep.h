@@ -90,7 +90,7 @@ typedef struct {
     int batch;
     int threads;     /* 0: as many as there are processors */
     int64_t epochs;  /* its spec's, where --set gives them; else 0: the sweep's */
-    bool has_cosine; /* whose end is that of the epochs that its runs were begun for */
+    bool has_cosine; /* so that its runs keep the epochs that they were begun for */
     bool uncompiled; /* the compiler failed */
     SweepRun *run;   /* (seeds) */
 } Combination;

@@ -168,7 +168,7 @@ static bool keep_epochs(const Sweep *s, int64_t kept)
 }
 
 /* Programs refuse more epochs where a cosine has begun, which must not be found out with the plan changed. */
-static bool keep_cosines(const Sweep *s, int64_t kept)
+static bool check_cosines(const Sweep *s, int64_t kept)
 {
     for (int i = 0; s->epochs > kept && i < s->combinations; i++) {
         const Combination *c = &s->combination[i];
@@ -240,7 +240,8 @@ static bool begin_combination(const Sweep *s, Kept *k, const char *text)
     size_t pairs = strcspn(text, " ");
     if (!text[pairs])
         return damaged(s);
-    *k = (Kept){.epochs = k->epochs, .pairs = arena_copy(s->arena, text, pairs), .weights = text + pairs + 1};
+    k->pairs = arena_copy(s->arena, text, pairs);
+    k->weights = text + pairs + 1;
     return true;
 }
 
@@ -296,7 +297,7 @@ static bool read_plan(Sweep *s, const char *path)
     for (char *line; (line = next_line(s->arena, &kept));)
         if (!keep_line(s, &k, line))
             return false;
-    if (!keep_combination(s, &k) || !keep_cosines(s, k.epochs))
+    if (!keep_combination(s, &k) || !check_cosines(s, k.epochs))
         return false;
     for (int i = 0; i < count; i++)
         if (!plan_find(s, &wanted[i]))

@@ -432,6 +432,16 @@ static int test_every_spec(void)
     return failed;
 }
 
+/* As a word of its own: `direct` is not in "directory". */
+static bool has_word(const char *text, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)); at += length)
+        if ((at == text || !isalpha((unsigned char)at[-1])) && !isalpha((unsigned char)at[length]))
+            return true;
+    return false;
+}
+
 static void every_kernel_is_in_help_and_docs(void **state)
 {
     (void)state;
@@ -441,13 +451,13 @@ static void every_kernel_is_in_help_and_docs(void **state)
     assert_true(count >= 9);
     char *help = amdimc("--help", "");
     for (int i = 0; i < count; i++)
-        assert_non_null(strstr(help, name[i]));
+        assert_true(has_word(help, name[i]));
     free(help);
     for (size_t d = 0; d < COUNT(docs); d++) {
         size_t length;
         char *text = read_whole(docs[d], &length);
         for (int i = 0; i < count; i++)
-            if (!strstr(text, name[i]))
+            if (!has_word(text, name[i]))
                 fail_msg("%s does not name the kernel %s", docs[d], name[i]);
         free(text);
     }
