@@ -64,7 +64,7 @@ static int parse_emit(Command *c, const char *what)
     const int form = option_word("amdimc", "--emit=", what, forms, COUNT(forms));
     if (form >= 0)
         c->make = make[form];
-    return form >= 0 ? EXIT_DONE : EXIT_USAGE;
+    return form >= 0 ? GO_ON : EXIT_USAGE;
 }
 
 static int parse_explain(Command *c, const char *how)
@@ -72,7 +72,7 @@ static int parse_explain(Command *c, const char *how)
     static const char *const forms[] = {"text", "json"};
     const int form = how ? option_word("amdimc", "--explain=", how, forms, COUNT(forms)) : 0;
     c->make = form > 0 ? MAKE_EXPLAIN_JSON : MAKE_EXPLAIN;
-    return form >= 0 ? EXIT_DONE : EXIT_USAGE;
+    return form >= 0 ? GO_ON : EXIT_USAGE;
 }
 
 static int parse_products(Command *c, const char *name)
@@ -81,7 +81,7 @@ static int parse_products(Command *c, const char *name)
     const size_t count = 1 + (size_t)kernel_names(names + 1);
     const int chosen = option_word("amdimc", "--products=", name, names, count);
     c->choices.forced = chosen > 0 ? name : NULL;
-    return chosen >= 0 ? EXIT_DONE : EXIT_USAGE;
+    return chosen >= 0 ? GO_ON : EXIT_USAGE;
 }
 
 static int parse_weights_type(Command *c, const char *name)
@@ -91,7 +91,7 @@ static int parse_weights_type(Command *c, const char *name)
     const int chosen = option_word("amdimc", "--weights-type ", name, types, COUNT(types));
     if (chosen >= 0)
         c->trained.type = type[chosen];
-    return chosen >= 0 ? EXIT_DONE : EXIT_USAGE;
+    return chosen >= 0 ? GO_ON : EXIT_USAGE;
 }
 
 static int parse_scale(Command *c, const char *number)
@@ -102,7 +102,7 @@ static int parse_scale(Command *c, const char *number)
     if (*number < '0' || *number > '9' || *end || d < 1 || d > LARGEST)
         return usage_error("amdimc", "--scale %s is no scale: a whole number, the d of phi_d", number);
     c->scale = (int)d;
-    return EXIT_DONE;
+    return GO_ON;
 }
 
 /* Options that only some forms take. */
@@ -120,7 +120,7 @@ static int check_trained(Command *c)
         return usage_error("amdimc", "--weights-type says what --weights shall become: give both");
     if (c->trained.path && !c->trained.type)
         c->trained.type = WEIGHTS_FLOAT32;
-    return EXIT_DONE;
+    return GO_ON;
 }
 
 static int parse_tune(Command *c, const char *seconds)
@@ -131,7 +131,7 @@ static int parse_tune(Command *c, const char *seconds)
     c->seconds = seconds ? strtod(seconds, &end) : TUNE_SECONDS;
     if (*end || !(c->seconds > 0 && c->seconds <= LONGEST))
         return usage_error("amdimc", "--tune=%s is no length of a run: seconds, up to %d", seconds, LONGEST);
-    return EXIT_DONE;
+    return GO_ON;
 }
 
 /* What times programs has to run them; what has choices, to make products by kernels to choose from. */
@@ -147,7 +147,7 @@ static int check_tuned(const Command *c)
     if (c->build.tuned && (c->make == MAKE_LIBRARY || c->make == MAKE_ONNX || c->make == MAKE_PYTORCH))
         return usage_error("amdimc",
                            "--tuned goes with a program, --emit=c, --emit=ir, --explain or --check");
-    return EXIT_DONE;
+    return GO_ON;
 }
 
 /* It becomes a word of clang's, and a line of a Makefile. */
@@ -157,7 +157,7 @@ static int parse_target(Command *c, const char *triple)
     if (!good || triple[good] || *triple == '-')
         return usage_error("amdimc", "--target %s is no triple, as aarch64-linux-gnu is one", triple);
     c->build.target = triple;
-    return EXIT_DONE;
+    return GO_ON;
 }
 
 const char *made_in_files(Make make)
@@ -187,8 +187,51 @@ static int print_help(void)
     return printed ? EXIT_DONE : EXIT_FAILED;
 }
 
+enum {
+    GEN_DIR = 256,
+    CC,
+    EMIT,
+    EXPLAIN,
+    CHECK,
+    PAIRS,
+    TARGET,
+    STATIC,
+    TUNE,
+    TUNED,
+    PRODUCTS,
+    WEIGHTS,
+    WEIGHTS_TYPE,
+    SCALE,
+    QUIET,
+    COMPLETION,
+    HELP,
+    VERSION
+};
+static const struct option options[] = {
+    {"gen-dir", required_argument, NULL, GEN_DIR},
+    {"cc", required_argument, NULL, CC},
+    {"emit", required_argument, NULL, EMIT},
+    {"check", no_argument, NULL, CHECK},
+    {"pairs", required_argument, NULL, PAIRS},
+    OVERRIDES(OVERRIDE_ROW) /* --batch to --ranks */
+    {"target", required_argument, NULL, TARGET},
+    {"static", no_argument, NULL, STATIC},
+    {"tune", optional_argument, NULL, TUNE},
+    {"tuned", required_argument, NULL, TUNED},
+    {"explain", optional_argument, NULL, EXPLAIN},
+    {"quiet", no_argument, NULL, QUIET},
+    {"completion", required_argument, NULL, COMPLETION},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION},
+    {"products", required_argument, NULL, PRODUCTS},
+    {"weights", required_argument, NULL, WEIGHTS},
+    {"scale", required_argument, NULL, SCALE},
+    {"weights-type", required_argument, NULL, WEIGHTS_TYPE},
+    {NULL, 0, NULL, 0},
+};
+
 /* A word in the place of the spec that may be a command, of ours or of programs; then it has said so. */
-static bool is_no_spec(const struct option *options, const char *word)
+static bool is_no_spec(const char *word)
 {
     static const char *const of_programs[] = {"train", "check", "probe",  "encode",   "views",
                                               "info",  "bench", "replay", "selfcheck"};
@@ -214,114 +257,64 @@ static bool is_no_spec(const struct option *options, const char *word)
     return nearest.word;
 }
 
-int command_parse(Command *c, int argc, char **argv)
+static int take_spec(Command *c, const char *word)
 {
-    enum {
-        GEN_DIR = 256,
-        CC,
-        EMIT,
-        EXPLAIN,
-        CHECK,
-        PAIRS,
-        TARGET,
-        STATIC,
-        TUNE,
-        TUNED,
-        PRODUCTS,
-        WEIGHTS,
-        WEIGHTS_TYPE,
-        SCALE,
-        QUIET,
-        COMPLETION,
-        HELP,
-        VERSION
-    };
-    static const struct option options[] = {
-        {"gen-dir", required_argument, NULL, GEN_DIR},
-        {"cc", required_argument, NULL, CC},
-        {"emit", required_argument, NULL, EMIT},
-        {"check", no_argument, NULL, CHECK},
-        {"pairs", required_argument, NULL, PAIRS},
-        OVERRIDES(OVERRIDE_ROW) /* --batch to --ranks */
-        {"target", required_argument, NULL, TARGET},
-        {"static", no_argument, NULL, STATIC},
-        {"tune", optional_argument, NULL, TUNE},
-        {"tuned", required_argument, NULL, TUNED},
-        {"explain", optional_argument, NULL, EXPLAIN},
-        {"quiet", no_argument, NULL, QUIET},
-        {"completion", required_argument, NULL, COMPLETION},
-        {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},
-        {"products", required_argument, NULL, PRODUCTS},
-        {"weights", required_argument, NULL, WEIGHTS},
-        {"scale", required_argument, NULL, SCALE},
-        {"weights-type", required_argument, NULL, WEIGHTS_TYPE},
-        {NULL, 0, NULL, 0},
-    };
-    OptionReader r = {"amdimc", argc, argv, "-:o:hq", options, false};
-    for (int o; (o = option_next(&r)) != -1;) {
-        switch (o) {
-        case OPTION_OPERAND:
-            if (c->spec)
-                return usage_error("amdimc", "one spec at a time: %s is one too many", optarg);
-            c->spec = optarg;
-            if (is_no_spec(options, optarg))
-                return EXIT_USAGE;
-            break;
-        case 'o': c->build.output = optarg; break;
-        case GEN_DIR: c->build.gen_dir = optarg; break;
-        case CC: c->build.cc = optarg; break;
-        case CHECK: c->make = MAKE_CHECK; break;
-        case PAIRS: c->overrides.pairs = optarg; break;
-        case TARGET:
-            if (parse_target(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case STATIC: c->build.is_static = true; break;
-        case TUNE:
-            if (parse_tune(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case TUNED: c->build.tuned = optarg; break;
-        case PRODUCTS:
-            if (parse_products(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case WEIGHTS: c->trained.path = optarg; break;
-        case SCALE:
-            if (parse_scale(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case WEIGHTS_TYPE:
-            if (parse_weights_type(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case EMIT:
-            if (parse_emit(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case EXPLAIN:
-            if (parse_explain(c, optarg))
-                return EXIT_USAGE;
-            break;
-        case 'q':
-        case QUIET: progress_silence(); break;
-        case COMPLETION: return completion_print("amdimc", optarg);
-        case 'h':
-        case HELP: return print_help();
-        case VERSION: return print_version();
-        default:
-            if (!override_take(&c->overrides, o, optarg))
-                return EXIT_USAGE;
-        }
+    if (c->spec)
+        return usage_error("amdimc", "one spec at a time: %s is one too many", word);
+    c->spec = word;
+    return is_no_spec(word) ? EXIT_USAGE : GO_ON;
+}
+
+static int take(Command *c, int option, const char *value)
+{
+    switch (option) {
+    case OPTION_OPERAND: return take_spec(c, value);
+    case 'o': c->build.output = value; break;
+    case GEN_DIR: c->build.gen_dir = value; break;
+    case CC: c->build.cc = value; break;
+    case CHECK: c->make = MAKE_CHECK; break;
+    case PAIRS: c->overrides.pairs = value; break;
+    case TARGET: return parse_target(c, value);
+    case STATIC: c->build.is_static = true; break;
+    case TUNE: return parse_tune(c, value);
+    case TUNED: c->build.tuned = value; break;
+    case PRODUCTS: return parse_products(c, value);
+    case WEIGHTS: c->trained.path = value; break;
+    case SCALE: return parse_scale(c, value);
+    case WEIGHTS_TYPE: return parse_weights_type(c, value);
+    case EMIT: return parse_emit(c, value);
+    case EXPLAIN: return parse_explain(c, value);
+    case 'q':
+    case QUIET: progress_silence(); break;
+    case COMPLETION: return completion_print("amdimc", value);
+    case 'h':
+    case HELP: return print_help();
+    case VERSION: return print_version();
+    default: return override_take(&c->overrides, option, value) ? GO_ON : EXIT_USAGE;
     }
+    return GO_ON;
+}
+
+/* Of all options together. */
+static int check_whole(Command *c)
+{
     if (!c->spec || !*c->spec)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
+    const int code = check_trained(c);
+    return code == GO_ON ? check_tuned(c) : code;
+}
+
+int command_parse(Command *c, int argc, char **argv)
+{
+    OptionReader r = {"amdimc", argc, argv, "-:o:hq", options, false};
+    int code = GO_ON;
+    for (int o; code == GO_ON && (o = option_next(&r)) != -1;)
+        code = take(c, o, optarg);
+    if (code == GO_ON)
+        code = check_whole(c);
     if (is_text(c->make) && c->build.output && !strcmp(c->build.output, "-"))
         c->build.output = NULL;
-    if (check_trained(c) || check_tuned(c))
-        return EXIT_USAGE;
-    return -1;
+    return code;
 }

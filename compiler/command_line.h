@@ -32,7 +32,7 @@ typedef struct {
 const char *made_in_files(Make make);
 /* What goes to standard output where -o is absent or "-"; only the PyTorch module has to be told so. */
 bool is_text(Make make);
-/* The exit code, or -1 to go on. */
+/* What to end with, or GO_ON. */
 int command_parse(Command *c, int argc, char **argv);
 
 #endif

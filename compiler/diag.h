@@ -65,8 +65,8 @@ bool build_failed(const char *path, const char *why);
 bool system_failed(const char *path); /* the same, with errno's reason */
 /* Says so and ends the compiler. What is running is told to end, too (build/children.c). */
 _Noreturn void out_of_memory(void);
-/* What a command ends with. */
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
+/* What a command ends with; of what reads a command line, or that there is nothing to end it for. */
+enum { GO_ON = -1, EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 /* `WHO: MESSAGE; ...` for a wrong command line; returns EXIT_USAGE. */
 int usage_error(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* To standard output, which is closed behind it: false when that failed, which is then said. */
@@ -103,6 +103,5 @@ int option_word(const char *who, const char *option, const char *value, const ch
  * is not there. A directory, a FIFO, a socket and a device are refused. Only what was opened before we began,
  * /dev/stdin and /dev/fd/N, may be a pipe: nothing else is waited for. */
 char *input_read(Arena *a, const char *path, size_t most, size_t *length, const char **why);
-/* Where both are there and the same, by whatever names. */
 
 #endif

@@ -251,7 +251,7 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "sweep"))
         return sweep(argc - 1, argv + 1);
     int code = command_parse(&c, argc, argv);
-    if (code >= 0)
+    if (code != GO_ON)
         return code;
     Arena *a = arena_new();
     bool done = compile_and_make(a, &c);

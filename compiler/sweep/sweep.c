@@ -49,103 +49,89 @@ static bool is_share(const char *text)
            strtod(text, NULL) > 0;
 }
 
-/* The exit code, or -1 to go on. */
-static int parse(Sweep *s, int argc, char **argv)
+enum { PAIRS = 256, DATA, OUT, EPOCHS, LIMIT, HOLDOUT, SEEDS, SET, JOBS, RUN_WITH, CC, QUIET, HELP, VERSION };
+static const struct option options[] = {
+    {"pairs", required_argument, NULL, PAIRS},
+    {"data", required_argument, NULL, DATA},
+    {"out", required_argument, NULL, OUT},
+    {"epochs", required_argument, NULL, EPOCHS},
+    {"limit", required_argument, NULL, LIMIT},
+    {"holdout", required_argument, NULL, HOLDOUT},
+    {"seeds", required_argument, NULL, SEEDS},
+    {"set", required_argument, NULL, SET},
+    {"jobs", required_argument, NULL, JOBS},
+    {"run-with", required_argument, NULL, RUN_WITH},
+    {"cc", required_argument, NULL, CC},
+    OVERRIDES(OVERRIDE_ROW) /* --batch to --ranks */
+    {"quiet", no_argument, NULL, QUIET},
+    {"help", no_argument, NULL, HELP},
+    {"version", no_argument, NULL, VERSION},
+    {NULL, 0, NULL, 0},
+};
+
+static int take_count(const char *option, const char *value, int64_t most, int64_t *count)
 {
-    enum {
-        PAIRS = 256,
-        DATA,
-        OUT,
-        EPOCHS,
-        LIMIT,
-        HOLDOUT,
-        SEEDS,
-        SET,
-        JOBS,
-        RUN_WITH,
-        CC,
-        QUIET,
-        HELP,
-        VERSION
-    };
-    static const struct option options[] = {
-        {"pairs", required_argument, NULL, PAIRS},
-        {"data", required_argument, NULL, DATA},
-        {"out", required_argument, NULL, OUT},
-        {"epochs", required_argument, NULL, EPOCHS},
-        {"limit", required_argument, NULL, LIMIT},
-        {"holdout", required_argument, NULL, HOLDOUT},
-        {"seeds", required_argument, NULL, SEEDS},
-        {"set", required_argument, NULL, SET},
-        {"jobs", required_argument, NULL, JOBS},
-        {"run-with", required_argument, NULL, RUN_WITH},
-        {"cc", required_argument, NULL, CC},
-        OVERRIDES(OVERRIDE_ROW) /* --batch to --ranks */
-        {"quiet", no_argument, NULL, QUIET},
-        {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},
-        {NULL, 0, NULL, 0},
-    };
-    static const char no_count[] = "--%s %s is not a whole number from 1 to %jd";
-    static const int64_t most_epochs = INT32_MAX, most_limit = UINT32_MAX, most_seeds = 1000,
-                         most_jobs = CHILDREN;
-    int64_t jobs;
-    s->list = ARENA_ARRAY(s->arena, const char *, argc);
-    s->set = ARENA_ARRAY(s->arena, SetOption, argc);
-    OptionReader r = {"amdimc: sweep", argc, argv, "-:hq", options, false};
-    for (int o; (o = option_next(&r)) != -1;) {
-        switch (o) {
-        case OPTION_OPERAND:
-            if (s->spec)
-                return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", optarg);
-            s->spec = optarg;
-            break;
-        case PAIRS: s->list[s->lists++] = optarg; break;
-        case DATA: s->data = optarg; break;
-        case OUT: s->out = optarg; break;
-        case EPOCHS:
-            if (!parse_count(optarg, most_epochs, &s->epochs))
-                return usage_error("amdimc: sweep", no_count, "epochs", optarg, (intmax_t)most_epochs);
-            break;
-        case LIMIT:
-            if (!parse_count(optarg, most_limit, &s->limit))
-                return usage_error("amdimc: sweep", no_count, "limit", optarg, (intmax_t)most_limit);
-            break;
-        case HOLDOUT:
-            if (!is_share(optarg))
-                return usage_error("amdimc: sweep",
-                                   "--holdout %s is not a share above 0 and below 1, such as 0.1", optarg);
-            s->holdout = optarg;
-            break;
-        case SEEDS:
-            if (!parse_count(optarg, most_seeds, &s->seeds))
-                return usage_error("amdimc: sweep", no_count, "seeds", optarg, (intmax_t)most_seeds);
-            break;
-        case SET: {
-            int code = set_add(s, optarg);
-            if (code >= 0)
-                return code;
-            break;
-        }
-        case JOBS:
-            if (!parse_count(optarg, most_jobs, &jobs))
-                return usage_error("amdimc: sweep", no_count, "jobs", optarg, (intmax_t)most_jobs);
-            s->jobs = (int)jobs;
-            break;
-        case RUN_WITH: s->run_with = optarg; break;
-        case CC: s->cc = optarg; break;
-        case 'q':
-        case QUIET: progress_silence(); break;
-        case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
-        case 'h':
-        case HELP:
-            return print_text(arena_printf(s->arena, "%s\n%s", synopsis, sweep_usage)) ? EXIT_DONE
-                                                                                       : EXIT_FAILED;
-        default:
-            if (!override_take(&s->overrides, o, optarg))
-                return EXIT_USAGE;
-        }
+    if (parse_count(value, most, count))
+        return GO_ON;
+    return usage_error("amdimc: sweep", "--%s %s is not a whole number from 1 to %jd", option, value,
+                       (intmax_t)most);
+}
+
+static int take_jobs(Sweep *s, const char *value)
+{
+    int64_t jobs = s->jobs;
+    const int code = take_count("jobs", value, CHILDREN, &jobs);
+    s->jobs = (int)jobs;
+    return code;
+}
+
+static int take_holdout(Sweep *s, const char *value)
+{
+    s->holdout = value;
+    return is_share(value)
+               ? GO_ON
+               : usage_error("amdimc: sweep", "--holdout %s is not a share above 0 and below 1, such as 0.1",
+                             value);
+}
+
+static int take_spec(Sweep *s, const char *word)
+{
+    if (s->spec)
+        return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", word);
+    s->spec = word;
+    return GO_ON;
+}
+
+static int take(Sweep *s, int option, const char *value)
+{
+    enum { MOST_SEEDS = 1000 };
+    switch (option) {
+    case OPTION_OPERAND: return take_spec(s, value);
+    case PAIRS: s->list[s->lists++] = value; break;
+    case DATA: s->data = value; break;
+    case OUT: s->out = value; break;
+    case EPOCHS: return take_count("epochs", value, INT32_MAX, &s->epochs);
+    case LIMIT: return take_count("limit", value, UINT32_MAX, &s->limit);
+    case HOLDOUT: return take_holdout(s, value);
+    case SEEDS: return take_count("seeds", value, MOST_SEEDS, &s->seeds);
+    case SET: return set_add(s, value);
+    case JOBS: return take_jobs(s, value);
+    case RUN_WITH: s->run_with = value; break;
+    case CC: s->cc = value; break;
+    case 'q':
+    case QUIET: progress_silence(); break;
+    case VERSION: return print_text("amdimc " AMDIMC_VERSION "\n") ? EXIT_DONE : EXIT_FAILED;
+    case 'h':
+    case HELP:
+        return print_text(arena_printf(s->arena, "%s\n%s", synopsis, sweep_usage)) ? EXIT_DONE : EXIT_FAILED;
+    default: return override_take(&s->overrides, option, value) ? GO_ON : EXIT_USAGE;
     }
+    return GO_ON;
+}
+
+/* Of all options together. */
+static int check_whole(Sweep *s)
+{
     if (!s->spec || !*s->spec)
         return usage_error("amdimc: sweep", "no spec given");
     if (!s->lists && !s->set_options)
@@ -156,9 +142,24 @@ static int parse(Sweep *s, int argc, char **argv)
                            "--run-with names no command; it is put before each run, as nice is");
     if (!s->out || !*s->out)
         return usage_error("amdimc: sweep", "--out is missing: where shall the runs go?");
-    s->out = as_operand(s->arena, s->out); /* names in it become values of options */
-    s->epochs_given = s->epochs > 0;
     return set_check(s);
+}
+
+/* What to end with, or GO_ON. */
+static int parse(Sweep *s, int argc, char **argv)
+{
+    OptionReader r = {"amdimc: sweep", argc, argv, "-:hq", options, false};
+    int code = GO_ON;
+    s->list = ARENA_ARRAY(s->arena, const char *, argc);
+    s->set = ARENA_ARRAY(s->arena, SetOption, argc);
+    for (int o; code == GO_ON && (o = option_next(&r)) != -1;)
+        code = take(s, o, optarg);
+    if (code == GO_ON)
+        code = check_whole(s);
+    if (code == GO_ON)
+        s->out = as_operand(s->arena, s->out); /* names in it become values of options */
+    s->epochs_given = s->epochs > 0;
+    return code;
 }
 
 /* ---- the work ---- */
@@ -258,7 +259,7 @@ int sweep(int argc, char **argv)
 {
     Sweep s = {.arena = arena_new(), .seeds = 1, .jobs = 1};
     int code = parse(&s, argc, argv);
-    if (code < 0)
+    if (code == GO_ON)
         code = work(&s);
     arena_free(s.arena);
     return code;

@@ -160,7 +160,7 @@ char *line_before(Arena *a, const char *text, size_t *end);
 
 /* ---- sweep_set.c: --set ---- */
 
-/* Takes one --set apart, KEY=V1,V2; the exit code of what is wrong with it, or -1. */
+/* Takes one --set apart, KEY=V1,V2; what to end with where it is wrong, or GO_ON. */
 int set_add(Sweep *s, const char *text);
 /* Likewise of all of them together, and sorts them. */
 int set_check(Sweep *s);

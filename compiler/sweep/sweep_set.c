@@ -141,7 +141,7 @@ int set_add(Sweep *s, const char *typed)
                 text, arena_printf(s->arena, "the value %.*s is there twice", (int)v.length, text + v.begin));
         o->value[o->values++] = v;
         if (!text[begin + length])
-            return -1;
+            return GO_ON;
         begin += length + 1;
     }
 }
@@ -167,16 +167,16 @@ static int check_other(const Sweep *s, const char *option, const char *path)
     const SetOption *o = find_option(s, path);
     return o ? usage_error("amdimc: sweep", "--%s sets %s, and so does --set %s; give one of them", option,
                            path, o->value->text)
-             : -1;
+             : GO_ON;
 }
 
 /* Options that set a key too. */
 static int check_others(const Sweep *s)
 {
-    int code = s->lists > 0 ? check_other(s, "pairs", "loss.pairs") : -1;
-    if (code < 0 && s->epochs > 0)
+    int code = s->lists > 0 ? check_other(s, "pairs", "loss.pairs") : GO_ON;
+    if (code == GO_ON && s->epochs > 0)
         code = check_other(s, "epochs", "schedule.epochs");
-    for (int i = 0; code < 0 && i < OVERRIDE_KINDS; i++) {
+    for (int i = 0; code == GO_ON && i < OVERRIDE_KINDS; i++) {
         const OverrideOption *option = &override_option[i];
         const char *path =
             option->section ? arena_printf(s->arena, "%s.%s", option->section, option->name) : option->name;
@@ -192,7 +192,7 @@ static int check_number(const Sweep *s)
     for (int i = 0; i < s->set_options && all <= COMBINATIONS_MOST; i++)
         all *= s->set[i].values;
     if (all <= COMBINATIONS_MOST)
-        return -1;
+        return GO_ON;
     return usage_error("amdimc: sweep", "these values multiply to more than %d combinations; give fewer",
                        COMBINATIONS_MOST);
 }
@@ -207,5 +207,5 @@ int set_check(Sweep *s)
             return usage_error("amdimc: sweep", "--set %s is given twice; list its values in one, %s=V1,V2",
                                s->set[i].path, s->set[i].path);
     int code = check_others(s);
-    return code < 0 ? check_number(s) : code;
+    return code == GO_ON ? check_number(s) : code;
 }
