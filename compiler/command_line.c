@@ -265,6 +265,16 @@ static int take_spec(Command *c, const char *word)
     return is_no_spec(word) ? EXIT_USAGE : GO_ON;
 }
 
+/* Twice it is two combinations to a sweep. */
+static int take_pairs(Command *c, const char *list)
+{
+    if (c->overrides.pairs)
+        return usage_error("amdimc",
+                           "--pairs is given twice; give one list, 1-to-5,1-to-7, or try both by a sweep");
+    c->overrides.pairs = list;
+    return GO_ON;
+}
+
 static int take(Command *c, int option, const char *value)
 {
     switch (option) {
@@ -273,7 +283,7 @@ static int take(Command *c, int option, const char *value)
     case GEN_DIR: c->build.gen_dir = value; break;
     case CC: c->build.cc = value; break;
     case CHECK: c->make = MAKE_CHECK; break;
-    case PAIRS: c->overrides.pairs = value; break;
+    case PAIRS: return take_pairs(c, value);
     case TARGET: return parse_target(c, value);
     case STATIC: c->build.is_static = true; break;
     case TUNE: return parse_tune(c, value);

@@ -64,10 +64,22 @@ static bool takes_no_value(const struct option *options, const char *argument)
     return false;
 }
 
-/* What getopt met, and where. */
-static int checked(const OptionReader *r, int option, int index, const char *argument)
+/* `--batch --check`, where getopt takes the next option for the value. */
+static bool has_option_for_value(const OptionReader *r, int at)
 {
-    if (option == ':')
+    if (optind != at + 2 || !optarg)
+        return false;
+    for (const struct option *o = r->options; o->name; o++)
+        if (is_whole(optarg, o->name))
+            return true;
+    return false;
+}
+
+/* What getopt met, and where. */
+static int checked(const OptionReader *r, int option, int index, int at)
+{
+    const char *argument = r->argv[at];
+    if (option == ':' || has_option_for_value(r, at))
         usage_error(r->who, "%s wants a value", argument);
     else if (option == '?' && takes_no_value(r->options, argument))
         usage_error(r->who, "%.*s takes no value", (int)strcspn(argument, "="), argument);
@@ -84,7 +96,7 @@ int option_next(OptionReader *r)
     opterr = 0;
     int option = r->ended ? -1 : getopt_long(r->argc, r->argv, r->letters, r->options, &index);
     if (option != -1)
-        return checked(r, option, index, r->argv[at]);
+        return checked(r, option, index, at);
     r->ended = true;
     if (optind >= r->argc)
         return -1;

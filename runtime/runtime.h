@@ -339,6 +339,9 @@ bool pairs_join(Dataset *d, const char *format, Fault *f);
 bool walk_class(Listing *l, const char *class_name, Passed *passed, Fault *f);
 /* The same of the pictures directly in the root; folders are passed over. */
 bool walk_flat(Listing *l, Passed *passed, Fault *f);
+struct stat;
+/* Whether to follow a link in the folder `path` to the folder `target` would lead round in a circle. */
+bool walk_leads_back(const char *path, const struct stat *target, bool *back, Fault *f);
 
 /* ---- data_files.c ---- */
 
@@ -877,8 +880,8 @@ typedef struct {
 bool metrics_cut(const AmdimModel *m, const char *path, uint64_t step, MetricsEnd *end, Fault *f);
 bool metrics_open(Metrics *k, const char *path, Fault *f); /* to write on */
 bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault *f);
-/* Adds a probe's result to the line written last, and flushes. */
-bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f);
+/* Adds a probe's results to the line written last, of all heads at once, and flushes. */
+bool metrics_probe(Metrics *k, const ProbeResult *result, int heads, Fault *f);
 bool metrics_flush(Metrics *k, Fault *f);
 void metrics_close(Metrics *k);
 /* Hands every readable row on, in order; no file is no rows. */

@@ -1,15 +1,18 @@
 /* file.c: files that are there whole or not at all, and files that are read.
  *
- * What is written to FOLDER/NAME goes to FOLDER/.NAME.amdim-tmp, which file_commit syncs and renames. Whoever
- * writes it holds a lock on it: one that nobody holds was left by a program that died, and whoever writes
- * NAME next takes its name. A link is followed, so that the file it points to is replaced, not the link; the
- * file keeps its mode. What is no regular file (a pipe, /dev/null) is written directly: to rename over it
- * would destroy it. */
+ * What is written to FOLDER/NAME goes to FOLDER/.NAME.amdim-tmp (where that is too long a name, a digest of
+ * it stands for NAME), which file_commit syncs and renames. Whoever writes it holds a lock on it: one that
+ * nobody holds was left by a program that died, and whoever writes NAME next takes its name. A link is
+ * followed, so that the file it points to is replaced, not the link; the file keeps its mode. What is no
+ * regular file (a pipe, /dev/null) is written directly: to rename over it would destroy it. So is what
+ * standard output goes to: others may have it open. */
 #define _FILE_OFFSET_BITS 64
 #include "support.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,14 +64,29 @@ static FileTarget *target_new(int descriptor)
 
 /* ---- the temporary ---- */
 
-static char *temporary_name(const char *path)
+/* Of a file's name, without its folder. */
+static void name_temporary(char name[NAME_MAX + 1], const char *file)
 {
+    Digest d;
+    if (strlen(file) + strlen(temporary_ending) < NAME_MAX) {
+        snprintf(name, NAME_MAX + 1, ".%s%s", file, temporary_ending);
+        return;
+    }
+    digest_begin(&d);
+    digest_add(&d, file, strlen(file));
+    snprintf(name, NAME_MAX + 1, ".%016" PRIx64 "%s", digest_end(&d), temporary_ending);
+}
+
+static char *temporary_path(const char *path)
+{
+    char name[NAME_MAX + 1];
     const char *slash = strrchr(path, '/'), *file = slash != NULL ? slash + 1 : path;
-    size_t needed = strlen(path) + 1 + sizeof temporary_ending;
-    char *name = malloc(needed);
-    if (name != NULL)
-        snprintf(name, needed, "%.*s.%s%s", (int)(file - path), path, file, temporary_ending);
-    return name;
+    name_temporary(name, file);
+    const size_t needed = (size_t)(file - path) + strlen(name) + 1;
+    char *temporary = malloc(needed);
+    if (temporary != NULL)
+        snprintf(temporary, needed, "%.*s%s", (int)(file - path), path, name);
+    return temporary;
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -80,6 +98,12 @@ bool file_is_same(const char *a, const char *b)
 {
     struct stat one, other;
     return a != NULL && b != NULL && stat(a, &one) == 0 && stat(b, &other) == 0 && same_file(&one, &other);
+}
+
+bool file_is_output(const char *path)
+{
+    struct stat one, output;
+    return stat(path, &one) == 0 && fstat(STDOUT_FILENO, &output) == 0 && same_file(&one, &output);
 }
 
 /* Locks an open file that `name` still names; else -1 with errno: EWOULDBLOCK where another program holds the
@@ -150,13 +174,16 @@ static int open_target(NewFile *n, const char *path)
         errno = EISDIR;
         return -1;
     }
-    bool direct = exists && !S_ISREG(status.st_mode);
+    const bool output = exists && file_is_output(path);
+    const bool direct = output || (exists && !S_ISREG(status.st_mode));
     n->path = exists && !direct && is_link(path) ? realpath(path, NULL) : strdup(path);
     if (n->path == NULL)
         return -1;
+    if (output) /* behind what is there, if that is a file */
+        return fflush(stdout) == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0) : -1;
     if (direct)
         return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    n->temporary = temporary_name(n->path);
+    n->temporary = temporary_path(n->path);
     int descriptor = n->temporary != NULL ? open_temporary(n->temporary) : -1;
     if (descriptor >= 0 && exists)
         (void)fchmod(descriptor, status.st_mode & 07777); /* where it may not be, the file is a new one's */
@@ -279,7 +306,7 @@ static bool copy_file(const char *from, const char *to)
  * a link, is copied. */
 static bool keep_previous(const char *path, const char *previous)
 {
-    char *name = temporary_name(previous);
+    char *name = temporary_path(previous);
     if (name == NULL)
         return false;
     bool kept = (unlink(name) == 0 || errno == ENOENT) && (link(path, name) == 0 || errno == ENOENT);
@@ -340,9 +367,9 @@ static bool is_old_temporary(const char *file, const char *name)
 
 static bool is_temporary_of(const char *file, const char *name)
 {
-    size_t length = strlen(name);
-    return is_old_temporary(file, name) || (file[0] == '.' && strncmp(file + 1, name, length) == 0 &&
-                                            strcmp(file + 1 + length, temporary_ending) == 0);
+    char temporary[NAME_MAX + 1];
+    name_temporary(temporary, name);
+    return is_old_temporary(file, name) || strcmp(file, temporary) == 0;
 }
 
 static bool remove_temporary(const char *folder, const char *file, Fault *f)

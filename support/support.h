@@ -58,6 +58,7 @@ void file_discard(NewFile *n);               /* harmless after file_commit */
  * stays. */
 bool file_remove_left_over(const char *folder, const char *const *name, int names, Fault *f);
 bool file_is_same(const char *a, const char *b); /* both are there, and one; NULL is nothing */
+bool file_is_output(const char *path);           /* what standard output goes to: nothing else may go there */
 /* Whether `path` can be made or replaced, before hours go into what it shall hold: its folder is there, and
  * ours to write to. folder_may_be_made: it is one already, or the folder above, or above that, ... is so. */
 bool file_may_be_made(const char *path, Fault *f);

@@ -100,10 +100,23 @@ static void tell_wrong(void *checking, const Fault *f)
     say_wrong(checking, f->text);
 }
 
+/* Where the training split cannot be opened, `f` says why, and whoever takes it for the only one fails
+ * likewise. */
+static bool has_no_test(const Checking *k, const Dataset *train, const Fault *f)
+{
+    if (train)
+        return train->undivided;
+    Fault why;
+    Dataset *d = data_request(&(DataRequest){.dir = k->dir, .split = SPLIT_TEST, .whole = true}, &why);
+    const bool none = d ? d->undivided : strcmp(why.text, f->text) == 0;
+    data_close(d);
+    return none;
+}
+
 /* The splits that can be opened are read; NULL for the others, whose faults are listed. */
 static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault *f)
 {
-    if (split == SPLIT_TEST && train && train->undivided) {
+    if (split == SPLIT_TEST && has_no_test(k, train, f)) {
         say_progress(stderr, "no test split");
         return NULL;
     }

@@ -60,6 +60,53 @@ static AmdimFeature picture_feature(const AmdimModel *m)
     return (AmdimFeature){.images = IMAGES, .side = m->size, .channels = m->channels, .run = unchanged};
 }
 
+static bool give_labels(NpyWriter *w, const Dataset *d, Fault *f)
+{
+    for (uint32_t i = 0; i < d->count; i++) {
+        int64_t label = d->label[i];
+        if (!npy_give(w, &label, sizeof label, f))
+            return false;
+    }
+    return true;
+}
+
+/* Labels that cannot be written leave the features of before in place, which are those of the labels there.
+ */
+static bool commit_both(NpyWriter *features, const Dataset *d, const char *labels_path, Fault *f)
+{
+    NpyWriter labels;
+    const int64_t dims[1] = {d->count};
+    if (!npy_open(&labels, labels_path, "<i8", 1, dims, f))
+        return false;
+    const bool ok = give_labels(&labels, d, f) && npy_commit(features, f) && npy_commit(&labels, f);
+    npy_discard(&labels);
+    return ok;
+}
+
+/* Labels of what the file held before would be taken for its own. */
+static bool remove_labels(const char *path, Fault *f)
+{
+    if (unlink(path) == 0)
+        note("%s is removed: these pictures have no labels", path);
+    else if (errno != ENOENT)
+        return fault_errno(f, "%s: the labels of other pictures; cannot remove them", path);
+    return true;
+}
+
+/* A pipe or a device has nothing beside it, and standard output has not, whatever it is. */
+static bool commit(NpyWriter *features, const Dataset *d, const char *path, Fault *f)
+{
+    struct stat found;
+    if (file_is_output(path) || (stat(path, &found) == 0 && !S_ISREG(found.st_mode)))
+        return npy_commit(features, f);
+    char *labels = npy_labels_path(path);
+    const bool ok = !labels         ? fault(f, "out of memory for a file name")
+                    : d->unlabelled ? npy_commit(features, f) && remove_labels(labels, f)
+                                    : commit_both(features, d, labels, f);
+    free(labels);
+    return ok;
+}
+
 /* A map, of four dimensions, where a scale was asked for. */
 static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const Dataset *d, const char *path,
                    Fault *f)
@@ -70,57 +117,11 @@ static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const D
     e.planes = allocate(floats * sizeof(float), "an image's features", f);
     bool ok = e.planes && npy_open(&e.file, path, "<f4", is_map ? 4 : 2, dims, f);
     if (ok) {
-        ok = features_each(k, feature, d, give_batch, &e, f) && npy_commit(&e.file, f);
+        ok = features_each(k, feature, d, give_batch, &e, f) && commit(&e.file, d, path, f);
         npy_discard(&e.file);
     }
     free(e.planes);
     return ok;
-}
-
-static bool give_labels(NpyWriter *w, const Dataset *d, Fault *f)
-{
-    for (uint32_t i = 0; i < d->count; i++) {
-        int64_t label = d->label[i];
-        if (!npy_give(w, &label, sizeof label, f))
-            return false;
-    }
-    return npy_commit(w, f);
-}
-
-static bool write_labels(const Dataset *d, const char *features_path, Fault *f)
-{
-    NpyWriter w;
-    char *path = npy_labels_path(features_path);
-    int64_t dims[1] = {d->count};
-    bool ok = path ? npy_open(&w, path, "<i8", 1, dims, f) : fault(f, "out of memory for a file name");
-    if (ok) {
-        ok = give_labels(&w, d, f);
-        npy_discard(&w);
-    }
-    free(path);
-    return ok;
-}
-
-/* Labels of what the file held before would be taken for its own. */
-static bool remove_labels(const char *features_path, Fault *f)
-{
-    char *path = npy_labels_path(features_path);
-    bool ok = path || fault(f, "out of memory for a file name");
-    if (ok && unlink(path) == 0)
-        note("%s is removed: these pictures have no labels", path);
-    else if (ok && errno != ENOENT)
-        ok = fault_errno(f, "%s: the labels of other pictures; cannot remove them", path);
-    free(path);
-    return ok;
-}
-
-/* A pipe or a device has nothing beside it. */
-static bool settle_labels(const Dataset *d, const char *features_path, Fault *f)
-{
-    struct stat found;
-    if (stat(features_path, &found) != 0 || !S_ISREG(found.st_mode))
-        return true;
-    return d->unlabelled ? remove_labels(features_path, f) : write_labels(d, features_path, f);
 }
 
 static bool encode_split(Machine *k, const AmdimFeature *feature, const Options *o, Fault *f)
@@ -138,13 +139,14 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
         return false;
     if (o->data)
         data_say(d, split);
-    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f) && settle_labels(d, o->out, f);
+    bool ok = encode(k, feature, o->scale > 0 || o->pixels, d, o->out, f);
     const char *part = d->undivided && !o->split_given ? "the data set, which has no splits"
                        : split == SPLIT_TEST           ? "the test split"
                                                        : "the train split";
     if (ok)
-        say_progress(stdout, "%s %u images of %s; %s in %s", o->pixels ? "prepared" : "encoded",
-                     (unsigned)d->count, part, o->pixels ? "pixels" : "features", o->out);
+        say_progress(file_is_output(o->out) ? stderr : stdout, "%s %u images of %s; %s in %s",
+                     o->pixels ? "prepared" : "encoded", (unsigned)d->count, part,
+                     o->pixels ? "pixels" : "features", o->out);
     data_close(d);
     return ok;
 }

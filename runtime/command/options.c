@@ -4,6 +4,7 @@
  * exist or a scale is there is the commands' business. */
 #include "options_internal.h"
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,9 +176,9 @@ static bool read_rate(const Parse *p, const OptionRow *row, const char *text, do
     char *end = NULL;
     *out = strtod(text, &end);
     bool plain = (text[0] >= '0' && text[0] <= '9') || text[0] == '.';
-    return (plain && *end == '\0' && (float)*out > 0 && (float)*out < INFINITY) ||
-           fault(f, "%s: %s %s is not a number above 0, such as 2e-4; see `%s %s --help`", p->command->name,
-                 row->name, text, p->program, p->command->name);
+    return (plain && *end == '\0' && (float)*out >= FLT_MIN && (float)*out < INFINITY) ||
+           fault(f, "%s: %s %s is not a number above 0 that fits a float32, such as 2e-4; see `%s %s --help`",
+                 p->command->name, row->name, text, p->program, p->command->name);
 }
 
 static bool read_share(const Parse *p, const OptionRow *row, const char *text, double *out, Fault *f)
@@ -207,6 +208,7 @@ static bool store(const Parse *p, const OptionRow *row, const char *text, Fault 
         !read_number(p, row, text, &number, f))
         return false;
     switch (row->kind) {
+    case OUTPUT: *(const char **)(void *)field = strcmp(text, "-") ? text : "/dev/stdout"; break;
     case TEXT:
     case WORD: *(const char **)(void *)field = text; break;
     case NUMBER:

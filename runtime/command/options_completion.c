@@ -29,7 +29,7 @@ static void print_quoted(const char *text, FILE *stream)
 /* What completes the value, as words of compgen's; NULL where nothing does. */
 static const char *completed_by(const OptionRow *row, char words[static 96])
 {
-    if (row->kind == TEXT) /* data may be a file as well */
+    if (row->kind == TEXT || row->kind == OUTPUT) /* data may be a file as well */
         return strcmp(row->value, "RUN") == 0 ? "-d" : "-f";
     if (row->kind != WORD)
         return NULL;

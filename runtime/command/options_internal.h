@@ -25,6 +25,7 @@ typedef struct {
 
 typedef enum {
     TEXT,   /* const char * */
+    OUTPUT, /* likewise, - for standard output */
     WORD,   /* the same, one of those that `value` has between bars: "stop|skip" */
     NUMBER, /* int64_t */
     SMALL,  /* int */

@@ -76,8 +76,8 @@ const OptionRow option_rows[] = {
      "one JSON object on one line, alone on standard output"},
     {"--quiet", NULL, FLAG, FIELD(quiet), ALL, 0, 0, 0,
      "nothing but results, errors and notes; -q for short"},
-    {"-o", "FILE", TEXT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
-     "the file to write"},
+    {"-o", "FILE", OUTPUT, FIELD(out), ENCODE | REPLAY | VIEWS, ENCODE | REPLAY | VIEWS, 0, 0,
+     "the file to write; - is standard output"},
     {0},
 };
 

@@ -336,16 +336,28 @@ enum { DEPTH = 8 }; /* of folders below a class's that are looked into */
 
 static bool has_picture_below(const char *path, int depth);
 
+/* A folder, but none that would lead round in a circle, as links may. */
+static bool leads_on(const char *path, const char *below, unsigned char type)
+{
+    Fault f;
+    struct stat status;
+    bool back = false;
+    if (type == DT_DIR)
+        return true;
+    return (type == DT_LNK || type == DT_UNKNOWN) && stat(below, &status) == 0 && S_ISDIR(status.st_mode) &&
+           walk_leads_back(path, &status, &back, &f) && !back;
+}
+
 static bool is_picture_or_holds_one(const char *path, const struct dirent *entry, int depth)
 {
     if (entry->d_name[0] == '.')
         return false;
     if (picture_is_read(entry->d_name))
         return true;
-    if (depth == 0 || entry->d_type == DT_REG)
+    if (depth == 0)
         return false;
     char *below = path_join(path, entry->d_name);
-    const bool has = below && has_picture_below(below, depth - 1);
+    const bool has = below && leads_on(path, below, entry->d_type) && has_picture_below(below, depth - 1);
     free(below);
     return has;
 }
@@ -356,7 +368,7 @@ static bool has_picture_below(const char *path, int depth)
     DIR *folder = opendir(path);
     const struct dirent *entry;
     bool has = false;
-    while (folder && !has && (entry = readdir(folder)))
+    while (folder && !has && !signals_received() && (entry = readdir(folder)))
         has = is_picture_or_holds_one(path, entry, depth);
     if (folder)
         closedir(folder);
@@ -371,7 +383,7 @@ bool classes_find(const char *dir, bool *found, Fault *f)
     if (!folder)
         return errno == ENOTDIR || fault_errno(f, "--data %s", dir);
     const struct dirent *entry;
-    while (!*found && (entry = readdir(folder))) {
+    while (!*found && !signals_received() && (entry = readdir(folder))) {
         if (entry->d_name[0] == '.' || entry->d_type == DT_REG)
             continue;
         char *below = path_join(dir, entry->d_name);
@@ -379,7 +391,7 @@ bool classes_find(const char *dir, bool *found, Fault *f)
         free(below);
     }
     closedir(folder);
-    return true;
+    return *found || !signals_received() || fault(f, "stopped by a signal");
 }
 
 Dataset *classes_open(const DataRequest *r, Fault *f)

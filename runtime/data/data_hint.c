@@ -106,13 +106,14 @@ static void note_folder(Contents *c, const char *dir, const char *name, bool (*h
 
 static void note_file(Contents *c, const char *name)
 {
+    static const char *const labels[] = {".labels.npy", NULL}; /* of pictures, which are named instead */
     if (picture_is_read(name))
         c->pictures++;
     else
         passed_file(&c->passed, name);
     if (is_archive(name))
         keep_first(c->archive, name);
-    if (is_foreign(name))
+    if (is_foreign(name) && !ends_in(name, labels))
         keep_first(c->foreign, name);
 }
 

@@ -206,8 +206,9 @@ static bool scan_labels(const Idx *labels, Classes *seen, uint16_t *out, Fault *
 {
     uint8_t block[BLOCK], label;
     const uint32_t size = labels->kind == &table_kind ? TABLE_COLUMNS * table_kind.bytes : 1;
-    for (uint32_t first = 0; first < labels->dims[0]; first += BLOCK / size) {
-        uint32_t rest = labels->dims[0] - first, count = rest < BLOCK / size ? rest : BLOCK / size;
+    for (uint32_t first = 0, count; first < labels->dims[0]; first += count) {
+        const uint32_t rest = labels->dims[0] - first;
+        count = rest < BLOCK / size ? rest : BLOCK / size;
         if (!data_file_read(&labels->file, block, (size_t)count * size,
                             labels->begin + (uint64_t)first * size, f))
             return false;

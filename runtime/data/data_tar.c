@@ -154,7 +154,7 @@ static bool take_archives(Dataset *d, Shards *all, TarScan *s, Split split, Faul
     if (!own)
         return false;
     *own = (Archives){all->dir, all->shard[split], all->shards[split], s->blocks, s->seconds};
-    d->bytes += s->count * (s->seconds ? 2 : 1) * sizeof *own->block + own->shards * sizeof *own->shard;
+    d->bytes += sizeof *own->block * s->count * (s->seconds ? 2 : 1) + own->shards * sizeof *own->shard;
     for (uint32_t i = 0; i < own->shards; i++)
         d->bytes += strlen(own->shard[i].name) + 1;
     all->dir = NULL;

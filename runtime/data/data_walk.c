@@ -64,8 +64,7 @@ static bool is_above(const char *path, const struct stat *target)
     return false;
 }
 
-/* Whether to follow a link to the folder would lead round in a circle. */
-static bool leads_back(const char *path, const struct stat *target, bool *back, Fault *f)
+bool walk_leads_back(const char *path, const struct stat *target, bool *back, Fault *f)
 {
     if (!on_the_way(path, target, back, f))
         return false;
@@ -100,7 +99,7 @@ static bool visit_folder(const Visit *v, const struct dirent *entry, const struc
         v->passed->folders++;
         return true;
     }
-    if (entry->d_type != DT_DIR && !leads_back(v->path, status, &back, f))
+    if (entry->d_type != DT_DIR && !walk_leads_back(v->path, status, &back, f))
         return false;
     v->passed->loops += back;
     return back || listing_add_place(v->listing, v->place, entry->d_name, f);

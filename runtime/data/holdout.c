@@ -38,17 +38,52 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One more than the largest draw of the class's that is held, which are `held` of `count`; room (count). */
-static uint64_t threshold_of(const Dataset *d, int label, uint32_t count, uint32_t held, uint64_t *room)
+/* Pictures in the order of their classes, those of one where it ends those of the class before. */
+typedef struct {
+    uint32_t *picture; /* (count) */
+    uint32_t *end;     /* (classes) */
+    uint64_t *draw;    /* as many as the largest class has pictures */
+} Classes;
+
+static void classes_free(Classes *c)
 {
-    uint32_t n = 0;
+    free(c->picture);
+    free(c->end);
+    free(c->draw);
+}
+
+/* A counting sort. */
+static bool classes_of(Classes *c, const Dataset *d)
+{
+    uint32_t most = 1, before = 0;
+    c->picture = malloc((d->count + (size_t)1) * sizeof *c->picture);
+    c->end = calloc((size_t)d->classes, sizeof *c->end);
+    for (uint32_t i = 0; c->end && i < d->count; i++)
+        c->end[d->label[i]]++;
+    for (int l = 0; c->end && l < d->classes; l++) {
+        const uint32_t count = c->end[l];
+        most = count > most ? count : most;
+        c->end[l] = before;
+        before += count;
+    }
+    c->draw = malloc(most * sizeof *c->draw);
+    if (!c->picture || !c->end || !c->draw)
+        return false;
+    for (uint32_t i = 0; i < d->count; i++)
+        c->picture[c->end[d->label[i]]++] = i;
+    return true;
+}
+
+/* One more than the largest draw that is held, of `count` pictures `held`. */
+static uint64_t threshold_of(const Dataset *d, const uint32_t *picture, uint32_t count, uint32_t held,
+                             uint64_t *draw)
+{
     if (held == 0)
         return 0;
-    for (uint32_t i = 0; i < d->count && n < count; i++)
-        if (d->label[i] == label)
-            room[n++] = draw_of(d, i);
-    qsort(room, n, sizeof *room, ascending);
-    return room[held - 1] + 1;
+    for (uint32_t i = 0; i < count; i++)
+        draw[i] = draw_of(d, picture[i]);
+    qsort(draw, count, sizeof *draw, ascending);
+    return draw[held - 1] + 1;
 }
 
 static uint32_t held_of(uint32_t count, double share)
@@ -60,21 +95,13 @@ static uint32_t held_of(uint32_t count, double share)
 /* Thresholds by class; NULL without memory. */
 static uint64_t *find_thresholds(const Dataset *d, double share)
 {
-    const size_t classes = (size_t)d->classes;
-    uint32_t *count = calloc(classes, sizeof *count), most = 1;
-    uint64_t *threshold = calloc(classes, sizeof *threshold);
-    for (uint32_t i = 0; count && i < d->count; i++)
-        most = ++count[d->label[i]] > most ? count[d->label[i]] : most;
-    uint64_t *room = count ? malloc(most * sizeof *room) : NULL;
-    for (int c = 0; threshold && room && c < d->classes; c++)
-        threshold[c] = threshold_of(d, c, count[c], held_of(count[c], share), room);
-    const bool done = threshold && room;
-    free(room);
-    free(count);
-    if (!done) {
-        free(threshold);
-        return NULL;
+    Classes c = {NULL, NULL, NULL};
+    uint64_t *threshold = classes_of(&c, d) ? calloc((size_t)d->classes, sizeof *threshold) : NULL;
+    for (int l = 0; threshold && l < d->classes; l++) {
+        const uint32_t begin = l > 0 ? c.end[l - 1] : 0, count = c.end[l] - begin;
+        threshold[l] = threshold_of(d, c.picture + begin, count, held_of(count, share), c.draw);
     }
+    classes_free(&c);
     return threshold;
 }
 

@@ -43,7 +43,11 @@ bool map_keep(Album *a, const float *features, int dims)
     const size_t bytes = (size_t)dims * sizeof *features;
     if (a->spill == 0)
         a->spill = open(a->state->run, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    return a->spill > 0 && write(a->spill, features, bytes) == (ssize_t)bytes;
+    if (a->spill <= 0 || write(a->spill, features, bytes) == (ssize_t)bytes)
+        return a->spill > 0;
+    close(a->spill); /* else later rows would stand in its place */
+    a->spill = -1;
+    return false;
 }
 
 static size_t floats_of(size_t rows, size_t dims)
@@ -226,8 +230,8 @@ static void move(Map *m, int iteration)
         sum += m->sum[i];
     for (size_t i = 0; i < 2 * m->rows; i++) {
         const double slope = 4 * (exaggeration * (double)m->slope[i] - (double)m->axis[i] / sum);
-        const bool turned = slope * (double)m->speed[i] < 0;
-        m->gain[i] = (float)fmax(turned ? m->gain[i] + 0.2 : m->gain[i] * 0.8, 0.01);
+        const bool goes_on = slope * (double)m->speed[i] < 0;
+        m->gain[i] = (float)fmax(goes_on ? m->gain[i] + 0.2 : m->gain[i] * 0.8, 0.01);
         m->speed[i] = (float)(momentum * (double)m->speed[i] - rate * (double)m->gain[i] * slope);
         m->place[i] += m->speed[i];
     }

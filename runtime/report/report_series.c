@@ -81,6 +81,8 @@ static void add_rate(Series *s, const MetricsRow *row)
 static void add_row(void *series, const MetricsRow *row)
 {
     Series *s = series;
+    if (s->taken == s->rows) /* the file has grown since they were counted */
+        return;
     uint64_t before = s->taken++ % s->in_point;
     if (before == 0)
         begin_point(s);

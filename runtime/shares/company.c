@@ -422,7 +422,8 @@ size_t company_bytes(const Company *c)
         return 0;
     const AmdimModel *m = c->model;
     const size_t more = (size_t)c->count - 1, images = (size_t)(m->views * m->batch),
-                 picture = (size_t)(m->size * m->size * m->channels), share = images / (size_t)m->shares,
+                 picture = (size_t)m->size * (size_t)m->size * (size_t)m->channels,
+                 share = images / (size_t)m->shares,
                  moments = (size_t)optimizer_moments(m) * m->trained_floats / (size_t)m->shares;
     const size_t floats = 2 * share * picture + moments + 3 * images * (size_t)m->embedding_dim;
     return more * (m->arena_bytes + floats * sizeof(float)) + rooms_above(c);

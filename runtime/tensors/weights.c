@@ -103,47 +103,48 @@ bool weights_load(const AmdimModel *m, const char *path, float *params, Fault *f
 
 /* ---- what fits ---- */
 
-enum { NAMED = 8 }; /* tensors that a note names, at most */
-
-typedef struct {
-    int count;
-    char names[512];
-} NotTaken;
-
-static void add_name(NotTaken *n, const char *name, const char *why)
-{
-    size_t used = strlen(n->names);
-    if (n->count++ < NAMED)
-        snprintf(n->names + used, sizeof n->names - used, "%s%s%s", used > 0 ? ", " : "", name, why);
-    else if (n->count == NAMED + 1)
-        snprintf(n->names + used, sizeof n->names - used, " and more");
-}
-
 static bool has_other_type(const TensorFile *file, const char *name)
 {
     const Stored *s = tensors_find(file, name);
     return s != NULL && s->dtype != DTYPE_F32;
 }
 
-static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
+/* Names what is not taken on `others`, and counts it. */
+static bool take_fitting(const AmdimModel *m, const TensorFile *file, float *params, FILE *others, int *left,
+                         Fault *f)
 {
-    NotTaken not_taken = {0};
-    tensors_note_unsigned(file);
     for (int i = 0; i < m->tensors; i++) {
         const AmdimTensor *t = &m->tensor[i];
         const Stored *s = weights_find(file, t->name, t, f);
         if (s == NULL)
-            add_name(&not_taken, t->name, has_other_type(file, t->name) ? " (not float32)" : "");
+            fprintf(others, "%s%s%s", (*left)++ ? ", " : "", t->name,
+                    has_other_type(file, t->name) ? " (not float32)" : "");
         else if (!weights_read(file, s, t, params + t->offset, f))
             return false;
     }
-    if (not_taken.count == m->tensors)
-        return fault(f, "%s: none of its tensors is one of %s's by name, shape and type, float32", file->path,
-                     m->name);
-    if (not_taken.count > 0)
-        note("%s: %d of %d tensors taken; begun anew, as missing or of another shape or type there: %s",
-             file->path, m->tensors - not_taken.count, m->tensors, not_taken.names);
     return true;
+}
+
+static bool load_fitting(const AmdimModel *m, const TensorFile *file, float *params, Fault *f)
+{
+    char *names = NULL;
+    size_t length;
+    int left = 0;
+    FILE *others = open_memstream(&names, &length);
+    if (!others)
+        return fault_errno(f, "%s: the names of its tensors", file->path);
+    tensors_note_unsigned(file);
+    bool done = take_fitting(m, file, params, others, &left, f);
+    if (fclose(others) != 0)
+        done = done && fault(f, "out of memory for the names of tensors; free some");
+    if (done && left == m->tensors)
+        done = fault(f, "%s: none of its tensors is one of %s's by name, shape and type, float32", file->path,
+                     m->name);
+    if (done && left > 0)
+        note("%s: %d of %d tensors taken; begun anew, as missing or of another shape or type there: %s",
+             file->path, m->tensors - left, m->tensors, names);
+    free(names);
+    return done;
 }
 
 bool weights_load_fitting(const AmdimModel *m, const char *path, float *params, Fault *f)

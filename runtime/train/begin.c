@@ -31,7 +31,8 @@ static uint64_t at_most(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* A cosine ends where the run was to end when it was first begun. */
+/* A cosine ends where the run was to end when it was first begun. --steps alone asks for so many, whatever
+ * the spec's epochs come to. */
 static bool settle_cosine(Training *t, Fault *f)
 {
     const Options *o = t->options;
@@ -40,11 +41,12 @@ static bool settle_cosine(Training *t, Fault *f)
     t->total = at_most(t->total, INT64_MAX); /* as a checkpoint holds it */
     if (t->at.total == 0)
         t->at.total = t->total;
-    if (t->at.total != t->total && (o->steps >= 0 || o->epochs >= 0))
+    const uint64_t asked = o->epochs < 0 && o->steps >= 0 ? (uint64_t)o->steps : t->total;
+    if (t->at.total != t->total && t->at.total != asked && (o->steps >= 0 || o->epochs >= 0))
         return fault(f,
                      "%s was begun for %" PRIu64 " steps, where its cosine ends, and %" PRIu64
                      " are asked for; leave --steps and --epochs out, or choose another folder",
-                     t->run.folder, t->at.total, t->total);
+                     t->run.folder, t->at.total, asked);
     t->total = t->at.total;
     return true;
 }

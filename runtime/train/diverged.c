@@ -62,9 +62,11 @@ static bool largest_score_of_view(const AmdimModel *m, const AmdimStep *step, co
     const Embedding from = embedding_of(m, step, pair->from), to = embedding_of(m, step, pair->to);
     const size_t dim = (size_t)m->embedding_dim;
     float *const embedding = room + (size_t)antecedents_of(m, pair) * dim, *const row = embedding + dim;
-    const int32_t *drawn = step->locations + (size_t)(pair->located * m->views + view) * (size_t)m->batch;
+    const int32_t *drawn =
+        pair->located < 0 ? NULL
+                          : step->locations + (size_t)(pair->located * m->views + view) * (size_t)m->batch;
     for (int a = 0; a < m->batch && !isnan(*most) && !signals_received(); a++) {
-        const float *phi = row_of(m, &from, view, a, pair->located < 0 ? 0 : drawn[a], embedding);
+        const float *phi = row_of(m, &from, view, a, drawn ? drawn[a] : 0, embedding);
         if (!antecedents(m, pair, step->params, phi, room, &f))
             return false;
         for (int j = 0; j < antecedents_of(m, pair); j++)

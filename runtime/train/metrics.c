@@ -70,19 +70,27 @@ bool metrics_write(Metrics *k, const AmdimModel *m, const MetricsRow *row, Fault
     return clock_seconds() - k->flushed < FLUSH_EVERY || metrics_flush(k, f);
 }
 
-/* Written over the line's end, so that at no time the file lacks the line. */
-bool metrics_probe(Metrics *k, const ProbeResult *r, Fault *f)
+static void put_probe(FILE *s, const ProbeResult *r)
+{
+    const char *of = r->head && strcmp(r->head, "linear") != 0 ? r->head : "", *dot = *of ? "." : "";
+    double low, high;
+    share_interval(r->accuracy, r->images, &low, &high);
+    fprintf(s, ",\"probe%s%s\":%.9g,\"probe_low%s%s\":%.9g,\"probe_high%s%s\":%.9g", dot, of, r->accuracy,
+            dot, of, low, dot, of, high);
+}
+
+/* Written over the line's end, so that at no time the file lacks the line; all heads at once, for a probe is
+ * made again only where none of them is there. */
+bool metrics_probe(Metrics *k, const ProbeResult *result, int heads, Fault *f)
 {
     static const char end[] = "}\n";
-    double low, high;
     if (!k->stream)
         return true;
-    share_interval(r->accuracy, r->images, &low, &high);
     if (fseeko(k->stream, -(off_t)strlen(end), SEEK_END) != 0)
         return fault_errno(f, "cannot write %s", k->path);
-    const char *of = r->head && strcmp(r->head, "linear") != 0 ? r->head : "", *dot = *of ? "." : "";
-    fprintf(k->stream, ",\"probe%s%s\":%.9g,\"probe_low%s%s\":%.9g,\"probe_high%s%s\":%.9g%s", dot, of,
-            r->accuracy, dot, of, low, dot, of, high, end);
+    for (int i = 0; i < heads; i++)
+        put_probe(k->stream, &result[i]);
+    fputs(end, k->stream);
     return metrics_flush(k, f);
 }
 

@@ -169,16 +169,18 @@ static bool is_stopping(const Training *t)
     return signals_received() || time_is_over(t);
 }
 
-static void tell_probe(Training *t, const ProbeResult *result)
+static void tell_probe(Training *t, const ProbeResult *result, int heads)
 {
     Fault why;
     char text[256];
-    probe_describe(result, text, sizeof text);
-    meter_progress(&t->meter, "%s probe after step %" PRIu64 ": %s", result->head, t->at.step, text);
-    if (!metrics_probe(&t->metrics, result, &why))
+    if (!metrics_probe(&t->metrics, result, heads, &why))
         training_without_metrics(t, &why);
-    if (!events_probe(&t->events, t->at.step, result, &why))
-        training_without_events(t, &why);
+    for (int i = 0; i < heads; i++) {
+        probe_describe(&result[i], text, sizeof text);
+        meter_progress(&t->meter, "%s probe after step %" PRIu64 ": %s", result[i].head, t->at.step, text);
+        if (!events_probe(&t->events, t->at.step, &result[i], &why))
+            training_without_events(t, &why);
+    }
 }
 
 /* In the place of a folder that has been moved there may be another program's. */
@@ -204,8 +206,7 @@ static bool probe(Training *t, Fault *f)
         return t->is_alone ? training_says_what_is_kept(t, f) : training_failed_but_saved(t, f);
     }
     t->probing.done = t->at.step;
-    for (int i = 0; i < (splits.second ? 2 : 1); i++)
-        tell_probe(t, &result[i]);
+    tell_probe(t, result, splits.second ? 2 : 1);
     return true;
 }
 

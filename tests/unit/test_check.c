@@ -104,6 +104,19 @@ static void test_a_split_may_be_absent_or_broken(void **state)
     free(text);
 }
 
+/* That there is no test split is not wrong, even where the training split cannot be opened. */
+static void test_a_broken_split_alone_is_wrong_once(void **state)
+{
+    (void)state;
+    char *text;
+    Fault f;
+    scratch_write("train.npy", "hello", 5);
+    assert_int_equal(check_at(1, &text, &f), 1);
+    assert_non_null(strstr(text, "train.npy: "));
+    assert_non_null(strstr(text, "\n0 pictures read, 1 wrong\n"));
+    free(text);
+}
+
 /* A class without pictures hides nothing of the others. */
 static void test_what_is_wrong_with_folders_hides_no_picture(void **state)
 {
@@ -230,6 +243,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_whole_data_are_well, scratch_set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_all_that_is_wrong_is_listed, scratch_set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_wrong_with_folders_hides_no_picture, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_broken_split_alone_is_wrong_once, scratch_set_up,
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(test_a_split_may_be_absent_or_broken, scratch_set_up,
                                         scratch_tear_down),

@@ -150,6 +150,9 @@ static void test_files_of_other_programs(void **state)
     touch("c/2.webp");
     touch("c/list.txt");
     refused_below("c", "no pictures found, but 2 .webp, 1 other file", "train/CLASS");
+    touch("e/faces.labels.npy");
+    touch("e/faces.npy");
+    refused_below("e", "but faces.npy;", "give that file itself");
     assert_int_equal(mkdir(scratch_path("d"), 0700), 0);
     refused_below("d", "an empty folder", "train/CLASS");
 }

@@ -120,6 +120,22 @@ static void test_loops_of_links_end(void **state)
     data_close(d);
 }
 
+/* Ten links back in each folder are ten thousand million ways to walk as deep as is looked. */
+static void test_loops_of_links_without_a_picture_end(void **state)
+{
+    (void)state;
+    Fault f;
+    scratch_write("set/class/notes.txt", "", 0);
+    for (int i = 0; i < 10; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "set/class/link-%d", i);
+        link_to(i % 2 ? "." : "..", name);
+    }
+    alarm(20);
+    assert_null(data_open(scratch_path("set"), SPLIT_TRAIN, 0, &f));
+    alarm(0);
+}
+
 /* Each class leads to the other: what is met on the way is taken, once. */
 static void test_classes_that_lead_to_one_another(void **state)
 {
@@ -388,6 +404,7 @@ int main(void)
         WITH_FOLDER(test_a_class_with_pictures_only_below),
         WITH_FOLDER(test_links_to_folders_are_followed),
         WITH_FOLDER(test_loops_of_links_end),
+        WITH_FOLDER(test_loops_of_links_without_a_picture_end),
         WITH_FOLDER(test_classes_that_lead_to_one_another),
         WITH_FOLDER(test_what_is_passed_over_is_said),
         WITH_FOLDER(test_a_third_split_is_passed_over),

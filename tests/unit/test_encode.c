@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -223,6 +224,34 @@ static void test_labels_beside(void **state)
     free(file);
 }
 
+/* Whatever is behind it, and neither a line of ours nor labels beside it. */
+static void test_standard_output_is_the_array_alone(void **state)
+{
+    (void)state;
+    size_t count, piped;
+    Options o = write_options(0);
+    runs_well(command_encode, &o);
+    char *whole = read_whole(out, &count);
+    o.out = "/dev/stdout";
+    const pid_t child = fork();
+    if (child == 0) {
+        Fault f;
+        const int file = open(scratch_path("piped"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        if (dup2(file, STDOUT_FILENO) != STDOUT_FILENO || command_encode(&toy_model, &o, &f) != 0)
+            _exit(1);
+        _exit(fflush(stdout));
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    char *alone = read_whole(scratch_path("piped"), &piped);
+    assert_int_equal(piped, count);
+    assert_memory_equal(alone, whole, count);
+    assert_int_not_equal(access("/dev/stdout.labels.npy", F_OK), 0);
+    free(alone);
+    free(whole);
+}
+
 static void test_scale_that_is_not_there(void **state)
 {
     (void)state;
@@ -320,6 +349,7 @@ int main(void)
         TEST(test_embedding_of_the_test_split), TEST(test_representation_of_the_training_split),
         TEST(test_raw_features_are_maps),       TEST(test_pixels_are_what_the_encoder_gets),
         TEST(test_the_first_of_each_class),     TEST(test_labels_beside),
+        TEST(test_the_first_of_each_class),     TEST(test_standard_output_is_the_array_alone),
         TEST(test_scale_that_is_not_there),     TEST(test_features_that_are_no_numbers),
         TEST(test_views_are_those_of_training), TEST(test_views_say_what_they_are_of),
         TEST(test_more_views_than_pictures),    TEST(test_no_labels_are_left_of_others),

@@ -3,8 +3,10 @@
 #include "samples.h"
 #include "support.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -256,6 +258,69 @@ static void test_a_pipe_that_nobody_reads(void **state)
     unlink(path);
 }
 
+static int temporaries(void)
+{
+    DIR *folder = opendir(scratch_path("."));
+    const struct dirent *entry;
+    int found = 0;
+    assert_non_null(folder);
+    while ((entry = readdir(folder)))
+        found += strstr(entry->d_name, ".amdim-tmp") != NULL;
+    closedir(folder);
+    return found;
+}
+
+/* Names as long as there are, beside which one with an ending would be too long; two of them at once. */
+static void test_names_as_long_as_there_are(void **state)
+{
+    (void)state;
+    static const char *const text[] = {"one", "other"};
+    char name[2][NAME_MAX + 1], where[2][sizeof path + NAME_MAX];
+    NewFile n[2];
+    Fault f = {.error = 0};
+    const int before = temporaries();
+    for (int length = NAME_MAX - 11; length <= NAME_MAX; length++) {
+        for (int i = 0; i < 2; i++) {
+            memset(name[i], 'a' + i, (size_t)length);
+            name[i][length] = '\0';
+            snprintf(where[i], sizeof where[i], "%s", scratch_path(name[i]));
+            if (!file_create(&n[i], where[i], &f))
+                fail_msg("of %d bytes: %s", length, f.text);
+            fputs(text[i], n[i].stream);
+        }
+        for (int i = 0; i < 2; i++) {
+            assert_true(file_commit(&n[i], &f));
+            expect_text(where[i], text[i]);
+        }
+        assert_int_equal(temporaries(), before);
+    }
+}
+
+/* The temporary of such a name goes, too. */
+static void test_removes_what_is_left_of_long_names(void **state)
+{
+    (void)state;
+    char name[NAME_MAX + 1];
+    Fault f;
+    memset(name, 'x', NAME_MAX);
+    name[NAME_MAX] = '\0';
+    const char *const names[] = {name};
+    const int before = temporaries();
+    pid_t child = fork();
+    if (child == 0) {
+        NewFile n;
+        if (file_create(&n, scratch_path(name), &f))
+            raise(SIGKILL);
+        _exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(temporaries(), before + 1);
+    assert_true(file_remove_left_over(scratch_path("."), names, 1, &f));
+    assert_int_equal(temporaries(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -270,6 +335,8 @@ int main(void)
         cmocka_unit_test(test_removes_what_is_left_over),
         cmocka_unit_test(test_only_files_are_read),
         cmocka_unit_test(test_a_pipe_that_nobody_reads),
+        cmocka_unit_test(test_names_as_long_as_there_are),
+        cmocka_unit_test(test_removes_what_is_left_of_long_names),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
 }

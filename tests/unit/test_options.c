@@ -67,6 +67,7 @@ static void test_what_is_not_given(void **state)
     assert_true(o.seed == 0 && !o.seed_given && !o.resume && !o.json && !o.help);
     assert_int_equal(o.threads, toy_model.threads);
     assert_string_equal(parsed("toy encode --weights W -o F").split, "test");
+    assert_string_equal(parsed("toy encode --weights W -o -").out, "/dev/stdout");
     assert_false(parsed("toy encode --weights W -o F --labels fine").coarse);
     assert_true(parsed("toy probe --untrained --labels coarse").coarse);
 }
@@ -96,6 +97,8 @@ static void test_options_of_other_commands(void **state)
     refused("toy encode --weights W -o F --limit 0", "--limit");
     refused("toy views -o F --raw", "--raw");
     refused("toy train -o R", "-o");
+    refused("toy train --out R --lr 1e-40", "--lr 1e-40");
+    refused("toy train --out R --lr 0", "--lr 0");
 }
 
 static void test_help(void **state)

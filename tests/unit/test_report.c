@@ -202,7 +202,7 @@ static void test_the_probe_has_a_curve_where_it_was_made(void **state)
         assert_true(metrics_write(&k, &toy_model, &row, &f));
         ProbeResult result = {.accuracy = 0.5 * (double)step / ROWS, .images = 9};
         if (step % (ROWS / 2) == ROWS / 2 - 1) /* within a point, not at its end */
-            assert_true(metrics_probe(&k, &result, &f));
+            assert_true(metrics_probe(&k, &result, 1, &f));
     }
     metrics_close(&k);
     char *page = write_report(&toy_model);

@@ -225,6 +225,32 @@ static void test_cosine_keeps_its_length(void **state)
     assert_same_run("whole", "parts");
 }
 
+/* Nor do the spec's epochs, fewer than were asked for, count against --steps. */
+static void test_cosine_of_so_many_steps_is_gone_on_with_by_them(void **state)
+{
+    (void)state;
+    AmdimModel m = toy_model;
+    m.schedule = (AmdimSchedule){.epochs = 1, .has_cosine = true, .cosine = 0.1};
+    Options o = train_options("whole", STEPS);
+    o.epochs = 4;
+    assert_int_equal(train(&m, &o), 0);
+    AmdimModel stopping = m;
+    stopping.step = step_then_signal;
+    steps_taken = 0;
+    o = train_options("parts", STEPS);
+    o.epochs = 4;
+    assert_int_equal(train(&stopping, &o), 128 + SIGTERM);
+    Fault f = {.error = 0};
+    o.resume = true;
+    o.epochs = -1;
+    o.steps = STEPS - 1;
+    assert_int_equal(run_quietly(command_train, &m, &o, &f), 1);
+    assert_non_null(strstr(f.text, "begun for 12 steps, where its cosine ends, and 11 are asked for"));
+    o.steps = STEPS;
+    assert_int_equal(train(&m, &o), 0);
+    assert_same_run("whole", "parts");
+}
+
 static char *early_page;
 
 static void step_and_read(AmdimStep *step)
@@ -457,6 +483,7 @@ int main(void)
         TEST(test_too_few_pictures),
         TEST(test_signal_saves),
         TEST(test_cosine_keeps_its_length),
+        TEST(test_cosine_of_so_many_steps_is_gone_on_with_by_them),
         TEST(test_says_what_has_no_effect),
         TEST(test_hang_up),
         TEST(test_stop_after),
