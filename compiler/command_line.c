@@ -57,7 +57,7 @@ static const char exit_status[] =
     "exit status: 0 done; 1 the spec is wrong or the back end failed; 2 usage; of sweep 130, 143, 129 after\n"
     "SIGINT, SIGTERM, SIGHUP, with its runs saved\n";
 
-static int parse_emit(Command *c, const char *what)
+static int take_emit(Command *c, const char *what)
 {
     static const char *const forms[] = {"c", "library", "pytorch", "onnx", "ir"};
     static const Make make[] = {MAKE_C, MAKE_LIBRARY, MAKE_PYTORCH, MAKE_ONNX, MAKE_IR};
@@ -67,7 +67,7 @@ static int parse_emit(Command *c, const char *what)
     return form >= 0 ? GO_ON : EXIT_USAGE;
 }
 
-static int parse_explain(Command *c, const char *how)
+static int take_explain(Command *c, const char *how)
 {
     static const char *const forms[] = {"text", "json"};
     const int form = how ? option_word("amdimc", "--explain=", how, forms, COUNT(forms)) : 0;
@@ -75,7 +75,7 @@ static int parse_explain(Command *c, const char *how)
     return form >= 0 ? GO_ON : EXIT_USAGE;
 }
 
-static int parse_products(Command *c, const char *name)
+static int take_products(Command *c, const char *name)
 {
     const char *names[1 + MOST_KERNELS] = {"fastest"};
     const size_t count = 1 + (size_t)kernel_names(names + 1);
@@ -84,7 +84,7 @@ static int parse_products(Command *c, const char *name)
     return chosen >= 0 ? GO_ON : EXIT_USAGE;
 }
 
-static int parse_weights_type(Command *c, const char *name)
+static int take_weights_type(Command *c, const char *name)
 {
     static const char *const types[] = {"float32", "float16", "int8"};
     static const WeightType type[] = {WEIGHTS_FLOAT32, WEIGHTS_FLOAT16, WEIGHTS_INT8};
@@ -94,7 +94,7 @@ static int parse_weights_type(Command *c, const char *name)
     return chosen >= 0 ? GO_ON : EXIT_USAGE;
 }
 
-static int parse_scale(Command *c, const char *number)
+static int take_scale(Command *c, const char *number)
 {
     enum { LARGEST = 65536 };
     char *end;
@@ -123,7 +123,7 @@ static int check_trained(Command *c)
     return GO_ON;
 }
 
-static int parse_tune(Command *c, const char *seconds)
+static int take_tune(Command *c, const char *seconds)
 {
     enum { LONGEST = 3600 };
     char *end = "";
@@ -151,7 +151,7 @@ static int check_tuned(const Command *c)
 }
 
 /* It becomes a word of clang's, and a line of a Makefile. */
-static int parse_target(Command *c, const char *triple)
+static int take_target(Command *c, const char *triple)
 {
     size_t good = strspn(triple, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-");
     if (!good || triple[good] || *triple == '-')
@@ -284,16 +284,16 @@ static int take(Command *c, int option, const char *value)
     case CC: c->build.cc = value; break;
     case CHECK: c->make = MAKE_CHECK; break;
     case PAIRS: return take_pairs(c, value);
-    case TARGET: return parse_target(c, value);
+    case TARGET: return take_target(c, value);
     case STATIC: c->build.is_static = true; break;
-    case TUNE: return parse_tune(c, value);
+    case TUNE: return take_tune(c, value);
     case TUNED: c->build.tuned = value; break;
-    case PRODUCTS: return parse_products(c, value);
+    case PRODUCTS: return take_products(c, value);
     case WEIGHTS: c->trained.path = value; break;
-    case SCALE: return parse_scale(c, value);
-    case WEIGHTS_TYPE: return parse_weights_type(c, value);
-    case EMIT: return parse_emit(c, value);
-    case EXPLAIN: return parse_explain(c, value);
+    case SCALE: return take_scale(c, value);
+    case WEIGHTS_TYPE: return take_weights_type(c, value);
+    case EMIT: return take_emit(c, value);
+    case EXPLAIN: return take_explain(c, value);
     case 'q':
     case QUIET: progress_silence(); break;
     case COMPLETION: return completion_print("amdimc", value);

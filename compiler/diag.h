@@ -65,7 +65,7 @@ bool build_failed(const char *path, const char *why);
 bool system_failed(const char *path); /* the same, with errno's reason */
 /* Says so and ends the compiler. What is running is told to end, too (build/children.c). */
 _Noreturn void out_of_memory(void);
-/* What a command ends with; of what reads a command line, or that there is nothing to end it for. */
+/* What a command ends with. What reads a command line says GO_ON where it is to be carried out. */
 enum { GO_ON = -1, EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL = 128 };
 /* `WHO: MESSAGE; ...` for a wrong command line; returns EXIT_USAGE. */
 int usage_error(const char *who, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -4,8 +4,8 @@
  * it stands for NAME), which file_commit syncs and renames. Whoever writes it holds a lock on it: one that
  * nobody holds was left by a program that died, and whoever writes NAME next takes its name. A link is
  * followed, so that the file it points to is replaced, not the link; the file keeps its mode. What is no
- * regular file (a pipe, /dev/null) is written directly: to rename over it would destroy it. So is what
- * standard output goes to: others may have it open. */
+ * regular file (a pipe, /dev/null) is written directly: to rename over it would destroy it. So is a
+ * file that standard output goes to: the shell has it open. */
 #define _FILE_OFFSET_BITS 64
 #include "support.h"
 #include <dirent.h>
@@ -174,12 +174,14 @@ static int open_target(NewFile *n, const char *path)
         errno = EISDIR;
         return -1;
     }
-    const bool output = exists && file_is_output(path);
+    if (!exists && errno == ENAMETOOLONG) /* that of the temporary is not too long */
+        return -1;
+    const bool output = exists && S_ISREG(status.st_mode) && file_is_output(path);
     const bool direct = output || (exists && !S_ISREG(status.st_mode));
     n->path = exists && !direct && is_link(path) ? realpath(path, NULL) : strdup(path);
     if (n->path == NULL)
         return -1;
-    if (output) /* behind what is there, if that is a file */
+    if (output) /* behind what it holds */
         return fflush(stdout) == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0) : -1;
     if (direct)
         return open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
@@ -279,6 +281,11 @@ static bool flush(NewFile *n)
     if (!written)
         errno = n->target->error != 0 ? n->target->error : errno != 0 ? errno : EIO;
     return written && (n->temporary == NULL || fsync(n->target->descriptor) == 0);
+}
+
+bool file_flush(NewFile *n, Fault *f)
+{
+    return flush(n) || fault_errno(f, "cannot write %s", n->path);
 }
 
 /* To a name that is nobody's yet. */

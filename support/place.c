@@ -44,9 +44,12 @@ bool file_may_be_made(const char *path, Fault *f)
 {
     struct stat found;
     bool there = stat(path, &found) == 0;
+    if (!there && errno == ENAMETOOLONG)
+        return fault_errno(f, "%s: no file can have this name", path);
     if (there && S_ISDIR(found.st_mode))
         return fault(f, "%s is a directory; name a file in it", path);
-    if (there && !S_ISREG(found.st_mode)) /* /dev/null, a pipe behind /dev/stdout: written as it is */
+    if (there &&
+        (!S_ISREG(found.st_mode) || file_is_output(path))) /* /dev/null, /dev/stdout: written as it is */
         return true;
     if (path[0] == '\0' || path[strlen(path) - 1] == '/')
         return fault(f, "\"%s\" is no name of a file", path);

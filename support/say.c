@@ -2,15 +2,22 @@
 #include "support.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 __attribute__((format(printf, 3, 0))) static void print_line(FILE *stream, const char *before,
                                                              const char *format, va_list arguments)
 {
-    enum { LONGEST = 3 * 4096 }; /* a path and what is said of it */
-    char text[LONGEST];
-    vsnprintf(text, sizeof text, format, arguments);
-    text_printable(text);
-    fprintf(stream, "%s%s\n", before, text);
+    enum { USUAL = 3 * 4096 }; /* a path and what is said of it */
+    char text[USUAL], *whole = NULL;
+    va_list again;
+    va_copy(again, arguments);
+    const int length = vsnprintf(text, sizeof text, format, arguments);
+    if (length >= USUAL && (whole = malloc((size_t)length + 1)))
+        vsnprintf(whole, (size_t)length + 1, format, again);
+    va_end(again);
+    text_printable(whole ? whole : text);
+    fprintf(stream, "%s%s\n", before, whole ? whole : text);
+    free(whole);
 }
 
 void say_line(FILE *stream, const char *format, ...)

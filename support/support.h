@@ -45,6 +45,8 @@ typedef struct {
     FileTarget *target;
 } NewFile;
 bool file_create(NewFile *n, const char *path, Fault *f);
+/* What was written is on the disk, and no error can come but of giving the file its name. */
+bool file_flush(NewFile *n, Fault *f);
 /* Checks every error since file_create; the temporary goes on failure. */
 bool file_commit(NewFile *n, Fault *f);
 /* The same; what it replaces, if anything, stays as `previous`, a name in the same folder. At every moment

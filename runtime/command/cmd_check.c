@@ -100,29 +100,27 @@ static void tell_wrong(void *checking, const Fault *f)
     say_wrong(checking, f->text);
 }
 
-/* Where the training split cannot be opened, `f` says why, and whoever takes it for the only one fails
- * likewise. */
-static bool has_no_test(const Checking *k, const Dataset *train, const Fault *f)
+static Dataset *no_test_split(Dataset *undivided)
 {
-    if (train)
-        return train->undivided;
-    Fault why;
-    Dataset *d = data_request(&(DataRequest){.dir = k->dir, .split = SPLIT_TEST, .whole = true}, &why);
-    const bool none = d ? d->undivided : strcmp(why.text, f->text) == 0;
-    data_close(d);
-    return none;
+    data_close(undivided);
+    say_progress(stderr, "no test split");
+    return NULL;
 }
 
-/* The splits that can be opened are read; NULL for the others, whose faults are listed. */
+/* The splits that can be opened are read; NULL for the others, whose faults are listed. Where the training
+ * split cannot be opened, the test split may be the same pictures, whose fault is the same. */
 static Dataset *open_split(Checking *k, Split split, const Dataset *train, Fault *f)
 {
-    if (split == SPLIT_TEST && has_no_test(k, train, f)) {
-        say_progress(stderr, "no test split");
-        return NULL;
-    }
+    const bool alone = split == SPLIT_TEST && !train;
+    if (split == SPLIT_TEST && train && train->undivided)
+        return no_test_split(NULL);
     Fault before = *f;
-    Dataset *d =
-        data_request(&(DataRequest){.dir = k->dir, .split = split, .tell = tell_wrong, .teller = k}, f);
+    Dataset *d = data_request(
+        &(DataRequest){
+            .dir = k->dir, .split = split, .whole = alone, .tell = alone ? NULL : tell_wrong, .teller = k},
+        f);
+    if (d && alone && d->undivided)
+        return no_test_split(d);
     if (d)
         data_say(d, split);
     else if (strcmp(before.text, f->text) != 0) /* a folder that holds nothing is that once */

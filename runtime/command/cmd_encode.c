@@ -60,27 +60,25 @@ static AmdimFeature picture_feature(const AmdimModel *m)
     return (AmdimFeature){.images = IMAGES, .side = m->size, .channels = m->channels, .run = unchanged};
 }
 
-static bool give_labels(NpyWriter *w, const Dataset *d, Fault *f)
+/* A pipe or a device has nothing beside it, and standard output has not, whatever it is. */
+static bool has_labels_beside(const char *path)
 {
+    struct stat found;
+    return !file_is_output(path) && (stat(path, &found) != 0 || S_ISREG(found.st_mode));
+}
+
+/* Written before the features are made, so that only two renames lie between those of before and both new. */
+static bool write_labels(NpyWriter *w, const Dataset *d, const char *path, Fault *f)
+{
+    const int64_t dims[1] = {d->count};
+    if (!npy_open(w, path, "<i8", 1, dims, f))
+        return false;
     for (uint32_t i = 0; i < d->count; i++) {
         int64_t label = d->label[i];
         if (!npy_give(w, &label, sizeof label, f))
             return false;
     }
-    return true;
-}
-
-/* Labels that cannot be written leave the features of before in place, which are those of the labels there.
- */
-static bool commit_both(NpyWriter *features, const Dataset *d, const char *labels_path, Fault *f)
-{
-    NpyWriter labels;
-    const int64_t dims[1] = {d->count};
-    if (!npy_open(&labels, labels_path, "<i8", 1, dims, f))
-        return false;
-    const bool ok = give_labels(&labels, d, f) && npy_commit(features, f) && npy_commit(&labels, f);
-    npy_discard(&labels);
-    return ok;
+    return file_flush(&w->file, f);
 }
 
 /* Labels of what the file held before would be taken for its own. */
@@ -93,23 +91,9 @@ static bool remove_labels(const char *path, Fault *f)
     return true;
 }
 
-/* A pipe or a device has nothing beside it, and standard output has not, whatever it is. */
-static bool commit(NpyWriter *features, const Dataset *d, const char *path, Fault *f)
-{
-    struct stat found;
-    if (file_is_output(path) || (stat(path, &found) == 0 && !S_ISREG(found.st_mode)))
-        return npy_commit(features, f);
-    char *labels = npy_labels_path(path);
-    const bool ok = !labels         ? fault(f, "out of memory for a file name")
-                    : d->unlabelled ? npy_commit(features, f) && remove_labels(labels, f)
-                                    : commit_both(features, d, labels, f);
-    free(labels);
-    return ok;
-}
-
 /* A map, of four dimensions, where a scale was asked for. */
-static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const Dataset *d, const char *path,
-                   Fault *f)
+static bool write_features(Machine *k, const AmdimFeature *feature, bool is_map, const Dataset *d,
+                           const char *path, Fault *f)
 {
     Encoding e = {.feature = feature};
     int64_t dims[4] = {d->count, feature->channels, feature->side, feature->side};
@@ -117,10 +101,26 @@ static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const D
     e.planes = allocate(floats * sizeof(float), "an image's features", f);
     bool ok = e.planes && npy_open(&e.file, path, "<f4", is_map ? 4 : 2, dims, f);
     if (ok) {
-        ok = features_each(k, feature, d, give_batch, &e, f) && commit(&e.file, d, path, f);
+        ok = features_each(k, feature, d, give_batch, &e, f) && npy_commit(&e.file, f);
         npy_discard(&e.file);
     }
     free(e.planes);
+    return ok;
+}
+
+static bool encode(Machine *k, const AmdimFeature *feature, bool is_map, const Dataset *d, const char *path,
+                   Fault *f)
+{
+    if (!has_labels_beside(path))
+        return write_features(k, feature, is_map, d, path, f);
+    NpyWriter labels = {.given = 0};
+    char *labels_path = npy_labels_path(path);
+    bool ok = (labels_path || fault(f, "out of memory for a file name")) &&
+              (d->unlabelled || write_labels(&labels, d, labels_path, f)) &&
+              write_features(k, feature, is_map, d, path, f) &&
+              (d->unlabelled ? remove_labels(labels_path, f) : npy_commit(&labels, f));
+    npy_discard(&labels);
+    free(labels_path);
     return ok;
 }
 

@@ -177,7 +177,7 @@ static bool read_rate(const Parse *p, const OptionRow *row, const char *text, do
     *out = strtod(text, &end);
     bool plain = (text[0] >= '0' && text[0] <= '9') || text[0] == '.';
     return (plain && *end == '\0' && (float)*out >= FLT_MIN && (float)*out < INFINITY) ||
-           fault(f, "%s: %s %s is not a number above 0 that fits a float32, such as 2e-4; see `%s %s --help`",
+           fault(f, "%s: %s %s is no such rate as 2e-4, a number from 1.2e-38 to 3.4e38; see `%s %s --help`",
                  p->command->name, row->name, text, p->program, p->command->name);
 }
 

@@ -43,9 +43,9 @@ typedef struct {
     uint32_t *picture; /* (count) */
     uint32_t *end;     /* (classes) */
     uint64_t *draw;    /* as many as the largest class has pictures */
-} Classes;
+} ByClass;
 
-static void classes_free(Classes *c)
+static void by_class_free(ByClass *c)
 {
     free(c->picture);
     free(c->end);
@@ -53,7 +53,7 @@ static void classes_free(Classes *c)
 }
 
 /* A counting sort. */
-static bool classes_of(Classes *c, const Dataset *d)
+static bool by_class_of(ByClass *c, const Dataset *d)
 {
     uint32_t most = 1, before = 0;
     c->picture = malloc((d->count + (size_t)1) * sizeof *c->picture);
@@ -95,13 +95,13 @@ static uint32_t held_of(uint32_t count, double share)
 /* Thresholds by class; NULL without memory. */
 static uint64_t *find_thresholds(const Dataset *d, double share)
 {
-    Classes c = {NULL, NULL, NULL};
-    uint64_t *threshold = classes_of(&c, d) ? calloc((size_t)d->classes, sizeof *threshold) : NULL;
+    ByClass c = {NULL, NULL, NULL};
+    uint64_t *threshold = by_class_of(&c, d) ? calloc((size_t)d->classes, sizeof *threshold) : NULL;
     for (int l = 0; threshold && l < d->classes; l++) {
         const uint32_t begin = l > 0 ? c.end[l - 1] : 0, count = c.end[l] - begin;
         threshold[l] = threshold_of(d, c.picture + begin, count, held_of(count, share), c.draw);
     }
-    classes_free(&c);
+    by_class_free(&c);
     return threshold;
 }
 

@@ -56,7 +56,7 @@ typedef struct {
     float *room;    /* memory for V*B pictures */
     float *own;     /* the same where the state has none, else NULL */
     uint8_t *bytes; /* the one being written */
-    int spill;      /* the gallery's features, in a file without a name; 0: none yet, -1: it cannot be made */
+    int spill; /* the gallery's features, in a file without a name; 0: none yet, -1: they cannot be kept */
 } Album;
 bool album_open(Album *a, const AmdimModel *m, const ReportState *state, FILE *stream, Fault *f);
 void album_close(Album *a);

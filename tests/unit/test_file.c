@@ -296,6 +296,21 @@ static void test_names_as_long_as_there_are(void **state)
     }
 }
 
+/* What is too long is said before anything is written. */
+static void test_names_longer_than_there_are(void **state)
+{
+    (void)state;
+    char name[NAME_MAX + 2];
+    NewFile n;
+    Fault f = {.error = 0};
+    memset(name, 'x', NAME_MAX + 1);
+    name[NAME_MAX + 1] = '\0';
+    assert_false(file_may_be_made(scratch_path(name), &f));
+    assert_non_null(strstr(f.text, "no file can have this name: File name too long"));
+    assert_false(file_create(&n, scratch_path(name), &f));
+    assert_non_null(strstr(f.text, "File name too long"));
+}
+
 /* The temporary of such a name goes, too. */
 static void test_removes_what_is_left_of_long_names(void **state)
 {
@@ -336,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_only_files_are_read),
         cmocka_unit_test(test_a_pipe_that_nobody_reads),
         cmocka_unit_test(test_names_as_long_as_there_are),
+        cmocka_unit_test(test_names_longer_than_there_are),
         cmocka_unit_test(test_removes_what_is_left_of_long_names),
     };
     return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
