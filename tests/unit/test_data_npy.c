@@ -204,7 +204,7 @@ static void test_one_file_is_the_training_split(void **state)
     assert_true(d->undivided);
     data_close(d);
     refused_file("mine.npy", SPLIT_TEST, "without a test split");
-    refused(SPLIT_TRAIN, "mine.labels.npy", "give that file itself, or name it train.npy");
+    refused(SPLIT_TRAIN, "no pictures found, but mine.npy;", "give that file itself, or name it train.npy");
 }
 
 /* A large picture comes by rows, and is the same. */
