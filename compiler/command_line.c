@@ -259,10 +259,8 @@ static bool is_no_spec(const char *word)
 
 static int take_spec(Command *c, const char *word)
 {
-    if (c->spec)
-        return usage_error("amdimc", "one spec at a time: %s is one too many", word);
-    c->spec = word;
-    return is_no_spec(word) ? EXIT_USAGE : GO_ON;
+    const int code = option_spec("amdimc", &c->spec, word);
+    return code == GO_ON && is_no_spec(word) ? EXIT_USAGE : code;
 }
 
 /* Twice it is two combinations to a sweep. */

@@ -96,6 +96,8 @@ int option_next(OptionReader *r);
  * ". */
 int option_word(const char *who, const char *option, const char *value, const char *const *word,
                 size_t count);
+/* Takes the only operand there may be; GO_ON, or EXIT_USAGE when it has said that it is one too many. */
+int option_spec(const char *who, const char **spec, const char *word);
 
 /* ---- input.c: files of others ---- */
 

@@ -48,6 +48,14 @@ int option_word(const char *who, const char *option, const char *value, const ch
     return -1;
 }
 
+int option_spec(const char *who, const char **spec, const char *word)
+{
+    if (*spec)
+        return usage_error(who, "one spec at a time: %s is one too many", word);
+    *spec = word;
+    return GO_ON;
+}
+
 /* `--pairs`, of `--pairs=1-to-5` as well. */
 static bool is_whole(const char *argument, const char *name)
 {

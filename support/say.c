@@ -50,6 +50,15 @@ bool progress_is_silent(void)
     return silent;
 }
 
+void say_written(const char *path, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (!silent)
+        print_line(file_is_output(path) ? stderr : stdout, "", format, arguments);
+    va_end(arguments);
+}
+
 void say_progress(FILE *stream, const char *format, ...)
 {
     va_list arguments;

@@ -87,6 +87,9 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* How far something is, or that it is done: what nobody misses who asked for --quiet. The process is silent
  * from progress_silence() on; errors, notes and results are said all the same. */
 void say_progress(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* That something is written to `path`: on standard output, but where that is `path` itself on standard error.
+ */
+void say_written(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void progress_silence(void);
 bool progress_is_silent(void);
 

@@ -94,19 +94,11 @@ static int take_holdout(Sweep *s, const char *value)
                              value);
 }
 
-static int take_spec(Sweep *s, const char *word)
-{
-    if (s->spec)
-        return usage_error("amdimc: sweep", "one spec at a time: %s is one too many", word);
-    s->spec = word;
-    return GO_ON;
-}
-
 static int take(Sweep *s, int option, const char *value)
 {
     enum { MOST_SEEDS = 1000 };
     switch (option) {
-    case OPTION_OPERAND: return take_spec(s, value);
+    case OPTION_OPERAND: return option_spec("amdimc: sweep", &s->spec, value);
     case PAIRS: s->list[s->lists++] = value; break;
     case DATA: s->data = value; break;
     case OUT: s->out = value; break;

@@ -144,9 +144,8 @@ static bool encode_split(Machine *k, const AmdimFeature *feature, const Options 
                        : split == SPLIT_TEST           ? "the test split"
                                                        : "the train split";
     if (ok)
-        say_progress(file_is_output(o->out) ? stderr : stdout, "%s %u images of %s; %s in %s",
-                     o->pixels ? "prepared" : "encoded", (unsigned)d->count, part,
-                     o->pixels ? "pixels" : "features", o->out);
+        say_written(o->out, "%s %u images of %s; %s in %s", o->pixels ? "prepared" : "encoded",
+                    (unsigned)d->count, part, o->pixels ? "pixels" : "features", o->out);
     data_close(d);
     return ok;
 }

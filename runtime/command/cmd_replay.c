@@ -297,9 +297,8 @@ int command_replay(const AmdimModel *m, const Options *o, Fault *f)
     bool ok = replay_new(&r, m, o->threads, f) && weights_load(m, o->weights, r.machine.params, f) &&
               read_batch(&r, o->batch, f) && replay_step(&r, o->out, f);
     if (ok)
-        say_progress(file_is_output(o->out) ? stderr : stdout,
-                     "replayed a step of loss %.6f; losses, embeddings and gradients in %s",
-                     r.machine.step.loss, o->out);
+        say_written(o->out, "replayed a step of loss %.6f; losses, embeddings and gradients in %s",
+                    r.machine.step.loss, o->out);
     replay_free(&r);
     return exit_code(ok);
 }

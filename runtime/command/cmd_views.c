@@ -133,8 +133,7 @@ int command_views(const AmdimModel *m, const Options *o, Fault *f)
     if (ok && o->data)
         data_say(d, SPLIT_PRETRAIN);
     if (ok)
-        say_progress(file_is_output(o->out) ? stderr : stdout, "wrote %u images in %d views each to %s",
-                     (unsigned)v->count, m->views, o->out);
+        say_written(o->out, "wrote %u images in %d views each to %s", (unsigned)v->count, m->views, o->out);
     if (v)
         viewing_free(v);
     if (pool)

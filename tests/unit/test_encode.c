@@ -224,8 +224,8 @@ static void test_labels_beside(void **state)
     free(file);
 }
 
-/* What `command` writes to standard output, `descriptor`, where -o names it. */
-static void write_to_output(RunCommand *command, const Options *o, int descriptor)
+/* Runs `command` in a process whose standard output is `descriptor`, which -o names. */
+static pid_t write_to_output(RunCommand *command, const Options *o, int descriptor)
 {
     Options to = *o;
     to.out = "/dev/stdout";
@@ -236,32 +236,37 @@ static void write_to_output(RunCommand *command, const Options *o, int descripto
                         command(&toy_model, &to, &f) == 0 && fflush(stdout) == 0;
         _exit(!ok);
     }
-    int status;
     close(descriptor);
+    return child;
+}
+
+static void expect_well(pid_t child)
+{
+    int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
 }
 
 static void expect_alone(RunCommand *command, const Options *o)
 {
-    enum { PIPED = 1 << 12 }; /* less than a pipe holds */
-    size_t count, alone;
+    size_t count, in_file, piped = 0;
     int ends[2];
-    char piped[PIPED];
     runs_well(command, o);
-    char *whole = read_whole(out, &count);
-    write_to_output(command, o, open(scratch_path("file"), O_WRONLY | O_CREAT | O_TRUNC, 0600));
-    char *file = read_whole(scratch_path("file"), &alone);
-    assert_int_equal(alone, count);
+    char *whole = read_whole(out, &count), *from_pipe = malloc(count + 1);
+    expect_well(write_to_output(command, o, open(scratch_path("file"), O_WRONLY | O_CREAT | O_TRUNC, 0600)));
+    char *file = read_whole(scratch_path("file"), &in_file);
+    assert_int_equal(in_file, count);
     assert_memory_equal(file, whole, count);
-    if (count < PIPED) {
-        assert_int_equal(pipe(ends), 0);
-        write_to_output(command, o, ends[1]);
-        assert_int_equal(read(ends[0], piped, sizeof piped), count);
-        assert_memory_equal(piped, whole, count);
-        close(ends[0]);
-    }
+    assert_true(from_pipe && pipe(ends) == 0);
+    const pid_t child = write_to_output(command, o, ends[1]);
+    for (ssize_t got; (got = read(ends[0], from_pipe + piped, count + 1 - piped)) > 0;)
+        piped += (size_t)got;
+    close(ends[0]);
+    expect_well(child);
+    assert_int_equal(piped, count);
+    assert_memory_equal(from_pipe, whole, count);
     free(file);
+    free(from_pipe);
     free(whole);
 }
 
