@@ -154,8 +154,8 @@ INLINE RoundedWeight rounded_weight(Conv c, float *arena)
                       bfloat16_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker), conv_blas),     \
                       parts)
 #define BFLOAT16_CONV_SPARSE(name, shape, tail, parts)                                                       \
-    BFLOAT16_FUNCTION(name, Bfloat16ConvJob, y, shape,                                                       \
-                      pack_panel(w->weight, s.in, s.out, 1, part, w->packed), PANELS(s.out),                 \
+    BFLOAT16_FUNCTION(name, Bfloat16ConvJob, y, shape, sparse_pack(s, w->weight, part, w->packed),           \
+                      PANELS(s.out),                                                                         \
                       bfloat16_sparse_conv(s, j, tail, part, parts, amdim_scratch(j->pool, worker)), parts)
 #define BFLOAT16_CONV_WINOGRAD(name, shape, by, tail, parts)                                                 \
     BFLOAT16_FUNCTION(                                                                                       \
@@ -172,7 +172,8 @@ INLINE RoundedWeight rounded_weight(Conv c, float *arena)
         name, Bfloat16ConvGradXJob, dx, shape, (void)0, 0,                                                   \
         bfloat16_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker), conv_grad_x_blas), parts)
 #define BFLOAT16_CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                \
-    BFLOAT16_FUNCTION(name, Bfloat16ConvGradXJob, dx, shape, pack_tap(s, w, part), TAP_PANELS(s),            \
+    BFLOAT16_FUNCTION(name, Bfloat16ConvGradXJob, dx, shape,                                                 \
+                      sparse_pack_transposed(s, w->weight, part, w->packed), TAP_PANELS(s),                  \
                       bfloat16_sparse_grad_x(s, j, tail, part, parts, amdim_scratch(j->pool, worker)),       \
                       parts)
 #define BFLOAT16_CONV_GRAD_X_MASKED(name, shape, parts)                                                      \

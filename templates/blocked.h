@@ -73,9 +73,10 @@ SHARED void pack_of_panel(const Blocked *b, int panel, int k, int depth, float *
 {
     const ptrdiff_t column = panel * PANEL;
     if (b->transposed)
-        pack_columns_of_panel(b->weight + column * b->depth + k, depth, b->depth, PANEL, 1, to);
+        pack_columns_of_panel(b->weight + column * b->depth + k, depth, b->depth, PANEL, 1, to, PANEL);
     else
-        pack_rows_of_panel(b->weight + (ptrdiff_t)k * b->columns + column, depth, b->columns, PANEL, 1, to);
+        pack_rows_of_panel(b->weight + (ptrdiff_t)k * b->columns + column, depth, b->columns, PANEL, 1, to,
+                           PANEL);
 }
 
 /* Parts of what is packed once, a tile of the rows or a panel. */

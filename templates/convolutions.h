@@ -46,12 +46,11 @@ typedef float *ConvFunction(AmdimPool *pool, ConvJob job);
 
 /* By x's numbers that are not zero, of a 1x1 kernel. */
 #define CONV_SPARSE(name, shape, tail, parts)                                                                \
-    FUNCTION_OF_ROUNDS(name, ConvJob, y, Conv, shape,                                                        \
-                       pack_panel(j->weight, s.in, s.out, 1, part, j->packed), PANELS(s.out),                \
-                       sparse_conv(s, j, j->x, amdim_scratch(j->pool, worker), tail,                         \
-                                   tile_piece(pixels_of(s), part, parts),                                    \
-                                   tile_piece(pixels_of(s), part + 1, parts)),                               \
-                       parts)
+    FUNCTION_OF_ROUNDS(                                                                                      \
+        name, ConvJob, y, Conv, shape, sparse_pack(s, j->weight, part, j->packed), PANELS(s.out),            \
+        sparse_conv(s, j, j->x, amdim_scratch(j->pool, worker), tail, tile_piece(pixels_of(s), part, parts), \
+                    tile_piece(pixels_of(s), part + 1, parts)),                                              \
+        parts)
 
 /* By OpenBLAS. */
 #define CONV_OPENBLAS(name, shape, tail, parts)                                                              \
@@ -90,7 +89,8 @@ typedef float *ConvGradXFunction(AmdimPool *pool, ConvGradXJob job);
 
 /* By dy's numbers that are not zero, of a kernel as large as its stride. */
 #define CONV_GRAD_X_SPARSE(name, shape, tail, parts)                                                         \
-    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Conv, shape, pack_tap(s, j, part), TAP_PANELS(s),             \
+    FUNCTION_OF_ROUNDS(name, ConvGradXJob, dx, Conv, shape,                                                  \
+                       sparse_pack_transposed(s, j->weight, part, j->packed), TAP_PANELS(s),                 \
                        sparse_grad_x(s, j, j->dy, amdim_scratch(j->pool, worker), tail,                      \
                                      tile_piece(pixels_of(s), part, parts),                                  \
                                      tile_piece(pixels_of(s), part + 1, parts)),                             \

@@ -127,6 +127,11 @@ INLINE int tile_piece(int rows, int part, int parts)
     return MIN_OF(ROWS * piece(CEIL_DIV(rows, ROWS), part, parts), rows);
 }
 
+/* Hides how a pointer came about. What lies behind it is at constant distances from one register then: a
+ * compiler would hold all distances in memory, or address by a base and an index, for which Intel's
+ * processors take two operations in place of one. */
+#define OPAQUE_POINTER(p) __asm__("" : "+r"(p))
+
 INLINE Vec load(const float *p)
 {
     return *(const Vec *)p;

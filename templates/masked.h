@@ -63,7 +63,11 @@ INLINE Four dot_products(const Vec left[MASKED_VECTORS], const float *block, int
     enum { SUMS = WIDE_UNITS ? 2 : 1 };
     Vec sum[4 * SUMS];
     const float *row[4];
-    UNROLL for (int i = 0; i < 4; i++) row[i] = block + (ptrdiff_t)k[i] * depth;
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        row[i] = block + (ptrdiff_t)k[i] * depth;
+        OPAQUE_POINTER(row[i]);
+    }
     UNROLL for (int v = 0; v < SUMS; v++) UNROLL for (int i = 0; i < 4; i++) sum[v * 4 + i] =
         left[v] * load(row[i] + v * LANES);
     UNROLL for (int v = SUMS; v < MASKED_VECTORS; v++) if (v < depth / LANES)

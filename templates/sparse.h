@@ -94,15 +94,14 @@ typedef struct {
     int share; /* pixels a row, in 1/65536 */
 } SparseAhead;
 
-/* One block of the depth, one group of panels. */
+/* One block of the depth, one group of panels, whose columns lie side by side. */
 typedef struct {
     int rows, panels;
     const uint64_t *set; /* of row i, set[i * set_step]: bit k for its number k */
     ptrdiff_t set_step;
     const float *left; /* of row i, left + i * left_step */
     ptrdiff_t left_step;
-    const float *panel; /* the depth's rows of the other factor in the group's first panel */
-    ptrdiff_t panel_step;
+    const float *right; /* (the block's depth, the group's columns) of the other factor */
     float *sum; /* of row i, sum + i * sum_step: what the depths before add up to, if there are `more` */
     ptrdiff_t sum_step;
     bool more;
@@ -149,12 +148,13 @@ INLINE int next_of(uint64_t *set)
 INLINE void sparse_add_row(const SparseRows *r, int panels, int k, const float *const left[2], int first,
                            int last, ptrdiff_t step, Vec sum[2][GROUP_VECTORS])
 {
-    const float *panel = r->panel + (ptrdiff_t)k * PANEL;
+    const float *right = r->right + (ptrdiff_t)k * (panels * PANEL);
+    OPAQUE_POINTER(right);
     const float by[2] = {first == 0 ? left[0][k * step] : 0, last == 2 ? left[1][k * step] : 0};
     UNROLL for (int v = 0; v < GROUP_VECTORS; v++) if (v < panels * VECTORS)
     {
-        const Vec right = load(panel + v / VECTORS * r->panel_step + v % VECTORS * LANES);
-        UNROLL for (int i = 0; i < 2; i++) if (i >= first && i < last) sum[i][v] += by[i] * right;
+        const Vec of_row = load(right + v * LANES);
+        UNROLL for (int i = 0; i < 2; i++) if (i >= first && i < last) sum[i][v] += by[i] * of_row;
     }
 }
 
@@ -166,9 +166,9 @@ INLINE void sparse_add(const SparseRows *r, int panels, uint64_t set, const floa
         sparse_add_row(r, panels, next_of(&set), left, first, last, step, sum);
 }
 
-/* The sums of row `row`, and if `count` is 2 of the next. Two rows read what both have once. But where groups
- * are wide, a narrow one has too few sums of one row to keep two multiply-adds a cycle busy: there a number
- * of one row goes with one of the other. */
+/* The sums of row `row`, and if `count` is 2 of the next. Two rows read what both have once, but in a narrow
+ * group of wide units. What is left goes in turn on these, a number of one row with one of the other: the
+ * sums of one row are too few to keep two multiply-adds a cycle busy. */
 INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count, ptrdiff_t step,
                             Vec sum[2][GROUP_VECTORS])
 {
@@ -189,7 +189,7 @@ INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count,
             set[0] &= ~both;
             set[1] &= ~both;
         }
-        while (panels < GROUP && set[0] && set[1]) {
+        while (WIDE_UNITS && set[0] && set[1]) {
             sparse_add_row(r, panels, next_of(&set[0]), left, 0, 1, step, sum);
             sparse_add_row(r, panels, next_of(&set[1]), left, 1, 2, step, sum);
         }
@@ -197,6 +197,9 @@ INLINE void sparse_multiply(const SparseRows *r, int panels, int row, int count,
     }
     sparse_add(r, panels, set[0], left, 0, 1, step, sum);
 }
+
+/* Into the L1; wide units, whose group's block fills most of theirs, into the L2. */
+enum { ASK_INTO = WIDE_UNITS ? 2 : 3 };
 
 /* The share of `count` rows from `row` on. */
 INLINE void sparse_ask(const SparseRows *r, int row, int count)
@@ -208,7 +211,7 @@ INLINE void sparse_ask(const SparseRows *r, int row, int count)
             continue;
         for (int pixel = row * a.share >> 16; pixel < (row + count) * a.share >> 16; pixel++)
             for (int line = 0; line < a.lines; line++)
-                __builtin_prefetch(a.at + pixel * a.step + line * LINE);
+                __builtin_prefetch(a.at + pixel * a.step + line * LINE, 0, ASK_INTO);
     }
 }
 
@@ -316,7 +319,8 @@ INLINE SparseEnds *sparse_ends_of(int tail)
 
 /* ---- maps ---- */
 
-/* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail. `to` says where pixel and
+/* y (pixels, columns) = left (pixels, depth) . the packed matrix, then the tail. It is packed group by group,
+ * (depth, the group's columns) each. `to` says where pixel and
  * column lie in y: column over the taps of a kernel that is as large as its stride, as in a gradient of x. */
 typedef struct {
     const float *left, *packed, *bias;
@@ -330,6 +334,33 @@ typedef struct {
 INLINE int columns_of(Conv to)
 {
     return to.kernel * to.kernel * to.in;
+}
+
+/* Where the panel of a column is packed, whose rows lie `apart` floats apart there. Of `run` columns that lie
+ * together in y, all groups are as wide as can be. */
+INLINE float *sparse_packed(float *packed, int depth, int run, int column, int *apart)
+{
+    const int in_run = column % run, begin = in_run / GROUP_COLUMNS * GROUP_COLUMNS, within = in_run - begin;
+    *apart = group_panels(run - begin) * PANEL;
+    return packed + (ptrdiff_t)(column - within) * depth + within;
+}
+
+/* Panel `panel` of a weight, for y. */
+INLINE void sparse_pack(Conv c, const float *weight, int panel, float *packed)
+{
+    const int column = panel * PANEL;
+    int apart;
+    float *const to = sparse_packed(packed, c.in, c.out, column, &apart);
+    pack_rows_of_panel(weight + column, c.in, c.out, PANEL, 1, to, apart);
+}
+
+/* The same, transposed tap by tap, for dx. */
+INLINE void sparse_pack_transposed(Conv c, const float *weight, int panel, float *packed)
+{
+    const int column = panel * PANEL;
+    int apart;
+    float *const to = sparse_packed(packed, c.out, c.kernel * c.in, column, &apart);
+    pack_columns_of_panel(weight + (ptrdiff_t)column * c.out, c.out, c.out, PANEL, 1, to, apart);
 }
 
 /* Scratch (SPARSE_SCRATCH): sums of a block's pixels, and behind them the bits of their rows. */
@@ -364,8 +395,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
                             .set_step = blocks,
                             .left = left,
                             .left_step = s->depth,
-                            .panel = s->packed + (ptrdiff_t)column * s->depth,
-                            .panel_step = (ptrdiff_t)s->depth * PANEL,
+                            .right = s->packed + (ptrdiff_t)column * s->depth,
                             .sum = sums,
                             .sum_step = GROUP_COLUMNS};
             if (ASKS_FOR_NEXT && column == 0 && last - begin > PIXEL_BLOCK) {
@@ -376,7 +406,7 @@ SHARED void sparse_product(const SparseProduct *s, float *scratch, int first, in
                 sparse_sums_of_rows(&r);
                 r.set++;
                 r.left += DEPTH_BLOCK;
-                r.panel += DEPTH_BLOCK * PANEL;
+                r.right += DEPTH_BLOCK * panels * PANEL;
                 r.more = true;
             }
             s->ends(&r, &t, at);
@@ -437,8 +467,8 @@ INLINE SparseSum sparse_sum_by(int factor, Conv c, const MapConvGradWJob *j, int
 
 /* A block of DEPTH_BLOCK pixels at most, as a part sees it. */
 typedef struct {
-    float *left;   /* (pixels, SPARSE_STEP): the part's rows */
-    float *panels; /* (GROUP, DEPTH_BLOCK, PANEL): columns of the other factor */
+    float *left;  /* (pixels, SPARSE_STEP): the part's rows */
+    float *right; /* (DEPTH_BLOCK, the group's columns) of the other factor */
     uint64_t set[SPARSE_ROWS];
 } SparseBlock;
 
@@ -483,8 +513,7 @@ SHARED void sparse_block_sums(const SparseBlock *b, int panels, SparseAhead left
                           .set_step = 1,
                           .left = b->left,
                           .left_step = 1,
-                          .panel = b->panels,
-                          .panel_step = DEPTH_BLOCK * PANEL,
+                          .right = b->right,
                           .sum = dw,
                           .sum_step = columns,
                           .more = more};
@@ -492,8 +521,8 @@ SHARED void sparse_block_sums(const SparseBlock *b, int panels, SparseAhead left
 }
 
 /* A group of columns of the patches that begin at from[]. */
-INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixels, int column, int panels,
-                                SparseBlock *b)
+INLINE void sparse_block_columns(const SparseSum *s, const size_t *from, int pixels, int column, int panels,
+                                 SparseBlock *b)
 {
     const int run = s->of.kernel * s->of.in; /* floats of a patch that lie together */
     for (int panel = 0; panel < panels; panel++) {
@@ -501,7 +530,7 @@ INLINE void sparse_block_panels(const SparseSum *s, const size_t *from, int pixe
         const Activation *right = s->right + (size_t)(at / run) * s->of.side * s->of.in + at % run;
         for (int i = 0; i < pixels; i++)
             UNROLL for (int v = 0; v < VECTORS; v++)
-                store(b->panels + (panel * DEPTH_BLOCK + i) * PANEL + v * LANES,
+                store(b->right + (i * panels + panel) * PANEL + v * LANES,
                       load_activations(right + from[i] + v * LANES));
     }
 }
@@ -518,7 +547,7 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
     /* Floats of the map that a pixel of the product stands for. */
     const ptrdiff_t pixel = (ptrdiff_t)s->of.stride * s->of.stride * s->of.in;
     float *const sum = s->partial + ((size_t)slice * s->rows + (size_t)row) * s->columns;
-    SparseBlock b = {.left = scratch, .panels = scratch + DEPTH_BLOCK * SPARSE_STEP};
+    SparseBlock b = {.left = scratch, .right = scratch + DEPTH_BLOCK * SPARSE_STEP};
     for (int block = first; block < last; block++) {
         const int begin = block * DEPTH_BLOCK, count = MIN_OF(DEPTH_BLOCK, pixels - begin);
         size_t from[DEPTH_BLOCK];
@@ -532,7 +561,7 @@ SHARED void sparse_sum(const SparseSum *s, float *scratch, int part)
             panels = group_panels(s->columns - column);
             patches.lines = (int)(pixel * panels * PANEL / s->columns / LINE); /* that go with the group */
             patches.step = patches.lines * LINE;
-            sparse_block_panels(s, from, count, column, panels, &b);
+            sparse_block_columns(s, from, count, column, panels, &b);
             sparse_block_sums(&b, panels, next, patches, rows, sum + column, s->columns, block > first);
             next.lines = 0;
             patches.at += DEPTH_BLOCK * patches.step;

@@ -334,7 +334,7 @@ SHARED void conv_grad_x_streamed(Conv c, const ConvGradXJob *j, float *scratch, 
     {
         const int depth = MIN_OF(STREAM_DEPTH, c.out - k);
         pack_columns_of_panel(j->weight + ((size_t)tap * c.in + panel * PANEL) * c.out + k, depth, c.out,
-                              MIN_OF(PANEL, c.in - panel * PANEL), 1, scratch);
+                              MIN_OF(PANEL, c.in - panel * PANEL), 1, scratch, PANEL);
         if (overlaps)
             grad_x_tap_block(c, j, tap, panel, k, depth, scratch);
         else

@@ -39,12 +39,13 @@ typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 
 /* ---- packing ---- */
 
-/* `rows` rows of a panel of scale * w, which lie `columns` floats apart in it; `width` floats of each are
- * there, zeros beyond. */
-SHARED void pack_rows_of_panel(const float *w, int rows, ptrdiff_t columns, int width, float scale, float *to)
+/* `rows` rows of a panel of scale * w, which lie `columns` floats apart in it, to rows `apart` floats apart;
+ * `width` floats of each are there, zeros beyond. */
+SHARED void pack_rows_of_panel(const float *w, int rows, ptrdiff_t columns, int width, float scale, float *to,
+                               ptrdiff_t apart)
 {
     enum { AHEAD = 12 }; /* rows; they lie too far apart for a processor to foresee */
-    for (int k = 0; k < rows; k++, to += PANEL, w += columns) {
+    for (int k = 0; k < rows; k++, to += apart, w += columns) {
         for (int line = 0; line < PANEL; line += LINE)
             __builtin_prefetch(w + AHEAD * columns + line);
         if (width == PANEL) {
@@ -61,18 +62,18 @@ INLINE void pack_panel(const float *w, int depth, int columns, float scale, int 
 {
     const int first = panel * PANEL;
     pack_rows_of_panel(w + first, depth, columns, MIN_OF(PANEL, columns - first), scale,
-                       packed + (size_t)panel * depth * PANEL);
+                       packed + (size_t)panel * depth * PANEL, PANEL);
 }
 
 enum { TRANSPOSED_ROWS = 4 }; /* together, in each four lanes of a vector */
 
-/* A vector of each of TRANSPOSED_ROWS rows of w, `apart` floats apart, as columns, which lie PANEL floats
+/* A vector of each of TRANSPOSED_ROWS rows of w, `depth` floats apart, as columns, which lie `apart` floats
  * apart. */
-INLINE void store_columns(const float *w, ptrdiff_t apart, float scale, float *to)
+INLINE void store_columns(const float *w, ptrdiff_t depth, float scale, float *to, ptrdiff_t apart)
 {
 #if HAS_SHUFFLE
     Vec row[TRANSPOSED_ROWS];
-    UNROLL for (int i = 0; i < TRANSPOSED_ROWS; i++) row[i] = scale * load(w + i * apart);
+    UNROLL for (int i = 0; i < TRANSPOSED_ROWS; i++) row[i] = scale * load(w + i * depth);
     const Vec low_01 = OF_FOURS(row[0], row[1], 0, 4, 1, 5), high_01 = OF_FOURS(row[0], row[1], 2, 6, 3, 7),
               low_23 = OF_FOURS(row[2], row[3], 0, 4, 1, 5), high_23 = OF_FOURS(row[2], row[3], 2, 6, 3, 7);
     const Vec column[TRANSPOSED_ROWS] = {
@@ -81,34 +82,35 @@ INLINE void store_columns(const float *w, ptrdiff_t apart, float scale, float *t
     UNROLL for (int four = 0; four < LANES / TRANSPOSED_ROWS; four++)
         UNROLL for (int i = 0; i < TRANSPOSED_ROWS; i++)
     {
-        Four *const at = (Four *)(to + (four * TRANSPOSED_ROWS + i) * PANEL);
+        Four *const at = (Four *)(to + (four * TRANSPOSED_ROWS + i) * apart);
         *at = ((const Four *)&column[i])[four];
     }
 #else
     for (int i = 0; i < LANES; i++)
         for (int row = 0; row < TRANSPOSED_ROWS; row++)
-            to[i * PANEL + row] = scale * w[row * apart + i];
+            to[i * apart + row] = scale * w[row * depth + i];
 #endif
 }
 
-/* The same of transposed w, whose own rows lie `depth` floats apart; `width` of them are there. */
+/* The same of transposed w, whose own rows lie `depth` floats apart; `width` of them are there, and but for a
+ * whole panel rows are PANEL floats apart. */
 SHARED void pack_columns_of_panel(const float *w, int rows, ptrdiff_t depth, int width, float scale,
-                                  float *to)
+                                  float *to, ptrdiff_t apart)
 {
     if (width < PANEL)
         memset(to, 0, sizeof(float) * (size_t)rows * PANEL);
     for (int block = 0; block < rows; block += LINE) /* so that no line is read twice */
         for (int j = 0; j < width; j += TRANSPOSED_ROWS) {
             const float *from = w + j * depth + block;
-            float *const at = to + block * PANEL + j;
+            float *const at = to + block * apart + j;
             const int end = MIN_OF(rows - block, LINE), left = MIN_OF(width - j, TRANSPOSED_ROWS);
             if (left == TRANSPOSED_ROWS && end == LINE) {
                 ROLLED for (int k = 0; k < LINE; k += LANES)
-                    store_columns(from + k, depth, scale, at + k * PANEL);
+                    store_columns(from + k, depth, scale, at + k * apart, apart);
                 continue;
             }
             SCALAR for (int i = 0; i < left; i++, from += depth) SCALAR for (int k = 0; k < end; k++)
-                at[k * PANEL + i] = scale * from[k];
+                at[k * apart + i] = scale * from[k];
         }
 }
 
@@ -118,7 +120,7 @@ INLINE void pack_panel_transposed(const float *w, int depth, int columns, float 
 {
     const int first = panel * PANEL;
     pack_columns_of_panel(w + (size_t)first * depth, depth, depth, MIN_OF(PANEL, columns - first), scale,
-                          packed + (size_t)panel * depth * PANEL);
+                          packed + (size_t)panel * depth * PANEL, PANEL);
 }
 
 /* ---- the tile ---- */

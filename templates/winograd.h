@@ -97,10 +97,6 @@ typedef void TransformSquare(const Place *from, const Place *to, int channels, b
 #define EACH_OF(rows, columns, i, k)                                                                         \
     UNROLL for (int i = 0; i < (rows); i++) UNROLL for (int k = 0; k < (columns); k++)
 
-/* Hides how a pointer came about: each row of a square has one, made from the one before, where a compiler
- * would hold all vectors' distances in memory. */
-#define OPAQUE_POINTER(p) __asm__("" : "+r"(p))
-
 INLINE void store_more(bool more, float *to, Vec v)
 {
     store(to, more ? (Vec)(load(to) + v) : v);
@@ -395,10 +391,29 @@ INLINE void winograd_pack_transposed(Winograd w, const float *weight, int panel,
 
 /* ---- the three products ---- */
 
-/* A point's product as a 1x1 convolution. */
-INLINE Conv point_product(Winograd w)
+/* result (tiles, columns) = left (tiles, depth) . packed. A block's rows are few, and the points of a large
+ * weight more than an L2 holds, so that each panel comes from the L3. Wide units are done with one sooner
+ * than the processor brings the next unasked: there the first tiles prefetch it, or `next` while the last
+ * panel is multiplied. */
+SHARED void point_rows(const float *left, float *packed, const float *next, int depth, int columns, int tiles,
+                       float *result)
 {
-    return (Conv){.in = depth_of(w), .out = w.c.out, .kernel = 1, .stride = 1};
+    const Conv c = {.in = depth, .out = columns, .kernel = 1, .stride = 1};
+    const ConvJob j = {.x = left, .packed = packed, .y = result};
+    if (!WIDE_UNITS) {
+        conv_rows(c, &j, TAIL_NONE, 0, tiles);
+        return;
+    }
+    ROLLED for (int panel = 0; panel < PANELS(columns); panel++, packed += PANEL_FLOATS(depth))
+    {
+        const float *const ahead = panel + 1 < PANELS(columns) ? packed + PANEL_FLOATS(depth) : next;
+        ROLLED for (int p = 0, line = 0; p < tiles; p += ROWS, line += LINE)
+        {
+            Target t = conv_target(c, &j, TAIL_NONE, p, tiles, panel);
+            t.ahead = line < PANEL ? ahead + (ptrdiff_t)line * depth : NULL;
+            tile_of_rows(TAIL_NONE, left + (ptrdiff_t)p * depth, depth, depth, packed, &t);
+        }
+    }
 }
 
 /* A tile's outputs, from where they lie at m, rows `row_step` apart; then the tail. */
@@ -441,12 +456,11 @@ SHARED void conv_kind(const Winograd *w, const MapConvJob *j, float *scratch, in
         }
         ROLLED for (int p = 0; p < square; p++)
         {
-            const ConvJob product = {
-                .x = v + p * v_step, .y = m + p * m_step, .packed = j->packed + p * packed_step};
             if (has_point(*w, kind, p))
-                conv_rows(point_product(*w), &product, TAIL_NONE, 0, tiles);
+                point_rows(v + p * v_step, j->packed + p * packed_step,
+                           j->packed + (p + 1) % square * packed_step, depth, out, tiles, m + p * m_step);
             else
-                memset(product.y, 0, sizeof(float) * (size_t)tiles * out);
+                memset(m + p * m_step, 0, sizeof(float) * (size_t)tiles * out);
         }
         ROLLED for (int t = 0; t < tiles; t++)
         {
@@ -488,12 +502,11 @@ SHARED void grad_x_kind(const Winograd *w, const ConvGradXJob *j, const Activati
         }
         ROLLED for (int p = 0; p < square; p++)
         {
-            const ConvGradXJob product = {
-                .dy = m + p * m_step, .dx = v + p * v_step, .packed = j->packed + p * packed_step};
             if (has_point(*w, kind, p))
-                conv_grad_x_pixels(point_product(*w), &product, TAIL_NONE, 0, tiles);
+                point_rows(m + p * m_step, j->packed + p * packed_step,
+                           j->packed + (p + 1) % square * packed_step, out, depth, tiles, v + p * v_step);
             else
-                memset(product.dx, 0, sizeof(float) * (size_t)tiles * depth);
+                memset(v + p * v_step, 0, sizeof(float) * (size_t)tiles * depth);
         }
         ROLLED for (int t = 0; t < tiles; t++)
         {

@@ -4,7 +4,7 @@
 #include "sparse.h"
 
 #include "noise.h"
-#include "packed.h"
+#include "single.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -97,6 +97,15 @@ static void each_map(EachMap *f, bool by_dy, int kernel, int side)
 
 /* ---- maps ---- */
 
+static float *packed_weight(Conv c, const float *weight, bool transposed)
+{
+    const int columns = transposed ? c.kernel * c.kernel * c.in : c.out;
+    float *packed = new_floats((size_t)depth_of_patch(c) * (size_t)c.out);
+    for (int panel = 0; panel < PANELS(columns); panel++)
+        (transposed ? sparse_pack_transposed : sparse_pack)(c, weight, panel, packed);
+    return packed;
+}
+
 static void run_pixels(const SparseProduct *product, int first, int last)
 {
     float *scratch = new_floats(SPARSE_SCRATCH(product->depth));
@@ -131,7 +140,7 @@ static void check_conv(const Case *k, bool whole_tail)
     interpret(s.want);
     const size_t count = value_count(op->out[0]);
     float *x = floats_of(&s, op->in[CONV_X]), *weight = floats_of(&s, op->in[CONV_WEIGHT]),
-          *bias = floats_of(&s, op->in[CONV_BIAS]), *packed = packed_forward(c, weight),
+          *bias = floats_of(&s, op->in[CONV_BIAS]), *packed = packed_weight(c, weight, false),
           *y = whole_tail ? floats_of(&s, op->in[CONV_ADDEND]) : new_floats(count);
     const SparseProduct product = {.left = x,
                                    .packed = packed,
@@ -172,7 +181,7 @@ static void check_grad_x(const Case *k, bool whole_tail)
     interpret(s.want);
     const size_t count = value_count(op->out[0]);
     float *dy = floats_of(&s, op->in[CONV_GRAD_X_DY]), *weight = floats_of(&s, op->in[CONV_GRAD_X_WEIGHT]),
-          *mask = floats_of(&s, op->in[CONV_GRAD_X_MASK]), *packed = packed_backward(c, weight),
+          *mask = floats_of(&s, op->in[CONV_GRAD_X_MASK]), *packed = packed_weight(c, weight, true),
           *dx = whole_tail ? floats_of(&s, op->in[CONV_GRAD_X_ADDEND]) : new_floats(count);
     const SparseProduct product = {.left = dy,
                                    .packed = packed,
