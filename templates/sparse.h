@@ -229,8 +229,10 @@ INLINE void sparse_sums_at(const SparseRows *r, int panels, int row, int count, 
 {
     Vec sum[2][GROUP_VECTORS];
     float *to = r->sum + row * r->sum_step;
-    UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < panels * PANEL; line += LINE)
-        __builtin_prefetch(to + (count + i) * r->sum_step + line, 1);
+    if (!WIDE_UNITS) /* which wait less for the L2 than such a burst takes */
+        UNROLL for (int i = 0; i < 2; i++) if (i < count) for (int line = 0; line < panels * PANEL;
+                                                               line += LINE)
+            __builtin_prefetch(to + (count + i) * r->sum_step + line, 1);
     sparse_ask(r, row, count);
     sparse_multiply(r, panels, row, count, step, sum);
     UNROLL for (int i = 0; i < 2; i++) if (i < count)
