@@ -290,8 +290,9 @@ float **weights_of_file(Arena *a, const char *path, const Params *p);
 
 /* ---- build/target.c: programs for other machines ---- */
 
-bool target_is_bare(const char *triple); /* it names a machine without a system; NULL does not */
-bool target_is_other(const Build *b);    /* --target or --static was given */
+bool target_is_bare(const char *triple);          /* it names a machine without a system; NULL does not */
+bool target_has_system(Arena *a, const Build *b); /* else says that a program needs one */
+bool target_is_other(const Build *b);             /* --target or --static was given */
 /* For another machine `march: native` becomes the triple's baseline, unless the command line says it. Finds
  * out whether the processor has matrix tiles: this one's are asked for `native`, but for a folder. */
 void target_processor(const Build *b, const Overrides *o, Spec *s);

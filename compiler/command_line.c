@@ -303,6 +303,13 @@ static int take(Command *c, int option, const char *value)
     return GO_ON;
 }
 
+/* What `-o -` means: no file for what is text. */
+static bool take_standard_output(Command *c)
+{
+    c->build.output = is_text(c->make) ? NULL : "/dev/stdout";
+    return is_text(c->make) || c->make == MAKE_ONNX || c->make == MAKE_CHECK;
+}
+
 /* Of all options together. */
 static int check_whole(Command *c)
 {
@@ -310,6 +317,9 @@ static int check_whole(Command *c)
         return usage_error("amdimc", "no spec given");
     if ((!c->build.output || !*c->build.output) && made_in_files(c->make))
         return usage_error("amdimc", "-o is missing: where shall the %s go?", made_in_files(c->make));
+    if (c->build.output && !strcmp(c->build.output, "-") && !take_standard_output(c))
+        return usage_error("amdimc", "-o - is standard output, where no %s can go; ./- is a file's name",
+                           made_in_files(c->make) ? made_in_files(c->make) : "choices");
     const int code = check_trained(c);
     return code == GO_ON ? check_tuned(c) : code;
 }
@@ -322,7 +332,5 @@ int command_parse(Command *c, int argc, char **argv)
         code = take(c, o, optarg);
     if (code == GO_ON)
         code = check_whole(c);
-    if (is_text(c->make) && c->build.output && !strcmp(c->build.output, "-"))
-        c->build.output = NULL;
     return code;
 }

@@ -110,6 +110,8 @@ static bool settle_target(Arena *a, Diagnostics *d, Command *c, Spec *s)
     s->target.is_static = c->build.is_static;
     if (c->make != MAKE_PYTORCH && c->make != MAKE_ONNX && !target_check(a, d, &c->build, s, compiles))
         return false;
+    if (c->make == MAKE_C && !target_has_system(a, &c->build))
+        return false;
     if ((c->make == MAKE_LIBRARY || c->make == MAKE_ONNX) && s->target.precision == PRECISION_BFLOAT16)
         say("amdimc: note: %s: %s computes in float32, whatever target.precision says", s->source->name,
             c->make == MAKE_LIBRARY ? "a library" : "an ONNX graph");

@@ -165,6 +165,17 @@ static bool is_link(const char *path)
     return lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
 }
 
+/* Opened by name anew it would not be the same: a socket cannot be, and one that was closed stands for
+ * /dev/null, which is not to be written (standard.c). */
+static bool names_output(const char *path)
+{
+    static const char *const names[] = {"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(path, names[i]))
+            return true;
+    return false;
+}
+
 /* Sets n's names and opens what is to be written; -1 with errno. */
 static int open_target(NewFile *n, const char *path)
 {
@@ -176,7 +187,7 @@ static int open_target(NewFile *n, const char *path)
     }
     if (!exists && errno == ENAMETOOLONG) /* that of the temporary is not too long */
         return -1;
-    const bool output = exists && S_ISREG(status.st_mode) && file_is_output(path);
+    const bool output = exists && (names_output(path) || (S_ISREG(status.st_mode) && file_is_output(path)));
     const bool direct = output || (exists && !S_ISREG(status.st_mode));
     n->path = exists && !direct && is_link(path) ? realpath(path, NULL) : strdup(path);
     if (n->path == NULL)

@@ -70,7 +70,7 @@ static bool may_be_made_below(const char *path, const char *whole, Fault *f)
             return !strcmp(path, whole) ? fault(f, "%s is no folder; choose another place", whole)
                                         : fault(f, "%s: %s is no folder; choose another place", whole, path);
         return access(path, W_OK | X_OK) == 0 ||
-               fault_errno(f, "%s: nothing can be made in the folder %s", whole, path);
+               fault_errno(f, "%s: choose another place; nothing can be made in the folder %s", whole, path);
     }
     if (errno != ENOENT && errno != ENOTDIR) /* the latter is found out above */
         return fault_errno(f, "%s: cannot look at %s", whole, path);

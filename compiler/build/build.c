@@ -61,11 +61,16 @@ static bool copy_included(Words *copied, const Build *b, const char *text)
     return true;
 }
 
+bool build_copy_headers(Arena *a, const Build *b, const char *text)
+{
+    return copy_included(&(Words){.arena = a}, b, text);
+}
+
 static bool write_model(Arena *a, const Build *b, const Spec *s, const char *folder, const char *model_c)
 {
     return build_directory(a, folder) &&
            build_write_text(a, b, arena_printf(a, "%s/%s.c", folder, s->name.v), model_c) &&
-           copy_included(&(Words){.arena = a}, b, model_c);
+           build_copy_headers(a, b, model_c);
 }
 
 static const char *reference_folder(Arena *a, const Build *b)

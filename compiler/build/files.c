@@ -28,7 +28,8 @@ bool build_directory(Arena *a, const char *path)
         if (end && end != '/')
             continue;
         *c = 0;
-        if (!is_directory(partial) && mkdir(partial, 0777)) {
+        if (!is_directory(partial) && mkdir(partial, 0777) &&
+            !(errno == EEXIST && is_directory(partial))) { /* another process may have made it meanwhile */
             errno = errno == EEXIST ? ENOTDIR : errno;
             return system_failed(partial);
         }

@@ -208,7 +208,9 @@ static bool write_model_without_openblas(Arena *a, const Build *b, const Folder 
 {
     const char *to = arena_printf(a, "%s/without-openblas", b->gen_dir);
     return build_directory(a, to) &&
-           build_write_text(a, b, arena_printf(a, "%s/%s.c", to, f->net->spec->name.v), f->without_openblas);
+           build_write_text(a, b, arena_printf(a, "%s/%s.c", to, f->net->spec->name.v),
+                            f->without_openblas) &&
+           build_copy_headers(a, b, f->without_openblas);
 }
 
 /* The folder as it shall be, in `b->gen_dir`; its Makefile first, which says whose it is. */

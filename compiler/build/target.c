@@ -224,6 +224,14 @@ static bool refuse_processor(Arena *a, Diagnostics *d, const Build *b, const Spe
                            unknown));
 }
 
+bool target_has_system(Arena *a, const Build *b)
+{
+    return !target_is_bare(b->target) ||
+           build_failed(arena_printf(a, "--target %s", b->target),
+                        "a program needs an operating system; --emit=library makes C functions for a bare "
+                        "machine");
+}
+
 /* Of a machine and processor whose code clang makes: what a program is compiled and linked with. */
 static bool can_link(Arena *a, Diagnostics *d, const Build *b, const Spec *s)
 {
@@ -238,10 +246,8 @@ static bool can_link(Arena *a, Diagnostics *d, const Build *b, const Spec *s)
     for (size_t i = 0; link[i]; i++)
         words_add(&tuned, link[i]);
     const char *target = b->target ? arena_printf(a, "--target %s", b->target) : "--static";
-    if (target_is_bare(b->target))
-        return build_failed(
-            target, "a program needs an operating system; --emit=library makes C functions for a bare "
-                    "machine");
+    if (!target_has_system(a, b))
+        return false;
     if (!try_clang(a, b, words_end(&tuned), program))
         return true;
     if (!try_clang(a, b, link, program)) /* as another width of words, or profile, than its library's */

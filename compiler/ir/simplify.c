@@ -6,8 +6,8 @@
 static bool has_effect(const Op *op)
 {
     return op->kind == OP_TAKE || op->kind == OP_REPORT || op->kind == OP_ENCODE ||
-           op->kind == OP_ENCODE_GRAD || op->kind == OP_NCE_SUMS || op->kind == OP_SHARE_SUMS ||
-           (op->out[0] && op->out[0]->kind == VALUE_OUTER);
+           (op->kind == OP_ENCODE_GRAD && op->chunk->ops > 0) || op->kind == OP_NCE_SUMS ||
+           op->kind == OP_SHARE_SUMS || (op->out[0] && op->out[0]->kind == VALUE_OUTER);
 }
 
 static bool any_result_used(const Op *op, const bool *used)

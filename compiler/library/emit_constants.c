@@ -24,14 +24,22 @@ uint16_t half_of(float value)
 
 static const float HALF_MOST = 65504;
 
-/* What each of (outs) channels is a whole number of, the largest in magnitude being 127. */
+enum { BYTE_MOST = 127 };
+
+/* What each of (outs) channels is a whole number of, the largest in magnitude being BYTE_MOST. */
 static float scale_of(const float *torch, size_t count)
 {
-    enum { MOST = 127 };
     float most = 0;
     for (size_t i = 0; i < count; i++)
         most = fmaxf(most, fabsf(torch[i]));
-    return most / MOST;
+    return most / BYTE_MOST;
+}
+
+/* Where the scale is a denormal number, which is rounded, it may be too small for the largest. */
+static int byte_of(float value, float scale)
+{
+    const float byte = scale > 0 ? nearbyintf(value / scale) : 0;
+    return (int)fmaxf(-BYTE_MOST, fminf(byte, BYTE_MOST));
 }
 
 /* ---- arrays ---- */
@@ -104,7 +112,7 @@ static void print_bytes(Constants *c, const Param *p, const float *torch)
     for (size_t i = 0; i < p->count; i++) {
         const float scale = scale_of_channel(p, torch, i % outs), value = number_inward(p, torch, i);
         char text[16];
-        snprintf(text, sizeof text, "%d", scale > 0 ? (int)nearbyintf(value / scale) : 0);
+        snprintf(text, sizeof text, "%d", byte_of(value, scale));
         print_number(c->e->out, i, COLUMNS, text);
     }
     fprintf(c->e->out, "\n};\n");

@@ -36,6 +36,7 @@ void library_target(const Build *b, Spec *s)
     s->target.panel = s->target.is_bare ? BARE_PANEL : 0;
     s->target.tiles = false;
     s->target.threads.v = 1;
+    s->target.all_processors = false;
     s->target.blas.v = "none";
 }
 

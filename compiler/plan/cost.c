@@ -98,15 +98,34 @@ static size_t largest_tensor(const Params *p)
     return sizeof(float) * count;
 }
 
+static size_t moments_of(const Spec *s)
+{
+    return s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
+}
+
+/* Of very many layers, beyond what CODE has room for: the code of each operation, and what a checkpoint says
+ * of each tensor and its moments, as text and taken apart, when a run goes on. */
+static size_t many_layers_bytes(const Graph *step, const Params *p)
+{
+    enum { COVERED = 512, OPERATION = 300, ENTRY = 160 }; /* bytes each; measured */
+    size_t ops = 0, entries = 0;
+    for (int i = 0; i < step->ops; i++)
+        ops += 1 + (step->op[i]->chunk ? (size_t)step->op[i]->chunk->ops : 0);
+    for (int i = 0; i < p->count; i++)
+        entries += 1 + (p->param[i]->trained ? moments_of(step->net->spec) : 0);
+    return (ops > COVERED ? ops - COVERED : 0) * OPERATION +
+           (entries > COVERED ? entries - COVERED : 0) * ENTRY;
+}
+
 /* What the program holds besides what the compiler lays out, measured (docs/performance-notebook.md): code
  * and C library, of which a static program has only what it calls; a checkpoint's copy of a tensor; what
  * draws the report; OpenBLAS with the buffers it packs into. */
-static size_t program_bytes(const Params *p, bool openblas, bool is_static, int threads)
+static size_t program_bytes(const Graph *step, const Params *p, bool openblas, int threads)
 {
     enum { CODE = 3200 * KIBIBYTE, STATIC_CODE = 1600 * KIBIBYTE, REPORT = 256 * KIBIBYTE };
     enum { OPENBLAS = 3000 * KIBIBYTE, OPENBLAS_THREAD = 1024 * KIBIBYTE };
-    return (is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) +
-           (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
+    return (step->net->spec->target.is_static ? STATIC_CODE : CODE) + REPORT + largest_tensor(p) +
+           many_layers_bytes(step, p) + (openblas ? OPENBLAS + (size_t)threads * OPENBLAS_THREAD : 0);
 }
 
 /* How many buckets of gradients have room at once: those that fill while tensors come in the order of the
@@ -176,11 +195,6 @@ static void add_data(PeakMemory *m)
     m->decoding = LEAST + m->total / SHARE;
     m->data = INDEX + m->decoding;
     m->total += m->data;
-}
-
-static size_t moments_of(const Spec *s)
-{
-    return s->optimizer.sgd ? s->optimizer.momentum.v > 0 : 2;
 }
 
 /* A Gaussian's weights, and a row with what is mirrored beside it (runtime/portable/views.c). */
@@ -258,12 +272,12 @@ PeakMemory cost_peak(const Graph *step, const Graph *encode, const Params *p, bo
         .arena = larger(step->arena_bytes, encode->arena_bytes),
         .pictures = 2 * step->x->bytes,
         .worker = larger(cost_worker_scratch(step), cost_worker_scratch(encode)),
-        .program = program_bytes(p, openblas, s->target.is_static, threads),
+        .program = program_bytes(step, p, openblas, threads),
         .meetings = meetings_bytes(step, p),
     };
     const size_t own = 2 * PER_THREAD + m.worker + blur_room(s);
     m.threads = (size_t)threads * own;
-    m.each_thread = own + program_bytes(p, openblas, s->target.is_static, threads + 1) - m.program;
+    m.each_thread = own + program_bytes(step, p, openblas, threads + 1) - m.program;
     m.total = m.weights + m.optimizer + m.arena + m.pictures + m.threads + m.program + m.meetings;
     add_data(&m);
     return m;

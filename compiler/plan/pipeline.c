@@ -19,17 +19,25 @@ static void place_graph(Graph *g, const Choices *c)
     plan_check(g);
 }
 
-/* What chunks run is made ready first: the step's operation needs all its memory. */
-static void finish_chunks(const Graph *g, const Choices *c)
+/* Chunks first: where nothing is left to do backwards, the step's operation goes, too. */
+static void simplify_all(Graph *g)
 {
-    for (int i = 0; i < g->ops; i++) {
-        Graph *chunk = g->op[i]->chunk;
-        if (!chunk)
-            continue;
-        simplify(chunk);
-        graph_check(chunk, "simplify");
-        place_graph(chunk, c);
-    }
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->chunk) {
+            simplify(g->op[i]->chunk);
+            graph_check(g->op[i]->chunk, "simplify");
+        }
+    simplify(g);
+    graph_check(g, "simplify");
+}
+
+/* Chunks first: the step's operation needs all the memory of what it runs. */
+static void place_all(Graph *g, const Choices *c)
+{
+    for (int i = 0; i < g->ops; i++)
+        if (g->op[i]->chunk)
+            place_graph(g->op[i]->chunk, c);
+    place_graph(g, c);
 }
 
 static void finish_step(Graph *g, double recompute_budget, const Choices *c)
@@ -37,12 +45,10 @@ static void finish_step(Graph *g, double recompute_budget, const Choices *c)
     graph_check(g, "lower");
     differentiate(g);
     graph_check(g, "differentiate");
-    simplify(g);
-    graph_check(g, "simplify");
+    simplify_all(g);
     recompute(g, recompute_budget);
     graph_check(g, "recompute");
-    finish_chunks(g, c);
-    place_graph(g, c);
+    place_all(g, c);
 }
 
 static void finish_encoders(Graph *g, const Choices *c)

@@ -8,6 +8,7 @@
  */
 #include "amdimc.h"
 #include <math.h>
+#include <string.h>
 
 static const double recompute_budgets[] = {RECOMPUTE_BUDGET, 2 * RECOMPUTE_BUDGET, 4 * RECOMPUTE_BUDGET, 1};
 
@@ -95,29 +96,48 @@ static Search search(Arena *a, const Net *n, const Choices *c)
     return s;
 }
 
-static const Net *net_by_vectors(Arena *a, Diagnostics *d, const Net *n)
+static const Net *net_with(Arena *a, Diagnostics *d, const Net *n, bool tiles, const char *blas)
 {
     Spec *s = ARENA_NEW(a, Spec);
     *s = *n->spec;
-    s->target.tiles = false;
+    s->target.tiles = tiles;
+    s->target.blas.v = blas;
     return net_build(a, d, s);
 }
 
-/* Matrix tiles mostly take more scratch than vectors: where they do not fit, vectors may. */
+/* What is found with another net, if that fits, which is told, or needs less. */
+static Search search_instead(Diagnostics *d, const Search *s, const Net *n, const char *without)
+{
+    if (!n)
+        return *s;
+    const Search found = search(s->arena, n, s->choices);
+    if (found.best)
+        diag_note(d, n->spec->target.memory.at, "%s the program would need %.0fKiB", without,
+                  ceil((double)s->least->peak.total / 1024));
+    return found.best || found.least->peak.total < s->least->peak.total ? found : *s;
+}
+
+/* Whether a product is asked of OpenBLAS. */
+static bool asks_openblas(const Choices *c)
+{
+    bool asks = c && c->forced && !strcmp(c->forced, "openblas");
+    for (int i = 0; c && i < c->count; i++)
+        asks |= !strcmp(c->choice[i].kernel, "openblas");
+    return asks;
+}
+
+/* Matrix tiles mostly take more scratch than vectors, and OpenBLAS has memory of its own: where they do not
+ * fit, vectors may, and own kernels. */
 Program *compile_within(Arena *a, Diagnostics *d, const Net *n, const Choices *c)
 {
     Search s = search(a, n, c);
-    const Net *by_vectors = !s.best && n->spec->target.tiles ? net_by_vectors(a, d, n) : NULL;
-    if (by_vectors) {
-        const Search by_tiles = s;
-        s = search(a, by_vectors, c);
-        if (s.best)
-            diag_note(d, n->spec->target.memory.at,
-                      "products are made by vectors: by matrix tiles the program would need %.0fKiB",
-                      ceil((double)by_tiles.least->peak.total / 1024));
-        else if (by_tiles.least->peak.total < s.least->peak.total)
-            s = by_tiles;
-    }
+    const char *const blas = n->spec->target.blas.v;
+    if (!s.best && n->spec->target.tiles)
+        s = search_instead(d, &s, net_with(a, d, n, false, blas),
+                           "products are made by vectors: by matrix tiles");
+    if (!s.best && s.least->openblas && !asks_openblas(c))
+        s = search_instead(d, &s, net_with(a, d, n, s.net->spec->target.tiles, "none"),
+                           "no product is made by OpenBLAS: with it");
     if (!s.best)
         refuse(d, &s);
     return s.best;

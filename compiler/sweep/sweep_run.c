@@ -76,7 +76,9 @@ static const char *child_failure(Arena *a, const Ended *e, const char *log)
     if (WIFSIGNALED(e->status))
         return arena_printf(a, "was killed by signal %d (%s)", WTERMSIG(e->status),
                             strsignal(WTERMSIG(e->status)));
-    return arena_printf(a, "failed: %s", last_line(a, log));
+    const char *said = last_line(a, log);
+    return *said ? arena_printf(a, "failed: %s", said)
+                 : arena_printf(a, "failed with status %d and said nothing", WEXITSTATUS(e->status));
 }
 
 /* Behind the shell, which puts the command of --run-with before it, or alone. */

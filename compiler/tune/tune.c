@@ -33,6 +33,12 @@ static const char *place_of(const Tuning *t, int number, const char *name)
     return arena_printf(t->arena, "%s/%d/%s", t->folder, number, name);
 }
 
+/* The spec as it was read: a pipe is read once, and a file may be edited meanwhile. */
+static const char *spec_of(const Tuning *t)
+{
+    return arena_printf(t->arena, "%s/%s.yaml", t->folder, t->program->net->spec->name.v);
+}
+
 /* ---- programs ---- */
 
 static pid_t start_compiler(const Tuning *t, int number, const char *choices)
@@ -55,7 +61,7 @@ static pid_t start_compiler(const Tuning *t, int number, const char *choices)
         words_option(&w, arena_printf(a, "--%s", override_option[i].name), o->value[i]);
     words_add(&w, "--quiet");
     words_add(&w, "--");
-    words_add(&w, b->spec);
+    words_add(&w, spec_of(t));
     return children_start(t->children, &(Child){.argv = words_end(&w), .log = log});
 }
 
@@ -251,7 +257,8 @@ static bool make_folder(const Tuning *t)
                    ? build_failed(t->folder, "is in the way; remove it, or choose another --gen-dir")
                    : system_failed(t->folder);
     temporary_begin(t->folder, true);
-    return build_write_text(t->arena, t->build, marker, "");
+    return build_write_text(t->arena, t->build, marker, "") &&
+           build_write_text(t->arena, t->build, spec_of(t), t->program->net->spec->source->text);
 }
 
 bool tune(Arena *a, const Build *b, const Overrides *o, const Program *p, double seconds)

@@ -100,6 +100,9 @@ static void wrong_options_are_named_as_typed(void **state)
         {"--check", "no spec given;"},
         {"--check ''", "no spec given;"},
         {"spec.yaml -o ''", "-o is missing"},
+        {"spec.yaml -o -", "-o - is standard output, where no program can go;"},
+        {"--emit=library spec.yaml -o -", "-o - is standard output, where no C can go;"},
+        {"--tune spec.yaml -o -", "-o - is standard output, where no choices can go;"},
         {"--", "no spec given;"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

@@ -231,6 +231,68 @@ static void a_chunk_may_read_no_weights(void **state)
         0);
 }
 
+/* Nothing that learns lies below the first batchnorm: there is nothing to do backwards, in chunks or at all.
+ */
+static void chunks_of_pools_have_no_gradient(void **state)
+{
+    (void)state;
+    static const char text[] = "name: pooled\ninput: {size: 32}\nbatch: 16\nencoder:\n"
+                               "  - pool: {kernel: 3, stride: 1, pad: 1, kind: max}\n"
+                               "  - pool: {kernel: 3, stride: 1, pad: 1}\n"
+                               "  - pool: {kernel: 8, kind: max}\n"
+                               "  - batchnorm: {}\n"
+                               "  - conv: {out: 16, kernel: 4}\n"
+                               "embedding: {dim: 16}\nloss: {pairs: [1-to-4, 4-to-4]}\n";
+    Trial t;
+    trial_begin(&t, "pooled", text, 700);
+    expect_refused(&t, NULL, 1024);
+    const long least = (long)said(&t, "needs at least ");
+    const Program *p = program_within(&t, least, false);
+    assert_non_null(p);
+    int forward = 0;
+    for (int i = 0; i < p->step->ops; i++) {
+        assert_int_not_equal(p->step->op[i]->kind, OP_ENCODE_GRAD);
+        forward += p->step->op[i]->kind == OP_ENCODE;
+    }
+    assert_int_equal(forward, 1);
+    expect_within(&t, NULL, least);
+    trial_end(&t);
+}
+
+/* The default is OpenBLAS for what it is fastest at: where its buffers do not fit, own kernels may; but not
+ * where it was asked for. */
+static void own_kernels_meet_what_openblas_does_not(void **state)
+{
+    (void)state;
+    static const char text[] = "name: wide\ninput: {size: 4}\nbatch: 64\n"
+                               "encoder:\n  - conv: {out: 2048, kernel: 2, stride: 2}\n"
+                               "  - conv: {out: 1024, kernel: 1}\n"
+                               "embedding: {dim: 16}\nloss: {pairs: [2-to-2]}\ntarget: {threads: 2}\n";
+    scratch_write("wide.yaml", text, strlen(text));
+    char spec[512], log[512];
+    snprintf(spec, sizeof spec, "%s", scratch_path("wide.yaml"));
+    snprintf(log, sizeof log, "%s", scratch_path("said"));
+    long least[2];
+    for (int none = 0; none < 2; none++) {
+        assert_int_equal(shell("%s --check %s --march x86-64-v3 %s --memory 1MiB >%s 2>&1", amdimc_path(),
+                               spec, none ? "--blas none" : "", log),
+                         1);
+        TensorFile said = tensor_file_read(log);
+        const char words[] = "needs at least ", *at = memmem(said.bytes, said.count, words, strlen(words));
+        assert_non_null(at);
+        least[none] = strtol(at + strlen(words), NULL, 10);
+        free(said.bytes);
+    }
+    assert_int_equal(least[0], least[1]);
+    assert_int_equal(shell("%s --check %s --march x86-64-v3 --memory %ldKiB >%s 2>&1 && "
+                           "grep -q 'no product is made by OpenBLAS: with it the program would need' %s",
+                           amdimc_path(), spec, least[0], log, log),
+                     0);
+    assert_int_equal(shell("%s --check %s --march x86-64-v3 --memory %ldKiB --products openblas >%s 2>&1",
+                           amdimc_path(), spec, least[0], log),
+                     1);
+}
+
 /* By the measure that schedules are chosen by. */
 static void more_memory_is_no_slower(void **state)
 {
@@ -357,6 +419,8 @@ int main(void)
         cmocka_unit_test(vectors_meet_what_tiles_do_not),
         cmocka_unit_test(the_least_is_of_tiles_or_vectors),
         cmocka_unit_test(a_chunk_may_read_no_weights),
+        cmocka_unit_test(chunks_of_pools_have_no_gradient),
+        cmocka_unit_test(own_kernels_meet_what_openblas_does_not),
         cmocka_unit_test(chunks_skip_zeros),
         cmocka_unit_test(encoders_have_their_scratch),
         cmocka_unit_test(static_programs_take_what_is_promised),

@@ -101,6 +101,7 @@ static void machines_without_a_system_or_a_library(void **state)
     (void)state;
     refuses("--target thumbv7em-none-eabihf", "--emit=library");
     refuses("--target riscv32-unknown-elf", "needs an operating system");
+    refuses("--emit=c --target thumbv7em-none-eabihf", "needs an operating system");
     refuses("--target sparc64-linux-gnu", "make setup-cross");
     refuses("--ranks 2 --static", "a program of 2 ranks is for this machine");
 }

@@ -312,6 +312,12 @@ static void tune_writes_a_file_that_tuned_reads(void **state)
     assert_int_not_equal(access(scratch_path("c/tuning"), F_OK), 0);
     assert_int_equal(
         shell("%s %s/small.yaml --tuned %s/small.tuned.yaml --check", amdimc_path(), folder, folder), 0);
+    /* A pipe is read once, for all the programs. */
+    assert_int_equal(shell("cd %s && cat small.yaml | %s --tune=0.01 /dev/stdin -o piped.tuned.yaml --cc %s "
+                           "--gen-dir c",
+                           folder, compiler, cc),
+                     0);
+    assert_int_equal(access(scratch_path("piped.tuned.yaml"), F_OK), 0);
     assert_false(log_has("count for nothing"));
     /* A spec is none: what --tune would write over it, --tuned would not read. */
     assert_int_equal(shell("%s --tune %s/small.yaml -o %s/small.yaml", amdimc_path(), folder, folder), 1);
