@@ -1,5 +1,8 @@
 """numpy.py FOLDER WEIGHTS FEATURES.npy: the Python module of a library agrees with the program's `encode`, and with itself."""
 import importlib
+import os
+import resource
+import signal
 import sys
 
 # A script's own folder comes first, where this file would be taken for the library of its name.
@@ -23,6 +26,29 @@ m.save("saved.safetensors")
 other = model.Model(seed=2)
 other.load("saved.safetensors")
 assert (other.encode(pictures) == features).all()
+
+# What cannot be written whole leaves the file that was there; what is no such file is told by its name.
+before = open("saved.safetensors", "rb").read()
+limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+try:
+    m.save("saved.safetensors")
+    raise AssertionError("written beyond the limit")
+except OSError:
+    pass
+resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+assert open("saved.safetensors", "rb").read() == before
+assert not [name for name in os.listdir() if name.endswith(".amdim-tmp")]
+with open("cut.safetensors", "wb") as cut:
+    cut.write(before[:len(before) // 2])
+for name in "cut.safetensors", __file__:
+    try:
+        other.load(name)
+    except ValueError as error:
+        assert str(error).startswith(name + ": not a safetensors file"), error
+    else:
+        raise AssertionError(f"{name} was loaded")
 
 # A gradient is what the loss changes by.
 for place in range(model.BATCH):

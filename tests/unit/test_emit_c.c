@@ -156,6 +156,23 @@ static void builds_without_libraries(void **state)
     trial_end(&t);
 }
 
+/* What OpenBLAS makes in one model may be all that a header of the other is for. */
+static void has_the_headers_of_both_models(void **state)
+{
+    (void)state;
+    static const char wide[] = "name: wide\ninput: {size: 4}\nbatch: 64\nencoder:\n"
+                               "  - conv: {out: 2048, kernel: 2, stride: 2, activation: none}\n"
+                               "  - conv: {out: 1024, kernel: 1}\n"
+                               "embedding: {dim: 16}\nloss: {pairs: [2-to-2]}\n";
+    Trial t;
+    begin(&t, "wide", wide, "--march x86-64-v3");
+    assert_int_equal(
+        shell("cd %s/wide.c && grep -q blas.h wide.c && ! grep -q blas.h without-openblas/wide.c", folder),
+        0);
+    build("wide", "CC=clang CFLAGS=-O0 JPEG=0 PNG=0 BLAS=0", "without JPEG, without PNG, without OpenBLAS");
+    trial_end(&t);
+}
+
 /* The same spec gives the same bytes, none of which say where they were made. */
 static void holds_the_spec_and_no_traces(void **state)
 {
@@ -209,9 +226,10 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builds_with_either_compiler), cmocka_unit_test(builds_again_what_has_changed),
-        cmocka_unit_test(builds_without_libraries),    cmocka_unit_test(holds_the_spec_and_no_traces),
-        cmocka_unit_test(refuses_names_of_its_own),    cmocka_unit_test(overwrites_nobody_elses_files),
+        cmocka_unit_test(builds_with_either_compiler),   cmocka_unit_test(builds_again_what_has_changed),
+        cmocka_unit_test(builds_without_libraries),      cmocka_unit_test(has_the_headers_of_both_models),
+        cmocka_unit_test(holds_the_spec_and_no_traces),  cmocka_unit_test(refuses_names_of_its_own),
+        cmocka_unit_test(overwrites_nobody_elses_files),
     };
     return cmocka_run_group_tests_name("emit_c", tests, set_up, scratch_tear_down);
 }

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -247,30 +248,46 @@ static void expect_well(pid_t child)
     assert_int_equal(status, 0);
 }
 
+/* What comes out of ends[0] when a command writes to ends[1] is what lies in `whole`. */
+static void expect_through(RunCommand *command, const Options *o, const int ends[2], const char *whole,
+                           size_t count)
+{
+    char *got = malloc(count + 1);
+    size_t came = 0;
+    assert_non_null(got);
+    const pid_t child = write_to_output(command, o, ends[1]);
+    for (ssize_t more; (more = read(ends[0], got + came, count + 1 - came)) > 0;)
+        came += (size_t)more;
+    close(ends[0]);
+    expect_well(child);
+    assert_int_equal(came, count);
+    assert_memory_equal(got, whole, count);
+    free(got);
+}
+
 static void expect_alone(RunCommand *command, const Options *o)
 {
-    size_t count, in_file, piped = 0;
-    int ends[2];
+    size_t count, in_file;
+    int ends[2], status;
     runs_well(command, o);
-    char *whole = read_whole(out, &count), *from_pipe = malloc(count + 1);
+    char *whole = read_whole(out, &count);
     expect_well(write_to_output(command, o, open(scratch_path("file"), O_WRONLY | O_CREAT | O_TRUNC, 0600)));
     char *file = read_whole(scratch_path("file"), &in_file);
     assert_int_equal(in_file, count);
     assert_memory_equal(file, whole, count);
-    assert_true(from_pipe && pipe(ends) == 0);
-    const pid_t child = write_to_output(command, o, ends[1]);
-    for (ssize_t got; (got = read(ends[0], from_pipe + piped, count + 1 - piped)) > 0;)
-        piped += (size_t)got;
-    close(ends[0]);
-    expect_well(child);
-    assert_int_equal(piped, count);
-    assert_memory_equal(from_pipe, whole, count);
+    assert_int_equal(pipe(ends), 0);
+    expect_through(command, o, ends, whole, count);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    expect_through(command, o, ends, whole, count);
+    /* As a closed one is: what goes nowhere is no success. */
+    const pid_t child = write_to_output(command, o, open("/dev/null", O_RDONLY));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
     free(file);
-    free(from_pipe);
     free(whole);
 }
 
-/* A file or a pipe: neither a line of ours is there, nor are labels beside it. */
+/* A file, a pipe or a socket: neither a line of ours is there, nor are labels beside it. */
 static void test_standard_output_is_the_array_alone(void **state)
 {
     (void)state;

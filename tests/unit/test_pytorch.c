@@ -352,6 +352,12 @@ static void failures_name_the_tensor(void **state)
     expect_failure(python, "misshapen", "missing", "tensor encoder.0.weight is float32, 3 x 3 x 1 x 3; ");
     expect_failure(python, "cut", "missing", "cut: not a safetensors file, or cut short");
     expect_failure(python, "nowhere", "missing", "nowhere: No such file or directory");
+    assert_int_equal(
+        shell("cd %s && cp missing kept && %s failing.py replay --weights missing --batch misshapen "
+              "-o ./missing 2>said; test $? = 1 && "
+              "grep -q 'missing would be read and written over' said && cmp kept missing",
+              folder, python),
+        0);
 }
 
 static void says_how_it_is_used(void **state)
