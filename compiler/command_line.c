@@ -26,7 +26,7 @@ static const char usage[] =
     "\n"
     "options:\n"
     "  -o PATH             the program; with --emit=c and --emit=library the folder, else the file; -\n"
-    "                      is standard output, for what is text (the default of --emit=ir and --explain)\n"
+    "                      is standard output, for text (the default of --emit=ir and --explain) and ONNX\n"
     "  --gen-dir DIR       where the generated C goes instead of generated/NAME\n"
     "  --cc PATH           the clang to use (or $AMDIMC_CC; clang)\n"
     "  --pairs LIST        train these pairs instead: 1-to-5,1-to-7,...\n"
