@@ -169,7 +169,11 @@ static void has_the_headers_of_both_models(void **state)
     assert_int_equal(
         shell("cd %s/wide.c && grep -q blas.h wide.c && ! grep -q blas.h without-openblas/wide.c", folder),
         0);
-    build("wide", "CC=clang CFLAGS=-O0 JPEG=0 PNG=0 BLAS=0", "without JPEG, without PNG, without OpenBLAS");
+    assert_int_equal(
+        shell("cd %s/wide.c && clang -std=c17 -D_GNU_SOURCE -I. -Iruntime -Isupport -march=x86-64-v3 -Wall "
+              "-Wextra -Werror -fsyntax-only without-openblas/wide.c",
+              folder),
+        0);
     trial_end(&t);
 }
 
