@@ -303,7 +303,7 @@ static int take(Command *c, int option, const char *value)
     return GO_ON;
 }
 
-/* What `-o -` means: no file for what is text. */
+/* `-o -`; false where what is made cannot go there. */
 static bool take_standard_output(Command *c)
 {
     c->build.output = is_text(c->make) ? NULL : "/dev/stdout";

@@ -61,16 +61,11 @@ static bool copy_included(Words *copied, const Build *b, const char *text)
     return true;
 }
 
-bool build_copy_headers(Arena *a, const Build *b, const char *text)
-{
-    return copy_included(&(Words){.arena = a}, b, text);
-}
-
-static bool write_model(Arena *a, const Build *b, const Spec *s, const char *folder, const char *model_c)
+bool build_write_model(Arena *a, const Build *b, const Spec *s, const char *folder, const char *model_c)
 {
     return build_directory(a, folder) &&
            build_write_text(a, b, arena_printf(a, "%s/%s.c", folder, s->name.v), model_c) &&
-           build_copy_headers(a, b, model_c);
+           copy_included(&(Words){.arena = a}, b, model_c);
 }
 
 static const char *reference_folder(Arena *a, const Build *b)
@@ -81,8 +76,8 @@ static const char *reference_folder(Arena *a, const Build *b)
 bool build_write(Arena *a, const Build *b, const Spec *s, const char *model_c, const char *reference_c)
 {
     return build_copy(a, b, b->runtime, b->gen_dir, "amdim.h") && /* says whose the folder is */
-           write_model(a, b, s, b->gen_dir, model_c) &&
-           (!reference_c || write_model(a, b, s, reference_folder(a, b), reference_c));
+           build_write_model(a, b, s, b->gen_dir, model_c) &&
+           (!reference_c || build_write_model(a, b, s, reference_folder(a, b), reference_c));
 }
 
 /* ---- what somebody else has put there ---- */

@@ -68,8 +68,9 @@ bool build_is_equal(Arena *a, const char *left, const char *right); /* two files
 bool build_begins(Arena *a, const char *path, const char *text);    /* whether a file does so */
 bool build_copy(Arena *a, const Build *b, const char *from, const char *to,
                 const char *name); /* between two folders, as build_write_text */
-/* To gen_dir: the headers of templates/ that a text includes, and those that they include. */
-bool build_copy_headers(Arena *a, const Build *b, const char *text);
+/* A model in a folder, which is made; the headers that it includes, and those that they include, in gen_dir.
+ */
+bool build_write_model(Arena *a, const Build *b, const Spec *s, const char *folder, const char *model_c);
 /* Adds the paths of the C files and headers in a folder and those below it, from that folder on; always in
  * the same order. */
 bool sources_below(Words *w, const char *root);

@@ -204,15 +204,6 @@ static bool copy_sources(Arena *a, const Build *b, const char *from, const char 
     return true;
 }
 
-static bool write_model_without_openblas(Arena *a, const Build *b, const Folder *f)
-{
-    const char *to = arena_printf(a, "%s/without-openblas", b->gen_dir);
-    return build_directory(a, to) &&
-           build_write_text(a, b, arena_printf(a, "%s/%s.c", to, f->net->spec->name.v),
-                            f->without_openblas) &&
-           build_copy_headers(a, b, f->without_openblas);
-}
-
 /* The folder as it shall be, in `b->gen_dir`; its Makefile first, which says whose it is. */
 static bool write_all(Arena *a, const Build *b, const void *what)
 {
@@ -222,7 +213,8 @@ static bool write_all(Arena *a, const Build *b, const void *what)
     return build_write_text(a, b, arena_printf(a, "%s/Makefile", folder), makefile(a, b, f)) &&
            build_write_text(a, b, arena_printf(a, "%s/README.md", folder), readme(a, b, f)) &&
            build_copy(a, b, b->home, folder, "LICENSE") && build_write(a, b, s, f->model_c, f->reference_c) &&
-           (!f->without_openblas || write_model_without_openblas(a, b, f)) &&
+           (!f->without_openblas || build_write_model(a, b, s, arena_printf(a, "%s/without-openblas", folder),
+                                                      f->without_openblas)) &&
            copy_sources(a, b, b->runtime, runtime) &&
            copy_sources(a, b, b->support, arena_printf(a, "%s/support", folder)) &&
            build_copy_header_libraries(a, b, runtime) &&

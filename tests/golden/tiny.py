@@ -33,6 +33,7 @@ import contextlib
 import json
 import math
 import os
+import shutil
 import statistics
 import struct
 import sys
@@ -112,6 +113,8 @@ def whole_file(path):
             yield file
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, temporary)
         os.replace(temporary, os.path.join(place, name))
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

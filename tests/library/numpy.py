@@ -21,8 +21,11 @@ features = m.encode(pictures)
 assert features.shape == want.shape
 assert numpy.linalg.norm(features - want) < 1e-3 * numpy.linalg.norm(want)  # sines round pixels their own way
 
-# What is saved is loaded again, and encodes the same.
+# What is saved is loaded again, and encodes the same; the file keeps its mode.
 m.save("saved.safetensors")
+os.chmod("saved.safetensors", 0o640)
+m.save("saved.safetensors")
+assert os.stat("saved.safetensors").st_mode & 0o777 == 0o640
 other = model.Model(seed=2)
 other.load("saved.safetensors")
 assert (other.encode(pictures) == features).all()

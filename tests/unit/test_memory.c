@@ -181,16 +181,16 @@ static void vectors_meet_what_tiles_do_not(void **state)
     trial_end(&t);
 }
 
-static int check_in_bfloat16(const char *spec, const char *march, long budget)
+static int check_within(const char *spec, const char *options, long budget)
 {
-    return shell("%s --check %s --march %s --precision bfloat16 --threads 1 --memory %ldKiB >%s 2>&1",
-                 amdimc_path(), spec, march, budget, scratch_path("said"));
+    return shell("%s --check %s %s --memory %ldKiB >%s 2>&1", amdimc_path(), spec, options, budget,
+                 scratch_path("said"));
 }
 
 /* KiB, as the compiler says when it has too few. */
-static long least_in_bfloat16(const char *spec, const char *march)
+static long least_with(const char *spec, const char *options)
 {
-    assert_int_equal(check_in_bfloat16(spec, march, 1024), 1);
+    assert_int_equal(check_within(spec, options, 1024), 1);
     TensorFile said = tensor_file_read(scratch_path("said"));
     const char words[] = "needs at least ", *at = memmem(said.bytes, said.count, words, strlen(words));
     assert_non_null(at);
@@ -203,10 +203,11 @@ static long least_in_bfloat16(const char *spec, const char *march)
 static void the_least_is_of_tiles_or_vectors(void **state)
 {
     (void)state;
-    static const char spec[] = "specs/local-dim.yaml", march[] = "sapphirerapids";
-    const long least = least_in_bfloat16(spec, march);
-    assert_int_equal(check_in_bfloat16(spec, march, least), 0);
-    assert_int_equal(check_in_bfloat16(spec, march, least - 1), 1);
+    static const char spec[] = "specs/local-dim.yaml",
+                      options[] = "--march sapphirerapids --precision bfloat16 --threads 1";
+    const long least = least_with(spec, options);
+    assert_int_equal(check_within(spec, options, least), 0);
+    assert_int_equal(check_within(spec, options, least - 1), 1);
 }
 
 /* Behind a chunk that ends with the first convolution there are gradients of weights alone. */
@@ -227,7 +228,8 @@ static void a_chunk_may_read_no_weights(void **state)
               "cd %s.c && grep -q encode_chunk_grad unread.c && "
               "clang -std=c17 -D_GNU_SOURCE -I. -Iruntime -Isupport -march=%s -Wall -Wextra -Wpedantic "
               "-Werror -fsyntax-only unread.c",
-              amdimc_path(), spec, spec, march, least_in_bfloat16(spec, march), spec, march),
+              amdimc_path(), spec, spec, march,
+              least_with(spec, "--march x86-64-v3 --precision bfloat16 --threads 1"), spec, march),
         0);
 }
 
@@ -269,28 +271,15 @@ static void own_kernels_meet_what_openblas_does_not(void **state)
                                "  - conv: {out: 1024, kernel: 1}\n"
                                "embedding: {dim: 16}\nloss: {pairs: [2-to-2]}\ntarget: {threads: 2}\n";
     scratch_write("wide.yaml", text, strlen(text));
-    char spec[512], log[512];
+    char spec[512];
     snprintf(spec, sizeof spec, "%s", scratch_path("wide.yaml"));
-    snprintf(log, sizeof log, "%s", scratch_path("said"));
-    long least[2];
-    for (int none = 0; none < 2; none++) {
-        assert_int_equal(shell("%s --check %s --march x86-64-v3 %s --memory 1MiB >%s 2>&1", amdimc_path(),
-                               spec, none ? "--blas none" : "", log),
-                         1);
-        TensorFile said = tensor_file_read(log);
-        const char words[] = "needs at least ", *at = memmem(said.bytes, said.count, words, strlen(words));
-        assert_non_null(at);
-        least[none] = strtol(at + strlen(words), NULL, 10);
-        free(said.bytes);
-    }
-    assert_int_equal(least[0], least[1]);
-    assert_int_equal(shell("%s --check %s --march x86-64-v3 --memory %ldKiB >%s 2>&1 && "
-                           "grep -q 'no product is made by OpenBLAS: with it the program would need' %s",
-                           amdimc_path(), spec, least[0], log, log),
+    const long least = least_with(spec, "--march x86-64-v3");
+    assert_int_equal(least, least_with(spec, "--march x86-64-v3 --blas none"));
+    assert_int_equal(check_within(spec, "--march x86-64-v3", least), 0);
+    assert_int_equal(shell("grep -q 'no product is made by OpenBLAS: with it the program would need' %s",
+                           scratch_path("said")),
                      0);
-    assert_int_equal(shell("%s --check %s --march x86-64-v3 --memory %ldKiB --products openblas >%s 2>&1",
-                           amdimc_path(), spec, least[0], log),
-                     1);
+    assert_int_equal(check_within(spec, "--march x86-64-v3 --products openblas", least), 1);
 }
 
 /* By the measure that schedules are chosen by. */
